@@ -1,0 +1,386 @@
+//! An algorithm is a state and a table of handlers over it.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use crate::catalogue::{BuildError, Catalogue, EventInfo, JobFn, Role};
+use crate::context::{Context, Scope};
+use crate::envelope::{Envelope, Instance, LaneId, Tag};
+use crate::event::{Event, EventId, NodeId};
+use crate::handler::{Access, Handler, IntoHandler, info};
+use crate::model::Model;
+use crate::node::StepError;
+use crate::property::{Property, Summary};
+
+/// A distributed algorithm. The implementing type is the state of one node.
+///
+/// ```
+/// # use synod_core::{Algorithm, Context, Event, Handlers, NodeId};
+/// #[derive(Event, Debug, serde::Serialize, serde::Deserialize)]
+/// #[event(name = "doc.ping")]
+/// struct Ping;
+///
+/// #[derive(Clone, Debug, Default, Hash)]
+/// struct Counter {
+///     pings: u32,
+/// }
+///
+/// impl Algorithm for Counter {
+///     const NAME: &'static str = "counter";
+///
+///     fn handlers() -> Handlers<Self> {
+///         Handlers::new().on(Self::ping)
+///     }
+/// }
+///
+/// impl Counter {
+///     fn ping(&mut self, _: Ping, from: NodeId, ctx: &mut Context) {
+///         self.pings += 1;
+///         ctx.send(from, &Ping);
+///     }
+/// }
+/// ```
+pub trait Algorithm: Send + Sized + 'static {
+    /// How the algorithm is called in traces and on the command line.
+    const NAME: &'static str;
+
+    /// Which of its events arrive in the order of sending.
+    const ORDER: Order = Order::PerSender;
+
+    /// What it assumes of the world. A simulation injects exactly what the model allows.
+    const MODEL: Model = Model::ASYNCHRONOUS;
+
+    /// Which function runs upon which event.
+    fn handlers() -> Handlers<Self>;
+
+    /// Runs once in each life of a node, before any event, after the records are restored.
+    fn start(&mut self, ctx: &mut Context) {
+        let _ = ctx;
+    }
+
+    /// What it promises as long as its model holds.
+    #[must_use]
+    fn properties() -> Vec<Property<Self>> {
+        Vec::new()
+    }
+
+    /// The state in three to six short values, for status tables, diagrams and metrics.
+    fn summary(&self) -> Summary {
+        Summary::default()
+    }
+}
+
+/// Which events of an algorithm, from one sender to one receiver, keep their order.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// All of them, across event types.
+    PerSender,
+    /// Those of the same event type. A long transfer does not hold up a heartbeat.
+    PerEvent,
+}
+
+/// The handlers over a state of type `S`, and the conditions they wait for.
+pub struct Handlers<S> {
+    table: Vec<Handler<S>>,
+    records: Vec<Handler<S>>,
+    rules: Vec<Rule<S>>,
+    jobs: Vec<(EventInfo, JobFn)>,
+    outputs: Vec<EventInfo>,
+    lane: Option<LaneId>,
+    /// The types of the durable records, for checkpoints; kept beside the table to be shared.
+    record_ids: Arc<[EventId]>,
+}
+
+struct Rule<S> {
+    name: &'static str,
+    holds: fn(&S) -> bool,
+    then: fn(&mut S, &mut Context),
+}
+
+impl<S> Clone for Rule<S> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<S> Handlers<S> {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            table: Vec::new(),
+            records: Vec::new(),
+            rules: Vec::new(),
+            jobs: Vec::new(),
+            outputs: Vec::new(),
+            lane: Some(LaneId(EventId::of("handlers").bits())),
+            record_ids: Arc::new([]),
+        }
+    }
+
+    /// Upon event `E` do `handler`, where `E` is the type of the handler's `event` parameter.
+    ///
+    /// # Panics
+    ///
+    /// If `E`, or another event of the same wire name, is taken already. It is a mistake in the
+    /// source, and every test of the algorithm shows it.
+    #[must_use]
+    pub fn on<M>(mut self, handler: impl IntoHandler<S, M>) -> Self {
+        insert(&mut self.table, handler.into_handler());
+        self
+    }
+
+    /// Upon recovery, for every durable record `E` in the order of writing, do `handler`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Handlers::on`].
+    #[must_use]
+    pub fn restore<M>(mut self, handler: impl IntoHandler<S, M>) -> Self {
+        let mut handler = handler.into_handler();
+        handler.info.role = Role::Record;
+        insert(&mut self.records, handler);
+        self.record_ids = self.records.iter().map(|record| record.info.id).collect();
+        self
+    }
+
+    /// Upon `holds` do `then`: checked after every handler of this state, in the order of
+    /// registration, until no condition holds. `then` must make `holds` false.
+    #[must_use]
+    pub fn when(
+        mut self,
+        name: &'static str,
+        holds: fn(&S) -> bool,
+        then: fn(&mut S, &mut Context),
+    ) -> Self {
+        self.rules.push(Rule { name, holds, then });
+        self
+    }
+
+    /// What [`Context::job`] of a `J` computes, on another thread in a deployed node. Its result
+    /// is triggered on the node as an ordinary event.
+    #[must_use]
+    pub fn job<J: Event, R: Event>(mut self, run: fn(J) -> R) -> Self {
+        let info = EventInfo { role: Role::Job, ..info::<J>(Access::Shared) };
+        let erased: JobFn = Arc::new(move |envelope| {
+            let result = Envelope::seal(&run(envelope.open::<J>()?));
+            Ok(result.addressed_to(envelope.instance().clone()))
+        });
+        self.jobs.push((info, erased));
+        self
+    }
+
+    /// Declares that this algorithm triggers `E` for whoever uses it, so that traces and tools
+    /// know the event by name even where no algorithm of the node listens to it.
+    #[must_use]
+    pub fn indicates<E: Event>(mut self) -> Self {
+        self.outputs.push(EventInfo { role: Role::Output, ..info::<E>(Access::Shared) });
+        self
+    }
+
+    /// The events listened to, by identity.
+    pub fn events(&self) -> impl Iterator<Item = &EventInfo> {
+        self.table.iter().map(|handler| &handler.info)
+    }
+
+    /// Puts the events of this table on the lane of an algorithm.
+    pub(crate) fn on_lane(mut self, name: &str, order: Order) -> Self {
+        self.lane = match order {
+            Order::PerSender => Some(LaneId(EventId::of(name).bits())),
+            Order::PerEvent => None,
+        };
+        self
+    }
+
+    /// Whether some handler listens to `event`. O(log handlers).
+    pub(crate) fn listens_to(&self, event: EventId) -> bool {
+        find(&self.table, event).is_some()
+    }
+
+    pub(crate) fn catalogue(&self, out: &mut Catalogue) -> Result<(), BuildError> {
+        let handlers = self.table.iter().chain(&self.records).map(|handler| &handler.info);
+        for info in handlers.chain(&self.outputs) {
+            out.add(info)?;
+        }
+        self.jobs.iter().try_for_each(|(info, run)| out.add_job(info, run))
+    }
+
+    /// Runs `start`, then the conditions.
+    pub(crate) fn start(&self, state: &mut S, ctx: &mut Context, start: fn(&mut S, &mut Context)) {
+        self.enter(ctx);
+        start(state, ctx);
+        self.settle(state, ctx);
+    }
+
+    /// Runs the handler of `envelope`, then the conditions; false if there is no such handler.
+    /// O(log handlers + handler).
+    pub(crate) fn run(
+        &self,
+        state: &mut S,
+        envelope: &Envelope,
+        from: NodeId,
+        ctx: &mut Context,
+    ) -> Result<bool, StepError> {
+        if !self.is_addressed(envelope, from, ctx) {
+            return Ok(false);
+        }
+        let Some(handler) = find(&self.table, envelope.event()) else {
+            return Ok(false);
+        };
+        self.enter(ctx);
+        handler.run(state, envelope, from, ctx)?;
+        self.settle(state, ctx);
+        Ok(true)
+    }
+
+    /// Feeds a durable record back; false if no handler restores it.
+    pub(crate) fn replay(
+        &self,
+        state: &mut S,
+        record: &Envelope,
+        ctx: &mut Context,
+    ) -> Result<bool, StepError> {
+        if record.instance() != &ctx.scope.instance {
+            return Ok(false);
+        }
+        let Some(handler) = find(&self.records, record.event()) else {
+            return Ok(false);
+        };
+        self.enter(ctx);
+        handler.run(state, record, ctx.me(), ctx)?;
+        Ok(true)
+    }
+
+    /// An algorithm hears what is for its own instance, and what instances below it trigger on
+    /// this very node.
+    fn is_addressed(&self, envelope: &Envelope, from: NodeId, ctx: &Context) -> bool {
+        let (target, own) = (envelope.instance(), &ctx.scope.instance);
+        target == own
+            || (from == ctx.me
+                && envelope.tag() == Tag::Plain
+                && target.keys().starts_with(own.keys()))
+    }
+
+    fn enter(&self, ctx: &mut Context) {
+        ctx.scope.lane = self.lane;
+        if !Arc::ptr_eq(&ctx.scope.records, &self.record_ids) {
+            ctx.scope.records = Arc::clone(&self.record_ids);
+        }
+    }
+
+    fn settle(&self, state: &mut S, ctx: &mut Context) {
+        for _ in 0..Self::SETTLE_ROUNDS_MAX {
+            match self.rules.iter().find(|rule| (rule.holds)(state)) {
+                Some(rule) => (rule.then)(state, ctx),
+                None => return,
+            }
+        }
+        let stuck: Vec<&str> = self.rules.iter().map(|rule| rule.name).collect();
+        panic!("one of the rules {stuck:?} holds for ever");
+    }
+
+    /// A bound on the actions that conditions run after one handler.
+    const SETTLE_ROUNDS_MAX: usize = 1_000;
+}
+
+fn insert<S>(table: &mut Vec<Handler<S>>, handler: Handler<S>) {
+    match table.binary_search_by_key(&handler.info.id, |taken| taken.info.id) {
+        Ok(_) => panic!("two handlers for `{}`", handler.info.name),
+        Err(free) => table.insert(free, handler),
+    }
+}
+
+fn find<S>(table: &[Handler<S>], event: EventId) -> Option<&Handler<S>> {
+    let index = table.binary_search_by_key(&event, |handler| handler.info.id).ok()?;
+    table.get(index)
+}
+
+impl<S> Clone for Handlers<S> {
+    fn clone(&self) -> Self {
+        Self {
+            table: self.table.clone(),
+            records: self.records.clone(),
+            rules: self.rules.clone(),
+            jobs: self.jobs.clone(),
+            outputs: self.outputs.clone(),
+            lane: self.lane,
+            record_ids: Arc::clone(&self.record_ids),
+        }
+    }
+}
+
+impl<S> Default for Handlers<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> fmt::Debug for Handlers<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.table).finish()
+    }
+}
+
+impl Scope {
+    pub(crate) fn root() -> Self {
+        Self { instance: Instance::ROOT, lane: None, records: Arc::new([]) }
+    }
+}
+
+/// A state with its handlers, built on the spot: for tests, and for states that are not yours.
+///
+/// ```
+/// # use synod_core::{Event, HandlerSet};
+/// #[derive(Event, Debug, serde::Serialize, serde::Deserialize)]
+/// #[event(name = "doc.tick", local)]
+/// struct Tick;
+///
+/// let ticks = HandlerSet::new(0_u32).on(|ticks: &mut u32, _: Tick| *ticks += 1);
+/// assert_eq!(*ticks.state(), 0);
+/// ```
+#[derive(Debug)]
+pub struct HandlerSet<S> {
+    pub(crate) state: S,
+    pub(crate) handlers: Arc<Handlers<S>>,
+}
+
+impl<S> HandlerSet<S> {
+    /// A state that nothing reacts on yet.
+    pub fn new(state: S) -> Self {
+        Self::with(state, Handlers::new())
+    }
+
+    /// A state with a table made elsewhere.
+    pub fn with(state: S, handlers: Handlers<S>) -> Self {
+        Self { state, handlers: Arc::new(handlers) }
+    }
+
+    /// See [`Handlers::on`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Handlers::on`].
+    #[must_use]
+    pub fn on<M>(self, handler: impl IntoHandler<S, M>) -> Self {
+        let handlers = Arc::unwrap_or_clone(self.handlers).on(handler);
+        Self::with(self.state, handlers)
+    }
+
+    /// The state.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+}
+
+impl<S: Clone> Clone for HandlerSet<S> {
+    fn clone(&self) -> Self {
+        Self { state: self.state.clone(), handlers: Arc::clone(&self.handlers) }
+    }
+}
+
+impl<S: Hash> Hash for HandlerSet<S> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.state.hash(hasher);
+    }
+}

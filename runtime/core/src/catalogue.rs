@@ -1,0 +1,181 @@
+//! What a node handles, stores, computes and indicates: read off its handler tables.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::envelope::{DecodeError, Envelope};
+use crate::event::{EventId, NodeId};
+use crate::handler::Access;
+
+/// An event type as a node knows it.
+#[derive(Clone)]
+pub struct EventInfo {
+    /// The identity on the wire.
+    pub id: EventId,
+    /// The wire name.
+    pub name: &'static str,
+    /// What the node does with it.
+    pub role: Role,
+    /// Whether it never comes from the wire.
+    pub local: bool,
+    /// Whether it travels as a datagram.
+    pub unreliable: bool,
+    /// What its handler may do with the state.
+    pub access: Access,
+    pub(crate) kind: TypeId,
+    pub(crate) show: fn(&Envelope) -> Result<String, DecodeError>,
+}
+
+impl EventInfo {
+    /// The event in `envelope` as its `Debug` implementation writes it.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the envelope does not hold such an event.
+    pub fn show(&self, envelope: &Envelope) -> Result<String, DecodeError> {
+        (self.show)(envelope)
+    }
+}
+
+impl fmt::Debug for EventInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.name, self.role)
+    }
+}
+
+/// What a node does with an event type.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Role {
+    /// Handles it.
+    Handler,
+    /// Restores it from the durable log.
+    Record,
+    /// Computes it off the handlers' thread.
+    Job,
+    /// Indicates it to the application.
+    Output,
+}
+
+/// A job: an event in, an event out.
+pub type JobFn = Arc<dyn Fn(&Envelope) -> Result<Envelope, DecodeError> + Send + Sync>;
+
+/// All event types of one node, by role and identity.
+#[derive(Clone, Default)]
+pub struct Catalogue {
+    events: BTreeMap<(Role, EventId), EventInfo>,
+    jobs: BTreeMap<EventId, JobFn>,
+}
+
+/// Why a node cannot be built: its algorithms do not fit together, or not into the cluster.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Two different event types of the node share a name, so frames of one would be taken for
+    /// the other.
+    #[error("two event types of this node have the wire name `{name}`: rename one of them")]
+    DuplicateEvent {
+        /// The name.
+        name: &'static str,
+    },
+    /// Two wire names have one identity.
+    #[error("the wire names `{one}` and `{other}` have the same hash: rename one of them")]
+    Collision {
+        /// A name.
+        one: &'static str,
+        /// The other name.
+        other: &'static str,
+    },
+    /// Two jobs of the node are for the same event type.
+    #[error("two jobs of this node take `{name}`: one of them would never run")]
+    DuplicateJob {
+        /// The event's name.
+        name: &'static str,
+    },
+    /// The node is not a member of its own cluster.
+    #[error("{node} is not in the list of the cluster's nodes {peers:?}")]
+    NotAMember {
+        /// The node.
+        node: NodeId,
+        /// The cluster.
+        peers: Vec<NodeId>,
+    },
+}
+
+impl Catalogue {
+    /// The event types of one role, by identity.
+    pub fn of(&self, role: Role) -> impl Iterator<Item = &EventInfo> {
+        self.events.values().filter(move |info| info.role == role)
+    }
+
+    /// The handled event type of this identity. O(log types).
+    #[must_use]
+    pub fn handled(&self, event: EventId) -> Option<&EventInfo> {
+        self.events.get(&(Role::Handler, event))
+    }
+
+    /// The job for events of this identity. O(log types).
+    #[must_use]
+    pub fn job(&self, event: EventId) -> Option<&JobFn> {
+        self.jobs.get(&event)
+    }
+
+    /// The wire name of an identity, in whatever role; its hash where the node does not know it.
+    #[must_use]
+    pub fn name(&self, event: EventId) -> String {
+        match self.any(event) {
+            Some(info) => String::from(info.name),
+            None => format!("{:016x}", event.bits()),
+        }
+    }
+
+    /// The event in `envelope`, written out; only its size where the node does not know the type.
+    #[must_use]
+    pub fn show(&self, envelope: &Envelope) -> String {
+        let shown = self.any(envelope.event()).and_then(|info| info.show(envelope).ok());
+        shown.unwrap_or_else(|| format!("{} bytes", envelope.body().len()))
+    }
+
+    /// Adds an event type.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if another type has its name or its identity.
+    pub(crate) fn add(&mut self, info: &EventInfo) -> Result<(), BuildError> {
+        if let Some(taken) = self.any(info.id) {
+            if taken.name != info.name {
+                return Err(BuildError::Collision { one: taken.name, other: info.name });
+            }
+            if taken.kind != info.kind {
+                return Err(BuildError::DuplicateEvent { name: info.name });
+            }
+        }
+        self.events.insert((info.role, info.id), info.clone());
+        Ok(())
+    }
+
+    /// Adds a job.
+    ///
+    /// # Errors
+    ///
+    /// As [`Catalogue::add`], and [`BuildError::DuplicateJob`].
+    pub(crate) fn add_job(&mut self, info: &EventInfo, run: &JobFn) -> Result<(), BuildError> {
+        self.add(info)?;
+        match self.jobs.insert(info.id, Arc::clone(run)) {
+            None => Ok(()),
+            Some(_) => Err(BuildError::DuplicateJob { name: info.name }),
+        }
+    }
+
+    fn any(&self, event: EventId) -> Option<&EventInfo> {
+        let roles = [Role::Handler, Role::Record, Role::Job, Role::Output];
+        roles.iter().find_map(|role| self.events.get(&(*role, event)))
+    }
+}
+
+impl fmt::Debug for Catalogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.events.values()).finish()
+    }
+}

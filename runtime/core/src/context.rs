@@ -1,0 +1,324 @@
+//! What a handler may ask for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::envelope::{Envelope, Instance, Lane, LaneId, Tag, encode};
+use crate::event::{Event, EventId, NodeId, Time};
+use crate::random::Random;
+use crate::request::{Request, Ticket};
+
+/// The only door out of a handler.
+///
+/// Every request is buffered; the node hands the buffer over after the handler has returned, so a
+/// handler that panics has had no effect. Effects leave in the order of asking, and nothing asked
+/// for after [`Context::persist`] leaves before the write is durable.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub(crate) me: NodeId,
+    pub(crate) incarnation: u64,
+    pub(crate) peers: Arc<[NodeId]>,
+    pub(crate) now: Time,
+    pub(crate) random: Random,
+    pub(crate) choices: Option<SharedChoices>,
+    /// What is armed; a timer is identified by its event, so equal futures hash equal.
+    pub(crate) timers: BTreeMap<Envelope, TimerId>,
+    pub(crate) next_timer: u64,
+    /// Requests without an answer, with the event that would answer.
+    pub(crate) asked: BTreeMap<u64, EventId>,
+    pub(crate) next_ticket: u64,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) local: VecDeque<Envelope>,
+    /// Who is running: set by the stack around each handler.
+    pub(crate) scope: Scope,
+    pub(crate) scratch: Vec<u8>,
+}
+
+/// Which algorithm of the node is running.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    pub(crate) instance: Instance,
+    /// The lane of its events; `None` where each event type has its own.
+    pub(crate) lane: Option<LaneId>,
+    /// The record types that a checkpoint of it replaces.
+    pub(crate) records: Arc<[EventId]>,
+}
+
+/// Decides what a handler asked [`Context::choose`] to decide: a seeded generator in production
+/// and in simulations, every value in turn under the checker.
+pub trait Choices: Send {
+    /// A number below `options`.
+    fn choose(&mut self, node: NodeId, options: u32) -> u32;
+}
+
+#[derive(Clone)]
+pub(crate) struct SharedChoices(pub(crate) Arc<Mutex<dyn Choices>>);
+
+impl fmt::Debug for SharedChoices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedChoices")
+    }
+}
+
+/// Something that a node asks of the world.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Deliver `envelope` to another node, at most once.
+    Send {
+        /// The receiver, never the node itself.
+        to: NodeId,
+        /// In which order with others.
+        lane: Lane,
+        /// The event.
+        envelope: Envelope,
+    },
+    /// Tell this node [`Input::Timer`](crate::Input::Timer) with `id` once `after` has passed.
+    Timer {
+        /// Which timer.
+        id: TimerId,
+        /// How long to wait.
+        after: Duration,
+        /// The event it will be, for a host that wants to show it.
+        envelope: Envelope,
+    },
+    /// Forget a timer. The node would ignore it if it fired nevertheless.
+    Cancel(TimerId),
+    /// Make a record durable before any later effect of this node leaves.
+    Persist(Envelope),
+    /// Make a record durable in place of all earlier ones of the same instance that hold one of
+    /// these events, before any later effect of this node leaves.
+    Checkpoint {
+        /// The new record.
+        record: Envelope,
+        /// The event types that it stands for.
+        replaces: Arc<[EventId]>,
+    },
+    /// Compute something off the handlers' thread; what comes out is triggered on this node.
+    Job(Envelope),
+    /// Hand `envelope` to the application: no algorithm of the node listens to it.
+    Output(Envelope),
+    /// Keep a line with the trace.
+    Log(String),
+}
+
+/// The identity of an armed timer, unique within one life of a node.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TimerId(pub u64);
+
+impl Context {
+    /// Sends `event` to `to`. A send to oneself is delivered locally, without loss.
+    ///
+    /// # Panics
+    ///
+    /// If the event is local, or `to` is not of the cluster: the algorithm is wrong.
+    pub fn send<E: Event>(&mut self, to: NodeId, event: &E) {
+        assert!(!E::LOCAL, "`{}` is local and cannot be sent", E::NAME);
+        assert!(self.peers.binary_search(&to).is_ok(), "{to} is not of this cluster");
+        let envelope = self.seal(Tag::Plain, event);
+        self.route::<E>(to, envelope);
+    }
+
+    /// Sends `event` to every node of the cluster, this one included. Encodes once. O(peers).
+    ///
+    /// # Panics
+    ///
+    /// As [`Context::send`].
+    pub fn broadcast<E: Event>(&mut self, event: &E) {
+        self.send_where(event, |_| true);
+    }
+
+    /// Sends `event` to every node whose identity satisfies `to`. Encodes once. O(peers).
+    ///
+    /// # Panics
+    ///
+    /// As [`Context::send`].
+    pub fn send_where<E: Event>(&mut self, event: &E, to: impl Fn(NodeId) -> bool) {
+        assert!(!E::LOCAL, "`{}` is local and cannot be sent", E::NAME);
+        let envelope = self.seal(Tag::Plain, event);
+        let peers = Arc::clone(&self.peers);
+        for &peer in peers.iter().filter(|peer| to(**peer)) {
+            self.route::<E>(peer, envelope.clone());
+        }
+    }
+
+    /// Triggers `event` on this node, in every algorithm that listens to it; if none does, the
+    /// application gets it.
+    pub fn trigger<E: Event>(&mut self, event: &E) {
+        let envelope = self.seal(Tag::Plain, event);
+        self.local.push_back(envelope);
+    }
+
+    /// Triggers `event` in the instance of `key` under the running one: how a parent speaks to a
+    /// member of a [`Keyed`](crate::Keyed).
+    pub fn trigger_at<E: Event>(&mut self, key: u64, event: &E) {
+        let mut envelope = self.seal(Tag::Plain, event);
+        let mut instance = self.scope.instance.clone();
+        instance.0.push(key);
+        envelope = envelope.addressed_to(instance);
+        self.local.push_back(envelope);
+    }
+
+    /// Triggers `event` on this node once `delay` has passed.
+    ///
+    /// A timer *is* its event: arming an equal one again replaces it, and a handler never sees
+    /// the tick of a timer that was replaced or cancelled. Timers of one type with different
+    /// contents run side by side.
+    pub fn after<E: Event>(&mut self, delay: Duration, event: &E) {
+        let envelope = self.seal(Tag::Plain, event);
+        self.arm(delay, envelope);
+    }
+
+    /// Forgets the timer that would trigger an equal `event`. Harmless if there is none.
+    pub fn cancel<E: Event>(&mut self, event: &E) {
+        let envelope = self.seal(Tag::Plain, event);
+        self.disarm(&envelope);
+    }
+
+    /// Makes `record` durable. Effects asked for later wait for it. After a crash, the records
+    /// come back through [`Handlers::restore`](crate::Handlers::restore).
+    pub fn persist<E: Event>(&mut self, record: &E) {
+        let record = self.seal(Tag::Plain, record);
+        self.effects.push(Effect::Persist(record));
+    }
+
+    /// Makes `record` durable in place of all earlier records of this algorithm instance.
+    pub fn checkpoint<E: Event>(&mut self, record: &E) {
+        let record = self.seal(Tag::Plain, record);
+        let replaces = Arc::clone(&self.scope.records);
+        self.effects.push(Effect::Checkpoint { record, replaces });
+    }
+
+    /// Hands `job` to the function registered with [`Handlers::job`](crate::Handlers::job). A job
+    /// is data, not a closure, so a run with jobs can be recorded; its result is an ordinary event.
+    pub fn job<E: Event>(&mut self, job: &E) {
+        let job = self.seal(Tag::Plain, job);
+        self.effects.push(Effect::Job(job));
+    }
+
+    /// Asks `to` and waits for `deadline`; a handler that takes a [`Reply`](crate::Reply) is told
+    /// the answer, or that there was none.
+    ///
+    /// # Panics
+    ///
+    /// As [`Context::send`].
+    pub fn ask<R: Request>(&mut self, to: NodeId, request: &R, deadline: Duration) -> Ticket<R> {
+        assert!(self.peers.binary_search(&to).is_ok(), "{to} is not of this cluster");
+        self.next_ticket += 1;
+        // Numbers of different lives differ, so an answer to a former life finds no question.
+        let number = (self.incarnation << 32) | self.next_ticket;
+        self.asked.insert(number, R::Answer::ID);
+        let envelope = self.seal(Tag::Ask(number), request);
+        self.route::<R>(to, envelope);
+        let expiry = expiry(number, R::Answer::ID, self.scope.instance.clone());
+        self.arm(deadline, expiry);
+        Ticket::new(self.me, number)
+    }
+
+    /// Answers a request, now or in a later step.
+    pub fn answer<R: Request>(&mut self, ticket: Ticket<R>, answer: &R::Answer) {
+        let envelope = self.seal(Tag::Answer(ticket.number), answer);
+        self.route::<R::Answer>(ticket.from, envelope);
+    }
+
+    /// A number below `options`: random in a simulation and in production, every value in turn
+    /// under the checker. 0 should be the calm choice: shrinking prefers it.
+    ///
+    /// # Panics
+    ///
+    /// If `options` is 0.
+    pub fn choose(&mut self, options: u32) -> u32 {
+        assert!(0 < options, "nothing to choose from");
+        match &self.choices {
+            Some(SharedChoices(shared)) => {
+                let mut choices = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                choices.choose(self.me, options).min(options - 1)
+            }
+            None => u32::try_from(self.random.below(u64::from(options))).unwrap_or(0),
+        }
+    }
+
+    /// 64 random bits from the node's seed. Never enumerated: use it where every value is as good
+    /// as another, for jitter or identifiers.
+    pub fn random(&mut self) -> u64 {
+        self.random.next_u64()
+    }
+
+    /// Keeps a line with the trace; a deployed node logs it. Has no other effect.
+    pub fn log(&mut self, line: impl fmt::Display) {
+        self.effects.push(Effect::Log(line.to_string()));
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// Which life of the node this is: each start has a higher number than all before.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// All nodes of the cluster, this one included, in ascending order.
+    #[must_use]
+    pub fn peers(&self) -> &[NodeId] {
+        &self.peers
+    }
+
+    /// The node after this one on the ring of [`Context::peers`], this one if it is alone.
+    #[must_use]
+    pub fn successor(&self) -> NodeId {
+        let after = self.peers.iter().find(|peer| self.me < **peer);
+        after.or(self.peers.first()).copied().unwrap_or(self.me)
+    }
+
+    /// The time since the start of the run.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    fn route<E: Event>(&mut self, to: NodeId, envelope: Envelope) {
+        if to == self.me {
+            self.local.push_back(envelope);
+            return;
+        }
+        let lane = match self.scope.lane {
+            _ if E::UNRELIABLE => Lane::Datagram,
+            Some(lane) => Lane::Ordered(lane),
+            None => Lane::Ordered(LaneId(E::ID.bits())),
+        };
+        self.effects.push(Effect::Send { to, lane, envelope });
+    }
+
+    fn arm(&mut self, delay: Duration, envelope: Envelope) {
+        self.next_timer += 1;
+        let id = TimerId(self.next_timer);
+        if let Some(replaced) = self.timers.insert(envelope.clone(), id) {
+            self.effects.push(Effect::Cancel(replaced));
+        }
+        self.effects.push(Effect::Timer { id, after: delay, envelope });
+    }
+
+    pub(crate) fn disarm(&mut self, envelope: &Envelope) {
+        if let Some(id) = self.timers.remove(envelope) {
+            self.effects.push(Effect::Cancel(id));
+        }
+    }
+
+    fn seal<E: Event>(&mut self, tag: Tag, event: &E) -> Envelope {
+        let body = encode(&mut self.scratch, event);
+        Envelope::from_parts(E::ID, self.scope.instance.clone(), tag, body)
+    }
+}
+
+/// The event that a request of this number becomes when nobody answers it.
+pub(crate) fn expiry(number: u64, answer: EventId, instance: Instance) -> Envelope {
+    Envelope::from_parts(answer, instance, Tag::Expired(number), Bytes::new())
+}

@@ -1,0 +1,236 @@
+//! What an event travels in.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Event, EventId};
+
+/// An event on its way: encoded, so that it can be cloned, compared, hashed and recorded
+/// without asking anything of the event's type.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Envelope {
+    event: EventId,
+    instance: Instance,
+    tag: Tag,
+    body: Bytes,
+}
+
+/// Which instance of an algorithm on the node: the keys on the way from the root of the stack.
+///
+/// A plain algorithm lives at the root, and so does each member of a tuple; a
+/// [`Keyed`](crate::Keyed) adds one key.
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Instance(pub(crate) Vec<u64>);
+
+impl Instance {
+    /// The root of the stack.
+    pub const ROOT: Self = Self(Vec::new());
+
+    /// The instance of `key` directly under the root.
+    #[must_use]
+    pub fn of_key(key: u64) -> Self {
+        Self(vec![key])
+    }
+
+    /// The keys from the root down.
+    #[must_use]
+    pub fn keys(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+/// Whether an envelope asks or answers something.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
+)]
+pub enum Tag {
+    /// Neither.
+    #[default]
+    Plain,
+    /// A request, with the asker's number for it.
+    Ask(u64),
+    /// The answer to the request of that number.
+    Answer(u64),
+    /// No answer came to the request of that number within its deadline. Never on the wire.
+    Expired(u64),
+}
+
+/// How an envelope travels between two nodes.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Lane {
+    /// First in, first out with everything else of this lane between the same two nodes.
+    Ordered(LaneId),
+    /// On its own: it may be lost, and overtake anything.
+    Datagram,
+}
+
+/// The identity of an ordered lane: an algorithm's, or an event type's where the algorithm
+/// declares [`Order::PerEvent`](crate::Order::PerEvent).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LaneId(pub u64);
+
+/// Bytes that are not what they claim to be. Opaque: the codec may change.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(String);
+
+impl DecodeError {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+
+    fn codec(error: &postcard::Error) -> Self {
+        Self(match error {
+            postcard::Error::DeserializeUnexpectedEnd => String::from("the bytes end too early"),
+            other => format!("the bytes do not decode: {other}"),
+        })
+    }
+}
+
+/// What stands before the body, on the wire and on disk.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    event: [u8; 8],
+    instance: Instance,
+    tag: Tag,
+}
+
+impl Envelope {
+    /// Keys that an instance may have at most. A deeper one does not decode.
+    pub const DEPTH_MAX: usize = 8;
+
+    /// Encodes `event` for the root of the stack. O(size).
+    ///
+    /// # Panics
+    ///
+    /// If the event's `Serialize` implementation reports an error.
+    #[must_use]
+    pub fn seal<E: Event>(event: &E) -> Self {
+        Self::from_parts(E::ID, Instance::ROOT, Tag::Plain, encode(&mut Vec::new(), event))
+    }
+
+    /// An envelope of bytes that are already encoded.
+    #[must_use]
+    pub fn from_parts(event: EventId, instance: Instance, tag: Tag, body: Bytes) -> Self {
+        Self { event, instance, tag, body }
+    }
+
+    /// The same event for another instance.
+    #[must_use]
+    pub fn addressed_to(self, instance: Instance) -> Self {
+        Self { instance, ..self }
+    }
+
+    /// The same event as a question or an answer.
+    #[must_use]
+    pub fn tagged(self, tag: Tag) -> Self {
+        Self { tag, ..self }
+    }
+
+    /// Decodes the event. O(size).
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the envelope holds another event, if the body is not an `E`, or if bytes
+    /// are left over.
+    pub fn open<E: Event>(&self) -> Result<E, DecodeError> {
+        if self.event != E::ID {
+            return Err(DecodeError(format!("this is {:?}, not `{}`", self.event, E::NAME)));
+        }
+        match postcard::take_from_bytes(&self.body) {
+            Ok((event, [])) => Ok(event),
+            Ok((_, rest)) => Err(DecodeError(format!("{} bytes are left over", rest.len()))),
+            Err(error) => Err(DecodeError::codec(&error)),
+        }
+    }
+
+    /// Which event type it holds.
+    #[must_use]
+    pub fn event(&self) -> EventId {
+        self.event
+    }
+
+    /// Which instance on the receiving node it is for.
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Whether it asks or answers.
+    #[must_use]
+    pub fn tag(&self) -> Tag {
+        self.tag
+    }
+
+    /// The encoded event. Cloning it copies nothing.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Appends the whole envelope to `out`, as frames and records hold it. O(size).
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.event.bits().to_le_bytes());
+        append(out, &self.instance);
+        append(out, &self.tag);
+        out.extend_from_slice(&self.body);
+    }
+
+    /// Reads what [`Envelope::encode_into`] wrote; the body shares `bytes`. O(header).
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the header is damaged, deeper than [`Envelope::DEPTH_MAX`], or carries a
+    /// tag that never travels.
+    pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
+        let read = postcard::take_from_bytes::<Header>(bytes);
+        let (header, body) = read.map_err(|error| DecodeError::codec(&error))?;
+        let event = EventId::from_bits(u64::from_le_bytes(header.event));
+        if Self::DEPTH_MAX < header.instance.0.len() {
+            return Err(DecodeError(format!("an instance of {} keys", header.instance.0.len())));
+        }
+        if let Tag::Expired(_) = header.tag {
+            return Err(DecodeError(String::from("a tag that never travels")));
+        }
+        let body = bytes.slice_ref(body);
+        Ok(Self { event, instance: header.instance, tag: header.tag, body })
+    }
+}
+
+fn append<T: Serialize>(out: &mut Vec<u8>, value: &T) {
+    match postcard::serialize_with_flavor(value, Tail(out)) {
+        Ok(()) => (),
+        Err(error) => panic!("a header of integers does not serialize: {error}"),
+    }
+}
+
+/// Encodes into a buffer that is kept, then copies: one allocation of the exact size.
+pub(crate) fn encode<E: Event>(scratch: &mut Vec<u8>, event: &E) -> Bytes {
+    scratch.clear();
+    match postcard::serialize_with_flavor(event, Tail(scratch)) {
+        Ok(()) if scratch.is_empty() => Bytes::new(),
+        Ok(()) => Bytes::copy_from_slice(scratch),
+        Err(error) => panic!("`{}` does not serialize: {error}", E::NAME),
+    }
+}
+
+/// Lets postcard append to a vector that somebody else owns.
+struct Tail<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Tail<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}

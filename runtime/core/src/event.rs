@@ -1,0 +1,158 @@
+//! Events, their stable wire names, and the names of nodes.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A fact that a handler can react to: a message from a peer, a timeout, or a local indication.
+///
+/// Every event is plain serializable data, also the local ones: that is what makes a run
+/// recordable, a message duplicable and a state hashable. It is derived:
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use synod_core::Event;
+///
+/// #[derive(Event, Debug, Serialize, Deserialize)]
+/// #[event(name = "bully.election")]
+/// struct Election;
+/// ```
+///
+/// A changed layout is a new event: give it a new name, `"bully.election.2"`.
+pub trait Event: fmt::Debug + Serialize + DeserializeOwned + Send + 'static {
+    /// The wire name. Stable for ever: renaming the Rust type must not change it.
+    const NAME: &'static str;
+
+    /// The identity derived from [`Event::NAME`].
+    const ID: EventId = EventId::of(Self::NAME);
+
+    /// Whether the event never comes from the wire: timers, indications, records.
+    /// A peer that sends one is refused.
+    const LOCAL: bool = false;
+
+    /// Whether the event travels as a datagram: it may be lost, and overtake others.
+    const UNRELIABLE: bool = false;
+}
+
+/// A 64-bit identity of an event type: the FNV-1a hash of its wire name.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct EventId(u64);
+
+impl EventId {
+    /// Hashes `name` at compile time. O(len).
+    #[must_use]
+    pub const fn of(name: &str) -> Self {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut rest = name.as_bytes();
+        while let [first, tail @ ..] = rest {
+            hash = (hash ^ *first as u64).wrapping_mul(0x0100_0000_01b3);
+            rest = tail;
+        }
+        Self(hash)
+    }
+
+    /// The identity as it stands on the wire.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The identity that stood on the wire.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event {:016x}", self.0)
+    }
+}
+
+/// The identity of a node, unique in its cluster. Written `n7`.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct NodeId(pub u32);
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("n{}", self.0))
+    }
+}
+
+/// A text that is not a node's name.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{0}` is not a node: write `n` and a number from 1 to 4294967295 without leading zeros")]
+pub struct NotANode(String);
+
+impl FromStr for NodeId {
+    type Err = NotANode;
+
+    /// Reads `n7`. There is one way to write a node, so names can be compared as bytes.
+    fn from_str(text: &str) -> Result<Self, NotANode> {
+        let number = text.strip_prefix('n').and_then(|digits| digits.parse().ok()).map(NodeId);
+        number
+            .filter(|node| 0 < node.0 && node.to_string() == text)
+            .ok_or_else(|| NotANode(text.chars().take(64).collect()))
+    }
+}
+
+/// The time since the start of the run, as told by the host. The core never reads a clock.
+pub type Time = Duration;
+
+/// The link to a peer has come up, or a new incarnation of the peer has appeared.
+///
+/// An indication of the host: an algorithm that wants it registers a handler for it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct PeerUp {
+    /// Who.
+    pub peer: NodeId,
+    /// Which life of the peer; each start of a node has a higher one.
+    pub incarnation: u64,
+}
+
+/// The link to a peer is lost: what was under way on it, in either direction, may be lost too.
+///
+/// An indication of the host: an algorithm that wants it registers a handler for it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct PeerDown {
+    /// Who.
+    pub peer: NodeId,
+    /// Why, as far as this node can tell.
+    pub reason: Reason,
+}
+
+/// Why a link ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The peer said good-bye.
+    Closed,
+    /// The peer has fallen silent.
+    Silent,
+    /// The peer has restarted: its earlier incarnation is gone.
+    Restarted,
+    /// More bytes were waiting for the peer than its queue holds.
+    Overflow,
+    /// The peer broke the protocol, or is not who it should be.
+    Refused,
+}
+
+impl Event for PeerUp {
+    const NAME: &'static str = "synod.peer_up";
+    const LOCAL: bool = true;
+}
+
+impl Event for PeerDown {
+    const NAME: &'static str = "synod.peer_down";
+    const LOCAL: bool = true;
+}

@@ -1,0 +1,191 @@
+//! From a plain function to an entry of a dispatch table.
+
+use std::any::TypeId;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::catalogue::{EventInfo, Role};
+use crate::context::Context;
+use crate::envelope::{DecodeError, Envelope, Tag};
+use crate::event::{Event, NodeId};
+use crate::node::StepError;
+use crate::request::{Call, Reply, Request, Ticket};
+
+/// A function that can be registered with [`Handlers::on`](crate::Handlers::on).
+///
+/// Implemented for functions and closures of the shapes
+///
+/// - `fn(&mut self, event: E [, from: NodeId] [, ctx: &mut Context])`,
+/// - `fn(&self, event: E [, from: NodeId], ctx: &mut Context)`,
+/// - `fn(&self | &mut self, call: Call<R>, ctx: &mut Context)`,
+/// - `fn(&mut self, reply: Reply<R>, ctx: &mut Context)`.
+///
+/// The parameter `M` only tells the shapes apart; it is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "this function is not an event handler of `{S}`",
+    label = "expected `fn(&mut self, event: E [, from: NodeId] [, ctx: &mut Context])`",
+    note = "the state must be `{S}` and the event type must implement `Event`",
+    note = "a handler returns nothing and is not `async`: ask the `Context` for effects instead"
+)]
+pub trait IntoHandler<S, M> {
+    /// Turns the function into a table entry.
+    fn into_handler(self) -> Handler<S>;
+}
+
+/// What a handler may do with the state, read off its receiver.
+///
+/// It is a permission, not an order: a host may run [`Access::Shared`] handlers in parallel,
+/// the simulator never does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// `&mut self`: runs alone.
+    Exclusive,
+    /// `&self`: may run beside other shared handlers of the same state.
+    Shared,
+}
+
+/// A type-erased handler: decodes the event, then calls the function.
+pub struct Handler<S> {
+    pub(crate) info: EventInfo,
+    takes: Takes,
+    run: Run<S>,
+}
+
+/// Which tags a handler's shape is for.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Takes {
+    Events,
+    Calls,
+    Replies,
+}
+
+/// The erased function: decode, then call.
+type Run<S> =
+    Arc<dyn Fn(&mut S, &Envelope, NodeId, &mut Context) -> Result<(), DecodeError> + Send + Sync>;
+
+impl<S> Clone for Handler<S> {
+    fn clone(&self) -> Self {
+        Self { info: self.info.clone(), takes: self.takes, run: Arc::clone(&self.run) }
+    }
+}
+
+impl<S> Handler<S> {
+    pub(crate) fn run(
+        &self,
+        state: &mut S,
+        envelope: &Envelope,
+        from: NodeId,
+        ctx: &mut Context,
+    ) -> Result<(), StepError> {
+        if let (Tag::Expired(_), Takes::Events) = (envelope.tag(), self.takes) {
+            return Ok(()); // A handler that takes the bare answer does not care for none.
+        }
+        (self.run)(state, envelope, from, ctx).map_err(|cause| StepError::Decode {
+            event: self.info.name,
+            from,
+            cause,
+        })
+    }
+}
+
+impl<S> fmt::Debug for Handler<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.info.name, self.info.access)
+    }
+}
+
+/// Markers of the shapes. They are never constructed.
+pub mod shape {
+    macro_rules! markers {
+        ($($marker:ident = $shape:literal),* $(,)?) => {
+            $(#[doc = $shape] #[derive(Debug)] pub enum $marker {})*
+        };
+    }
+    markers! {
+        Exclusive = "`(&mut self, event, ctx)`",
+        ExclusiveFrom = "`(&mut self, event, from, ctx)`",
+        ExclusiveQuiet = "`(&mut self, event)`",
+        ExclusiveFromQuiet = "`(&mut self, event, from)`",
+        ExclusiveCall = "`(&mut self, call, ctx)`",
+        ExclusiveReply = "`(&mut self, reply, ctx)`",
+        Shared = "`(&self, event, ctx)`",
+        SharedFrom = "`(&self, event, from, ctx)`",
+        SharedCall = "`(&self, call, ctx)`",
+    }
+}
+
+macro_rules! impl_into_handler {
+    ($shape:ident: $access:ident $takes:ident $bound:ident $event:ty,
+        fn($state:ty $(, $arg_ty:ty)*) => |$it:ident, $from:ident, $ctx:ident| ($($arg:expr),*)) => {
+        impl<S, E, F> IntoHandler<S, (E, shape::$shape)> for F
+        where
+            E: $bound,
+            F: Fn($state $(, $arg_ty)*) + Send + Sync + 'static,
+        {
+            fn into_handler(self) -> Handler<S> {
+                Handler {
+                    info: info::<$event>(Access::$access),
+                    takes: Takes::$takes,
+                    run: Arc::new(move |state, $it, $from, $ctx| {
+                        self(state $(, $arg)*);
+                        Ok(())
+                    }),
+                }
+            }
+        }
+    };
+}
+
+impl_into_handler!(Exclusive: Exclusive Events Event E, fn(&mut S, E, &mut Context)
+    => |it, _from, ctx| (it.open()?, ctx));
+impl_into_handler!(ExclusiveFrom: Exclusive Events Event E, fn(&mut S, E, NodeId, &mut Context)
+    => |it, from, ctx| (it.open()?, from, ctx));
+impl_into_handler!(ExclusiveQuiet: Exclusive Events Event E, fn(&mut S, E)
+    => |it, _from, _ctx| (it.open()?));
+impl_into_handler!(ExclusiveFromQuiet: Exclusive Events Event E, fn(&mut S, E, NodeId)
+    => |it, from, _ctx| (it.open()?, from));
+impl_into_handler!(ExclusiveCall: Exclusive Calls Request E, fn(&mut S, Call<E>, &mut Context)
+    => |it, from, ctx| (call(it, from)?, ctx));
+impl_into_handler!(ExclusiveReply: Exclusive Replies Request E::Answer,
+    fn(&mut S, Reply<E>, &mut Context) => |it, from, ctx| (reply(it, from, ctx.me)?, ctx));
+impl_into_handler!(Shared: Shared Events Event E, fn(&S, E, &mut Context)
+    => |it, _from, ctx| (it.open()?, ctx));
+impl_into_handler!(SharedFrom: Shared Events Event E, fn(&S, E, NodeId, &mut Context)
+    => |it, from, ctx| (it.open()?, from, ctx));
+impl_into_handler!(SharedCall: Shared Calls Request E, fn(&S, Call<E>, &mut Context)
+    => |it, from, ctx| (call(it, from)?, ctx));
+
+pub(crate) fn info<E: Event>(access: Access) -> EventInfo {
+    EventInfo {
+        id: E::ID,
+        name: E::NAME,
+        role: Role::Handler,
+        local: E::LOCAL,
+        unreliable: E::UNRELIABLE,
+        access,
+        kind: TypeId::of::<E>(),
+        show: |envelope| envelope.open::<E>().map(|event| format!("{event:?}")),
+    }
+}
+
+fn call<R: Request>(envelope: &Envelope, from: NodeId) -> Result<Call<R>, DecodeError> {
+    match envelope.tag() {
+        Tag::Ask(number) => {
+            Ok(Call { request: envelope.open()?, ticket: Ticket::new(from, number) })
+        }
+        _ => Err(DecodeError::new("a request without a ticket")),
+    }
+}
+
+fn reply<R: Request>(
+    envelope: &Envelope,
+    from: NodeId,
+    me: NodeId,
+) -> Result<Reply<R>, DecodeError> {
+    let (number, answer) = match envelope.tag() {
+        Tag::Answer(number) => (number, Some((from, envelope.open()?))),
+        Tag::Expired(number) => (number, None),
+        Tag::Plain | Tag::Ask(_) => return Err(DecodeError::new("an answer without a ticket")),
+    };
+    Ok(Reply { ticket: Ticket::new(me, number), answer })
+}

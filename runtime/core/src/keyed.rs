@@ -1,0 +1,141 @@
+//! Many instances of one algorithm, told apart by a key.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+
+use crate::catalogue::{BuildError, Catalogue};
+use crate::context::Context;
+use crate::envelope::Envelope;
+use crate::event::{EventId, NodeId};
+use crate::node::StepError;
+use crate::property::Summary;
+use crate::stack::Stack;
+
+/// One state of `A` per key, made when the key is first seen: a consensus per slot, a counter per
+/// user.
+///
+/// The key travels in the envelope, so a host can shard by it without decoding the event.
+#[derive(Clone, Debug)]
+pub struct Keyed<A> {
+    make: fn(u64) -> A,
+    instances: BTreeMap<u64, A>,
+    instances_max: usize,
+}
+
+impl<A> Keyed<A> {
+    /// Instances that a node holds at most unless [`Keyed::at_most`] says otherwise.
+    pub const INSTANCES_MAX: usize = 65_536;
+
+    /// No instances yet; `make` builds the instance of a key.
+    pub fn new(make: fn(u64) -> A) -> Self {
+        Self { make, instances: BTreeMap::new(), instances_max: Self::INSTANCES_MAX }
+    }
+
+    /// Bounds the instances: an event for one more key is refused with [`StepError::Full`].
+    #[must_use]
+    pub fn at_most(self, instances_max: usize) -> Self {
+        Self { instances_max, ..self }
+    }
+
+    /// The instance of `key`, if an event for it has arrived. O(log instances).
+    pub fn get(&self, key: u64) -> Option<&A> {
+        self.instances.get(&key)
+    }
+
+    /// All instances, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &A)> {
+        self.instances.iter().map(|(key, instance)| (*key, instance))
+    }
+}
+
+impl<A: Stack> Stack for Keyed<A> {
+    type Tables = A::Tables;
+
+    fn tables(&self) -> Self::Tables {
+        (self.make)(0).tables()
+    }
+
+    fn catalogue(tables: &Self::Tables, out: &mut Catalogue) -> Result<(), BuildError> {
+        A::catalogue(tables, out)
+    }
+
+    /// Starts what durable records have brought back. The others start when they are made.
+    fn start(&mut self, tables: &Self::Tables, ctx: &mut Context) {
+        for (key, instance) in &mut self.instances {
+            within(*key, ctx, |ctx| instance.start(tables, ctx));
+        }
+    }
+
+    fn listens_to(tables: &Self::Tables, event: EventId) -> bool {
+        A::listens_to(tables, event)
+    }
+
+    fn replay(
+        &mut self,
+        tables: &Self::Tables,
+        record: &Envelope,
+        ctx: &mut Context,
+    ) -> Result<bool, StepError> {
+        let Some(key) = own_key(record, ctx) else {
+            return Ok(false);
+        };
+        let make = self.make;
+        let instance = self.instances.entry(key).or_insert_with(|| make(key));
+        within(key, ctx, |ctx| instance.replay(tables, record, ctx))
+    }
+
+    fn dispatch(
+        &mut self,
+        tables: &Self::Tables,
+        envelope: &Envelope,
+        from: NodeId,
+        ctx: &mut Context,
+    ) -> Result<bool, StepError> {
+        let Some(key) = own_key(envelope, ctx) else {
+            return Ok(false);
+        };
+        if !A::listens_to(tables, envelope.event()) {
+            return Ok(false); // A stranger must not make an instance.
+        }
+        if let Some(instance) = self.instances.get_mut(&key) {
+            return within(key, ctx, |ctx| instance.dispatch(tables, envelope, from, ctx));
+        }
+        if self.instances_max <= self.instances.len() {
+            return Err(StepError::Full { instances_max: self.instances_max });
+        }
+        let (mut instance, before) = ((self.make)(key), ctx.clone());
+        let heard = within(key, ctx, |ctx| {
+            instance.start(tables, ctx);
+            instance.dispatch(tables, envelope, from, ctx)
+        });
+        match heard {
+            Ok(_) => drop(self.instances.insert(key, instance)),
+            Err(_) => *ctx = before, // Bytes that do not decode leave no instance behind.
+        }
+        heard
+    }
+
+    /// Only how many there are: a summary is short.
+    fn summary(&self) -> Summary {
+        Summary::default().with("instances", self.instances.len())
+    }
+}
+
+/// The key under the running instance that `envelope` is for.
+fn own_key(envelope: &Envelope, ctx: &Context) -> Option<u64> {
+    let below = envelope.instance().keys().strip_prefix(ctx.scope.instance.keys())?;
+    below.first().copied()
+}
+
+fn within<T>(key: u64, ctx: &mut Context, run: impl FnOnce(&mut Context) -> T) -> T {
+    ctx.scope.instance.0.push(key);
+    let result = run(ctx);
+    ctx.scope.instance.0.pop();
+    result
+}
+
+impl<A: Hash> Hash for Keyed<A> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.instances.hash(state);
+    }
+}

@@ -1,0 +1,48 @@
+//! Distributed algorithms as sets of event handlers over a state, with no I/O inside.
+//!
+//! Read in this order:
+//!
+//! 1. [`Event`]: data that travels between nodes or within one, and the [`Envelope`] it travels in.
+//! 2. [`Algorithm`] and [`Handlers`]: which function runs upon which event.
+//! 3. [`Context`]: what a handler may ask for. Nothing happens until the handler returns.
+//! 4. [`Model`] and [`Property`]: what an algorithm assumes, and what it promises.
+//! 5. [`Node`]: one deterministic step, `(state, now, input) -> (state, effects)`.
+//! 6. [`Machine`], [`Transport`], [`Inbox`]: what a host holds and is held by.
+//!
+//! **Invariant:** this crate knows no clock, thread, socket, file or random source of the world.
+
+mod algorithm;
+mod catalogue;
+mod context;
+mod envelope;
+pub mod event;
+pub mod handler;
+mod keyed;
+mod machine;
+mod model;
+mod node;
+mod property;
+mod random;
+mod request;
+mod stack;
+mod transport;
+
+pub use algorithm::{Algorithm, HandlerSet, Handlers, Order};
+pub use catalogue::{BuildError, Catalogue, EventInfo, JobFn, Role};
+pub use context::{Choices, Context, Effect, TimerId};
+pub use envelope::{DecodeError, Envelope, Instance, Lane, LaneId, Tag};
+pub use event::{Event, EventId, NodeId, PeerDown, PeerUp, Reason, Time};
+pub use handler::{Access, IntoHandler};
+pub use keyed::Keyed;
+pub use machine::Machine;
+pub use model::{Assumption, Faults, Links, Model, Timing, Tolerance, Topology};
+pub use node::{Boot, Input, Node, StepError};
+pub use property::{Cluster, Kind, Member, Property, Summary, Verdict};
+pub use random::Random;
+pub use request::{Call, Reply, Request, Ticket};
+pub use stack::Stack;
+pub use synod_derive::Event;
+pub use transport::{
+    Closing, Hello, Inbox, LinkChange, LinkStatus, Refusal, Room, SendError, Transport,
+    TransportError,
+};

@@ -1,0 +1,363 @@
+//! One node, one step at a time.
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex};
+
+use crate::catalogue::{BuildError, Catalogue};
+use crate::context::{Choices, Context, Effect, Scope, SharedChoices, TimerId, expiry};
+use crate::envelope::{DecodeError, Envelope, Tag};
+use crate::event::{EventId, NodeId, PeerDown, PeerUp, Time};
+use crate::property::Summary;
+use crate::random::Random;
+use crate::stack::Stack;
+
+/// A node without I/O: feed it an [`Input`], carry out the [`Effect`]s.
+///
+/// Two nodes of equal state, fed the same inputs at the same times with the same seed, produce the
+/// same effects.
+#[derive(Clone, Debug)]
+pub struct Node<T: Stack> {
+    stack: T,
+    tables: T::Tables,
+    ctx: Context,
+}
+
+/// Who a node is, in one life of it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Boot {
+    /// The node.
+    pub id: NodeId,
+    /// All nodes of the cluster, this one included, in any order.
+    pub peers: Vec<NodeId>,
+    /// Which life of the node this is, higher than all before; below 2^32.
+    pub incarnation: u64,
+    /// What feeds [`Context::random`] and, outside the checker, [`Context::choose`].
+    pub seed: u64,
+}
+
+/// Something that happens to a node.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Input {
+    /// The node comes up for the first time.
+    Start,
+    /// The node comes up after a crash, with what it made durable, in the order of writing.
+    Recover(Vec<Envelope>),
+    /// An event arrives from a peer.
+    Deliver {
+        /// The sender, as the transport has authenticated it.
+        from: NodeId,
+        /// The event.
+        envelope: Envelope,
+    },
+    /// The application, or a job of the node, triggers an event.
+    Trigger(Envelope),
+    /// A timer has run out.
+    Timer(TimerId),
+    /// The link to a peer has come up.
+    PeerUp(PeerUp),
+    /// The link to a peer is lost.
+    PeerDown(PeerDown),
+}
+
+/// Why an input was refused. The node is as it was before.
+///
+/// Only the outside world can cause one; a mistake of an algorithm is a panic.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// No algorithm of the node listens to the event. The sender runs another program, or another
+    /// version of it.
+    #[error("no handler for {0:?}")]
+    Unhandled(EventId),
+    /// A peer sent, or the disk held, bytes that are not the event they claim to be.
+    #[error("`{event}` from {from} does not decode: {cause}")]
+    Decode {
+        /// The wire name.
+        event: &'static str,
+        /// The peer to blame; the node itself if the bytes come from its disk or application.
+        from: NodeId,
+        /// What the codec said.
+        #[source]
+        cause: DecodeError,
+    },
+    /// A peer sent an event that never comes from the wire. The peer is to blame.
+    #[error("{from} sent {event:?}, which is local to each node")]
+    LocalOnly {
+        /// The event.
+        event: EventId,
+        /// The peer to blame.
+        from: NodeId,
+    },
+    /// An answer to no open request: it comes after the deadline, or to a former life of this
+    /// node. Nobody is to blame.
+    #[error("the answer {number} from {from} comes too late")]
+    Stale {
+        /// The request's number.
+        number: u64,
+        /// Who answers.
+        from: NodeId,
+    },
+    /// The sender is not of the cluster, or claims to be this very node. The transport is to blame.
+    #[error("{0} is no peer of this node")]
+    Stranger(NodeId),
+    /// The event would make one instance more than a [`Keyed`](crate::Keyed) may hold.
+    #[error("{instances_max} instances exist, and there may not be more")]
+    Full {
+        /// The bound.
+        instances_max: usize,
+    },
+}
+
+impl<T: Stack> Node<T> {
+    /// A node that has not started.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if the stack's algorithms clash, or the node is not in its own peer list.
+    pub fn new(boot: Boot, stack: T) -> Result<Self, BuildError> {
+        let tables = stack.tables();
+        T::catalogue(&tables, &mut Catalogue::default())?;
+        Self::with_tables(boot, stack, tables)
+    }
+
+    /// A node that shares the tables of another one with the same stack, which have been checked.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NotAMember`].
+    pub fn with_tables(boot: Boot, stack: T, tables: T::Tables) -> Result<Self, BuildError> {
+        let Boot { id, mut peers, incarnation, seed } = boot;
+        peers.sort_unstable();
+        peers.dedup();
+        if peers.binary_search(&id).is_err() {
+            return Err(BuildError::NotAMember { node: id, peers });
+        }
+        // Nodes of one seed draw different numbers, and so do two lives of one node.
+        let stream = seed ^ (u64::from(id.0) << 32) ^ incarnation;
+        let random = Random::new(Random::new(stream).next_u64());
+        Ok(Self { stack, tables, ctx: Context::new(id, peers, incarnation, random) })
+    }
+
+    /// Lets `choices` decide what handlers [`choose`](Context::choose), instead of the seed.
+    pub fn decide_by(&mut self, choices: Arc<Mutex<dyn Choices>>) {
+        self.ctx.choices = Some(SharedChoices(choices));
+    }
+
+    /// Lets `input` happen at `now`, then every local event that it triggers, and appends what the
+    /// node asks for to `out`. O(handlers run).
+    ///
+    /// # Errors
+    ///
+    /// [`StepError`]; `out` and the node are then as they were, unless the input was
+    /// [`Input::Recover`]: what is on disk is not this node's, and it must not run.
+    ///
+    /// # Panics
+    ///
+    /// If a handler does, or if handlers trigger each other without end: the algorithm is wrong,
+    /// and its state is not to be used any more. Nothing has been appended to `out`.
+    pub fn step(
+        &mut self,
+        now: Time,
+        input: Input,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), StepError> {
+        self.ctx.now = now;
+        match input {
+            Input::Start => self.stack.start(&self.tables, &mut self.ctx),
+            Input::Recover(records) => self.recover(&records)?,
+            Input::Deliver { from, envelope } => self.deliver(&envelope, from)?,
+            Input::Trigger(envelope) => self.ctx.local.push_back(envelope),
+            Input::Timer(id) => self.tick(id),
+            Input::PeerUp(event) => self.indicate(&Envelope::seal(&event)),
+            Input::PeerDown(event) => self.indicate(&Envelope::seal(&event)),
+        }
+        self.settle()?;
+        out.append(&mut self.ctx.effects);
+        Ok(())
+    }
+
+    /// The algorithms' states.
+    pub fn stack(&self) -> &T {
+        &self.stack
+    }
+
+    /// The tables, for nodes of the same stack.
+    pub fn tables(&self) -> &T::Tables {
+        &self.tables
+    }
+
+    /// This node.
+    pub fn id(&self) -> NodeId {
+        self.ctx.me
+    }
+
+    /// Which life of the node this is.
+    pub fn incarnation(&self) -> u64 {
+        self.ctx.incarnation
+    }
+
+    /// The timers that are armed, with the event that each would be.
+    pub fn timers(&self) -> impl Iterator<Item = (TimerId, &Envelope)> {
+        self.ctx.timers.iter().map(|(envelope, id)| (*id, envelope))
+    }
+
+    /// Every event type of the node. O(types).
+    pub fn catalogue(&self) -> Catalogue {
+        let mut all = Catalogue::default();
+        let checked = T::catalogue(&self.tables, &mut all);
+        debug_assert_eq!(checked, Ok(()), "the tables were checked when the node was built");
+        all
+    }
+
+    /// The states in short.
+    pub fn summary(&self) -> Summary {
+        self.stack.summary()
+    }
+
+    fn recover(&mut self, records: &[Envelope]) -> Result<(), StepError> {
+        for record in records {
+            if !self.stack.replay(&self.tables, record, &mut self.ctx)? {
+                return Err(StepError::Unhandled(record.event()));
+            }
+        }
+        self.ctx.forget_requests(); // Restoring a record is not a reason to do anything.
+        self.stack.start(&self.tables, &mut self.ctx);
+        Ok(())
+    }
+
+    fn deliver(&mut self, envelope: &Envelope, from: NodeId) -> Result<(), StepError> {
+        if from == self.ctx.me || self.ctx.peers.binary_search(&from).is_err() {
+            return Err(StepError::Stranger(from));
+        }
+        if let Tag::Answer(number) = envelope.tag() {
+            return self.answered(number, envelope, from);
+        }
+        self.dispatch_or(envelope, from, StepError::Unhandled(envelope.event()))
+    }
+
+    /// An answer counts once, while its request is open, and ends the wait for it.
+    fn answered(
+        &mut self,
+        number: u64,
+        envelope: &Envelope,
+        from: NodeId,
+    ) -> Result<(), StepError> {
+        let expiry = expiry(number, envelope.event(), envelope.instance().clone());
+        if !self.ctx.timers.contains_key(&expiry) {
+            return Err(StepError::Stale { number, from });
+        }
+        self.dispatch_or(envelope, from, StepError::Unhandled(envelope.event()))?;
+        self.ctx.asked.remove(&number);
+        self.ctx.disarm(&expiry);
+        Ok(())
+    }
+
+    fn tick(&mut self, id: TimerId) {
+        let armed = self.ctx.timers.iter().find(|(_, armed)| **armed == id);
+        let Some(envelope) = armed.map(|(envelope, _)| envelope.clone()) else {
+            return; // Replaced or cancelled while the tick was on its way.
+        };
+        self.ctx.timers.remove(&envelope);
+        if let Tag::Expired(number) = envelope.tag() {
+            self.ctx.asked.remove(&number);
+        }
+        self.ctx.local.push_back(envelope);
+    }
+
+    /// Tells whoever wants to know; the application has its own ways to see links.
+    fn indicate(&mut self, envelope: &Envelope) {
+        if T::listens_to(&self.tables, envelope.event()) {
+            self.ctx.local.push_back(envelope.clone());
+        }
+    }
+
+    /// Runs local events, first in, first out. What no algorithm listens to is for the application.
+    ///
+    /// Only the first of them can come from outside and be refused.
+    fn settle(&mut self) -> Result<(), StepError> {
+        for round in 0..LOCAL_EVENTS_MAX {
+            let Some(envelope) = self.ctx.local.pop_front() else {
+                return Ok(());
+            };
+            match self.local(&envelope) {
+                Ok(()) => (),
+                Err(error) if round == 0 && self.ctx.effects.is_empty() => return Err(error),
+                Err(error) => panic!("an event of this very node was refused: {error}"),
+            }
+        }
+        panic!("more than {LOCAL_EVENTS_MAX} local events in one step");
+    }
+
+    fn local(&mut self, envelope: &Envelope) -> Result<(), StepError> {
+        let me = self.ctx.me;
+        if let Tag::Answer(number) = envelope.tag()
+            && self.ctx.asked.contains_key(&number)
+        {
+            return self.answered(number, envelope, me);
+        }
+        if !self.dispatch(envelope, me)? {
+            self.ctx.effects.push(Effect::Output(envelope.clone()));
+        }
+        Ok(())
+    }
+
+    fn dispatch_or(
+        &mut self,
+        envelope: &Envelope,
+        from: NodeId,
+        otherwise: StepError,
+    ) -> Result<(), StepError> {
+        if self.dispatch(envelope, from)? { Ok(()) } else { Err(otherwise) }
+    }
+
+    fn dispatch(&mut self, envelope: &Envelope, from: NodeId) -> Result<bool, StepError> {
+        self.stack.dispatch(&self.tables, envelope, from, &mut self.ctx)
+    }
+}
+
+impl Context {
+    fn new(me: NodeId, peers: Vec<NodeId>, incarnation: u64, random: Random) -> Self {
+        Self {
+            me,
+            incarnation,
+            peers: peers.into(),
+            now: Time::ZERO,
+            random,
+            choices: None,
+            timers: std::collections::BTreeMap::new(),
+            next_timer: 0,
+            asked: std::collections::BTreeMap::new(),
+            next_ticket: 0,
+            effects: Vec::new(),
+            local: std::collections::VecDeque::new(),
+            scope: Scope::root(),
+            scratch: Vec::new(),
+        }
+    }
+
+    fn forget_requests(&mut self) {
+        self.effects.clear();
+        self.local.clear();
+        self.timers.clear();
+        self.asked.clear();
+    }
+}
+
+/// Equal hashes mean equal futures: what a node will do depends on its states, the armed timers,
+/// the open requests and the generator. The numbers of timers do not matter.
+impl<T: Stack + Hash> Hash for Node<T> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.stack.hash(hasher);
+        self.ctx.incarnation.hash(hasher);
+        self.ctx.random.hash(hasher);
+        self.ctx.next_ticket.hash(hasher);
+        self.ctx.timers.len().hash(hasher);
+        for envelope in self.ctx.timers.keys() {
+            envelope.hash(hasher);
+        }
+    }
+}
+
+/// A bound on the local events of one step.
+const LOCAL_EVENTS_MAX: usize = 10_000;

@@ -1,0 +1,177 @@
+//! What an algorithm promises, as predicates over a cluster.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::NodeId;
+use crate::node::Node;
+use crate::stack::Stack;
+
+/// A promise about a cluster of nodes with stack `S`. The simulator and the checker hold it
+/// against every run; a deployed node does not know it.
+pub struct Property<S: Stack> {
+    /// A short sentence that is true when the property holds: "at most one node leads".
+    pub name: &'static str,
+    /// When it must hold.
+    pub kind: Kind,
+    holds: Predicate<S>,
+}
+
+type Predicate<S> = Arc<dyn Fn(&Cluster<'_, S>) -> Verdict + Send + Sync>;
+
+/// Whether a property holds, and if not, in which way: "n2 and n3 both lead".
+pub type Verdict = Result<(), String>;
+
+/// When a property must hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// After every step.
+    Always,
+    /// At every moment that has seen no fault for at least this long, the start included.
+    Eventually {
+        /// The bound, in virtual time.
+        within: Duration,
+    },
+    /// Whenever nothing is under way: no message, no timer, no fault to heal.
+    AtRest,
+}
+
+impl<S: Stack> Property<S> {
+    /// Must hold after every step.
+    pub fn always(
+        name: &'static str,
+        holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, kind: Kind::Always, holds: Arc::new(holds) }
+    }
+
+    /// Must hold once no fault has happened for `within`, and from then on until the next one:
+    /// liveness with a bound, and therefore something that a finite run can refute.
+    pub fn eventually(
+        name: &'static str,
+        within: Duration,
+        holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, kind: Kind::Eventually { within }, holds: Arc::new(holds) }
+    }
+
+    /// Must hold whenever nothing is under way any more: liveness of an algorithm that comes to
+    /// rest, without a clock.
+    pub fn at_rest(
+        name: &'static str,
+        holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, kind: Kind::AtRest, holds: Arc::new(holds) }
+    }
+
+    /// Evaluates the predicate.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in a sentence.
+    pub fn check(&self, cluster: &Cluster<'_, S>) -> Verdict {
+        (self.holds)(cluster)
+    }
+}
+
+impl<S: Stack> Clone for Property<S> {
+    fn clone(&self) -> Self {
+        Self { name: self.name, kind: self.kind, holds: Arc::clone(&self.holds) }
+    }
+}
+
+impl<S: Stack> fmt::Debug for Property<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.name, self.kind)
+    }
+}
+
+/// One place of a cluster: a node while it is up, nothing while it is down.
+#[derive(Clone, Debug)]
+pub struct Member<S: Stack> {
+    /// The node's identity.
+    pub id: NodeId,
+    /// The node, if it is up. A crash forgets it, so that equal futures are equal states.
+    pub node: Option<Node<S>>,
+}
+
+/// A cluster at one moment.
+#[derive(Debug)]
+pub struct Cluster<'a, S: Stack>(&'a [Member<S>]);
+
+impl<'a, S: Stack> Cluster<'a, S> {
+    /// A view of `members`, in ascending order of identity.
+    #[must_use]
+    pub fn new(members: &'a [Member<S>]) -> Self {
+        Self(members)
+    }
+
+    /// How many nodes the cluster has, up or down.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The nodes that are up, in ascending order.
+    pub fn live(&self) -> impl DoubleEndedIterator<Item = (NodeId, &'a S)> + use<'a, S> {
+        self.0.iter().filter_map(|member| Some((member.id, member.node.as_ref()?.stack())))
+    }
+
+    /// The state of `node`, if it is up.
+    #[must_use]
+    pub fn state(&self, node: NodeId) -> Option<&'a S> {
+        self.live().find(|(id, _)| *id == node).map(|(_, state)| state)
+    }
+}
+
+/// A state in three to six short values: what a status table, a diagram, a metric shows.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Summary {
+    role: Option<String>,
+    values: Vec<(&'static str, String)>,
+}
+
+impl Summary {
+    /// The one value that tells nodes apart at a glance: "leader", "follower".
+    #[must_use]
+    pub fn role(self, role: impl fmt::Display) -> Self {
+        Self { role: Some(role.to_string()), ..self }
+    }
+
+    /// One more named value.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.values.push((name, value.to_string()));
+        self
+    }
+
+    /// The role and the values, by name, in the order of adding; the role is named `role`.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let role = self.role.iter().map(|role| ("role", role.as_str()));
+        role.chain(self.values.iter().map(|(name, value)| (*name, value.as_str())))
+    }
+
+    /// Whether there is nothing to show.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.role.is_none() && self.values.is_empty()
+    }
+
+    /// Adds another summary's values; the first role stays.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.role = self.role.take().or(other.role);
+        self.values.extend(other.values);
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.values().enumerate() {
+            let gap = if index == 0 { "" } else { " " };
+            write!(f, "{gap}{name}:{value}")?;
+        }
+        Ok(())
+    }
+}

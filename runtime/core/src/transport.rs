@@ -1,0 +1,147 @@
+//! What a host needs of a network, and a network of a host.
+//!
+//! Neither trait is async: a transport owns its tasks, and hands over what it receives. A host
+//! that dials, backs off and supervises does so over [`Transport::connect`], the same for every
+//! transport.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::envelope::{Envelope, Lane};
+use crate::event::{EventId, NodeId, Reason};
+
+/// Carries envelopes to peers: each at most once, and in the order of its lane for as long as a
+/// link lasts.
+pub trait Transport: Debug + Send + Sync {
+    /// Begins to accept links, on behalf of the node that `hello` describes, and to deliver to
+    /// `inbox`. Called once, before anything else.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`]; nothing is open then.
+    fn start(&self, hello: Hello, inbox: Arc<dyn Inbox>) -> Result<(), TransportError>;
+
+    /// Makes one attempt to link with `peer`, in the background. The outcome is told to
+    /// [`Inbox::link`]: up, or unreachable. Nothing happens if a link is up or being made.
+    fn connect(&self, peer: NodeId);
+
+    /// Ends the link to `peer`, if there is one, and tells [`Inbox::link`].
+    fn disconnect(&self, peer: NodeId, reason: Reason);
+
+    /// Queues `envelope` for `to` without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; the envelope was not queued.
+    fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError>;
+
+    /// The links, one per known peer, in ascending order.
+    fn links(&self) -> Vec<LinkStatus>;
+
+    /// Says good-bye to every peer after what is queued has left, for `deadline` at most, and
+    /// ends all tasks.
+    fn close(&self, deadline: Duration) -> Closing;
+}
+
+/// A farewell under way. Dropping it ends the transport at once.
+pub type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Who a node is to its peers, from the first frame on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hello {
+    /// The node.
+    pub node: NodeId,
+    /// Which life of the node this is.
+    pub incarnation: u64,
+    /// The events that it handles from the wire, by identity and name.
+    pub events: Vec<(EventId, String)>,
+}
+
+/// Where a transport delivers to.
+pub trait Inbox: Debug + Send + Sync {
+    /// Takes a batch: envelopes of one event type, from one lane of a link that is up, in order.
+    /// The transport has authenticated `from`.
+    ///
+    /// The batch is always taken. If that filled the queue, the transport gets a [`Room`] and
+    /// must not read from this lane of `from` until it resolves, so what waits is bounded.
+    fn deliver(&self, from: NodeId, lane: Lane, batch: Vec<Envelope>) -> Option<Room>;
+
+    /// Something happened to the link with `peer`. Up and down alternate.
+    fn link(&self, peer: NodeId, change: LinkChange);
+
+    /// A stranger, or a peer that broke the protocol, was turned away.
+    fn refused(&self, refusal: Refusal);
+}
+
+/// Resolves when a queue has room again.
+pub type Room = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What happened to a link.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum LinkChange {
+    /// Both sides have said hello: the link carries events.
+    Up {
+        /// Which life of the peer this is.
+        incarnation: u64,
+    },
+    /// The link is lost, with whatever was under way on it.
+    Down(Reason),
+    /// An attempt to link failed, for a reason that is written for the operator.
+    Unreachable(String),
+}
+
+/// Somebody was turned away, or a frame was.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// Who, if that is known.
+    pub peer: Option<NodeId>,
+    /// Where from: an address as text.
+    pub address: String,
+    /// One of a fixed set of words, for a counter: `bad_ca`, `expired`, `frame_too_large`.
+    pub kind: &'static str,
+    /// A sentence for the operator: who, why, and what to do.
+    pub text: String,
+}
+
+/// The state of one link.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkStatus {
+    /// The peer.
+    pub peer: NodeId,
+    /// Its incarnation, while the link is up.
+    pub incarnation: Option<u64>,
+    /// The round trip, if the transport measures it.
+    pub round_trip: Option<Duration>,
+    /// Bytes that wait to be sent.
+    pub queued_bytes: usize,
+}
+
+/// Why an envelope was not queued.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The queue to this peer was full. The transport ends the link with
+    /// [`Reason::Overflow`]: a gap in a lane is never silent.
+    #[error("the queue to the peer is full")]
+    Full,
+    /// There is no link to this peer now.
+    #[error("there is no link to the peer")]
+    Down,
+    /// The envelope is larger than a frame may be.
+    #[error("the event has {size} bytes, and a frame {size_max} at most")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The bound in bytes.
+        size_max: usize,
+    },
+}
+
+/// Why a transport cannot start, in words for the operator.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct TransportError(pub String);
