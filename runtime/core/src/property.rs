@@ -89,12 +89,19 @@ impl<S: Stack> fmt::Debug for Property<S> {
 }
 
 /// One place of a cluster: a node while it is up, nothing while it is down.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Member<S: Stack> {
     /// The node's identity.
     pub id: NodeId,
     /// The node, if it is up. A crash forgets it, so that equal futures are equal states.
-    pub node: Option<Node<S>>,
+    /// Counted, so that a checker's states share the nodes in which they do not differ.
+    pub node: Option<Arc<Node<S>>>,
+}
+
+impl<S: Stack> Clone for Member<S> {
+    fn clone(&self) -> Self {
+        Self { id: self.id, node: self.node.clone() }
+    }
 }
 
 /// A cluster at one moment.

@@ -31,6 +31,16 @@ pub trait Transport: Debug + Send + Sync {
     /// Ends the link to `peer`, if there is one, and tells [`Inbox::link`].
     fn disconnect(&self, peer: NodeId, reason: Reason);
 
+    /// Ends every link, telling the peers [`Reason::Restarted`] and [`Inbox::link`] that it is
+    /// down, and says `hello` on all later ones: a new life of the node has begun.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] if the transport cannot announce another life, which is the default.
+    fn restart(&self, hello: Hello) -> Result<(), TransportError> {
+        Err(TransportError(format!("this transport cannot announce a new life of {}", hello.node)))
+    }
+
     /// Queues `envelope` for `to` without waiting.
     ///
     /// # Errors

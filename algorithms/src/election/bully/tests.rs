@@ -1,0 +1,45 @@
+use std::time::Duration;
+
+use synod_core::{Algorithm, Assumption};
+use synod_simulator::{Bounds, Diagram, Fault, Scenario, Simulation, explore};
+
+use super::Bully;
+
+fn scenario() -> Scenario<Bully> {
+    Scenario::of(|_| Bully::default())
+}
+
+#[test]
+fn three_nodes_in_every_schedule_with_a_crash_and_a_recovery() {
+    let explored = explore(&scenario(), &Bounds::within(&Bully::MODEL, 3));
+    explored.expect_complete();
+    assert_eq!(explored.states, 0);
+}
+
+#[test]
+fn five_nodes_by_ten_thousand_seeds() {
+    let report = Simulation::new(&scenario(), 5).run(0..10_000);
+    report.expect_clean();
+    assert!(report.counts.crashes > 5_000, "{:?}", report.counts);
+}
+
+#[test]
+fn two_nodes_lead_when_delays_have_no_bound() {
+    let mut bounds = Bounds::within(&Bully::MODEL, 3);
+    assert_eq!(bounds.unbound(), Some(Assumption::BoundedDelay));
+    let explored = explore(&scenario(), &bounds);
+    let failure = explored.expect_failure();
+    println!("{}", Diagram::of(&failure.trace));
+    assert_eq!(failure.violation.property, "at most one node leads");
+}
+
+#[test]
+fn two_nodes_lead_when_the_network_falls_apart() {
+    let scenario = scenario();
+    let report = Simulation::new(&scenario, 5).with(Fault::Partition).run(0..1_000);
+    let failure = report.expect_failure();
+    println!("{}", failure.block());
+    assert_eq!(failure.violation.property, "at most one node leads");
+    assert_eq!(report.dropped, [Assumption::NoPartition]);
+    let _ = Duration::ZERO;
+}

@@ -1,0 +1,183 @@
+//! What can happen in a state of an exploration, and how a schedule calls it.
+
+use synod_core::{Catalogue, Input, Lane, NodeId, Stack, TimerId};
+
+use crate::state::State;
+use crate::trace::{MessageId, Step, StepKind};
+
+/// One transition.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Action {
+    pub(crate) act: Act,
+    /// Where in the handler its node crashes, if it does.
+    pub(crate) cut: Option<Cut>,
+    /// What the handler is answered when it asks for a choice; 0 beyond.
+    choices: Vec<u32>,
+}
+
+/// What happens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Act {
+    Start,
+    Deliver { from: NodeId, to: NodeId, lane: Lane, index: usize },
+    Lose { from: NodeId, to: NodeId, index: usize },
+    Fire { node: NodeId, id: TimerId },
+    Tick,
+    Crash { node: NodeId, losing: bool },
+    Restart(NodeId),
+}
+
+/// A crash between two effects of one handler.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Cut {
+    /// So many effects have left.
+    pub(crate) after: usize,
+    /// Whether what the node has under way is lost with it.
+    pub(crate) losing: bool,
+}
+
+impl Cut {
+    /// Every place between `effects` effects. Before the first and after the last one the crash
+    /// is a transition of its own.
+    pub(crate) fn all(effects: usize) -> impl Iterator<Item = Self> {
+        (1..effects)
+            .flat_map(|after| [false, true].map(|losing| Self { after, losing }))
+    }
+}
+
+impl Action {
+    /// What leads to the first state.
+    pub(crate) const START: Self = Self::of(Act::Start);
+
+    pub(crate) const fn of(act: Act) -> Self {
+        Self { act, cut: None, choices: Vec::new() }
+    }
+
+    pub(crate) fn choosing(self, choices: Vec<u32>) -> Self {
+        Self { choices, ..self }
+    }
+
+    pub(crate) fn cut(self, cut: Cut) -> Self {
+        Self { cut: Some(cut), ..self }
+    }
+
+    pub(crate) fn choices(&self) -> &[u32] {
+        &self.choices
+    }
+
+    pub(crate) fn is_tick(&self) -> bool {
+        self.act == Act::Tick
+    }
+
+    /// The name of what happens in `state`, without the crash and the choices in it.
+    pub(crate) fn name<T: Stack>(&self, state: &State<T>, catalogue: &Catalogue) -> String {
+        let event = |input: Option<&Input>| match input {
+            Some(Input::Deliver { envelope, .. } | Input::Trigger(envelope)) => {
+                catalogue.name(envelope.event())
+            }
+            other => other.map(|input| format!("{input:?}")).unwrap_or_default(),
+        };
+        match self.act {
+            Act::Start => String::from("start"),
+            Act::Deliver { from, to, lane, index } => {
+                let nth = if index == 0 { String::new() } else { format!(" #{index}") };
+                format!("deliver {} {from}>{to}{nth}", event(state.under_way(from, to, lane, index)))
+            }
+            Act::Lose { from, to, index } => {
+                let lost = state.under_way(from, to, Lane::Datagram, index);
+                format!("lose {} {from}>{to} #{index}", event(lost))
+            }
+            Act::Fire { node, id } => match state.timer(node, id) {
+                Some(armed) => {
+                    let (name, shown) = (catalogue.name(armed.event()), catalogue.show(armed));
+                    format!("fire {name} {node} {shown}")
+                }
+                None => format!("fire {node}"),
+            },
+            Act::Tick => String::from("tick"),
+            Act::Crash { node, losing: false } => format!("crash {node}"),
+            Act::Crash { node, losing: true } => format!("crash {node} losing"),
+            Act::Restart(node) => format!("restart {node}"),
+        }
+    }
+
+    /// The whole name.
+    pub(crate) fn full_name<T: Stack>(&self, state: &State<T>, catalogue: &Catalogue) -> String {
+        let mut name = self.name(state, catalogue);
+        if !self.choices.is_empty() {
+            let choices: Vec<String> = self.choices.iter().map(ToString::to_string).collect();
+            name += &format!(" | choosing {}", choices.join(","));
+        }
+        if let Some(Cut { after, losing }) = self.cut {
+            let losing = if losing { " losing" } else { "" };
+            name += &format!(" | crashing after {after}{losing}");
+        }
+        name
+    }
+
+    /// Takes a whole name apart: what happens, the crash in it, the choices in it.
+    pub(crate) fn parts(name: &str) -> Option<(&str, Option<Cut>, Vec<u32>)> {
+        let mut parts = name.split(" | ");
+        let base = parts.next()?;
+        let (mut cut, mut choices) = (None, Vec::new());
+        for part in parts {
+            if let Some(list) = part.strip_prefix("choosing ") {
+                choices = list.split(',').map(|it| it.parse().ok()).collect::<Option<_>>()?;
+            } else {
+                let after = part.strip_prefix("crashing after ")?;
+                let losing = after.strip_suffix(" losing");
+                let after = losing.unwrap_or(after).parse().ok()?;
+                cut = Some(Cut { after, losing: losing.is_some() });
+            }
+        }
+        Some((base, cut, choices))
+    }
+
+    /// The action as a step of a trace.
+    pub(crate) fn step<T: Stack>(&self, state: &State<T>, catalogue: &Catalogue) -> Step {
+        let mut step = match self.act {
+            Act::Start => Step::says(StepKind::Start, None, "starts"),
+            Act::Tick => Step::says(StepKind::Tick, None, "time passes"),
+            Act::Crash { node, losing } => {
+                let words = if losing { "crashes, its messages with it" } else { "crashes" };
+                Step::says(StepKind::Crash, Some(node), words)
+            }
+            Act::Restart(node) => Step::says(StepKind::Restart, Some(node), "restarts"),
+            Act::Fire { node, id } => match state.timer(node, id) {
+                Some(armed) => Step::of(StepKind::Timer, node, armed, catalogue),
+                None => Step::says(StepKind::Timer, Some(node), "a timer"),
+            },
+            Act::Deliver { from, to, lane, index } => {
+                message(state.under_way(from, to, lane, index), from, to, StepKind::Deliver, catalogue)
+            }
+            Act::Lose { from, to, index } => {
+                let lost = state.under_way(from, to, Lane::Datagram, index);
+                message(lost, from, to, StepKind::Lost, catalogue)
+            }
+        };
+        if let Some(cut) = self.cut {
+            step.log.push(format!("crashes after {} effects", cut.after));
+        }
+        step
+    }
+}
+
+fn message(
+    input: Option<&Input>,
+    from: NodeId,
+    to: NodeId,
+    kind: StepKind,
+    catalogue: &Catalogue,
+) -> Step {
+    match input {
+        Some(Input::Deliver { envelope, .. }) => {
+            let message = Some(MessageId { from, number: 0 });
+            Step { message, ..Step::of(kind, to, envelope, catalogue) }
+        }
+        Some(Input::Trigger(envelope)) => Step::of(StepKind::Told, to, envelope, catalogue),
+        other => {
+            let words = other.map(|input| format!("{input:?}")).unwrap_or_default();
+            Step::says(StepKind::Told, Some(to), words)
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What is going to happen, in the order of virtual time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use synod_core::{Envelope, Input, NodeId, TimerId};
+
+use crate::trace::MessageId;
+
+/// Something that will happen at a known time.
+#[derive(Clone, Debug)]
+pub(crate) enum Happening {
+    Message { id: MessageId, from: NodeId, to: NodeId, sent_us: u64, envelope: Envelope },
+    Timer { node: NodeId, id: TimerId, envelope: Envelope },
+    /// The application, a job or the link tells a node something.
+    Told { node: NodeId, input: Input },
+    Crash(Crash),
+    Restart(NodeId),
+    Split { side: u64, length_us: u64 },
+    Heal { side: u64 },
+}
+
+/// A planned crash.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crash {
+    pub(crate) node: NodeId,
+    /// 0: at once. Otherwise within the next handler, so many effects less one having left.
+    pub(crate) after: usize,
+    /// Whether what the node has under way is lost with it.
+    pub(crate) losing: bool,
+    /// How long it stays down; 0 is for ever.
+    pub(crate) down_us: u64,
+}
+
+/// The place of a happening in the queue, while it has not happened.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Place(u32);
+
+/// A heap of small keys over a slab of happenings: O(log n) to add and to take, O(1) to cancel.
+/// What is due at the same time happens in the order of adding.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    heap: BinaryHeap<Reverse<(u64, u64, Place)>>,
+    slab: Vec<Option<Happening>>,
+    free: Vec<Place>,
+    added: u64,
+    waiting: usize,
+}
+
+impl Queue {
+    pub(crate) fn add(&mut self, at_us: u64, happening: Happening) -> Place {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(None);
+            Place(u32::try_from(self.slab.len() - 1).expect("fewer than 2^32 things under way"))
+        });
+        if let Some(slot) = self.slab.get_mut(place.0 as usize) {
+            *slot = Some(happening);
+        }
+        self.heap.push(Reverse((at_us, self.added, place)));
+        self.added += 1;
+        self.waiting += 1;
+        place
+    }
+
+    /// The next happening with its time in microseconds.
+    pub(crate) fn take(&mut self) -> Option<(u64, Place, Happening)> {
+        while let Some(Reverse((at_us, _, place))) = self.heap.pop() {
+            self.free.push(place);
+            if let Some(happening) = self.slab.get_mut(place.0 as usize).and_then(Option::take) {
+                self.waiting -= 1;
+                return Some((at_us, place, happening));
+            }
+        }
+        None
+    }
+
+    /// Forgets a happening. Its place is free again once its time has come.
+    pub(crate) fn cancel(&mut self, place: Place) {
+        if self.slab.get_mut(place.0 as usize).and_then(Option::take).is_some() {
+            self.waiting -= 1;
+        }
+    }
+
+    /// Forgets whatever `unwanted` says. O(everything that waits).
+    pub(crate) fn cancel_where(&mut self, unwanted: impl Fn(&Happening) -> bool) -> usize {
+        let before = self.waiting;
+        for slot in &mut self.slab {
+            if slot.take_if(|happening| unwanted(happening)).is_some() {
+                self.waiting -= 1;
+            }
+        }
+        before - self.waiting
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restart(node: u32) -> Happening {
+        Happening::Restart(NodeId(node))
+    }
+
+    fn taken(queue: &mut Queue) -> Vec<(u64, String)> {
+        std::iter::from_fn(|| queue.take().map(|(at, _, it)| (at, format!("{it:?}")))).collect()
+    }
+
+    #[test]
+    fn what_is_due_together_happens_in_the_order_of_adding() {
+        let mut queue = Queue::default();
+        for (at, node) in [(5, 1), (3, 2), (5, 3), (3, 4)] {
+            queue.add(at, restart(node));
+        }
+        let order = taken(&mut queue);
+        let expected = [(3, "Restart(n2)"), (3, "Restart(n4)"), (5, "Restart(n1)"), (5, "Restart(n3)")];
+        assert_eq!(order, expected.map(|(at, text)| (at, String::from(text))));
+    }
+
+    #[test]
+    fn a_cancelled_happening_never_happens_and_its_place_is_used_again() {
+        let mut queue = Queue::default();
+        let place = queue.add(1, restart(1));
+        queue.add(2, restart(2));
+        queue.cancel(place);
+        queue.cancel(place);
+        assert_eq!(taken(&mut queue).len(), 1);
+        assert!(queue.is_empty());
+        assert!([queue.add(1, restart(3)), queue.add(1, restart(4))].contains(&place));
+    }
+}

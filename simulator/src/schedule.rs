@@ -1,0 +1,229 @@
+//! A run as a file: small, readable, versioned, kept in git.
+//!
+//! The schedule is the truth of a run; the trace is derived from it. It names decisions by
+//! meaning, so it can be replayed after the program was edited: what is no longer asked is left
+//! out and counted, what is newly asked is calm.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use synod_core::{Catalogue, EventId};
+
+use crate::choice::Decision;
+use crate::explore::Bounds;
+use crate::scenario::Settings;
+
+/// A recorded run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// The algorithm's name.
+    pub algorithm: String,
+    /// Which property the run violates, if it does.
+    pub property: Option<String>,
+    /// Which assumptions of the model the run breaks, in words.
+    pub dropped: Vec<String>,
+    /// What was decided.
+    pub run: Recorded,
+}
+
+/// The decisions of a run, by the engine that took them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recorded {
+    /// A simulated run: its world, and every decision that is not calm.
+    Simulated {
+        /// The world.
+        settings: Settings,
+        /// The seed that it was found with.
+        seed: u64,
+        /// The decisions.
+        decisions: Vec<Decision>,
+    },
+    /// A path of an exploration: its bounds, and every action in order.
+    Explored {
+        /// The bounds.
+        bounds: Bounds,
+        /// The actions, as [`Explored`](crate::Explored) names them.
+        actions: Vec<String>,
+    },
+}
+
+/// Why a schedule cannot be read. Names the line, what stands there, and what should.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct BadSchedule {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+const FIRST_LINE: &str = "synod schedule 1";
+
+impl Schedule {
+    /// The longest schedule that is read, in bytes.
+    pub const SIZE_MAX: usize = 64 << 20;
+
+    /// The text of the file. `catalogue` names the events.
+    #[must_use]
+    pub fn text(&self, catalogue: &Catalogue) -> String {
+        let mut text = format!("{FIRST_LINE}\nalgorithm {}\n", self.algorithm);
+        let mut line = |key: &str, value: &str| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{key} {value}");
+        };
+        if let Some(property) = &self.property {
+            line("violates", property);
+        }
+        for dropped in &self.dropped {
+            line("dropped", dropped);
+        }
+        match &self.run {
+            Recorded::Simulated { settings, seed, decisions } => {
+                line("seed", &seed.to_string());
+                line("settings", &json(settings));
+                for decision in decisions {
+                    line("decide", &decision.line(|event: EventId| catalogue.name(event)));
+                }
+            }
+            Recorded::Explored { bounds, actions } => {
+                line("bounds", &json(bounds));
+                for action in actions {
+                    line("act", action);
+                }
+            }
+        }
+        text
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_string(value) {
+        Ok(text) => text,
+        Err(error) => panic!("plain numbers do not serialize: {error}"),
+    }
+}
+
+/// The lines of a schedule as they are read.
+#[derive(Default)]
+struct Draft {
+    algorithm: Option<String>,
+    property: Option<String>,
+    dropped: Vec<String>,
+    seed: u64,
+    settings: Option<Settings>,
+    bounds: Option<Bounds>,
+    decisions: Vec<Decision>,
+    actions: Vec<String>,
+}
+
+impl FromStr for Schedule {
+    type Err = BadSchedule;
+
+    fn from_str(text: &str) -> Result<Self, BadSchedule> {
+        let bad = |line: usize, what: String| BadSchedule { line, what };
+        let mut lines = text.lines().enumerate();
+        if lines.next().map(|(_, line)| line) != Some(FIRST_LINE) {
+            return Err(bad(1, format!("a schedule begins with `{FIRST_LINE}`")));
+        }
+        let mut draft = Draft::default();
+        for (index, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
+            draft.read(line).map_err(|what| bad(index + 1, what))?;
+        }
+        draft.finish().map_err(|what| bad(text.lines().count(), what))
+    }
+}
+
+impl Draft {
+    fn read(&mut self, line: &str) -> Result<(), String> {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        match key {
+            "algorithm" => self.algorithm = Some(String::from(value)),
+            "violates" => self.property = Some(String::from(value)),
+            "dropped" => self.dropped.push(String::from(value)),
+            "seed" => self.seed = value.parse().map_err(|_| format!("`{value}` is no seed"))?,
+            "settings" => self.settings = Some(read_json(value)?),
+            "bounds" => self.bounds = Some(read_json(value)?),
+            "decide" => {
+                let decision = value.parse::<Decision>().map_err(|error| error.to_string())?;
+                self.decisions.push(decision);
+            }
+            "act" => self.actions.push(String::from(value)),
+            _ => {
+                let known = "algorithm, violates, dropped, seed, settings, bounds, decide, act";
+                return Err(format!("`{key}` is not one of {known}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Schedule, String> {
+        let Self { algorithm, property, dropped, seed, settings, bounds, decisions, actions } =
+            self;
+        let run = match (settings, bounds) {
+            (Some(settings), None) if (1..=Settings::NODES_MAX).contains(&settings.nodes) => {
+                Recorded::Simulated { settings, seed, decisions }
+            }
+            (None, Some(bounds)) if (1..=Settings::NODES_MAX).contains(&bounds.nodes) => {
+                Recorded::Explored { bounds, actions }
+            }
+            (None, None) => return Err("neither `settings` nor `bounds` is given".into()),
+            (Some(_), Some(_)) => return Err("both `settings` and `bounds` are given".into()),
+            _ => return Err(format!("a cluster has 1 to {} nodes", Settings::NODES_MAX)),
+        };
+        let algorithm = algorithm.ok_or("no `algorithm` is given")?;
+        Ok(Schedule { algorithm, property, dropped, run })
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn recorded() -> Schedule {
+        let line = "delay a.b n1>n2 #3 = 77";
+        Schedule {
+            algorithm: "bully".into(),
+            property: Some("at most one node leads".into()),
+            dropped: vec!["there are no partitions".into()],
+            run: Recorded::Simulated {
+                settings: Settings::calm(5),
+                seed: 17,
+                decisions: vec![line.parse().expect("a decision")],
+            },
+        }
+    }
+
+    fn named(schedule: &Schedule) -> String {
+        // The empty catalogue writes hashes, so the name is put back by hand.
+        let hash = format!("{:016x}", EventId::of("a.b").bits());
+        schedule.text(&Catalogue::default()).replace(&hash, "a.b")
+    }
+
+    #[test]
+    fn a_schedule_survives_its_text() {
+        let schedule = recorded();
+        assert_eq!(named(&schedule).parse(), Ok(schedule));
+    }
+
+    #[test]
+    fn a_damaged_line_is_named() {
+        let text = named(&recorded()).replace("decide delay", "decide dilly");
+        let error = text.parse::<Schedule>().expect_err("a question nobody asks");
+        assert_eq!(error.line, 7);
+        assert!(error.what.contains("dilly"), "{error}");
+        let other = "synod schedule 9\n".parse::<Schedule>().expect_err("another version");
+        assert_eq!(other.line, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "(synod schedule 1\n)?[ -~\n]{0,200}") {
+            let _ = text.parse::<Schedule>();
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! One state of an explored cluster, and what can happen in it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use synod_core::{
+    Catalogue, Choices, Effect, Envelope, Event, Input, Lane, LaneId, Member, NodeId, PeerDown,
+    PeerUp, Reason, Stack, TimerId,
+};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::action::{Act, Action};
+use crate::explore::{Bounds, ticks};
+use crate::scenario::Scenario;
+use crate::world::judge;
+
+/// What is wrong: the property, and in which way.
+type Wrong = (String, String);
+
+/// A cluster at one moment: nodes, what they left on disk, and what is under way.
+///
+/// States share the nodes in which they do not differ, and a node's hash is computed once.
+#[derive(Clone)]
+pub(crate) struct State<T: Stack> {
+    members: Vec<Member<T>>,
+    hosts: Vec<Arc<Host>>,
+    /// What is under way, by sender, receiver and lane, in the order of sending. A node's own
+    /// jobs and notices are on lanes to itself.
+    wire: BTreeMap<(NodeId, NodeId, Lane), VecDeque<Packet>>,
+    crashes: u32,
+    recoveries: u32,
+    /// Ticks since the last fault, and the number beyond which it does not matter.
+    quiet: u64,
+    patience: u64,
+}
+
+/// What is left of a node when it is down, and what the host holds for it when it is up.
+#[derive(Clone, Debug, Default)]
+struct Host {
+    incarnation: u64,
+    disk: Vec<Envelope>,
+    /// The armed timers, with the ticks that are left; without a bound, microseconds.
+    timers: BTreeMap<TimerId, u64>,
+    /// The hash of the node and of all this.
+    print: u128,
+}
+
+/// Something under way, and in how many ticks it is due.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Packet {
+    input: Input,
+    left: u64,
+}
+
+/// A state after an action, with how many options each question of a handler had.
+pub(crate) struct Moved<T: Stack> {
+    pub(crate) state: State<T>,
+    pub(crate) asked: Vec<u32>,
+    /// How many effects the handler had: places where a crash could fall.
+    pub(crate) effects: usize,
+}
+
+/// A node's own lane, for what the host tells it.
+const OWN: Lane = Lane::Ordered(LaneId(u64::MAX));
+
+/// Answers a handler's questions from a script, and takes down what was asked.
+#[derive(Debug)]
+struct Script {
+    given: Vec<u32>,
+    asked: Vec<u32>,
+}
+
+impl Choices for Script {
+    fn choose(&mut self, _: NodeId, options: u32) -> u32 {
+        let answer = self.given.get(self.asked.len()).copied().unwrap_or(0);
+        self.asked.push(options);
+        answer
+    }
+}
+
+impl<T: Stack + Clone + Hash> State<T> {
+    /// The cluster with every node started, and nothing delivered.
+    pub(crate) fn start(
+        scenario: &Scenario<T>,
+        bounds: &Bounds,
+        patience: u64,
+    ) -> Result<Self, Wrong> {
+        let members = Scenario::members(bounds.nodes);
+        let mut state = Self {
+            hosts: members.iter().map(|_| Arc::default()).collect(),
+            members,
+            wire: BTreeMap::new(),
+            crashes: bounds.crashes,
+            recoveries: bounds.recoveries,
+            quiet: 0,
+            patience,
+        };
+        for (node, at, envelope) in &scenario.inputs {
+            let (input, left) = (Input::Trigger(envelope.clone()), ticks(*at, bounds.tick_us));
+            state.wire.entry((*node, *node, OWN)).or_default().push_back(Packet { input, left });
+        }
+        for node in (1..=bounds.nodes).map(NodeId) {
+            state.boot(scenario, bounds, node);
+            state.step(scenario, bounds, node, Input::Start, &Action::START)?;
+        }
+        Ok(state)
+    }
+
+    /// Everything that can happen next, the calm first.
+    pub(crate) fn actions(&self, bounds: &Bounds) -> Vec<Action> {
+        let mut all = Vec::new();
+        for ((from, to, lane), packets) in &self.wire {
+            let (from, to, lane) = (*from, *to, *lane);
+            let first_only = lane != Lane::Datagram;
+            for index in 0..if first_only { 1 } else { packets.len() } {
+                all.push(Action::of(Act::Deliver { from, to, lane, index }));
+                if !first_only {
+                    all.push(Action::of(Act::Lose { from, to, index }));
+                }
+            }
+        }
+        self.timer_actions(bounds, &mut all);
+        self.fault_actions(bounds, &mut all);
+        all
+    }
+
+    /// With a bound, timers fire when they are due and time passes when nothing is. Without, each
+    /// node's timers fire in the order of its own clock.
+    fn timer_actions(&self, bounds: &Bounds, all: &mut Vec<Action>) {
+        let timed = bounds.tick_us > 0;
+        for (member, host) in self.members.iter().zip(&self.hosts) {
+            let due = if timed { Some(&0) } else { host.timers.values().min() };
+            for (id, left) in &host.timers {
+                if Some(left) == due {
+                    all.push(Action::of(Act::Fire { node: member.id, id: *id }));
+                }
+            }
+        }
+        let timers = self.hosts.iter().flat_map(|host| host.timers.values());
+        let mut left = timers.chain(self.wire.values().flatten().map(|packet| &packet.left));
+        if timed && left.all(|left| *left > 0) {
+            all.push(Action::of(Act::Tick));
+        }
+    }
+
+    fn fault_actions(&self, bounds: &Bounds, all: &mut Vec<Action>) {
+        for member in &self.members {
+            let node = member.id;
+            if member.node.is_none() {
+                if self.recoveries > 0 {
+                    all.push(Action::of(Act::Restart(node)));
+                }
+            } else if self.may_crash(bounds) {
+                all.push(Action::of(Act::Crash { node, losing: false }));
+                if self.has_under_way(node) {
+                    all.push(Action::of(Act::Crash { node, losing: true }));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn may_crash(&self, bounds: &Bounds) -> bool {
+        let down = self.members.iter().filter(|member| member.node.is_none()).count();
+        self.crashes > 0 && down < bounds.down_max as usize
+    }
+
+    fn has_under_way(&self, node: NodeId) -> bool {
+        self.wire.keys().any(|(from, to, _)| *from == node && *to != node)
+    }
+
+    /// The state after `action`.
+    pub(crate) fn act(
+        &self,
+        scenario: &Scenario<T>,
+        bounds: &Bounds,
+        action: &Action,
+    ) -> Result<Moved<T>, Wrong> {
+        let mut next = self.clone();
+        let (node, input) = match action.act {
+            Act::Deliver { from, to, lane, index } => match next.take(from, to, lane, index) {
+                Some(packet) => (to, packet.input),
+                None => return Ok(Moved { state: next, asked: Vec::new(), effects: 0 }),
+            },
+            Act::Fire { node, id } => {
+                next.fire(bounds, node, id);
+                (node, Input::Timer(id))
+            }
+            Act::Restart(node) => {
+                let records = next.revive(scenario, bounds, node);
+                (node, Input::Recover(records))
+            }
+            Act::Lose { from, to, index } => {
+                next.take(from, to, Lane::Datagram, index);
+                return Ok(Moved { state: next, asked: Vec::new(), effects: 0 });
+            }
+            Act::Tick => {
+                next.tick();
+                return Ok(Moved { state: next, asked: Vec::new(), effects: 0 });
+            }
+            Act::Crash { node, losing } => {
+                next.crash(scenario, node, losing);
+                return Ok(Moved { state: next, asked: Vec::new(), effects: 0 });
+            }
+            Act::Start => return Ok(Moved { state: next, asked: Vec::new(), effects: 0 }),
+        };
+        let (asked, effects) = next.step(scenario, bounds, node, input, action)?;
+        if let (Act::Restart(_), Some(host)) = (&action.act, next.hosts.get(index(node))) {
+            let up = PeerUp { peer: node, incarnation: host.incarnation };
+            next.tell_others(scenario, node, &Input::PeerUp(up));
+        }
+        if let Some(cut) = action.cut {
+            next.crash(scenario, node, cut.losing);
+        }
+        Ok(Moved { state: next, asked, effects })
+    }
+
+    fn take(&mut self, from: NodeId, to: NodeId, lane: Lane, index: usize) -> Option<Packet> {
+        let packets = self.wire.get_mut(&(from, to, lane))?;
+        let packet = packets.remove(index);
+        if packets.is_empty() {
+            self.wire.remove(&(from, to, lane));
+        }
+        packet
+    }
+
+    fn fire(&mut self, bounds: &Bounds, node: NodeId, id: TimerId) {
+        let host = self.host(node);
+        let passed = host.timers.remove(&id).unwrap_or(0);
+        if bounds.tick_us == 0 {
+            host.timers.values_mut().for_each(|left| *left -= passed);
+        }
+    }
+
+    fn tick(&mut self) {
+        for host in &mut self.hosts {
+            if !host.timers.is_empty() {
+                let host = Arc::make_mut(host);
+                host.timers.values_mut().for_each(|left| *left = left.saturating_sub(1));
+            }
+        }
+        let packets = self.wire.values_mut().flatten();
+        packets.for_each(|packet| packet.left = packet.left.saturating_sub(1));
+        self.quiet = (self.quiet + 1).min(self.patience);
+        for node in 0..self.hosts.len() {
+            self.print(node);
+        }
+    }
+
+    /// A node stops, with what it has under way if it is `losing`. What is under way to it is
+    /// lost in any case.
+    fn crash(&mut self, scenario: &Scenario<T>, node: NodeId, losing: bool) {
+        self.crashes = self.crashes.saturating_sub(1);
+        self.quiet = 0;
+        if let Some(member) = self.members.get_mut(index(node)) {
+            member.node = None;
+        }
+        self.host(node).timers.clear();
+        self.print(index(node));
+        self.wire.retain(|(from, to, _), _| *to != node && !(losing && *from == node));
+        let down = PeerDown { peer: node, reason: Reason::Silent };
+        self.tell_others(scenario, node, &Input::PeerDown(down));
+    }
+
+    /// A node comes back: its old sessions end, with what was under way on them.
+    fn revive(&mut self, scenario: &Scenario<T>, bounds: &Bounds, node: NodeId) -> Vec<Envelope> {
+        self.recoveries = self.recoveries.saturating_sub(1);
+        self.quiet = 0;
+        self.wire.retain(|(from, to, _), _| *to != node && *from != node);
+        self.boot(scenario, bounds, node);
+        self.host(node).disk.clone()
+    }
+
+    fn boot(&mut self, scenario: &Scenario<T>, bounds: &Bounds, node: NodeId) {
+        let host = self.host(node);
+        host.incarnation += 1;
+        let machine = scenario.boot(node, bounds.nodes, host.incarnation);
+        if let Some(member) = self.members.get_mut(index(node)) {
+            member.node = Some(Arc::new(machine));
+        }
+    }
+
+    fn tell_others(&mut self, scenario: &Scenario<T>, node: NodeId, input: &Input) {
+        let event = if matches!(input, Input::PeerUp(_)) { PeerUp::ID } else { PeerDown::ID };
+        if scenario.catalogue.handled(event).is_none() {
+            return;
+        }
+        let live = self.members.iter().filter(|member| member.node.is_some());
+        let others: Vec<NodeId> = live.map(|it| it.id).filter(|peer| *peer != node).collect();
+        for peer in others {
+            let packet = Packet { input: input.clone(), left: 1 };
+            self.wire.entry((peer, peer, OWN)).or_default().push_back(packet);
+        }
+    }
+
+    /// One handler activation. Returns the options of what it asked, and how many effects it had.
+    fn step(
+        &mut self,
+        scenario: &Scenario<T>,
+        bounds: &Bounds,
+        node: NodeId,
+        input: Input,
+        action: &Action,
+    ) -> Result<(Vec<u32>, usize), Wrong> {
+        let Some(machine) = self.members.get_mut(index(node)).and_then(|it| it.node.as_mut())
+        else {
+            return Ok((Vec::new(), 0));
+        };
+        let machine = Arc::make_mut(machine);
+        let given = action.choices().to_vec();
+        let script = Arc::new(Mutex::new(Script { given, asked: Vec::new() }));
+        machine.decide_by(Arc::clone(&script) as Arc<Mutex<dyn Choices>>);
+        let mut effects = Vec::new();
+        let stepped =
+            catch_unwind(AssertUnwindSafe(|| machine.step(Duration::ZERO, input, &mut effects)));
+        judge(node, stepped, |event| scenario.catalogue.name(event))?;
+        let had = effects.len();
+        effects.truncate(action.cut.map_or(had, |cut| cut.after));
+        for effect in effects {
+            self.carry_out(scenario, bounds, node, effect);
+        }
+        self.print(index(node));
+        let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((std::mem::take(&mut script.asked), had))
+    }
+
+    fn carry_out(
+        &mut self,
+        scenario: &Scenario<T>,
+        bounds: &Bounds,
+        node: NodeId,
+        effect: Effect,
+    ) {
+        match effect {
+            Effect::Send { to, lane, envelope } => {
+                let up = self.members.get(index(to)).is_some_and(|member| member.node.is_some());
+                if up {
+                    let input = Input::Deliver { from: node, envelope };
+                    self.enqueue((node, to, lane), Packet { input, left: 1 });
+                }
+            }
+            Effect::Timer { id, after, .. } => {
+                self.host(node).timers.insert(id, ticks(after, bounds.tick_us));
+            }
+            Effect::Cancel(id) => {
+                self.host(node).timers.remove(&id);
+            }
+            Effect::Persist(record) => self.host(node).disk.push(record),
+            Effect::Checkpoint { record, replaces } => {
+                let disk = &mut self.host(node).disk;
+                disk.retain(|old| {
+                    old.instance() != record.instance() || !replaces.contains(&old.event())
+                });
+                disk.push(record);
+            }
+            Effect::Job(job) => {
+                if let Some(Ok(done)) = scenario.catalogue.job(job.event()).map(|run| run(&job)) {
+                    let input = Input::Trigger(done);
+                    self.enqueue((node, node, OWN), Packet { input, left: 1 });
+                }
+            }
+            _ => (),
+        }
+    }
+
+    /// Datagrams have no order, so they are kept in one that does not tell how they came.
+    fn enqueue(&mut self, link: (NodeId, NodeId, Lane), packet: Packet) {
+        let packets = self.wire.entry(link).or_default();
+        packets.push_back(packet);
+        if link.2 == Lane::Datagram {
+            packets.make_contiguous().sort_by_key(|packet| (print_of(packet), packet.left));
+        }
+    }
+
+    fn host(&mut self, node: NodeId) -> &mut Host {
+        let host = self.hosts.get_mut(index(node)).expect("a node of the cluster");
+        Arc::make_mut(host)
+    }
+
+    /// Computes the hash of a node and its host anew.
+    fn print(&mut self, at: usize) {
+        let (Some(member), Some(host)) = (self.members.get(at), self.hosts.get_mut(at)) else {
+            return;
+        };
+        let host = Arc::make_mut(host);
+        let mut hasher = Xxh3::new();
+        (host.incarnation, &host.disk).hash(&mut hasher);
+        if let Some(node) = &member.node {
+            node.hash(&mut hasher);
+            for (id, _) in node.timers() {
+                host.timers.get(&id).hash(&mut hasher);
+            }
+        }
+        host.print = hasher.digest128();
+    }
+
+    /// A hash of everything that the future depends on.
+    pub(crate) fn fingerprint(&self) -> u128 {
+        let mut hasher = Xxh3::new();
+        for host in &self.hosts {
+            host.print.hash(&mut hasher);
+        }
+        self.wire.hash(&mut hasher);
+        (self.crashes, self.recoveries, self.quiet).hash(&mut hasher);
+        hasher.digest128()
+    }
+
+    pub(crate) fn action_named(
+        &self,
+        bounds: &Bounds,
+        name: &str,
+        catalogue: &Catalogue,
+    ) -> Option<Action> {
+        let (base, cut, choices) = Action::parts(name)?;
+        let mut possible = self.actions(bounds).into_iter();
+        let action = possible.find(|action| action.name(self, catalogue) == base)?;
+        let action = action.choosing(choices);
+        Some(match cut {
+            Some(cut) => action.cut(cut),
+            None => action,
+        })
+    }
+}
+
+impl<T: Stack> State<T> {
+    pub(crate) fn members(&self) -> &[Member<T>] {
+        &self.members
+    }
+
+    pub(crate) fn quiet_ticks(&self) -> u64 {
+        self.quiet
+    }
+
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.wire.is_empty() && self.hosts.iter().all(|host| host.timers.is_empty())
+    }
+
+    /// A live node's state in short, if it has anything to show.
+    pub(crate) fn summary(&self, node: NodeId) -> Option<String> {
+        let summary = self.members.get(index(node))?.node.as_ref()?.summary();
+        (!summary.is_empty()).then(|| summary.to_string())
+    }
+
+    /// What a delivery would deliver.
+    pub(crate) fn under_way(
+        &self,
+        from: NodeId,
+        to: NodeId,
+        lane: Lane,
+        index: usize,
+    ) -> Option<&Input> {
+        Some(&self.wire.get(&(from, to, lane))?.get(index)?.input)
+    }
+
+    /// The event that a timer would be.
+    pub(crate) fn timer(&self, node: NodeId, id: TimerId) -> Option<&Envelope> {
+        let machine = self.members.get(index(node))?.node.as_ref()?;
+        machine.timers().find(|(armed, _)| *armed == id).map(|(_, envelope)| envelope)
+    }
+}
+
+fn print_of(packet: &Packet) -> u128 {
+    let mut hasher = Xxh3::new();
+    packet.input.hash(&mut hasher);
+    hasher.digest128()
+}
+
+fn index(node: NodeId) -> usize {
+    (node.0 as usize).wrapping_sub(1)
+}
+
+impl<T: Stack> std::fmt::Debug for Moved<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a state after {} effects", self.effects)
+    }
+}

@@ -1,0 +1,191 @@
+//! What happened in a run, step by step: derived from the schedule, for people and tools.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use serde::{Serialize, Serializer};
+use synod_core::{Catalogue, Envelope, NodeId};
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The identity of a message: who sent it, and the how-manieth of its messages it is.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MessageId {
+    /// The sender.
+    pub from: NodeId,
+    /// Counted from 1 over the whole run.
+    pub number: u64,
+}
+
+/// A whole run.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// The algorithm's name.
+    pub algorithm: String,
+    /// How many nodes there are, numbered from 1.
+    pub nodes: u32,
+    /// The steps, in the order of virtual time.
+    pub steps: Vec<Step>,
+}
+
+/// One handler activation, or one act of the environment.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Step {
+    /// The step's number, from 0.
+    #[serde(rename = "i")]
+    pub index: usize,
+    /// Virtual time in microseconds.
+    #[serde(rename = "t")]
+    pub time_us: u64,
+    /// The node that acts; `None` for the network.
+    #[serde(rename = "n")]
+    pub node: Option<NodeId>,
+    /// What happened.
+    #[serde(rename = "k")]
+    pub kind: StepKind,
+    /// The event's wire name, or what happened in words.
+    #[serde(rename = "y")]
+    pub event: String,
+    /// The event written out.
+    #[serde(rename = "d", skip_serializing_if = "String::is_empty")]
+    pub payload: String,
+    /// The delivered message.
+    #[serde(rename = "m", skip_serializing_if = "Option::is_none")]
+    pub message: Option<MessageId>,
+    /// How long the delivered message was under way, in microseconds.
+    #[serde(rename = "delay", skip_serializing_if = "Option::is_none")]
+    pub delay_us: Option<u64>,
+    /// What was sent.
+    #[serde(rename = "o", skip_serializing_if = "Vec::is_empty")]
+    pub sends: Vec<Sent>,
+    /// The node's summary, where the step changed it.
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// What the node indicated to the application.
+    #[serde(rename = "a", skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// The algorithm's own lines.
+    #[serde(rename = "l", skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+    /// The property that no longer holds, and in which way.
+    #[serde(rename = "p", skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<String>,
+}
+
+/// What kind of step it is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// A node starts.
+    #[default]
+    Start,
+    /// A message arrives.
+    Deliver,
+    /// A message arrives at nobody.
+    Lost,
+    /// A timer runs out.
+    Timer,
+    /// The application, a job or the link tells the node something.
+    Told,
+    /// A node crashes.
+    Crash,
+    /// A node comes back.
+    Restart,
+    /// The network falls apart.
+    Partition,
+    /// The network is whole again.
+    Heal,
+    /// Time passes, and nothing else.
+    Tick,
+}
+
+/// A message as it was sent.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sent {
+    /// Its identity.
+    #[serde(rename = "m")]
+    pub id: MessageId,
+    /// The receiver.
+    pub to: NodeId,
+    /// The wire name.
+    #[serde(rename = "y")]
+    pub event: String,
+    /// The event written out.
+    #[serde(rename = "d")]
+    pub payload: String,
+    /// Why it will never arrive, if so.
+    #[serde(rename = "x", skip_serializing_if = "Option::is_none")]
+    pub lost: Option<&'static str>,
+}
+
+impl Step {
+    /// A step of `node` that concerns an event.
+    pub(crate) fn of(
+        kind: StepKind,
+        node: NodeId,
+        envelope: &Envelope,
+        catalogue: &Catalogue,
+    ) -> Self {
+        let (event, payload) = (catalogue.name(envelope.event()), catalogue.show(envelope));
+        Self { kind, node: Some(node), event, payload, ..Self::default() }
+    }
+
+    /// A step in words.
+    pub(crate) fn says(kind: StepKind, node: Option<NodeId>, event: impl Into<String>) -> Self {
+        Self { kind, node, event: event.into(), ..Self::default() }
+    }
+
+    /// Whether the step changed nothing that a reader would miss.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        matches!(self.kind, StepKind::Deliver | StepKind::Timer | StepKind::Tick | StepKind::Told)
+            && self.state.is_none()
+            && self.outputs.is_empty()
+            && self.log.is_empty()
+            && self.wrong.is_none()
+    }
+}
+
+impl Trace {
+    /// The trace as JSON lines: a header, then a line for each step. Equal schedules give equal
+    /// bytes, on any machine.
+    #[must_use]
+    pub fn json_lines(&self) -> String {
+        let Self { algorithm, nodes, steps } = self;
+        let mut text =
+            format!("{{\"synod_trace\":1,\"algorithm\":\"{algorithm}\",\"nodes\":{nodes}}}\n");
+        for step in steps {
+            match serde_json::to_string(step) {
+                Ok(line) => text.push_str(&line),
+                Err(error) => panic!("a step of strings and numbers does not serialize: {error}"),
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// A 128-bit hash of [`Trace::json_lines`], in hexadecimal.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{:032x}", xxh3_128(self.json_lines().as_bytes()));
+        text
+    }
+
+    pub(crate) fn push(&mut self, mut step: Step) {
+        step.index = self.steps.len();
+        self.steps.push(step);
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.from, self.number)
+    }
+}
+
+impl Serialize for MessageId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

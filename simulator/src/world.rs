@@ -1,0 +1,625 @@
+//! One run: nodes, a virtual clock, a network with faults, and a stream of choices.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use synod_core::{
+    Choices, Cluster, Effect, Envelope, Event, Input, Kind, Lane, Member, NodeId, PeerDown,
+    PeerUp, Reason, Stack, StepError, TimerId,
+};
+
+use crate::choice::{About, Label, Stream};
+use crate::network::{Network, members};
+use crate::plan::plan;
+use crate::queue::{Crash, Happening, Place, Queue};
+use crate::quiet::quietly;
+use crate::scenario::{Scenario, Settings};
+use crate::trace::{MessageId, Sent, Step, StepKind, Trace};
+
+/// What came of one run.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The first property that did not hold, if any.
+    pub violation: Option<Violation>,
+    /// What happened, in numbers.
+    pub counts: Counts,
+    /// What happened, step by step; empty unless it was asked for.
+    pub trace: Trace,
+}
+
+/// A property that did not hold.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Violation {
+    /// The property's name.
+    pub property: String,
+    /// In which way it did not hold.
+    pub reason: String,
+    /// When, in microseconds of virtual time.
+    pub time_us: u64,
+}
+
+/// A run in numbers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Handler activations and acts of the environment.
+    pub steps: u64,
+    /// Messages sent, those that a crash or a partition took included.
+    pub sent: u64,
+    /// Messages delivered.
+    pub delivered: u64,
+    /// Messages lost.
+    pub lost: u64,
+    /// Crashes.
+    pub crashes: u64,
+    /// Partitions.
+    pub partitions: u64,
+    /// The virtual time that has passed, in microseconds.
+    pub time_us: u64,
+}
+
+/// What is wrong, without when.
+type Wrong = (String, String);
+
+/// A run under way.
+pub(crate) struct World<'a, T: Stack> {
+    scenario: &'a Scenario<T>,
+    settings: &'a Settings,
+    members: Vec<Member<T>>,
+    places: Vec<NodePlace>,
+    queue: Queue,
+    network: Network,
+    stream: Arc<Mutex<Stream>>,
+    now_us: u64,
+    last_fault_us: u64,
+    counts: Counts,
+    trace: Option<Trace>,
+    effects: Vec<Effect>,
+    /// Whether some algorithm of the stack wants to know of links.
+    links_are_told: bool,
+}
+
+/// What is left of a node when it is down, and what the host holds for it when it is up.
+#[derive(Debug, Default)]
+struct NodePlace {
+    incarnation: u64,
+    disk: Vec<Envelope>,
+    timers: BTreeMap<TimerId, Place>,
+    sent: u64,
+    /// A crash that waits for the node's next handler.
+    doomed: Option<Crash>,
+}
+
+/// Answers a handler's questions from the run's stream.
+struct FromStream(Arc<Mutex<Stream>>);
+
+impl Choices for FromStream {
+    fn choose(&mut self, node: NodeId, options: u32) -> u32 {
+        let label = Label { what: "choose", about: About::Node(node) };
+        u32::try_from(lock(&self.0).choose(label, u64::from(options))).unwrap_or(0)
+    }
+}
+
+fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `scenario` once in the world of `settings`, with the choices of `stream`. Returns what
+/// came of it, and the stream with what it recorded. O(steps · log of what is under way).
+pub fn run<T: Stack>(
+    scenario: &Scenario<T>,
+    settings: &Settings,
+    stream: Stream,
+    traced: bool,
+) -> (Outcome, Stream) {
+    let stream = Arc::new(Mutex::new(stream));
+    let mut world = World::new(scenario, settings, Arc::clone(&stream), traced);
+    let violation = quietly(|| world.run()).err().map(|(property, reason)| Violation {
+        property,
+        reason,
+        time_us: world.now_us,
+    });
+    world.counts.time_us = world.now_us;
+    let outcome = Outcome {
+        violation,
+        counts: world.counts,
+        trace: world.trace.take().unwrap_or_default(),
+    };
+    drop(world); // The nodes hold the stream too.
+    let stream = Arc::into_inner(stream).expect("the world is gone");
+    (outcome, stream.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl<'a, T: Stack> World<'a, T> {
+    fn new(
+        scenario: &'a Scenario<T>,
+        settings: &'a Settings,
+        stream: Arc<Mutex<Stream>>,
+        traced: bool,
+    ) -> Self {
+        let members = Scenario::members(settings.nodes);
+        let trace = Trace {
+            algorithm: String::from(scenario.name),
+            nodes: settings.nodes,
+            steps: Vec::new(),
+        };
+        Self {
+            scenario,
+            settings,
+            places: members.iter().map(|_| NodePlace::default()).collect(),
+            members,
+            queue: Queue::default(),
+            network: Network::new(settings.nodes),
+            stream,
+            now_us: 0,
+            last_fault_us: 0,
+            counts: Counts::default(),
+            trace: traced.then_some(trace),
+            effects: Vec::new(),
+            links_are_told: scenario.catalogue.handled(PeerUp::ID).is_some()
+                || scenario.catalogue.handled(PeerDown::ID).is_some(),
+        }
+    }
+
+    fn run(&mut self) -> Result<(), Wrong> {
+        for (at_us, happening) in plan(self.settings, &mut lock(&self.stream)) {
+            self.queue.add(at_us, happening);
+        }
+        for (node, at, envelope) in &self.scenario.inputs {
+            let told = Happening::Told { node: *node, input: Input::Trigger(envelope.clone()) };
+            self.queue.add(crate::scenario::micros(*at), told);
+        }
+        for node in (1..=self.settings.nodes).map(NodeId) {
+            self.start(node, StepKind::Start)?;
+        }
+        while let Some((at_us, place, happening)) = self.queue.take() {
+            if self.settings.time_us < at_us {
+                break;
+            }
+            self.now_us = at_us;
+            self.happen(place, happening)?;
+        }
+        self.end()
+    }
+
+    /// Lets the rest of the time pass, in which nothing happens.
+    fn end(&mut self) -> Result<(), Wrong> {
+        let at_rest = self.queue.is_empty() && self.network.is_whole();
+        self.now_us = self.settings.time_us;
+        self.check(|kind| match kind {
+            Kind::Eventually { .. } => true,
+            Kind::AtRest => at_rest,
+            _ => false,
+        })
+    }
+
+    fn happen(&mut self, place: Place, happening: Happening) -> Result<(), Wrong> {
+        match happening {
+            Happening::Message { id, from, to, sent_us, envelope } => {
+                self.deliver(id, from, to, sent_us, envelope)
+            }
+            Happening::Timer { node, id, envelope } => {
+                self.places[at(node)].timers.retain(|_, taken| *taken != place);
+                let step = self.noting(|catalogue| {
+                    Step::of(StepKind::Timer, node, &envelope, catalogue)
+                });
+                self.step(node, Input::Timer(id), step)
+            }
+            Happening::Told { node, input } => self.tell(node, input),
+            Happening::Crash(crash) => self.plan_crash(crash),
+            Happening::Restart(node) => self.restart(node),
+            Happening::Split { side, length_us } => self.split(side, length_us),
+            Happening::Heal { side } => self.heal(side),
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        id: MessageId,
+        from: NodeId,
+        to: NodeId,
+        sent_us: u64,
+        envelope: Envelope,
+    ) -> Result<(), Wrong> {
+        let delay_us = self.now_us - sent_us;
+        let lost = match &self.members[at(to)].node {
+            None => Some("the receiver is down"),
+            Some(_) if !self.network.connects(from, to) => Some("partition"),
+            Some(_) => None,
+        };
+        let kind = if lost.is_some() { StepKind::Lost } else { StepKind::Deliver };
+        let step = self.noting(|catalogue| Step {
+            message: Some(id),
+            delay_us: Some(delay_us),
+            log: lost.iter().map(|why| String::from(*why)).collect(),
+            ..Step::of(kind, to, &envelope, catalogue)
+        });
+        if lost.is_some() {
+            self.counts.lost += 1;
+            self.note(step);
+            return Ok(());
+        }
+        self.counts.delivered += 1;
+        self.step(to, Input::Deliver { from, envelope }, step)
+    }
+
+    fn tell(&mut self, node: NodeId, input: Input) -> Result<(), Wrong> {
+        if self.members[at(node)].node.is_none() {
+            return Ok(());
+        }
+        let step = self.noting(|catalogue| match &input {
+            Input::Trigger(envelope) => Step::of(StepKind::Told, node, envelope, catalogue),
+            other => Step::says(StepKind::Told, Some(node), format!("{other:?}")),
+        });
+        self.step(node, input, step)
+    }
+
+    fn start(&mut self, node: NodeId, kind: StepKind) -> Result<(), Wrong> {
+        let place = &mut self.places[at(node)];
+        place.incarnation += 1;
+        let incarnation = place.incarnation;
+        let mut machine = self.scenario.boot(node, self.settings.nodes, incarnation);
+        machine.decide_by(Arc::new(Mutex::new(FromStream(Arc::clone(&self.stream)))));
+        self.members[at(node)].node = Some(Arc::new(machine));
+        let input = match kind {
+            StepKind::Restart => Input::Recover(self.places[at(node)].disk.clone()),
+            _ => Input::Start,
+        };
+        let words = if kind == StepKind::Restart { "restarts" } else { "starts" };
+        let step = self.noting(|_| Step::says(kind, Some(node), words));
+        self.step(node, input, step)?;
+        self.tell_links(node, |me| {
+            Input::PeerUp(PeerUp { peer: me, incarnation })
+        });
+        Ok(())
+    }
+
+    /// One handler activation: the node's step, its effects, the properties.
+    fn step(&mut self, node: NodeId, input: Input, mut step: Option<Step>) -> Result<(), Wrong> {
+        self.counts.steps += 1;
+        let now = Duration::from_micros(self.now_us);
+        let mut effects = std::mem::take(&mut self.effects);
+        let machine = &mut self.members[at(node)].node;
+        let machine = machine.as_mut().and_then(Arc::get_mut).expect("an event for a live node");
+        let before = step.as_ref().map(|_| machine.summary());
+        let stepped = catch_unwind(AssertUnwindSafe(|| machine.step(now, input, &mut effects)));
+        if let (Some(step), Some(before)) = (&mut step, before) {
+            let after = machine.summary();
+            step.state = (before != after || step.kind == StepKind::Start && !after.is_empty())
+                .then(|| after.to_string());
+        }
+        let crash = self.doom(node, &mut effects);
+        let carried = judge(node, stepped, |event| self.scenario.catalogue.name(event));
+        if carried.is_ok() {
+            self.carry_out(node, &mut effects, &mut step);
+        }
+        effects.clear();
+        self.effects = effects;
+        self.note(step);
+        self.blame(carried)?;
+        if let Some(crash) = crash {
+            self.crash(crash);
+        }
+        self.check(|kind| kind == Kind::Always || matches!(kind, Kind::Eventually { .. }))
+    }
+
+    /// Cuts the effects of a handler in which its node is to crash.
+    fn doom(&mut self, node: NodeId, effects: &mut Vec<Effect>) -> Option<Crash> {
+        if effects.is_empty() {
+            return None;
+        }
+        let crash = self.places[at(node)].doomed.take()?;
+        if !self.may_crash() {
+            return None;
+        }
+        effects.truncate(crash.after - 1);
+        Some(crash)
+    }
+
+    fn carry_out(&mut self, node: NodeId, effects: &mut Vec<Effect>, step: &mut Option<Step>) {
+        let stream = Arc::clone(&self.stream);
+        let mut stream = lock(&stream);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send { to, lane, envelope } => {
+                    let sent = self.send(&mut stream, node, to, lane, envelope);
+                    if let (Some(step), Some(sent)) = (&mut *step, sent) {
+                        step.sends.push(sent);
+                    }
+                }
+                Effect::Timer { id, after, envelope } => {
+                    let at_us = self.now_us + crate::scenario::micros(after);
+                    let place = self.queue.add(at_us, Happening::Timer { node, id, envelope });
+                    self.places[at(node)].timers.insert(id, place);
+                }
+                Effect::Cancel(id) => {
+                    if let Some(place) = self.places[at(node)].timers.remove(&id) {
+                        self.queue.cancel(place);
+                    }
+                }
+                Effect::Persist(record) => self.places[at(node)].disk.push(record),
+                Effect::Checkpoint { record, replaces } => {
+                    let disk = &mut self.places[at(node)].disk;
+                    disk.retain(|old| {
+                        old.instance() != record.instance() || !replaces.contains(&old.event())
+                    });
+                    disk.push(record);
+                }
+                Effect::Job(job) => self.work(&mut stream, node, &job),
+                Effect::Output(envelope) => {
+                    if let Some(step) = step {
+                        step.outputs.push(self.scenario.catalogue.show(&envelope));
+                    }
+                }
+                Effect::Log(line) => {
+                    if let Some(step) = step {
+                        step.log.push(line);
+                    }
+                }
+                _ => (),
+            }
+        }
+    }
+
+    /// Puts a message on its way, unless it is lost. Returns how the trace tells it.
+    fn send(
+        &mut self,
+        stream: &mut Stream,
+        from: NodeId,
+        to: NodeId,
+        lane: Lane,
+        envelope: Envelope,
+    ) -> Option<Sent> {
+        let place = &mut self.places[at(from)];
+        place.sent += 1;
+        self.counts.sent += 1;
+        let id = MessageId { from, number: place.sent };
+        let about = About::Message { from, to, event: envelope.event() };
+        let lost = self.loss(stream, about, from, to, lane);
+        let sent = self.trace.is_some().then(|| Sent {
+            id,
+            to,
+            event: self.scenario.catalogue.name(envelope.event()),
+            payload: self.scenario.catalogue.show(&envelope),
+            lost,
+        });
+        if lost.is_some() {
+            self.counts.lost += 1;
+            return sent;
+        }
+        let twice = stream.chance(Label { what: "duplicate", about }, self.settings.duplicate);
+        for _ in 0..if twice { 2 } else { 1 } {
+            let at_us = self.now_us + self.delay(stream, about);
+            let at_us = self.network.arrival(from, to, lane, at_us);
+            let envelope = envelope.clone();
+            let message = Happening::Message { id, from, to, sent_us: self.now_us, envelope };
+            self.queue.add(at_us, message);
+        }
+        sent
+    }
+
+    fn loss(
+        &self,
+        stream: &mut Stream,
+        about: About,
+        from: NodeId,
+        to: NodeId,
+        lane: Lane,
+    ) -> Option<&'static str> {
+        let datagrams = if lane == Lane::Datagram { self.settings.lose_datagram } else { 0 };
+        let rate = self.settings.lose.max(datagrams);
+        match () {
+            () if self.members[at(to)].node.is_none() => Some("the receiver is down"),
+            () if !self.network.connects(from, to) => Some("partition"),
+            () if stream.chance(Label { what: "lose", about }, rate) => Some("lost"),
+            () => None,
+        }
+    }
+
+    fn delay(&self, stream: &mut Stream, about: About) -> u64 {
+        let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, .. } =
+            *self.settings;
+        let late = stream.chance(Label { what: "tail", about }, tail);
+        let most = if late { tail_max_us } else { max };
+        min + stream.choose(Label { what: "delay", about }, most.saturating_sub(min) + 1)
+    }
+
+    /// A job is done at once; when its node learns of it is a choice.
+    fn work(&mut self, stream: &mut Stream, node: NodeId, job: &Envelope) {
+        let Some(Ok(result)) = self.scenario.catalogue.job(job.event()).map(|run| run(job)) else {
+            return;
+        };
+        let label = Label { what: "job", about: About::Node(node) };
+        let at_us = self.now_us + 1 + stream.choose(label, self.settings.delay_max_us);
+        self.queue.add(at_us, Happening::Told { node, input: Input::Trigger(result) });
+    }
+
+    fn may_crash(&self) -> bool {
+        let down = self.members.iter().filter(|member| member.node.is_none()).count();
+        down < self.settings.down_max as usize
+    }
+
+    fn plan_crash(&mut self, crash: Crash) -> Result<(), Wrong> {
+        if self.members[at(crash.node)].node.is_none() || !self.may_crash() {
+            return Ok(());
+        }
+        if crash.after == 0 {
+            self.crash(crash);
+            return self.check(|kind| kind == Kind::Always);
+        }
+        self.places[at(crash.node)].doomed = Some(crash);
+        Ok(())
+    }
+
+    fn crash(&mut self, crash: Crash) {
+        let node = crash.node;
+        self.counts.crashes += 1;
+        self.last_fault_us = self.now_us;
+        self.members[at(node)].node = None;
+        for (_, place) in std::mem::take(&mut self.places[at(node)].timers) {
+            self.queue.cancel(place);
+        }
+        let lost = if crash.losing {
+            self.queue.cancel_where(
+                |it| matches!(it, Happening::Message { from, .. } if *from == node),
+            )
+        } else {
+            0
+        };
+        self.counts.lost += lost as u64;
+        if 0 < crash.down_us {
+            self.queue.add(self.now_us + crash.down_us, Happening::Restart(node));
+        }
+        let words = match lost {
+            0 => String::from("crashes"),
+            _ => format!("crashes, {lost} of its messages with it"),
+        };
+        let step = self.noting(|_| Step::says(StepKind::Crash, Some(node), words));
+        self.note(step);
+        let reason = Reason::Silent;
+        self.tell_links(node, |me| Input::PeerDown(PeerDown { peer: me, reason }));
+    }
+
+    fn restart(&mut self, node: NodeId) -> Result<(), Wrong> {
+        self.last_fault_us = self.now_us;
+        // A restart ends the old sessions, with what was under way on them in either direction.
+        let ended = self.queue.cancel_where(
+            |it| matches!(it, Happening::Message { from, to, .. } if *from == node || *to == node),
+        );
+        self.counts.lost += ended as u64;
+        self.network.forget(node);
+        self.start(node, StepKind::Restart)
+    }
+
+    fn split(&mut self, side: u64, length_us: u64) -> Result<(), Wrong> {
+        self.counts.partitions += 1;
+        self.last_fault_us = self.now_us;
+        self.network.split(side);
+        self.queue.add(self.now_us + length_us, Happening::Heal { side });
+        let words = members(side, self.settings.nodes);
+        let step = self.noting(|_| Step::says(StepKind::Partition, None, words));
+        self.note(step);
+        Ok(())
+    }
+
+    fn heal(&mut self, side: u64) -> Result<(), Wrong> {
+        self.last_fault_us = self.now_us;
+        self.network.heal(side);
+        let words = members(side, self.settings.nodes);
+        let step = self.noting(|_| Step::says(StepKind::Heal, None, words));
+        self.note(step);
+        Ok(())
+    }
+
+    /// Lets every other live node learn, some time later, what became of `node`, and `node`, when
+    /// it comes up, who is there.
+    fn tell_links(&mut self, node: NodeId, told: impl Fn(NodeId) -> Input) {
+        if !self.links_are_told {
+            return;
+        }
+        let stream = Arc::clone(&self.stream);
+        let mut stream = lock(&stream);
+        let came_up = self.members[at(node)].node.is_some();
+        for peer in (1..=self.settings.nodes).map(NodeId).filter(|peer| *peer != node) {
+            let Some(other) = self.members[at(peer)].node.as_ref().map(|it| it.incarnation())
+            else {
+                continue;
+            };
+            let label = |node| Label { what: "notice", about: About::Node(node) };
+            let mut learn = |who, input| {
+                let at_us = self.now_us + 1 + stream.choose(label(who), self.settings.delay_max_us);
+                self.queue.add(at_us, Happening::Told { node: who, input });
+            };
+            learn(peer, told(node));
+            if came_up {
+                learn(node, Input::PeerUp(PeerUp { peer, incarnation: other }));
+            }
+        }
+    }
+
+    /// Holds the properties of the chosen kinds against the present moment.
+    fn check(&mut self, due: impl Fn(Kind) -> bool) -> Result<(), Wrong> {
+        let quiet_us = self.now_us - self.last_fault_us;
+        let cluster = Cluster::new(&self.members);
+        for property in &self.scenario.properties {
+            let ripe = match property.kind {
+                Kind::Eventually { within } => {
+                    crate::scenario::micros(within) <= quiet_us && self.network.is_whole()
+                }
+                _ => true,
+            };
+            if ripe && due(property.kind) {
+                if let Err(reason) = property.check(&cluster) {
+                    let wrong = (String::from(property.name), reason);
+                    return self.blame(Err(wrong));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the last step as the one that went wrong.
+    fn blame(&mut self, verdict: Result<(), Wrong>) -> Result<(), Wrong> {
+        if let (Err((property, reason)), Some(trace)) = (&verdict, &mut self.trace) {
+            let late = trace.steps.last().is_none_or(|step| step.time_us < self.now_us);
+            if late {
+                let mut step = Step::says(StepKind::Tick, None, "time is up");
+                step.time_us = self.now_us;
+                trace.push(step);
+            }
+            if let Some(step) = trace.steps.last_mut() {
+                step.wrong = Some(format!("{property}: {reason}"));
+            }
+        }
+        verdict
+    }
+
+    fn noting(&self, step: impl FnOnce(&synod_core::Catalogue) -> Step) -> Option<Step> {
+        self.trace.as_ref().map(|_| step(&self.scenario.catalogue))
+    }
+
+    fn note(&mut self, step: Option<Step>) {
+        if let (Some(mut step), Some(trace)) = (step, &mut self.trace) {
+            step.time_us = self.now_us;
+            trace.push(step);
+        }
+    }
+}
+
+/// What a step's result means for the run: what the network may bring is no violation, anything
+/// else is.
+pub(crate) fn judge(
+    node: NodeId,
+    stepped: std::thread::Result<Result<(), StepError>>,
+    name: impl Fn(synod_core::EventId) -> String,
+) -> Result<(), Wrong> {
+    match stepped {
+        Ok(Ok(()) | Err(StepError::Stale { .. })) => Ok(()),
+        Ok(Err(StepError::Unhandled(event))) => {
+            let reason = format!("{node} has no handler for `{}`", name(event));
+            Err((String::from("every event has a handler"), reason))
+        }
+        Ok(Err(error)) => {
+            Err((String::from("every event is accepted"), format!("{node}: {error}")))
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let reason = format!("{node}: {}", text.unwrap_or("a panic without words"));
+            Err((String::from("no handler panics"), reason))
+        }
+    }
+}
+
+/// The index of a node in tables of all nodes.
+fn at(node: NodeId) -> usize {
+    node.0 as usize - 1
+}
+
+impl<T: Stack> std::fmt::Debug for World<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} at {} us", self.scenario, self.now_us)
+    }
+}
+
