@@ -40,8 +40,7 @@ impl Cut {
     /// Every place between `effects` effects. Before the first and after the last one the crash
     /// is a transition of its own.
     pub(crate) fn all(effects: usize) -> impl Iterator<Item = Self> {
-        (1..effects)
-            .flat_map(|after| [false, true].map(|losing| Self { after, losing }))
+        (1..effects).flat_map(|after| [false, true].map(|losing| Self { after, losing }))
     }
 }
 
@@ -81,7 +80,10 @@ impl Action {
             Act::Start => String::from("start"),
             Act::Deliver { from, to, lane, index } => {
                 let nth = if index == 0 { String::new() } else { format!(" #{index}") };
-                format!("deliver {} {from}>{to}{nth}", event(state.under_way(from, to, lane, index)))
+                format!(
+                    "deliver {} {from}>{to}{nth}",
+                    event(state.under_way(from, to, lane, index))
+                )
             }
             Act::Lose { from, to, index } => {
                 let lost = state.under_way(from, to, Lane::Datagram, index);
@@ -147,9 +149,13 @@ impl Action {
                 Some(armed) => Step::of(StepKind::Timer, node, armed, catalogue),
                 None => Step::says(StepKind::Timer, Some(node), "a timer"),
             },
-            Act::Deliver { from, to, lane, index } => {
-                message(state.under_way(from, to, lane, index), from, to, StepKind::Deliver, catalogue)
-            }
+            Act::Deliver { from, to, lane, index } => message(
+                state.under_way(from, to, lane, index),
+                from,
+                to,
+                StepKind::Deliver,
+                catalogue,
+            ),
             Act::Lose { from, to, index } => {
                 let lost = state.under_way(from, to, Lane::Datagram, index);
                 message(lost, from, to, StepKind::Lost, catalogue)

@@ -285,7 +285,8 @@ mod tests {
         trace.push(step(StepKind::Deliver, 3, Some(1), 4_000));
         trace.push(Step { state: None, ..step(StepKind::Deliver, 3, Some(1), 5_000) });
         trace.push(step(StepKind::Lost, 1, Some(3), 6_000));
-        trace.push(Step { wrong: Some("two lead".into()), ..step(StepKind::Timer, 3, None, 7_000) });
+        trace
+            .push(Step { wrong: Some("two lead".into()), ..step(StepKind::Timer, 3, None, 7_000) });
         trace
     }
 

@@ -7,18 +7,18 @@
 //! Without a bound, a message may take for ever, and each node's timers fire in the order that
 //! its own clock gives them, unrelated to all else.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{Assumption, Cluster, Kind, Model, Stack};
 
+use crate::action::{Action, Cut};
 use crate::diagram::Diagram;
 use crate::quiet::quietly;
 use crate::scenario::{Scenario, micros};
 use crate::schedule::{Recorded, Schedule};
-use crate::action::{Action, Cut};
 use crate::state::{Moved, State};
 use crate::trace::{Step, StepKind, Trace};
 use crate::world::Violation;
@@ -96,7 +96,7 @@ pub struct Counterexample {
 
 /// The states visited, by fingerprint. Only asked whether it holds one, so its order is nobody's.
 #[expect(clippy::disallowed_types, reason = "membership only; it is never iterated")]
-type Seen = HashSet<u128, BuildHasherDefault<Half>>;
+type Seen = std::collections::HashSet<u128, BuildHasherDefault<Half>>;
 
 /// Takes half of a fingerprint, which is as good as any hash of it.
 #[derive(Default)]
@@ -252,7 +252,8 @@ impl<'a, T: Stack + Clone + Hash> Search<'a, T> {
         path.reverse();
         path.retain(|action| *action != Action::START);
         self.found.complete = false;
-        self.found.failure = Some(counterexample(self.scenario, self.bounds, &path, property, reason));
+        self.found.failure =
+            Some(counterexample(self.scenario, self.bounds, &path, property, reason));
     }
 }
 

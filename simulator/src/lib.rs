@@ -16,6 +16,7 @@ mod choice;
 mod diagram;
 mod explore;
 mod network;
+mod per_node;
 mod plan;
 mod queue;
 mod quiet;

@@ -10,14 +10,32 @@ use crate::trace::MessageId;
 /// Something that will happen at a known time.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
-    Message { id: MessageId, from: NodeId, to: NodeId, sent_us: u64, envelope: Envelope },
-    Timer { node: NodeId, id: TimerId, envelope: Envelope },
+    Message {
+        id: MessageId,
+        from: NodeId,
+        to: NodeId,
+        sent_us: u64,
+        envelope: Envelope,
+    },
+    Timer {
+        node: NodeId,
+        id: TimerId,
+        envelope: Envelope,
+    },
     /// The application, a job or the link tells a node something.
-    Told { node: NodeId, input: Input },
+    Told {
+        node: NodeId,
+        input: Input,
+    },
     Crash(Crash),
     Restart(NodeId),
-    Split { side: u64, length_us: u64 },
-    Heal { side: u64 },
+    Split {
+        side: u64,
+        length_us: u64,
+    },
+    Heal {
+        side: u64,
+    },
 }
 
 /// A planned crash.
@@ -63,12 +81,12 @@ impl Queue {
     }
 
     /// The next happening with its time in microseconds.
-    pub(crate) fn take(&mut self) -> Option<(u64, Place, Happening)> {
+    pub(crate) fn take(&mut self) -> Option<(u64, Happening)> {
         while let Some(Reverse((at_us, _, place))) = self.heap.pop() {
             self.free.push(place);
             if let Some(happening) = self.slab.get_mut(place.0 as usize).and_then(Option::take) {
                 self.waiting -= 1;
-                return Some((at_us, place, happening));
+                return Some((at_us, happening));
             }
         }
         None
@@ -106,7 +124,7 @@ mod tests {
     }
 
     fn taken(queue: &mut Queue) -> Vec<(u64, String)> {
-        std::iter::from_fn(|| queue.take().map(|(at, _, it)| (at, format!("{it:?}")))).collect()
+        std::iter::from_fn(|| queue.take().map(|(at, it)| (at, format!("{it:?}")))).collect()
     }
 
     #[test]
@@ -116,7 +134,8 @@ mod tests {
             queue.add(at, restart(node));
         }
         let order = taken(&mut queue);
-        let expected = [(3, "Restart(n2)"), (3, "Restart(n4)"), (5, "Restart(n1)"), (5, "Restart(n3)")];
+        let expected =
+            [(3, "Restart(n2)"), (3, "Restart(n4)"), (5, "Restart(n1)"), (5, "Restart(n3)")];
         assert_eq!(order, expected.map(|(at, text)| (at, String::from(text))));
     }
 

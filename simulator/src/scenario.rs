@@ -10,6 +10,8 @@ use synod_core::{
     Model, Node, NodeId, Property, Stack,
 };
 
+use crate::per_node::PerNode;
+
 /// An algorithm with its model and its properties, ready to be run on any number of nodes.
 pub struct Scenario<T: Stack> {
     pub(crate) name: &'static str,
@@ -90,8 +92,8 @@ impl<T: Stack> Scenario<T> {
     }
 
     /// The places of a cluster, nobody up yet.
-    pub(crate) fn members(nodes: u32) -> Vec<Member<T>> {
-        (1..=nodes).map(|id| Member { id: NodeId(id), node: None }).collect()
+    pub(crate) fn members(nodes: u32) -> PerNode<Member<T>> {
+        PerNode::of(nodes, |id| Member { id, node: None })
     }
 
     /// A node that has not started.

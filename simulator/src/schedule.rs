@@ -99,7 +99,7 @@ impl Schedule {
 fn json<T: serde::Serialize>(value: &T) -> String {
     match serde_json::to_string(value) {
         Ok(text) => text,
-        Err(error) => panic!("plain numbers do not serialize: {error}"),
+        Err(error) => unreachable!("plain numbers serialize: {error}"),
     }
 }
 

@@ -227,7 +227,8 @@ impl Failure {
     #[must_use]
     pub fn block(&self) -> String {
         let Self { seed, violation, steps_found, replays, trace, .. } = self;
-        let mut block = format!("property violated: {}\n  {}\n", violation.property, violation.reason);
+        let mut block =
+            format!("property violated: {}\n  {}\n", violation.property, violation.reason);
         block += &format!(
             "  found with seed {seed}, shrunk from {steps_found} to {} steps in {replays} replays\n",
             trace.steps.len()

@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::action::{Act, Action};
 use crate::explore::{Bounds, ticks};
+use crate::per_node::PerNode;
 use crate::scenario::Scenario;
 use crate::world::judge;
 
@@ -25,8 +26,8 @@ type Wrong = (String, String);
 /// States share the nodes in which they do not differ, and a node's hash is computed once.
 #[derive(Clone)]
 pub(crate) struct State<T: Stack> {
-    members: Vec<Member<T>>,
-    hosts: Vec<Arc<Host>>,
+    members: PerNode<Member<T>>,
+    hosts: PerNode<Arc<Host>>,
     /// What is under way, by sender, receiver and lane, in the order of sending. A node's own
     /// jobs and notices are on lanes to itself.
     wire: BTreeMap<(NodeId, NodeId, Lane), VecDeque<Packet>>,
@@ -88,10 +89,9 @@ impl<T: Stack + Clone + Hash> State<T> {
         bounds: &Bounds,
         patience: u64,
     ) -> Result<Self, Wrong> {
-        let members = Scenario::members(bounds.nodes);
         let mut state = Self {
-            hosts: members.iter().map(|_| Arc::default()).collect(),
-            members,
+            members: Scenario::members(bounds.nodes),
+            hosts: PerNode::of(bounds.nodes, |_| Arc::default()),
             wire: BTreeMap::new(),
             crashes: bounds.crashes,
             recoveries: bounds.recoveries,
@@ -102,8 +102,9 @@ impl<T: Stack + Clone + Hash> State<T> {
             let (input, left) = (Input::Trigger(envelope.clone()), ticks(*at, bounds.tick_us));
             state.wire.entry((*node, *node, OWN)).or_default().push_back(Packet { input, left });
         }
-        for node in (1..=bounds.nodes).map(NodeId) {
-            state.boot(scenario, bounds, node);
+        let nodes = || (1..=bounds.nodes).map(NodeId);
+        nodes().for_each(|node| state.boot(scenario, bounds, node));
+        for node in nodes() {
             state.step(scenario, bounds, node, Input::Start, &Action::START)?;
         }
         Ok(state)
@@ -131,7 +132,7 @@ impl<T: Stack + Clone + Hash> State<T> {
     /// node's timers fire in the order of its own clock.
     fn timer_actions(&self, bounds: &Bounds, all: &mut Vec<Action>) {
         let timed = bounds.tick_us > 0;
-        for (member, host) in self.members.iter().zip(&self.hosts) {
+        for (member, host) in self.members.all().iter().zip(self.hosts.all()) {
             let due = if timed { Some(&0) } else { host.timers.values().min() };
             for (id, left) in &host.timers {
                 if Some(left) == due {
@@ -139,7 +140,7 @@ impl<T: Stack + Clone + Hash> State<T> {
                 }
             }
         }
-        let timers = self.hosts.iter().flat_map(|host| host.timers.values());
+        let timers = self.hosts.all().iter().flat_map(|host| host.timers.values());
         let mut left = timers.chain(self.wire.values().flatten().map(|packet| &packet.left));
         if timed && left.all(|left| *left > 0) {
             all.push(Action::of(Act::Tick));
@@ -147,7 +148,7 @@ impl<T: Stack + Clone + Hash> State<T> {
     }
 
     fn fault_actions(&self, bounds: &Bounds, all: &mut Vec<Action>) {
-        for member in &self.members {
+        for member in self.members.all() {
             let node = member.id;
             if member.node.is_none() {
                 if self.recoveries > 0 {
@@ -163,7 +164,7 @@ impl<T: Stack + Clone + Hash> State<T> {
     }
 
     pub(crate) fn may_crash(&self, bounds: &Bounds) -> bool {
-        let down = self.members.iter().filter(|member| member.node.is_none()).count();
+        let down = self.members.all().iter().filter(|member| member.node.is_none()).count();
         self.crashes > 0 && down < bounds.down_max as usize
     }
 
@@ -207,8 +208,8 @@ impl<T: Stack + Clone + Hash> State<T> {
             Act::Start => return Ok(Moved { state: next, asked: Vec::new(), effects: 0 }),
         };
         let (asked, effects) = next.step(scenario, bounds, node, input, action)?;
-        if let (Act::Restart(_), Some(host)) = (&action.act, next.hosts.get(index(node))) {
-            let up = PeerUp { peer: node, incarnation: host.incarnation };
+        if let Act::Restart(_) = action.act {
+            let up = PeerUp { peer: node, incarnation: next.hosts[node].incarnation };
             next.tell_others(scenario, node, &Input::PeerUp(up));
         }
         if let Some(cut) = action.cut {
@@ -235,7 +236,7 @@ impl<T: Stack + Clone + Hash> State<T> {
     }
 
     fn tick(&mut self) {
-        for host in &mut self.hosts {
+        for host in self.hosts.all_mut() {
             if !host.timers.is_empty() {
                 let host = Arc::make_mut(host);
                 host.timers.values_mut().for_each(|left| *left = left.saturating_sub(1));
@@ -244,7 +245,7 @@ impl<T: Stack + Clone + Hash> State<T> {
         let packets = self.wire.values_mut().flatten();
         packets.for_each(|packet| packet.left = packet.left.saturating_sub(1));
         self.quiet = (self.quiet + 1).min(self.patience);
-        for node in 0..self.hosts.len() {
+        for node in self.nodes() {
             self.print(node);
         }
     }
@@ -254,11 +255,9 @@ impl<T: Stack + Clone + Hash> State<T> {
     fn crash(&mut self, scenario: &Scenario<T>, node: NodeId, losing: bool) {
         self.crashes = self.crashes.saturating_sub(1);
         self.quiet = 0;
-        if let Some(member) = self.members.get_mut(index(node)) {
-            member.node = None;
-        }
+        self.members[node].node = None;
         self.host(node).timers.clear();
-        self.print(index(node));
+        self.print(node);
         self.wire.retain(|(from, to, _), _| *to != node && !(losing && *from == node));
         let down = PeerDown { peer: node, reason: Reason::Silent };
         self.tell_others(scenario, node, &Input::PeerDown(down));
@@ -277,9 +276,7 @@ impl<T: Stack + Clone + Hash> State<T> {
         let host = self.host(node);
         host.incarnation += 1;
         let machine = scenario.boot(node, bounds.nodes, host.incarnation);
-        if let Some(member) = self.members.get_mut(index(node)) {
-            member.node = Some(Arc::new(machine));
-        }
+        self.members[node].node = Some(Arc::new(machine));
     }
 
     fn tell_others(&mut self, scenario: &Scenario<T>, node: NodeId, input: &Input) {
@@ -287,7 +284,7 @@ impl<T: Stack + Clone + Hash> State<T> {
         if scenario.catalogue.handled(event).is_none() {
             return;
         }
-        let live = self.members.iter().filter(|member| member.node.is_some());
+        let live = self.members.all().iter().filter(|member| member.node.is_some());
         let others: Vec<NodeId> = live.map(|it| it.id).filter(|peer| *peer != node).collect();
         for peer in others {
             let packet = Packet { input: input.clone(), left: 1 };
@@ -304,8 +301,7 @@ impl<T: Stack + Clone + Hash> State<T> {
         input: Input,
         action: &Action,
     ) -> Result<(Vec<u32>, usize), Wrong> {
-        let Some(machine) = self.members.get_mut(index(node)).and_then(|it| it.node.as_mut())
-        else {
+        let Some(machine) = &mut self.members[node].node else {
             return Ok((Vec::new(), 0));
         };
         let machine = Arc::make_mut(machine);
@@ -321,25 +317,16 @@ impl<T: Stack + Clone + Hash> State<T> {
         for effect in effects {
             self.carry_out(scenario, bounds, node, effect);
         }
-        self.print(index(node));
+        self.print(node);
         let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
         Ok((std::mem::take(&mut script.asked), had))
     }
 
-    fn carry_out(
-        &mut self,
-        scenario: &Scenario<T>,
-        bounds: &Bounds,
-        node: NodeId,
-        effect: Effect,
-    ) {
+    fn carry_out(&mut self, scenario: &Scenario<T>, bounds: &Bounds, node: NodeId, effect: Effect) {
         match effect {
-            Effect::Send { to, lane, envelope } => {
-                let up = self.members.get(index(to)).is_some_and(|member| member.node.is_some());
-                if up {
-                    let input = Input::Deliver { from: node, envelope };
-                    self.enqueue((node, to, lane), Packet { input, left: 1 });
-                }
+            Effect::Send { to, lane, envelope } if self.members[to].node.is_some() => {
+                let input = Input::Deliver { from: node, envelope };
+                self.enqueue((node, to, lane), Packet { input, left: 1 });
             }
             Effect::Timer { id, after, .. } => {
                 self.host(node).timers.insert(id, ticks(after, bounds.tick_us));
@@ -375,19 +362,15 @@ impl<T: Stack + Clone + Hash> State<T> {
     }
 
     fn host(&mut self, node: NodeId) -> &mut Host {
-        let host = self.hosts.get_mut(index(node)).expect("a node of the cluster");
-        Arc::make_mut(host)
+        Arc::make_mut(&mut self.hosts[node])
     }
 
     /// Computes the hash of a node and its host anew.
-    fn print(&mut self, at: usize) {
-        let (Some(member), Some(host)) = (self.members.get(at), self.hosts.get_mut(at)) else {
-            return;
-        };
-        let host = Arc::make_mut(host);
+    fn print(&mut self, node: NodeId) {
+        let host = Arc::make_mut(&mut self.hosts[node]);
         let mut hasher = Xxh3::new();
         (host.incarnation, &host.disk).hash(&mut hasher);
-        if let Some(node) = &member.node {
+        if let Some(node) = &self.members[node].node {
             node.hash(&mut hasher);
             for (id, _) in node.timers() {
                 host.timers.get(&id).hash(&mut hasher);
@@ -399,7 +382,7 @@ impl<T: Stack + Clone + Hash> State<T> {
     /// A hash of everything that the future depends on.
     pub(crate) fn fingerprint(&self) -> u128 {
         let mut hasher = Xxh3::new();
-        for host in &self.hosts {
+        for host in self.hosts.all() {
             host.print.hash(&mut hasher);
         }
         self.wire.hash(&mut hasher);
@@ -426,7 +409,12 @@ impl<T: Stack + Clone + Hash> State<T> {
 
 impl<T: Stack> State<T> {
     pub(crate) fn members(&self) -> &[Member<T>] {
-        &self.members
+        self.members.all()
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = NodeId> + use<T> {
+        let last = u32::try_from(self.members.all().len()).unwrap_or(u32::MAX);
+        (1..=last).map(NodeId)
     }
 
     pub(crate) fn quiet_ticks(&self) -> u64 {
@@ -434,12 +422,12 @@ impl<T: Stack> State<T> {
     }
 
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.wire.is_empty() && self.hosts.iter().all(|host| host.timers.is_empty())
+        self.wire.is_empty() && self.hosts.all().iter().all(|host| host.timers.is_empty())
     }
 
     /// A live node's state in short, if it has anything to show.
     pub(crate) fn summary(&self, node: NodeId) -> Option<String> {
-        let summary = self.members.get(index(node))?.node.as_ref()?.summary();
+        let summary = self.members[node].node.as_ref()?.summary();
         (!summary.is_empty()).then(|| summary.to_string())
     }
 
@@ -456,7 +444,7 @@ impl<T: Stack> State<T> {
 
     /// The event that a timer would be.
     pub(crate) fn timer(&self, node: NodeId, id: TimerId) -> Option<&Envelope> {
-        let machine = self.members.get(index(node))?.node.as_ref()?;
+        let machine = self.members[node].node.as_ref()?;
         machine.timers().find(|(armed, _)| *armed == id).map(|(_, envelope)| envelope)
     }
 }
@@ -465,10 +453,6 @@ fn print_of(packet: &Packet) -> u128 {
     let mut hasher = Xxh3::new();
     packet.input.hash(&mut hasher);
     hasher.digest128()
-}
-
-fn index(node: NodeId) -> usize {
-    (node.0 as usize).wrapping_sub(1)
 }
 
 impl<T: Stack> std::fmt::Debug for Moved<T> {

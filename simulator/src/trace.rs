@@ -156,7 +156,7 @@ impl Trace {
         for step in steps {
             match serde_json::to_string(step) {
                 Ok(line) => text.push_str(&line),
-                Err(error) => panic!("a step of strings and numbers does not serialize: {error}"),
+                Err(error) => unreachable!("strings and numbers serialize: {error}"),
             }
             text.push('\n');
         }

@@ -1,22 +1,26 @@
 //! One run: nodes, a virtual clock, a network with faults, and a stream of choices.
 
+mod faults;
+mod traffic;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use synod_core::{
-    Choices, Cluster, Effect, Envelope, Event, Input, Kind, Lane, Member, NodeId, PeerDown,
-    PeerUp, Reason, Stack, StepError, TimerId,
+    Choices, Cluster, Effect, Envelope, Event, Input, Kind, Member, NodeId, PeerDown, PeerUp,
+    Stack, StepError, TimerId,
 };
 
 use crate::choice::{About, Label, Stream};
-use crate::network::{Network, members};
+use crate::network::Network;
+use crate::per_node::PerNode;
 use crate::plan::plan;
 use crate::queue::{Crash, Happening, Place, Queue};
 use crate::quiet::quietly;
-use crate::scenario::{Scenario, Settings};
-use crate::trace::{MessageId, Sent, Step, StepKind, Trace};
+use crate::scenario::{Scenario, Settings, micros};
+use crate::trace::{Step, StepKind, Trace};
 
 /// What came of one run.
 #[derive(Clone, Debug, Default)]
@@ -66,8 +70,8 @@ type Wrong = (String, String);
 pub(crate) struct World<'a, T: Stack> {
     scenario: &'a Scenario<T>,
     settings: &'a Settings,
-    members: Vec<Member<T>>,
-    places: Vec<NodePlace>,
+    members: PerNode<Member<T>>,
+    places: PerNode<NodePlace>,
     queue: Queue,
     network: Network,
     stream: Arc<Mutex<Stream>>,
@@ -107,6 +111,10 @@ fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
 
 /// Runs `scenario` once in the world of `settings`, with the choices of `stream`. Returns what
 /// came of it, and the stream with what it recorded. O(steps · log of what is under way).
+///
+/// # Panics
+///
+/// If the scenario's program clashes with itself. A panic of a handler is a violation.
 pub fn run<T: Stack>(
     scenario: &Scenario<T>,
     settings: &Settings,
@@ -121,11 +129,8 @@ pub fn run<T: Stack>(
         time_us: world.now_us,
     });
     world.counts.time_us = world.now_us;
-    let outcome = Outcome {
-        violation,
-        counts: world.counts,
-        trace: world.trace.take().unwrap_or_default(),
-    };
+    let outcome =
+        Outcome { violation, counts: world.counts, trace: world.trace.take().unwrap_or_default() };
     drop(world); // The nodes hold the stream too.
     let stream = Arc::into_inner(stream).expect("the world is gone");
     (outcome, stream.into_inner().unwrap_or_else(PoisonError::into_inner))
@@ -138,7 +143,6 @@ impl<'a, T: Stack> World<'a, T> {
         stream: Arc<Mutex<Stream>>,
         traced: bool,
     ) -> Self {
-        let members = Scenario::members(settings.nodes);
         let trace = Trace {
             algorithm: String::from(scenario.name),
             nodes: settings.nodes,
@@ -147,8 +151,8 @@ impl<'a, T: Stack> World<'a, T> {
         Self {
             scenario,
             settings,
-            places: members.iter().map(|_| NodePlace::default()).collect(),
-            members,
+            members: Scenario::members(settings.nodes),
+            places: PerNode::of(settings.nodes, |_| NodePlace::default()),
             queue: Queue::default(),
             network: Network::new(settings.nodes),
             stream,
@@ -168,17 +172,21 @@ impl<'a, T: Stack> World<'a, T> {
         }
         for (node, at, envelope) in &self.scenario.inputs {
             let told = Happening::Told { node: *node, input: Input::Trigger(envelope.clone()) };
-            self.queue.add(crate::scenario::micros(*at), told);
+            self.queue.add(micros(*at), told);
         }
-        for node in (1..=self.settings.nodes).map(NodeId) {
-            self.start(node, StepKind::Start)?;
+        let nodes = || (1..=self.settings.nodes).map(NodeId);
+        nodes().for_each(|node| self.boot(node));
+        for node in nodes() {
+            let step = self.noting(|_| Step::says(StepKind::Start, Some(node), "starts"));
+            self.step(node, Input::Start, step)?;
+            self.tell_links(node);
         }
-        while let Some((at_us, place, happening)) = self.queue.take() {
+        while let Some((at_us, happening)) = self.queue.take() {
             if self.settings.time_us < at_us {
                 break;
             }
             self.now_us = at_us;
-            self.happen(place, happening)?;
+            self.happen(happening)?;
         }
         self.end()
     }
@@ -194,16 +202,15 @@ impl<'a, T: Stack> World<'a, T> {
         })
     }
 
-    fn happen(&mut self, place: Place, happening: Happening) -> Result<(), Wrong> {
+    fn happen(&mut self, happening: Happening) -> Result<(), Wrong> {
         match happening {
             Happening::Message { id, from, to, sent_us, envelope } => {
                 self.deliver(id, from, to, sent_us, envelope)
             }
             Happening::Timer { node, id, envelope } => {
-                self.places[at(node)].timers.retain(|_, taken| *taken != place);
-                let step = self.noting(|catalogue| {
-                    Step::of(StepKind::Timer, node, &envelope, catalogue)
-                });
+                self.places[node].timers.remove(&id);
+                let step =
+                    self.noting(|catalogue| Step::of(StepKind::Timer, node, &envelope, catalogue));
                 self.step(node, Input::Timer(id), step)
             }
             Happening::Told { node, input } => self.tell(node, input),
@@ -214,38 +221,8 @@ impl<'a, T: Stack> World<'a, T> {
         }
     }
 
-    fn deliver(
-        &mut self,
-        id: MessageId,
-        from: NodeId,
-        to: NodeId,
-        sent_us: u64,
-        envelope: Envelope,
-    ) -> Result<(), Wrong> {
-        let delay_us = self.now_us - sent_us;
-        let lost = match &self.members[at(to)].node {
-            None => Some("the receiver is down"),
-            Some(_) if !self.network.connects(from, to) => Some("partition"),
-            Some(_) => None,
-        };
-        let kind = if lost.is_some() { StepKind::Lost } else { StepKind::Deliver };
-        let step = self.noting(|catalogue| Step {
-            message: Some(id),
-            delay_us: Some(delay_us),
-            log: lost.iter().map(|why| String::from(*why)).collect(),
-            ..Step::of(kind, to, &envelope, catalogue)
-        });
-        if lost.is_some() {
-            self.counts.lost += 1;
-            self.note(step);
-            return Ok(());
-        }
-        self.counts.delivered += 1;
-        self.step(to, Input::Deliver { from, envelope }, step)
-    }
-
     fn tell(&mut self, node: NodeId, input: Input) -> Result<(), Wrong> {
-        if self.members[at(node)].node.is_none() {
+        if self.members[node].node.is_none() {
             return Ok(());
         }
         let step = self.noting(|catalogue| match &input {
@@ -255,24 +232,13 @@ impl<'a, T: Stack> World<'a, T> {
         self.step(node, input, step)
     }
 
-    fn start(&mut self, node: NodeId, kind: StepKind) -> Result<(), Wrong> {
-        let place = &mut self.places[at(node)];
+    /// Makes a node that is up, but has not started.
+    fn boot(&mut self, node: NodeId) {
+        let place = &mut self.places[node];
         place.incarnation += 1;
-        let incarnation = place.incarnation;
-        let mut machine = self.scenario.boot(node, self.settings.nodes, incarnation);
+        let mut machine = self.scenario.boot(node, self.settings.nodes, place.incarnation);
         machine.decide_by(Arc::new(Mutex::new(FromStream(Arc::clone(&self.stream)))));
-        self.members[at(node)].node = Some(Arc::new(machine));
-        let input = match kind {
-            StepKind::Restart => Input::Recover(self.places[at(node)].disk.clone()),
-            _ => Input::Start,
-        };
-        let words = if kind == StepKind::Restart { "restarts" } else { "starts" };
-        let step = self.noting(|_| Step::says(kind, Some(node), words));
-        self.step(node, input, step)?;
-        self.tell_links(node, |me| {
-            Input::PeerUp(PeerUp { peer: me, incarnation })
-        });
-        Ok(())
+        self.members[node].node = Some(Arc::new(machine));
     }
 
     /// One handler activation: the node's step, its effects, the properties.
@@ -280,7 +246,7 @@ impl<'a, T: Stack> World<'a, T> {
         self.counts.steps += 1;
         let now = Duration::from_micros(self.now_us);
         let mut effects = std::mem::take(&mut self.effects);
-        let machine = &mut self.members[at(node)].node;
+        let machine = &mut self.members[node].node;
         let machine = machine.as_mut().and_then(Arc::get_mut).expect("an event for a live node");
         let before = step.as_ref().map(|_| machine.summary());
         let stepped = catch_unwind(AssertUnwindSafe(|| machine.step(now, input, &mut effects)));
@@ -304,19 +270,6 @@ impl<'a, T: Stack> World<'a, T> {
         self.check(|kind| kind == Kind::Always || matches!(kind, Kind::Eventually { .. }))
     }
 
-    /// Cuts the effects of a handler in which its node is to crash.
-    fn doom(&mut self, node: NodeId, effects: &mut Vec<Effect>) -> Option<Crash> {
-        if effects.is_empty() {
-            return None;
-        }
-        let crash = self.places[at(node)].doomed.take()?;
-        if !self.may_crash() {
-            return None;
-        }
-        effects.truncate(crash.after - 1);
-        Some(crash)
-    }
-
     fn carry_out(&mut self, node: NodeId, effects: &mut Vec<Effect>, step: &mut Option<Step>) {
         let stream = Arc::clone(&self.stream);
         let mut stream = lock(&stream);
@@ -329,18 +282,18 @@ impl<'a, T: Stack> World<'a, T> {
                     }
                 }
                 Effect::Timer { id, after, envelope } => {
-                    let at_us = self.now_us + crate::scenario::micros(after);
+                    let at_us = self.now_us + micros(after);
                     let place = self.queue.add(at_us, Happening::Timer { node, id, envelope });
-                    self.places[at(node)].timers.insert(id, place);
+                    self.places[node].timers.insert(id, place);
                 }
                 Effect::Cancel(id) => {
-                    if let Some(place) = self.places[at(node)].timers.remove(&id) {
+                    if let Some(place) = self.places[node].timers.remove(&id) {
                         self.queue.cancel(place);
                     }
                 }
-                Effect::Persist(record) => self.places[at(node)].disk.push(record),
+                Effect::Persist(record) => self.places[node].disk.push(record),
                 Effect::Checkpoint { record, replaces } => {
-                    let disk = &mut self.places[at(node)].disk;
+                    let disk = &mut self.places[node].disk;
                     disk.retain(|old| {
                         old.instance() != record.instance() || !replaces.contains(&old.event())
                     });
@@ -362,69 +315,6 @@ impl<'a, T: Stack> World<'a, T> {
         }
     }
 
-    /// Puts a message on its way, unless it is lost. Returns how the trace tells it.
-    fn send(
-        &mut self,
-        stream: &mut Stream,
-        from: NodeId,
-        to: NodeId,
-        lane: Lane,
-        envelope: Envelope,
-    ) -> Option<Sent> {
-        let place = &mut self.places[at(from)];
-        place.sent += 1;
-        self.counts.sent += 1;
-        let id = MessageId { from, number: place.sent };
-        let about = About::Message { from, to, event: envelope.event() };
-        let lost = self.loss(stream, about, from, to, lane);
-        let sent = self.trace.is_some().then(|| Sent {
-            id,
-            to,
-            event: self.scenario.catalogue.name(envelope.event()),
-            payload: self.scenario.catalogue.show(&envelope),
-            lost,
-        });
-        if lost.is_some() {
-            self.counts.lost += 1;
-            return sent;
-        }
-        let twice = stream.chance(Label { what: "duplicate", about }, self.settings.duplicate);
-        for _ in 0..if twice { 2 } else { 1 } {
-            let at_us = self.now_us + self.delay(stream, about);
-            let at_us = self.network.arrival(from, to, lane, at_us);
-            let envelope = envelope.clone();
-            let message = Happening::Message { id, from, to, sent_us: self.now_us, envelope };
-            self.queue.add(at_us, message);
-        }
-        sent
-    }
-
-    fn loss(
-        &self,
-        stream: &mut Stream,
-        about: About,
-        from: NodeId,
-        to: NodeId,
-        lane: Lane,
-    ) -> Option<&'static str> {
-        let datagrams = if lane == Lane::Datagram { self.settings.lose_datagram } else { 0 };
-        let rate = self.settings.lose.max(datagrams);
-        match () {
-            () if self.members[at(to)].node.is_none() => Some("the receiver is down"),
-            () if !self.network.connects(from, to) => Some("partition"),
-            () if stream.chance(Label { what: "lose", about }, rate) => Some("lost"),
-            () => None,
-        }
-    }
-
-    fn delay(&self, stream: &mut Stream, about: About) -> u64 {
-        let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, .. } =
-            *self.settings;
-        let late = stream.chance(Label { what: "tail", about }, tail);
-        let most = if late { tail_max_us } else { max };
-        min + stream.choose(Label { what: "delay", about }, most.saturating_sub(min) + 1)
-    }
-
     /// A job is done at once; when its node learns of it is a choice.
     fn work(&mut self, stream: &mut Stream, node: NodeId, job: &Envelope) {
         let Some(Ok(result)) = self.scenario.catalogue.job(job.event()).map(|run| run(job)) else {
@@ -435,125 +325,22 @@ impl<'a, T: Stack> World<'a, T> {
         self.queue.add(at_us, Happening::Told { node, input: Input::Trigger(result) });
     }
 
-    fn may_crash(&self) -> bool {
-        let down = self.members.iter().filter(|member| member.node.is_none()).count();
-        down < self.settings.down_max as usize
-    }
-
-    fn plan_crash(&mut self, crash: Crash) -> Result<(), Wrong> {
-        if self.members[at(crash.node)].node.is_none() || !self.may_crash() {
-            return Ok(());
-        }
-        if crash.after == 0 {
-            self.crash(crash);
-            return self.check(|kind| kind == Kind::Always);
-        }
-        self.places[at(crash.node)].doomed = Some(crash);
-        Ok(())
-    }
-
-    fn crash(&mut self, crash: Crash) {
-        let node = crash.node;
-        self.counts.crashes += 1;
-        self.last_fault_us = self.now_us;
-        self.members[at(node)].node = None;
-        for (_, place) in std::mem::take(&mut self.places[at(node)].timers) {
-            self.queue.cancel(place);
-        }
-        let lost = if crash.losing {
-            self.queue.cancel_where(
-                |it| matches!(it, Happening::Message { from, .. } if *from == node),
-            )
-        } else {
-            0
-        };
-        self.counts.lost += lost as u64;
-        if 0 < crash.down_us {
-            self.queue.add(self.now_us + crash.down_us, Happening::Restart(node));
-        }
-        let words = match lost {
-            0 => String::from("crashes"),
-            _ => format!("crashes, {lost} of its messages with it"),
-        };
-        let step = self.noting(|_| Step::says(StepKind::Crash, Some(node), words));
-        self.note(step);
-        let reason = Reason::Silent;
-        self.tell_links(node, |me| Input::PeerDown(PeerDown { peer: me, reason }));
-    }
-
-    fn restart(&mut self, node: NodeId) -> Result<(), Wrong> {
-        self.last_fault_us = self.now_us;
-        // A restart ends the old sessions, with what was under way on them in either direction.
-        let ended = self.queue.cancel_where(
-            |it| matches!(it, Happening::Message { from, to, .. } if *from == node || *to == node),
-        );
-        self.counts.lost += ended as u64;
-        self.network.forget(node);
-        self.start(node, StepKind::Restart)
-    }
-
-    fn split(&mut self, side: u64, length_us: u64) -> Result<(), Wrong> {
-        self.counts.partitions += 1;
-        self.last_fault_us = self.now_us;
-        self.network.split(side);
-        self.queue.add(self.now_us + length_us, Happening::Heal { side });
-        let words = members(side, self.settings.nodes);
-        let step = self.noting(|_| Step::says(StepKind::Partition, None, words));
-        self.note(step);
-        Ok(())
-    }
-
-    fn heal(&mut self, side: u64) -> Result<(), Wrong> {
-        self.last_fault_us = self.now_us;
-        self.network.heal(side);
-        let words = members(side, self.settings.nodes);
-        let step = self.noting(|_| Step::says(StepKind::Heal, None, words));
-        self.note(step);
-        Ok(())
-    }
-
-    /// Lets every other live node learn, some time later, what became of `node`, and `node`, when
-    /// it comes up, who is there.
-    fn tell_links(&mut self, node: NodeId, told: impl Fn(NodeId) -> Input) {
-        if !self.links_are_told {
-            return;
-        }
-        let stream = Arc::clone(&self.stream);
-        let mut stream = lock(&stream);
-        let came_up = self.members[at(node)].node.is_some();
-        for peer in (1..=self.settings.nodes).map(NodeId).filter(|peer| *peer != node) {
-            let Some(other) = self.members[at(peer)].node.as_ref().map(|it| it.incarnation())
-            else {
-                continue;
-            };
-            let label = |node| Label { what: "notice", about: About::Node(node) };
-            let mut learn = |who, input| {
-                let at_us = self.now_us + 1 + stream.choose(label(who), self.settings.delay_max_us);
-                self.queue.add(at_us, Happening::Told { node: who, input });
-            };
-            learn(peer, told(node));
-            if came_up {
-                learn(node, Input::PeerUp(PeerUp { peer, incarnation: other }));
-            }
-        }
-    }
-
     /// Holds the properties of the chosen kinds against the present moment.
     fn check(&mut self, due: impl Fn(Kind) -> bool) -> Result<(), Wrong> {
         let quiet_us = self.now_us - self.last_fault_us;
-        let cluster = Cluster::new(&self.members);
+        let cluster = Cluster::new(self.members.all());
         for property in &self.scenario.properties {
             let ripe = match property.kind {
                 Kind::Eventually { within } => {
-                    crate::scenario::micros(within) <= quiet_us && self.network.is_whole()
+                    micros(within) <= quiet_us && self.network.is_whole()
                 }
                 _ => true,
             };
-            if ripe && due(property.kind) {
-                if let Err(reason) = property.check(&cluster) {
-                    let wrong = (String::from(property.name), reason);
-                    return self.blame(Err(wrong));
-                }
+            if ripe
+                && due(property.kind)
+                && let Err(reason) = property.check(&cluster)
+            {
+                return self.blame(Err((String::from(property.name), reason)));
             }
         }
         Ok(())
@@ -612,14 +399,8 @@ pub(crate) fn judge(
     }
 }
 
-/// The index of a node in tables of all nodes.
-fn at(node: NodeId) -> usize {
-    node.0 as usize - 1
-}
-
 impl<T: Stack> std::fmt::Debug for World<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?} at {} us", self.scenario, self.now_us)
     }
 }
-

@@ -11,7 +11,7 @@
 //! | Liveness  | `SETTLED_WITHIN` after the last crash or recovery, every live node follows the     |
 //! |           | highest one                                                                        |
 //! | Messages  | O(n²) for an election, n−1 for a heartbeat                                         |
-//! | Checked   | 3 nodes, 1 crash anywhere and its recovery, delays up to the bound: CHECKED states |
+//! | Checked   | 3 nodes, 1 crash anywhere and its recovery, delays up to the bound: 51,215 states  |
 //!
 //! ```text
 //! upon <Start>:                       elect()
@@ -107,8 +107,8 @@ impl Default for Epoch {
 
 impl Algorithm for Bully {
     const NAME: &'static str = "bully";
-    const MODEL: Model = Model::synchronous(DELAY_MAX)
-        .tolerating(Faults::CrashRecovery(Tolerance::AllButOne));
+    const MODEL: Model =
+        Model::synchronous(DELAY_MAX).tolerating(Faults::CrashRecovery(Tolerance::AllButOne));
 
     fn handlers() -> Handlers<Self> {
         Handlers::new()
@@ -220,7 +220,7 @@ impl Bully {
     }
 
     /// Upon `Beat`: say again who leads.
-    fn beat(&mut self, _: Beat, ctx: &mut Context) {
+    fn beat(&self, _: Beat, ctx: &mut Context) {
         self.announce(ctx);
     }
 
@@ -268,7 +268,7 @@ impl Bully {
         self.announce(ctx);
     }
 
-    fn announce(&mut self, ctx: &mut Context) {
+    fn announce(&self, ctx: &mut Context) {
         let me = ctx.me();
         ctx.send_where(&Coordinator(self.epoch), |peer| peer != me);
         ctx.after(BEAT_EVERY, &Beat);

@@ -41,7 +41,7 @@ impl Algorithm for ChangRoberts {
 
     /// Every process claims.
     fn start(&mut self, ctx: &mut Context) {
-        let own = *self.own.get_or_insert(u64::from(ctx.me().0));
+        let own = *self.own.get_or_insert_with(|| u64::from(ctx.me().0));
         ctx.send(ctx.successor(), &Claim(own));
     }
 

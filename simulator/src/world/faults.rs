@@ -1,0 +1,139 @@
+//! What goes wrong in a run: nodes crash and come back, the network falls apart and heals.
+
+use std::sync::Arc;
+
+use synod_core::{Effect, Input, Kind, NodeId, PeerDown, PeerUp, Reason, Stack};
+
+use super::{World, Wrong, lock};
+use crate::choice::{About, Label, Stream};
+use crate::network::members;
+use crate::queue::{Crash, Happening};
+use crate::trace::{Step, StepKind};
+
+impl<T: Stack> World<'_, T> {
+    /// Cuts the effects of a handler in which its node is to crash.
+    pub(super) fn doom(&mut self, node: NodeId, effects: &mut Vec<Effect>) -> Option<Crash> {
+        if effects.is_empty() {
+            return None;
+        }
+        let crash = self.places[node].doomed.take()?;
+        if !self.may_crash() {
+            return None;
+        }
+        effects.truncate(crash.after - 1);
+        Some(crash)
+    }
+
+    pub(super) fn may_crash(&self) -> bool {
+        let down = self.members.all().iter().filter(|member| member.node.is_none()).count();
+        down < self.settings.down_max as usize
+    }
+
+    pub(super) fn plan_crash(&mut self, crash: Crash) -> Result<(), Wrong> {
+        if self.members[crash.node].node.is_none() || !self.may_crash() {
+            return Ok(());
+        }
+        if crash.after == 0 {
+            self.crash(crash);
+            return self.check(|kind| kind == Kind::Always);
+        }
+        self.places[crash.node].doomed = Some(crash);
+        Ok(())
+    }
+
+    pub(super) fn crash(&mut self, crash: Crash) {
+        let node = crash.node;
+        self.counts.crashes += 1;
+        self.last_fault_us = self.now_us;
+        self.members[node].node = None;
+        for (_, place) in std::mem::take(&mut self.places[node].timers) {
+            self.queue.cancel(place);
+        }
+        let lost = if crash.losing {
+            self.queue
+                .cancel_where(|it| matches!(it, Happening::Message { from, .. } if *from == node))
+        } else {
+            0
+        };
+        self.counts.lost += lost as u64;
+        if 0 < crash.down_us {
+            self.queue.add(self.now_us + crash.down_us, Happening::Restart(node));
+        }
+        let words = match lost {
+            0 => String::from("crashes"),
+            _ => format!("crashes, {lost} of its messages with it"),
+        };
+        let step = self.noting(|_| Step::says(StepKind::Crash, Some(node), words));
+        self.note(step);
+        self.tell_links(node);
+    }
+
+    pub(super) fn restart(&mut self, node: NodeId) -> Result<(), Wrong> {
+        self.last_fault_us = self.now_us;
+        // A restart ends the old sessions, with what was under way on them in either direction.
+        let ended = self.queue.cancel_where(
+            |it| matches!(it, Happening::Message { from, to, .. } if *from == node || *to == node),
+        );
+        self.counts.lost += ended as u64;
+        self.network.forget(node);
+        self.boot(node);
+        let step = self.noting(|_| Step::says(StepKind::Restart, Some(node), "restarts"));
+        self.step(node, Input::Recover(self.places[node].disk.clone()), step)?;
+        self.tell_links(node);
+        Ok(())
+    }
+
+    pub(super) fn split(&mut self, side: u64, length_us: u64) -> Result<(), Wrong> {
+        self.counts.partitions += 1;
+        self.last_fault_us = self.now_us;
+        self.network.split(side);
+        self.queue.add(self.now_us + length_us, Happening::Heal { side });
+        let words = members(side, self.settings.nodes);
+        let step = self.noting(|_| Step::says(StepKind::Partition, None, words));
+        self.note(step);
+        Ok(())
+    }
+
+    pub(super) fn heal(&mut self, side: u64) -> Result<(), Wrong> {
+        self.last_fault_us = self.now_us;
+        self.network.heal(side);
+        let words = members(side, self.settings.nodes);
+        let step = self.noting(|_| Step::says(StepKind::Heal, None, words));
+        self.note(step);
+        Ok(())
+    }
+
+    /// Lets every other live node learn, some time later, whether `node` is up now, and `node`, if
+    /// it is, who else is there.
+    pub(super) fn tell_links(&mut self, node: NodeId) {
+        if !self.links_are_told {
+            return;
+        }
+        let stream = Arc::clone(&self.stream);
+        let mut stream = lock(&stream);
+        let here = self.indication(node);
+        for peer in (1..=self.settings.nodes).map(NodeId).filter(|peer| *peer != node) {
+            let there = self.indication(peer);
+            if let Input::PeerUp(_) = there {
+                self.notice(&mut stream, peer, here.clone());
+                if let Input::PeerUp(_) = here {
+                    self.notice(&mut stream, node, there);
+                }
+            }
+        }
+    }
+
+    /// What the others learn of `node` as it is now.
+    fn indication(&self, node: NodeId) -> Input {
+        match &self.members[node].node {
+            Some(up) => Input::PeerUp(PeerUp { peer: node, incarnation: up.incarnation() }),
+            None => Input::PeerDown(PeerDown { peer: node, reason: Reason::Silent }),
+        }
+    }
+
+    fn notice(&mut self, stream: &mut Stream, node: NodeId, input: Input) {
+        let label = Label { what: "notice", about: About::Node(node) };
+        let at_us = self.now_us + 1 + stream.choose(label, self.settings.delay_max_us);
+        self.queue.add(at_us, Happening::Told { node, input });
+    }
+}

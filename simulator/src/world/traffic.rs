@@ -1,0 +1,104 @@
+//! Messages on their way: sent, delayed, doubled, lost, delivered.
+
+use synod_core::{Envelope, Input, Lane, NodeId, Stack};
+
+use super::{World, Wrong};
+use crate::choice::{About, Label, Stream};
+use crate::queue::Happening;
+use crate::scenario::Settings;
+use crate::trace::{MessageId, Sent, Step, StepKind};
+
+impl<T: Stack> World<'_, T> {
+    pub(super) fn deliver(
+        &mut self,
+        id: MessageId,
+        from: NodeId,
+        to: NodeId,
+        sent_us: u64,
+        envelope: Envelope,
+    ) -> Result<(), Wrong> {
+        let delay_us = self.now_us - sent_us;
+        let lost = match &self.members[to].node {
+            None => Some("the receiver is down"),
+            Some(_) if !self.network.connects(from, to) => Some("partition"),
+            Some(_) => None,
+        };
+        let kind = if lost.is_some() { StepKind::Lost } else { StepKind::Deliver };
+        let step = self.noting(|catalogue| Step {
+            message: Some(id),
+            delay_us: Some(delay_us),
+            log: lost.iter().map(|why| String::from(*why)).collect(),
+            ..Step::of(kind, to, &envelope, catalogue)
+        });
+        if lost.is_some() {
+            self.counts.lost += 1;
+            self.note(step);
+            return Ok(());
+        }
+        self.counts.delivered += 1;
+        self.step(to, Input::Deliver { from, envelope }, step)
+    }
+
+    /// Puts a message on its way, unless it is lost. Returns how the trace tells it.
+    pub(super) fn send(
+        &mut self,
+        stream: &mut Stream,
+        from: NodeId,
+        to: NodeId,
+        lane: Lane,
+        envelope: Envelope,
+    ) -> Option<Sent> {
+        let place = &mut self.places[from];
+        place.sent += 1;
+        self.counts.sent += 1;
+        let id = MessageId { from, number: place.sent };
+        let about = About::Message { from, to, event: envelope.event() };
+        let lost = self.loss(stream, about, from, to, lane);
+        let sent = self.trace.is_some().then(|| Sent {
+            id,
+            to,
+            event: self.scenario.catalogue.name(envelope.event()),
+            payload: self.scenario.catalogue.show(&envelope),
+            lost,
+        });
+        if lost.is_some() {
+            self.counts.lost += 1;
+            return sent;
+        }
+        let twice = stream.chance(Label { what: "duplicate", about }, self.settings.duplicate);
+        for _ in 0..if twice { 2 } else { 1 } {
+            let at_us = self.now_us + self.delay(stream, about);
+            let at_us = self.network.arrival(from, to, lane, at_us);
+            let envelope = envelope.clone();
+            let message = Happening::Message { id, from, to, sent_us: self.now_us, envelope };
+            self.queue.add(at_us, message);
+        }
+        sent
+    }
+
+    pub(super) fn loss(
+        &self,
+        stream: &mut Stream,
+        about: About,
+        from: NodeId,
+        to: NodeId,
+        lane: Lane,
+    ) -> Option<&'static str> {
+        let datagrams = if lane == Lane::Datagram { self.settings.lose_datagram } else { 0 };
+        let rate = self.settings.lose.max(datagrams);
+        match () {
+            () if self.members[to].node.is_none() => Some("the receiver is down"),
+            () if !self.network.connects(from, to) => Some("partition"),
+            () if stream.chance(Label { what: "lose", about }, rate) => Some("lost"),
+            () => None,
+        }
+    }
+
+    pub(super) fn delay(&self, stream: &mut Stream, about: About) -> u64 {
+        let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, .. } =
+            *self.settings;
+        let late = stream.chance(Label { what: "tail", about }, tail);
+        let most = if late { tail_max_us } else { max };
+        min + stream.choose(Label { what: "delay", about }, most.saturating_sub(min) + 1)
+    }
+}
