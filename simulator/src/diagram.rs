@@ -86,11 +86,9 @@ impl<'a> Diagram<'a> {
     }
 
     fn header(&self, f: &mut fmt::Formatter<'_>, lanes: &[NodeId]) -> fmt::Result {
-        write!(f, "{:MARGIN$}", "")?;
-        for node in lanes {
-            write!(f, "{:<LANE$}", node.to_string())?;
-        }
-        writeln!(f)
+        let names: String =
+            lanes.iter().map(|node| format!("{:<LANE$}", node.to_string())).collect();
+        writeln!(f, "{:MARGIN$}{}", "", names.trim_end())
     }
 
     fn row(
@@ -142,7 +140,8 @@ impl fmt::Display for Diagram<'_> {
                 continue;
             };
             if 0 < hidden {
-                writeln!(f, "{:>9}  ({hidden} steps without a change)", glyphs.fold)?;
+                let steps = if hidden == 1 { "step" } else { "steps" };
+                writeln!(f, "{:>9}  ({hidden} {steps} without a change)", glyphs.fold)?;
             }
             self.row(f, &lanes, &up, step)?;
             if let Some(wrong) = &step.wrong {
@@ -297,7 +296,7 @@ mod tests {
     0.0ms  *                        bully.election  [n1 role:leader]
     0.0ms  |               *        bully.election  [n3 role:leader]
     4.0ms  +-------+------->        election +4.0ms  [n3 role:leader]
-        :  (1 steps without a change)
+        :  (1 step without a change)
     6.0ms  x-------+-------+        election +4.0ms  [n1 role:leader]
     7.0ms  |               o        election  [n3 role:leader]
         x  two lead

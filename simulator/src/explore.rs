@@ -75,8 +75,9 @@ pub struct Explored {
     pub depth: u32,
     /// Whether every state within the bounds was visited.
     pub complete: bool,
-    /// Properties that were not held against the states, and why, in words.
-    pub skipped: Vec<String>,
+    /// Properties that were not held against the states, because their bound needs a clock and
+    /// there was none.
+    pub skipped: Vec<&'static str>,
     /// A shortest run that violates a property.
     pub failure: Option<Counterexample>,
 }
@@ -155,10 +156,7 @@ impl<'a, T: Stack + Clone + Hash> Search<'a, T> {
             if let Kind::Eventually { within } = property.kind {
                 match micros(within).checked_div(bounds.tick_us) {
                     Some(ticks) => patience = patience.max(ticks),
-                    None => {
-                        let why = "needs a bound on delays";
-                        found.skipped.push(format!("{}: {why}", property.name));
-                    }
+                    None => found.skipped.push(property.name),
                 }
             }
         }

@@ -1,0 +1,99 @@
+//! A program with every command, over the algorithms that it is given.
+
+use std::fmt;
+use std::hash::Hash;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+use synod_core::Algorithm;
+
+use crate::args::{Args, Command};
+use crate::commands;
+use crate::entry::{Entry, Registered};
+use crate::printer::Printer;
+use crate::problem::{Exit, Problem};
+
+/// A program with the commands `demo`, `sim`, `check`, `replay`, `cluster`, `node` and `cert`
+/// over some algorithms.
+///
+/// ```no_run
+/// # use synod::algorithms::Bully as MyElection;
+/// fn main() -> std::process::ExitCode {
+///     synod::App::new().algorithm::<MyElection>().run()
+/// }
+/// ```
+#[derive(Default)]
+pub struct App {
+    entries: Vec<Box<dyn Entry>>,
+}
+
+impl App {
+    /// A program that knows no algorithm yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an algorithm under its name. The first one is what commands use that are not told.
+    #[must_use]
+    pub fn algorithm<A>(mut self) -> Self
+    where
+        A: Algorithm + Clone + Default + Hash,
+    {
+        self.entries.push(Box::new(Registered::<A>::default()));
+        self
+    }
+
+    /// Does what the command line says. The exit code is 0 if all went well, 1 if a property was
+    /// violated, 2 for a wrong command line, 3 if a bound was reached before an answer, 4 if a
+    /// replay diverged, 5 if nothing ran, 6 if the environment failed.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let command = Args::command();
+        let parsed = command.try_get_matches().and_then(|it| Args::from_arg_matches(&it));
+        let args = match parsed {
+            Ok(args) => args,
+            Err(error) => {
+                // Help goes to the standard output with 0, mistakes to the standard error with 2.
+                let _ = error.print();
+                return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+            }
+        };
+        let printer = Printer::new(args.json);
+        let outcome = match args.command.unwrap_or(Command::Demo) {
+            Command::Demo => commands::demo::run(&self, &printer),
+            Command::Sim(sim) => commands::sim::run(&self, &sim, &printer),
+            Command::Check(check) => commands::check::run(&self, &check, &printer),
+            Command::Replay(replay) => commands::replay::run(&self, &replay, &printer),
+            Command::Cluster(cluster) => commands::cluster::run(&self, &cluster, &printer),
+            Command::Node(node) => commands::node::run(&self, &node, &printer),
+            Command::Cert(cert) => commands::cert::run(&cert, &printer),
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                printer.problem(&problem);
+                problem.exit.into()
+            }
+        }
+    }
+
+    /// The algorithm of that name; the first one if there is no name.
+    pub(crate) fn entry(&self, name: Option<&str>) -> Result<&dyn Entry, Problem> {
+        let found = match name {
+            Some(name) => self.entries.iter().find(|entry| entry.name() == name),
+            None => self.entries.first(),
+        };
+        found.map(AsRef::as_ref).ok_or_else(|| {
+            let known: Vec<&str> = self.entries.iter().map(|entry| entry.name()).collect();
+            let what = format!("there is no algorithm `{}`", name.unwrap_or_default());
+            Problem::new(Exit::Usage, what).hint(format!("known here: {}", known.join(", ")))
+        })
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries.iter().map(|entry| entry.name())).finish()
+    }
+}

@@ -1,0 +1,141 @@
+//! `cert`: the certificates of a cluster.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use synod_core::NodeId;
+use synod_transport_quic::{Authority, Bundle, CertificateFacts, FileError, inspect};
+
+use crate::args::{Cert, CertInit, CertInspect, CertIssue, days, listen_address};
+use crate::printer::Printer;
+use crate::problem::{Exit, Problem};
+
+pub(crate) fn run(cert: &Cert, printer: &Printer) -> Result<(), Problem> {
+    match cert {
+        Cert::Init(asked) => init(asked, printer),
+        Cert::Issue(asked) => issue(asked, printer),
+        Cert::Inspect(asked) => show(asked, printer),
+    }
+}
+
+fn init(asked: &CertInit, printer: &Printer) -> Result<(), Problem> {
+    let authority = Authority::new(&asked.cluster, days(asked.days))
+        .map_err(|error| Problem::new(Exit::Usage, error.to_string()))?;
+    authority.write_new(&asked.directory).map_err(|error| refused(&error))?;
+    let (directory, facts) = (asked.directory.display(), authority.facts());
+    printer.say(format!("cluster {}: authority {}", asked.cluster, facts.short_fingerprint()));
+    printer.say(format!("  {directory}/ca.pem   certificate, valid for {} days", asked.days));
+    printer.say(format!("  {directory}/ca.key   private key: keep it on this machine only"));
+    printer.event(&json!({
+        "event": "authority", "cluster": asked.cluster, "directory": directory.to_string(),
+        "fingerprint": facts.fingerprint, "days": asked.days,
+    }));
+    printer.next(format!(
+        "cert issue --ca {directory} n1=10.0.0.1:7400 n2=10.0.0.2:7400 n3=10.0.0.3:7400"
+    ));
+    Ok(())
+}
+
+fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
+    let authority = Authority::read(&asked.ca).map_err(|error| {
+        refused(&error).hint(format!("make one: cert init {}", asked.ca.display()))
+    })?;
+    let peers: BTreeMap<NodeId, String> = asked.nodes.iter().cloned().collect();
+    if peers.len() < asked.nodes.len() {
+        return Err(Problem::new(Exit::Usage, "a node is named twice"));
+    }
+    fs::create_dir_all(&asked.out).map_err(|error| {
+        Problem::environment(format!("cannot make `{}`", asked.out.display()), &error)
+    })?;
+    let paths = || peers.keys().map(|node| asked.out.join(format!("{node}.synod")));
+    if let Some(path) = paths().find(|path| path.exists()) {
+        let what = format!("`{}` exists already, and keys are not overwritten", path.display());
+        return Err(Problem::new(Exit::Environment, what).hint("move it away, or use --out"));
+    }
+    for (node, path) in peers.keys().zip(paths()) {
+        let bundle = bundle(&authority, *node, &peers, days(asked.days))?;
+        bundle.write_new(&path).map_err(|error| refused(&error))?;
+        printer.say(format!("{}   {node}, valid for {} days", path.display(), asked.days));
+        printer.event(&json!({
+            "event": "issued", "node": node.to_string(), "file": path.display().to_string(),
+            "days": asked.days,
+        }));
+    }
+    printer.next("node n1.synod     (on the machine of n1, and so on)");
+    Ok(())
+}
+
+/// The bundle of `node` in a cluster of `peers`.
+pub(crate) fn bundle(
+    authority: &Authority,
+    node: NodeId,
+    peers: &BTreeMap<NodeId, String>,
+    valid: Duration,
+) -> Result<Bundle, Problem> {
+    let listen = peers.get(&node).and_then(|address| listen_address(address));
+    let listen =
+        listen.ok_or_else(|| Problem::new(Exit::Usage, format!("{node} has no address")))?;
+    let credentials = authority
+        .issue(node, valid)
+        .map_err(|error| Problem::new(Exit::Usage, error.to_string()))?;
+    Ok(Bundle {
+        cluster: authority.cluster().clone(),
+        node,
+        listen,
+        credentials,
+        authorities: vec![String::from(authority.certificate_pem())],
+        peers: peers.clone(),
+    })
+}
+
+fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
+    let path = &asked.file;
+    let is_bundle = path.extension().is_some_and(|ending| ending == "synod");
+    let (facts, peers) = if is_bundle { bundle_facts(path)? } else { (pem_facts(path)?, None) };
+    let names = facts.names.join(", ");
+    let left = facts.remaining(SystemTime::now()).as_secs() / 86_400;
+    let expired = facts.remaining(SystemTime::now()).is_zero();
+    let kind = if facts.is_authority { "authority" } else { "node" };
+    printer.say(format!("{kind} {names}"));
+    printer.say(format!("  key      {}", facts.fingerprint));
+    printer.say(format!("  serial   {}", facts.serial));
+    printer.say(format!("  issuer   {}", facts.issuer.as_deref().unwrap_or("itself")));
+    let state = if expired { String::from("EXPIRED") } else { format!("{left} days left") };
+    printer.say(format!("  validity {state}"));
+    for (node, address) in peers.iter().flatten() {
+        printer.say(format!("  peer     {node} at {address}"));
+    }
+    printer.event(&json!({
+        "event": "certificate", "kind": kind, "names": facts.names,
+        "node": facts.node.map(|node| node.to_string()),
+        "cluster": facts.cluster.map(|cluster| cluster.to_string()),
+        "fingerprint": facts.fingerprint, "serial": facts.serial, "issuer": facts.issuer,
+        "days_left": left, "expired": expired,
+    }));
+    Ok(())
+}
+
+type Peers = Option<BTreeMap<NodeId, String>>;
+
+fn bundle_facts(path: &Path) -> Result<(CertificateFacts, Peers), Problem> {
+    let bundle = Bundle::read(path).map_err(|error| refused(&error))?;
+    let facts = bundle.credentials.facts();
+    let facts = facts.map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
+    Ok((facts, Some(bundle.peers)))
+}
+
+fn pem_facts(path: &Path) -> Result<CertificateFacts, Problem> {
+    let what = || format!("cannot read `{}`", path.display());
+    let text = fs::read_to_string(path).map_err(|error| Problem::environment(what(), &error))?;
+    inspect(&text).map_err(|error| {
+        let what = format!("`{}`: {error}", path.display());
+        Problem::new(Exit::Environment, what).hint("expected a bundle (NODE.synod) or a PEM file")
+    })
+}
+
+fn refused(error: &FileError) -> Problem {
+    Problem::environment("files of the identity", error)
+}

@@ -1,0 +1,229 @@
+//! `cluster`: real processes on this machine, over QUIC, with certificates made for the occasion.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::json;
+use synod_core::NodeId;
+use synod_transport_quic::Authority;
+
+use super::cert::bundle;
+use crate::app::App;
+use crate::args::{Cluster, days};
+use crate::printer::Printer;
+use crate::problem::{Exit, Problem};
+
+pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), Problem> {
+    let entry = app.entry(Some(&asked.algorithm))?;
+    let home = Home::new()?;
+    let began = Instant::now();
+    let mut processes = Processes::spawn(&home.0, entry.name(), asked.nodes)?;
+    printer.say(format!("{} processes run {} over QUIC", asked.nodes, entry.name()));
+    let within = Duration::from_secs(asked.timeout);
+    let leader = processes.elected(within)?;
+    tell(printer, &leader, &processes, began);
+    if asked.kill_leader {
+        let node = leader.parse::<NodeId>().map_err(|_| {
+            let what = format!("the leader is `{leader}`, which is not the name of a node");
+            Problem::new(Exit::Usage, what).hint("leave --kill-leader out")
+        })?;
+        let pid = processes.kill(node)?;
+        printer.say(format!("killed {node} (process {pid})"));
+        printer.event(&json!({"event": "killed", "node": node.to_string(), "pid": pid}));
+        let began = Instant::now();
+        let next = processes.elected(within)?;
+        tell(printer, &next, &processes, began);
+    }
+    thread::sleep(Duration::from_secs(asked.linger));
+    let ended = processes.end();
+    printer.say(format!("{ended} processes ended"));
+    printer.event(&json!({"event": "ended", "processes": ended}));
+    printer.next("cert init ca     (the first step of a deployment on machines of your own)");
+    Ok(())
+}
+
+fn tell(printer: &Printer, leader: &str, processes: &Processes, began: Instant) {
+    let live: Vec<String> = processes.live.keys().map(ToString::to_string).collect();
+    let after = began.elapsed().as_millis();
+    printer.say(format!("elected {leader} after {after} ms: {} agree", live.join(", ")));
+    printer.event(&json!({
+        "event": "elected", "leader": leader, "agreed": live.len(), "nodes": live,
+        "after_ms": u64::try_from(after).unwrap_or(u64::MAX),
+    }));
+}
+
+/// A directory for the bundles, removed with everything in it.
+struct Home(PathBuf);
+
+impl Home {
+    fn new() -> Result<Self, Problem> {
+        let path = std::env::temp_dir().join(format!("synod-cluster-{}", std::process::id()));
+        fs::create_dir_all(&path).map_err(|error| {
+            Problem::environment(format!("cannot make `{}`", path.display()), &error)
+        })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // What cannot be removed holds keys of a cluster that is gone.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The live processes, and the leader that each of them knows. Dropping them ends them all.
+struct Processes {
+    live: BTreeMap<NodeId, Child>,
+    leaders: BTreeMap<NodeId, String>,
+    said: Receiver<(NodeId, String)>,
+}
+
+/// What a node's line says of its state.
+#[derive(Deserialize)]
+struct Line {
+    event: String,
+    #[serde(default)]
+    summary: BTreeMap<String, String>,
+}
+
+impl Processes {
+    fn spawn(home: &Path, algorithm: &str, nodes: u32) -> Result<Self, Problem> {
+        let peers = addresses(nodes)?;
+        let authority = Authority::new("loopback", days(1))
+            .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
+        let (say, said) = channel();
+        let (live, leaders) = (BTreeMap::new(), BTreeMap::new());
+        let mut processes = Self { live, leaders, said };
+        for node in peers.keys().copied() {
+            let path = home.join(format!("{node}.synod"));
+            let written = bundle(&authority, node, &peers, days(1))?.write_new(&path);
+            written.map_err(|error| Problem::environment("a bundle", &error))?;
+            let child = spawn(&path, algorithm, node, say.clone())?;
+            processes.live.insert(node, child);
+        }
+        Ok(processes)
+    }
+
+    /// Waits until all live nodes agree on a leader.
+    fn elected(&mut self, within: Duration) -> Result<String, Problem> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(leader) = self.agreed() {
+                return Ok(leader);
+            }
+            let rest = deadline.saturating_duration_since(Instant::now());
+            match self.said.recv_timeout(rest) {
+                Ok((node, line)) => self.note(node, &line),
+                Err(RecvTimeoutError::Timeout) => {
+                    let what = format!("no agreement within {within:?}: {:?}", self.leaders);
+                    return Err(Problem::new(Exit::Inconclusive, what));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Problem::new(Exit::Environment, "every process has ended"));
+                }
+            }
+        }
+    }
+
+    /// The leader that every live node knows, if it is alive itself.
+    fn agreed(&self) -> Option<String> {
+        let mut leaders = self.live.keys().map(|node| self.leaders.get(node));
+        let first = leaders.next()??;
+        let dead = first.parse::<NodeId>().is_ok_and(|node| !self.live.contains_key(&node));
+        (!dead && leaders.all(|leader| leader == Some(first))).then(|| first.clone())
+    }
+
+    fn note(&mut self, node: NodeId, line: &str) {
+        let Ok(Line { event, mut summary }) = serde_json::from_str(line) else {
+            return;
+        };
+        if event == "state" {
+            match summary.remove("leader") {
+                Some(leader) => drop(self.leaders.insert(node, leader)),
+                None => drop(self.leaders.remove(&node)),
+            }
+        }
+    }
+
+    fn kill(&mut self, node: NodeId) -> Result<u32, Problem> {
+        let Some(mut child) = self.live.remove(&node) else {
+            return Err(Problem::new(Exit::Environment, format!("{node} is not running")));
+        };
+        let pid = child.id();
+        child
+            .kill()
+            .and_then(|()| child.wait())
+            .map_err(|error| Problem::environment(format!("cannot kill {node}"), &error))?;
+        Ok(pid)
+    }
+
+    /// Ends every process, and waits until it is gone.
+    fn end(&mut self) -> usize {
+        let children = std::mem::take(&mut self.live);
+        let count = children.len();
+        for (_, mut child) in children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        count
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Free ports of the loopback interface, one for each node.
+fn addresses(nodes: u32) -> Result<BTreeMap<NodeId, String>, Problem> {
+    let failed = |error| Problem::environment("no free ports on 127.0.0.1", &error);
+    // All are held until all are known, so that they differ.
+    let sockets: Vec<UdpSocket> = (0..nodes)
+        .map(|_| UdpSocket::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
+    let ports = sockets.iter().map(UdpSocket::local_addr);
+    let named = (1..).map(NodeId).zip(ports);
+    named
+        .map(|(node, address)| Ok((node, address?.to_string())))
+        .collect::<Result<_, _>>()
+        .map_err(failed)
+}
+
+/// Starts one node, which ends when this process does, and listens to what it says.
+fn spawn(
+    bundle: &Path,
+    algorithm: &str,
+    node: NodeId,
+    say: Sender<(NodeId, String)>,
+) -> Result<Child, Problem> {
+    let failed = |error| Problem::environment(format!("cannot start {node}"), &error);
+    let mut child = Command::new(std::env::current_exe().map_err(failed)?)
+        .args(["node", "--json", "--exit-with-stdin", "--algorithm", algorithm])
+        .arg(bundle)
+        .env("SYNOD_LOG", std::env::var("SYNOD_LOG").unwrap_or_else(|_| String::from("error")))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(stdout) = child.stdout.take() {
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if say.send((node, line)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(child)
+}

@@ -1,0 +1,178 @@
+//! `node`: one node, from its bundle, until it is told to end.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use synod_core::NodeId;
+use synod_runtime::{EndReason, FileStore, NodeHandle, Output, Status};
+use synod_transport_quic::{Bundle, Limits, QuicTransport};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::app::App;
+use crate::args::Node;
+use crate::printer::Printer;
+use crate::problem::{Exit, Problem};
+
+/// How often the node looks whether there is something to report.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// How long a node that is told to end may take for what it has begun.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+
+pub(crate) fn run(app: &App, asked: &Node, printer: &Printer) -> Result<(), Problem> {
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::environment("no threads for the node", &error))?;
+    runtime.block_on(serve(app, asked, printer))
+}
+
+fn log_to_stderr() {
+    let level = std::env::var("SYNOD_LOG").ok().and_then(|level| level.parse().ok());
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level.unwrap_or(LevelFilter::INFO))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(false)
+        .try_init();
+}
+
+async fn serve(app: &App, asked: &Node, printer: &Printer) -> Result<(), Problem> {
+    let entry = app.entry(asked.algorithm.as_deref())?;
+    let bundle = read(asked)?;
+    let transport = QuicTransport::new(&bundle, Limits::default())
+        .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
+    let address = transport.local_address();
+    let mut members: Vec<NodeId> = bundle.peers.keys().copied().collect();
+    members.push(bundle.node);
+    let mut builder = entry.node(bundle.node, members).transport(Arc::new(transport));
+    if let Some(directory) = &asked.store {
+        let store = FileStore::new(directory);
+        builder = builder.store(Box::new(store));
+    }
+    let started = builder.start().await;
+    let node = started.map_err(|error| Problem::environment("the node does not start", &error))?;
+    printer.say(format!("{} runs {} · listens on {address}/udp", bundle.node, entry.name()));
+    printer.event(&json!({
+        "event": "started", "node": bundle.node.to_string(), "algorithm": entry.name(),
+        "address": address.to_string(), "incarnation": node.status().incarnation,
+    }));
+    tokio::spawn(speak(node.clone()));
+    let reason = tokio::select! {
+        reason = report(&node, printer) => reason,
+        () = told_to_end(asked.exit_with_stdin) => {
+            let report = node.shutdown(DRAIN_WITHIN).await;
+            printer.say(format!("{} ends: {report:?}", bundle.node));
+            printer.event(&json!({"event": "stopped", "drained": report.is_complete()}));
+            return Ok(());
+        }
+    };
+    Err(Problem::new(Exit::Environment, format!("{} has ended: {reason:?}", bundle.node)))
+}
+
+fn read(asked: &Node) -> Result<Bundle, Problem> {
+    Bundle::read(&asked.bundle).map_err(|error| {
+        let path = asked.bundle.display();
+        Problem::environment(format!("no node from `{path}`"), &error)
+            .hint("make bundles with `cert init` and `cert issue`")
+    })
+}
+
+/// Logs what the algorithms indicate.
+async fn speak(node: NodeHandle) {
+    let mut outputs = node.outputs();
+    while let Some(output) = outputs.next().await {
+        match output {
+            Output::Event(envelope) => {
+                tracing::info!(node = %node.id(), "{}", node.catalogue().show(&envelope));
+            }
+            Output::Gap { missed } => {
+                tracing::warn!(node = %node.id(), missed, "outputs were not read in time");
+            }
+        }
+    }
+}
+
+/// Tells every change of the state and of the links, until the node ends.
+async fn report(node: &NodeHandle, printer: &Printer) -> EndReason {
+    let ended = node.wait();
+    tokio::pin!(ended);
+    let mut told = Told::default();
+    loop {
+        told.tell(&node.status(), printer);
+        tokio::select! {
+            reason = &mut ended => return reason,
+            () = tokio::time::sleep(LOOK_EVERY) => (),
+        }
+    }
+}
+
+/// What was told last.
+#[derive(Default)]
+struct Told {
+    summary: Vec<(String, String)>,
+    links: BTreeMap<NodeId, bool>,
+    errors: BTreeMap<NodeId, String>,
+}
+
+impl Told {
+    fn tell(&mut self, status: &Status, printer: &Printer) {
+        if self.summary != status.summary {
+            self.summary.clone_from(&status.summary);
+            let words: Vec<String> =
+                self.summary.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+            printer.say(format!("{} {}", status.id, words.join(" ")));
+            let fields: BTreeMap<_, _> = self.summary.iter().cloned().collect();
+            printer.event(&json!({
+                "event": "state", "node": status.id.to_string(), "summary": fields,
+            }));
+        }
+        for peer in &status.peers {
+            let (id, node) = (peer.peer, status.id);
+            if self.links.insert(id, peer.up).unwrap_or(false) != peer.up {
+                let words = if peer.up { "up" } else { "down" };
+                printer.say(format!("{node} {id} is {words}"));
+                printer.event(&json!({
+                    "event": "link", "node": node.to_string(), "peer": id.to_string(),
+                    "up": peer.up, "incarnation": peer.incarnation,
+                }));
+            }
+            if let Some(error) = peer.last_error.as_ref().filter(|_| !peer.up)
+                && self.errors.insert(id, error.clone()).as_ref() != Some(error)
+            {
+                printer.say(format!("{node} {id} is not linked: {error}"));
+                printer.event(&json!({
+                    "event": "unreachable", "node": node.to_string(), "peer": id.to_string(),
+                    "why": error,
+                }));
+            }
+        }
+    }
+}
+
+/// Resolves when the process is told to end: by a signal, or by the end of its input.
+async fn told_to_end(with_stdin: bool) {
+    let (ended, stdin_ended) = oneshot::channel::<()>();
+    if with_stdin {
+        std::thread::spawn(move || {
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            let _ = ended.send(());
+        });
+    }
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => (),
+        () = terminated => (),
+        _ = stdin_ended, if with_stdin => (),
+    }
+}

@@ -1,0 +1,91 @@
+//! What a command says: lines for people, or JSON lines for programs.
+//!
+//! Results go to the standard output, problems and hints to the standard error.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::problem::Problem;
+
+/// Says things in one of two ways.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    json: bool,
+}
+
+impl Printer {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// A line for people.
+    pub(crate) fn say(&self, line: impl AsRef<str>) {
+        if !self.json {
+            // Whoever reads may have left, as `head` does.
+            let _ = writeln!(io::stdout(), "{}", line.as_ref());
+        }
+    }
+
+    /// A line for programs.
+    pub(crate) fn event(&self, event: &impl Serialize) {
+        if self.json
+            && let Ok(line) = serde_json::to_string(event)
+        {
+            let _ = writeln!(io::stdout(), "{line}");
+        }
+    }
+
+    /// What to type next, on the standard error.
+    pub(crate) fn next(&self, command: impl AsRef<str>) {
+        if !self.json {
+            let _ = writeln!(io::stderr(), "next: {} {}", program(), command.as_ref());
+        }
+    }
+
+    /// Why the command ends without success.
+    pub(crate) fn problem(&self, problem: &Problem) {
+        let Problem { exit, what, hint, told } = problem;
+        let _ = writeln!(io::stderr(), "error: {what}");
+        if let Some(hint) = hint {
+            let _ = writeln!(io::stderr(), "  {hint}");
+        }
+        if !told {
+            self.event(&json!({"event": "error", "exit": *exit as u8, "what": what, "hint": hint}));
+        }
+    }
+}
+
+/// How the reader called this program.
+pub(crate) fn program() -> String {
+    if std::env::var_os("CARGO").is_some() {
+        return String::from("cargo run --");
+    }
+    let called = std::env::args().next();
+    called.unwrap_or_else(|| String::from("synod"))
+}
+
+/// A count with its thousands apart.
+pub(crate) fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if 0 < index && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thousands;
+
+    #[test]
+    fn thousands_stand_apart() {
+        let texts: Vec<String> = [0, 999, 1_000, 1_234_567].map(thousands).into();
+        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
+    }
+}
