@@ -205,7 +205,7 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// As [`Context::send`].
+    /// As [`Context::send`]; but a node may ask itself a local request.
     pub fn ask<R: Request>(&mut self, to: NodeId, request: &R, deadline: Duration) -> Ticket<R> {
         assert!(self.peers.binary_search(&to).is_ok(), "{to} is not of this cluster");
         self.next_ticket += 1;
@@ -220,6 +220,10 @@ impl Context {
     }
 
     /// Answers a request, now or in a later step.
+    ///
+    /// # Panics
+    ///
+    /// If another node asked, and the answer is local: the algorithm is wrong.
     pub fn answer<R: Request>(&mut self, ticket: Ticket<R>, answer: &R::Answer) {
         let envelope = self.seal(Tag::Answer(ticket.number), answer);
         self.route::<R::Answer>(ticket.from, envelope);
@@ -275,7 +279,7 @@ impl Context {
     #[must_use]
     pub fn successor(&self) -> NodeId {
         let after = self.peers.iter().find(|peer| self.me < **peer);
-        after.or(self.peers.first()).copied().unwrap_or(self.me)
+        after.or_else(|| self.peers.first()).copied().unwrap_or(self.me)
     }
 
     /// The time since the start of the run.
@@ -289,6 +293,7 @@ impl Context {
             self.local.push_back(envelope);
             return;
         }
+        assert!(!E::LOCAL, "`{}` is local and cannot be sent", E::NAME);
         let lane = match self.scope.lane {
             _ if E::UNRELIABLE => Lane::Datagram,
             Some(lane) => Lane::Ordered(lane),

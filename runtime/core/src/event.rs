@@ -156,3 +156,61 @@ impl Event for PeerDown {
     const NAME: &'static str = "synod.peer_down";
     const LOCAL: bool = true;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{EventId, NodeId};
+
+    #[test]
+    fn a_node_is_written_in_one_way_and_read_back() {
+        for node in [NodeId(1), NodeId(10), NodeId(4_294_967_295)] {
+            assert_eq!(node.to_string().parse(), Ok(node));
+        }
+        assert_eq!("n1".parse(), Ok(NodeId(1)));
+        assert_eq!(format!("{:?} {0}", NodeId(7)), "n7 n7");
+    }
+
+    #[test]
+    fn a_written_node_takes_the_width_it_is_given() {
+        assert_eq!(format!("[{:>4}] [{0:<4}]", NodeId(7)), "[  n7] [n7  ]");
+    }
+
+    #[test]
+    fn any_other_way_to_write_a_node_is_refused() {
+        let wrong = [
+            "",
+            "n",
+            "1",
+            "n0",
+            "n01",
+            "N1",
+            "n-1",
+            "n+1",
+            " n1",
+            "n1 ",
+            "nn1",
+            "n1.0",
+            "n1_0",
+            "n4294967296",
+            "n١",
+        ];
+        for text in wrong {
+            assert!(text.parse::<NodeId>().is_err(), "`{text}` was read as a node");
+        }
+    }
+
+    #[test]
+    fn the_refusal_repeats_what_was_written_in_short() {
+        let refused = "x".repeat(1_000).parse::<NodeId>().unwrap_err().to_string();
+        assert!(refused.starts_with("`xxx"), "{refused}");
+        assert!(refused.len() < 200, "{refused}");
+    }
+
+    #[test]
+    fn the_identity_of_an_event_is_pinned() {
+        // The published FNV-1a vectors for 64 bits.
+        assert_eq!(EventId::of("").bits(), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(EventId::of("a").bits(), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(EventId::of("foobar").bits(), 0x8594_4171_f739_67e8);
+    }
+}

@@ -47,6 +47,8 @@ pub enum Access {
 /// A type-erased handler: decodes the event, then calls the function.
 pub struct Handler<S> {
     pub(crate) info: EventInfo,
+    /// How the compiler calls the function, for the author of a table.
+    pub(crate) function: &'static str,
     takes: Takes,
     run: Run<S>,
 }
@@ -65,7 +67,7 @@ type Run<S> =
 
 impl<S> Clone for Handler<S> {
     fn clone(&self) -> Self {
-        Self { info: self.info.clone(), takes: self.takes, run: Arc::clone(&self.run) }
+        Self { info: self.info.clone(), run: Arc::clone(&self.run), ..*self }
     }
 }
 
@@ -80,11 +82,31 @@ impl<S> Handler<S> {
         if let (Tag::Expired(_), Takes::Events) = (envelope.tag(), self.takes) {
             return Ok(()); // A handler that takes the bare answer does not care for none.
         }
-        (self.run)(state, envelope, from, ctx).map_err(|cause| StepError::Decode {
-            event: self.info.name,
-            from,
-            cause,
-        })
+        (self.run)(state, envelope, from, ctx).map_err(|cause| self.undecodable(from, cause))
+    }
+
+    /// Refuses what this handler must not see, whatever its body. Nothing has run then.
+    pub(crate) fn admit(
+        &self,
+        envelope: &Envelope,
+        from: NodeId,
+        me: NodeId,
+    ) -> Result<(), StepError> {
+        if self.info.local && from != me {
+            return Err(StepError::LocalOnly { event: self.info.id, from });
+        }
+        match (self.takes, envelope.tag()) {
+            (Takes::Events, _)
+            | (Takes::Calls, Tag::Ask(_))
+            | (Takes::Replies, Tag::Answer(_) | Tag::Expired(_)) => Ok(()),
+            (Takes::Calls | Takes::Replies, _) => {
+                Err(self.undecodable(from, DecodeError::new(NO_TICKET)))
+            }
+        }
+    }
+
+    fn undecodable(&self, from: NodeId, cause: DecodeError) -> StepError {
+        StepError::Decode { event: self.info.name, from, cause }
     }
 }
 
@@ -125,6 +147,7 @@ macro_rules! impl_into_handler {
             fn into_handler(self) -> Handler<S> {
                 Handler {
                     info: info::<$event>(Access::$access),
+                    function: std::any::type_name::<F>(),
                     takes: Takes::$takes,
                     run: Arc::new(move |state, $it, $from, $ctx| {
                         self(state $(, $arg)*);
@@ -173,7 +196,7 @@ fn call<R: Request>(envelope: &Envelope, from: NodeId) -> Result<Call<R>, Decode
         Tag::Ask(number) => {
             Ok(Call { request: envelope.open()?, ticket: Ticket::new(from, number) })
         }
-        _ => Err(DecodeError::new("a request without a ticket")),
+        _ => Err(DecodeError::new(NO_TICKET)),
     }
 }
 
@@ -185,7 +208,9 @@ fn reply<R: Request>(
     let (number, answer) = match envelope.tag() {
         Tag::Answer(number) => (number, Some((from, envelope.open()?))),
         Tag::Expired(number) => (number, None),
-        Tag::Plain | Tag::Ask(_) => return Err(DecodeError::new("an answer without a ticket")),
+        Tag::Plain | Tag::Ask(_) => return Err(DecodeError::new(NO_TICKET)),
     };
     Ok(Reply { ticket: Ticket::new(me, number), answer })
 }
+
+const NO_TICKET: &str = "a request or an answer without a ticket";

@@ -79,9 +79,39 @@ impl<A: Stack> Stack for Keyed<A> {
         let Some(key) = own_key(record, ctx) else {
             return Ok(false);
         };
-        let make = self.make;
-        let instance = self.instances.entry(key).or_insert_with(|| make(key));
-        within(key, ctx, |ctx| instance.replay(tables, record, ctx))
+        if let Some(instance) = self.instances.get_mut(&key) {
+            return within(key, ctx, |ctx| instance.replay(tables, record, ctx));
+        }
+        let mut instance = (self.make)(key);
+        let known = within(key, ctx, |ctx| instance.replay(tables, record, ctx))?;
+        if known {
+            self.instances.insert(key, instance);
+        }
+        Ok(known)
+    }
+
+    fn admit(
+        &self,
+        tables: &Self::Tables,
+        envelope: &Envelope,
+        from: NodeId,
+        ctx: &mut Context,
+    ) -> Result<bool, StepError> {
+        let Some(key) = own_key(envelope, ctx) else {
+            return Ok(false);
+        };
+        if !A::listens_to(tables, envelope.event()) {
+            return Ok(false); // A stranger must not make an instance.
+        }
+        if let Some(instance) = self.instances.get(&key) {
+            return within(key, ctx, |ctx| instance.admit(tables, envelope, from, ctx));
+        }
+        let fresh = (self.make)(key);
+        let heard = within(key, ctx, |ctx| fresh.admit(tables, envelope, from, ctx))?;
+        if heard && self.instances_max <= self.instances.len() {
+            return Err(StepError::Full { instances_max: self.instances_max });
+        }
+        Ok(heard)
     }
 
     fn dispatch(
@@ -95,13 +125,10 @@ impl<A: Stack> Stack for Keyed<A> {
             return Ok(false);
         };
         if !A::listens_to(tables, envelope.event()) {
-            return Ok(false); // A stranger must not make an instance.
+            return Ok(false);
         }
         if let Some(instance) = self.instances.get_mut(&key) {
             return within(key, ctx, |ctx| instance.dispatch(tables, envelope, from, ctx));
-        }
-        if self.instances_max <= self.instances.len() {
-            return Err(StepError::Full { instances_max: self.instances_max });
         }
         let (mut instance, before) = ((self.make)(key), ctx.clone());
         let heard = within(key, ctx, |ctx| {
@@ -109,8 +136,8 @@ impl<A: Stack> Stack for Keyed<A> {
             instance.dispatch(tables, envelope, from, ctx)
         });
         match heard {
-            Ok(_) => drop(self.instances.insert(key, instance)),
-            Err(_) => *ctx = before, // Bytes that do not decode leave no instance behind.
+            Ok(true) => drop(self.instances.insert(key, instance)),
+            Ok(false) | Err(_) => *ctx = before, // What is not heard leaves no instance behind.
         }
         heard
     }

@@ -204,3 +204,98 @@ impl fmt::Display for Tolerance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Assumption, Faults, Links, Model, Timing, Tolerance, Topology};
+
+    #[test]
+    fn a_minority_is_fewer_than_half_at_even_and_odd_sizes() {
+        let tolerated = [0, 1, 2, 3, 4, 5, 6, 7].map(|nodes| Tolerance::Minority.of(nodes));
+        assert_eq!(tolerated, [0, 0, 0, 1, 1, 2, 2, 3]);
+    }
+
+    #[test]
+    fn a_third_is_fewer_than_a_third_at_every_size() {
+        let tolerated = [0, 1, 2, 3, 4, 5, 6, 7].map(|nodes| Tolerance::Third.of(nodes));
+        assert_eq!(tolerated, [0, 0, 0, 0, 1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn all_but_one_leaves_one_wherever_there_is_one() {
+        let tolerated = [0, 1, 2, 5].map(|nodes| Tolerance::AllButOne.of(nodes));
+        assert_eq!(tolerated, [0, 0, 1, 4]);
+    }
+
+    #[test]
+    fn a_fixed_number_does_not_depend_on_the_size() {
+        assert_eq!([1, 4, 9].map(|nodes| Tolerance::Exactly(2).of(nodes)), [2, 2, 2]);
+    }
+
+    #[test]
+    fn a_model_tolerates_what_its_faults_say() {
+        let of = Tolerance::Minority;
+        assert_eq!(Model::ASYNCHRONOUS.down_max(5), 0);
+        for faults in [Faults::CrashStop(of), Faults::CrashRecovery(of), Faults::Byzantine(of)] {
+            assert_eq!(Model::ASYNCHRONOUS.tolerating(faults).down_max(5), 2);
+        }
+    }
+
+    #[test]
+    fn only_a_model_with_a_clock_bounds_delays() {
+        let delay_max = Duration::from_millis(5);
+        let partial =
+            Model { timing: Timing::PartiallySynchronous { delay_max }, ..Model::ASYNCHRONOUS };
+        assert_eq!(Model::synchronous(delay_max).delay_max(), Some(delay_max));
+        assert_eq!(partial.delay_max(), Some(delay_max));
+        assert_eq!(Model::ASYNCHRONOUS.delay_max(), None);
+    }
+
+    #[test]
+    fn a_model_reads_as_a_line() {
+        assert_eq!(
+            Model::ASYNCHRONOUS.to_string(),
+            "asynchronous, no failures, Reliable links, Mesh"
+        );
+        let ring = Model::synchronous(Duration::from_millis(5))
+            .tolerating(Faults::CrashStop(Tolerance::AllButOne))
+            .over(Links::FairLoss)
+            .on(Topology::Ring);
+        assert_eq!(
+            ring.to_string(),
+            "synchronous (5ms), crash-stop of all but one, FairLoss links, Ring"
+        );
+        let partial = Model {
+            timing: Timing::PartiallySynchronous { delay_max: Duration::from_secs(1) },
+            ..Model::ASYNCHRONOUS
+        };
+        let recovery = partial.tolerating(Faults::CrashRecovery(Tolerance::Minority));
+        assert_eq!(
+            recovery.to_string(),
+            "partially synchronous (1s), crash-recovery of a minority, Reliable links, Mesh"
+        );
+        let byzantine = Model::ASYNCHRONOUS.tolerating(Faults::Byzantine(Tolerance::Third));
+        assert_eq!(
+            byzantine.to_string(),
+            "asynchronous, Byzantine less than a third, Reliable links, Mesh"
+        );
+        assert_eq!(Tolerance::Exactly(2).to_string(), "2");
+    }
+
+    #[test]
+    fn an_assumption_reads_as_a_sentence() {
+        let all = [
+            Assumption::BoundedDelay,
+            Assumption::NoPartition,
+            Assumption::NoLoss,
+            Assumption::NoDuplication,
+            Assumption::FaultBound,
+        ];
+        let mut sentences = all.map(|assumption| assumption.to_string()).to_vec();
+        sentences.dedup();
+        assert_eq!(sentences.len(), all.len());
+        assert!(sentences.iter().all(|it| it.contains(' ') && !it.ends_with('.')));
+    }
+}

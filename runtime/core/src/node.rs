@@ -167,12 +167,12 @@ impl<T: Stack> Node<T> {
             Input::Start => self.stack.start(&self.tables, &mut self.ctx),
             Input::Recover(records) => self.recover(&records)?,
             Input::Deliver { from, envelope } => self.deliver(&envelope, from)?,
-            Input::Trigger(envelope) => self.ctx.local.push_back(envelope),
+            Input::Trigger(envelope) => self.local(&envelope)?,
             Input::Timer(id) => self.tick(id),
             Input::PeerUp(event) => self.indicate(&Envelope::seal(&event)),
             Input::PeerDown(event) => self.indicate(&Envelope::seal(&event)),
         }
-        self.settle()?;
+        self.settle();
         out.append(&mut self.ctx.effects);
         Ok(())
     }
@@ -230,10 +230,11 @@ impl<T: Stack> Node<T> {
         if from == self.ctx.me || self.ctx.peers.binary_search(&from).is_err() {
             return Err(StepError::Stranger(from));
         }
-        if let Tag::Answer(number) = envelope.tag() {
-            return self.answered(number, envelope, from);
+        match envelope.tag() {
+            Tag::Plain | Tag::Ask(_) => self.dispatch_known(envelope, from),
+            Tag::Answer(number) => self.answered(number, envelope, from),
+            Tag::Expired(_) => Err(StepError::LocalOnly { event: envelope.event(), from }),
         }
-        self.dispatch_or(envelope, from, StepError::Unhandled(envelope.event()))
     }
 
     /// An answer counts once, while its request is open, and ends the wait for it.
@@ -247,7 +248,7 @@ impl<T: Stack> Node<T> {
         if !self.ctx.timers.contains_key(&expiry) {
             return Err(StepError::Stale { number, from });
         }
-        self.dispatch_or(envelope, from, StepError::Unhandled(envelope.event()))?;
+        self.dispatch_known(envelope, from)?;
         self.ctx.asked.remove(&number);
         self.ctx.disarm(&expiry);
         Ok(())
@@ -272,47 +273,51 @@ impl<T: Stack> Node<T> {
         }
     }
 
-    /// Runs local events, first in, first out. What no algorithm listens to is for the application.
-    ///
-    /// Only the first of them can come from outside and be refused.
-    fn settle(&mut self) -> Result<(), StepError> {
-        for round in 0..LOCAL_EVENTS_MAX {
+    /// Runs the events that handlers have triggered, first in, first out.
+    fn settle(&mut self) {
+        for _ in 0..LOCAL_EVENTS_MAX {
             let Some(envelope) = self.ctx.local.pop_front() else {
-                return Ok(());
+                return;
             };
-            match self.local(&envelope) {
-                Ok(()) => (),
-                Err(error) if round == 0 && self.ctx.effects.is_empty() => return Err(error),
-                Err(error) => panic!("an event of this very node was refused: {error}"),
+            if let Err(error) = self.local(&envelope) {
+                panic!("an event of this very node was refused: {error}");
             }
         }
-        panic!("more than {LOCAL_EVENTS_MAX} local events in one step");
+        assert!(self.ctx.local.is_empty(), "more than {LOCAL_EVENTS_MAX} local events in one step");
     }
 
+    /// Runs an event of this very node. What no algorithm listens to is for the application, and
+    /// so is the answer to a question that no algorithm has open.
     fn local(&mut self, envelope: &Envelope) -> Result<(), StepError> {
         let me = self.ctx.me;
-        if let Tag::Answer(number) = envelope.tag()
-            && self.ctx.asked.contains_key(&number)
-        {
-            return self.answered(number, envelope, me);
-        }
-        if !self.dispatch(envelope, me)? {
+        let heard = match envelope.tag() {
+            Tag::Answer(number) if self.ctx.asked.contains_key(&number) => {
+                return self.answered(number, envelope, me);
+            }
+            Tag::Answer(_) => false,
+            Tag::Plain | Tag::Ask(_) => self.dispatch(envelope, me)?,
+            // Whoever asked and does not listen does not care for the lack of an answer either.
+            Tag::Expired(_) => self.dispatch(envelope, me).map(|_| true)?,
+        };
+        if !heard {
             self.ctx.effects.push(Effect::Output(envelope.clone()));
         }
         Ok(())
     }
 
-    fn dispatch_or(
-        &mut self,
-        envelope: &Envelope,
-        from: NodeId,
-        otherwise: StepError,
-    ) -> Result<(), StepError> {
-        if self.dispatch(envelope, from)? { Ok(()) } else { Err(otherwise) }
+    /// Runs an event that somebody must listen to.
+    fn dispatch_known(&mut self, envelope: &Envelope, from: NodeId) -> Result<(), StepError> {
+        if self.dispatch(envelope, from)? {
+            return Ok(());
+        }
+        Err(StepError::Unhandled(envelope.event()))
     }
 
+    /// Runs every handler of the event, or none of them if one would refuse it.
     fn dispatch(&mut self, envelope: &Envelope, from: NodeId) -> Result<bool, StepError> {
-        self.stack.dispatch(&self.tables, envelope, from, &mut self.ctx)
+        let Self { stack, tables, ctx } = self;
+        Ok(stack.admit(tables, envelope, from, ctx)?
+            && stack.dispatch(tables, envelope, from, ctx)?)
     }
 }
 

@@ -182,3 +182,32 @@ impl fmt::Display for Summary {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Summary;
+
+    #[test]
+    fn a_summary_reads_as_names_and_values_in_the_order_of_adding_with_the_role_first() {
+        let summary = Summary::default().with("term", 3).role("leader").with("votes", "2/3");
+        assert_eq!(summary.to_string(), "role:leader term:3 votes:2/3");
+        let values: Vec<_> = summary.values().collect();
+        assert_eq!(values, [("role", "leader"), ("term", "3"), ("votes", "2/3")]);
+    }
+
+    #[test]
+    fn an_empty_summary_shows_nothing() {
+        assert!(Summary::default().is_empty());
+        assert_eq!(Summary::default().to_string(), "");
+        assert!(!Summary::default().role("idle").is_empty());
+        assert!(!Summary::default().with("term", 0).is_empty());
+    }
+
+    #[test]
+    fn the_first_role_of_several_summaries_stays() {
+        let mut all = Summary::default().with("term", 1);
+        all.append(Summary::default().role("leader").with("log", 9));
+        all.append(Summary::default().role("idle"));
+        assert_eq!(all.to_string(), "role:leader term:1 log:9");
+    }
+}

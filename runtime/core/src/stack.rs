@@ -48,7 +48,24 @@ pub trait Stack: Send + Sized + 'static {
         ctx: &mut Context,
     ) -> Result<bool, StepError>;
 
-    /// Runs every handler that listens to the envelope's event; false if none does.
+    /// Whether some handler listens to the envelope's event. Asked before
+    /// [`Stack::dispatch`], so that either all handlers of an event run or none does. Leaves `ctx`
+    /// as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError::LocalOnly`], [`StepError::Full`], or [`StepError::Decode`] for a request or an
+    /// answer without a ticket, if one of the handlers must not run.
+    fn admit(
+        &self,
+        tables: &Self::Tables,
+        envelope: &Envelope,
+        from: NodeId,
+        ctx: &mut Context,
+    ) -> Result<bool, StepError>;
+
+    /// Runs every handler that listens to the envelope's event, which has been admitted; false if
+    /// none does.
     ///
     /// # Errors
     ///
@@ -93,6 +110,16 @@ impl<A: Algorithm> Stack for A {
         tables.replay(self, record, ctx)
     }
 
+    fn admit(
+        &self,
+        tables: &Self::Tables,
+        envelope: &Envelope,
+        from: NodeId,
+        ctx: &mut Context,
+    ) -> Result<bool, StepError> {
+        tables.admit(envelope, from, ctx)
+    }
+
     fn dispatch(
         &mut self,
         tables: &Self::Tables,
@@ -134,6 +161,16 @@ impl<S: Send + 'static> Stack for HandlerSet<S> {
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
         tables.replay(&mut self.state, record, ctx)
+    }
+
+    fn admit(
+        &self,
+        tables: &Self::Tables,
+        envelope: &Envelope,
+        from: NodeId,
+        ctx: &mut Context,
+    ) -> Result<bool, StepError> {
+        tables.admit(envelope, from, ctx)
     }
 
     fn dispatch(
@@ -182,6 +219,18 @@ macro_rules! impl_stack_for_tuple {
                 let mut known = false;
                 $(known |= self.$index.replay(&tables.$index, record, ctx)?;)+
                 Ok(known)
+            }
+
+            fn admit(
+                &self,
+                tables: &Self::Tables,
+                envelope: &Envelope,
+                from: NodeId,
+                ctx: &mut Context,
+            ) -> Result<bool, StepError> {
+                let mut heard = false;
+                $(heard |= self.$index.admit(&tables.$index, envelope, from, ctx)?;)+
+                Ok(heard)
             }
 
             fn dispatch(

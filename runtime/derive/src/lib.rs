@@ -5,7 +5,7 @@
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
 use quote::quote;
-use syn::{DeriveInput, Error, LitStr, Result, parse_macro_input};
+use syn::{DeriveInput, Error, LitStr, Result, parse_macro_input, parse_quote};
 
 /// Implements `Event` for a type that serde can encode.
 ///
@@ -51,13 +51,18 @@ fn expand(input: &DeriveInput, home: &Tokens) -> Result<Tokens> {
         return Err(Error::new_spanned(&input.ident, clash));
     }
     let (local, unreliable, ident) = (attribute.local, attribute.unreliable, &input.ident);
-    let bound = quote!(Self: ::core::fmt::Debug + ::serde::Serialize + ::serde::de::DeserializeOwned + Send + 'static);
-    let (generics, arguments, clause) = input.generics.split_for_impl();
-    let clause = match clause {
-        _ if input.generics.params.is_empty() => quote!(),
-        Some(clause) => quote!(#clause, #bound),
-        None => quote!(where #bound),
-    };
+    let mut generics = input.generics.clone();
+    if !generics.params.is_empty() {
+        // Whatever the parameters are, the type has to be an event's: serde says for which.
+        generics.make_where_clause().predicates.push(parse_quote! {
+            Self: ::core::fmt::Debug
+                + ::serde::Serialize
+                + ::serde::de::DeserializeOwned
+                + ::core::marker::Send
+                + 'static
+        });
+    }
+    let (generics, arguments, clause) = generics.split_for_impl();
     Ok(quote! {
         impl #generics #home::Event for #ident #arguments #clause {
             const NAME: &'static str = #name;
@@ -97,5 +102,8 @@ fn check(name: &LitStr) -> Result<()> {
     if text.split('.').all(word) {
         return Ok(());
     }
-    Err(Error::new_spanned(name, "a wire name is lower-case words joined by dots: `bully.election`"))
+    Err(Error::new_spanned(
+        name,
+        "a wire name is lower-case words joined by dots: `bully.election`",
+    ))
 }

@@ -1,0 +1,132 @@
+//! Simulating, checking, replaying.
+
+use std::fs;
+
+use crate::{Place, synod};
+
+#[test]
+fn a_thousand_worlds_within_the_model_hold_every_property() {
+    let place = Place::new("sim");
+    let called = synod(&place.0, &["sim", "bully", "--nodes", "5", "--seeds", "1000", "--json"]);
+    assert_eq!(called.exit, 0, "{}", called.stderr);
+    assert!(called.stdout.contains("\"runs\":1000,\"violations\":0"), "{}", called.stdout);
+    let last = called.last();
+    assert!(last["delivered"].as_u64().is_some_and(|delivered| delivered > 100_000));
+    assert_eq!(last["simulated_seconds"], 20_000);
+}
+
+#[test]
+fn outside_the_model_the_violation_is_kept_and_replays_to_the_same_bytes() {
+    let place = Place::new("partition");
+    let asked =
+        ["sim", "bully", "--nodes", "5", "--seeds", "1000", "--faults", "partition", "--json"];
+    let called = synod(&place.0, &asked);
+    assert_eq!(called.exit, 1);
+    let last = called.last();
+    assert_eq!(last["property"], "at most one node leads");
+    assert_eq!(last["dropped"][0], "there are no partitions");
+    assert!(last["seed"].is_u64());
+    let file = last["schedule"].as_str().expect("a file");
+    let replays = [(); 2].map(|()| synod(&place.0, &["replay", file, "--json"]));
+    for replayed in &replays {
+        assert_eq!(replayed.exit, 1, "{}", replayed.stderr);
+        assert_eq!(replayed.last()["trace_hash"], last["trace_hash"]);
+        assert_eq!(replayed.last()["property"], last["property"]);
+    }
+    assert_eq!(replays[0].stdout, replays[1].stdout);
+}
+
+#[test]
+fn an_edited_schedule_that_no_longer_fails_has_an_exit_code_of_its_own() {
+    let place = Place::new("edited");
+    let asked = ["sim", "bully", "--seeds", "10", "--faults", "partition", "--json"];
+    let file = place.0.join(synod(&place.0, &asked).last()["schedule"].as_str().expect("a file"));
+    let text = fs::read_to_string(&file).expect("the schedule");
+    let calm: Vec<&str> = text.lines().filter(|line| !line.contains("partition.side")).collect();
+    fs::write(&file, calm.join("\n")).expect("written");
+    let called = synod(&place.0, &["replay", file.to_str().expect("UTF-8")]);
+    assert_eq!(called.exit, 4);
+    assert!(called.stderr.contains("no longer violates `at most one node leads`"));
+}
+
+#[test]
+fn every_schedule_of_three_nodes_is_visited() {
+    let place = Place::new("check");
+    let called = synod(&place.0, &["check", "bully", "--nodes", "3", "--json"]);
+    assert_eq!(called.exit, 0, "{}", called.stderr);
+    assert!(called.stdout.contains("\"states\":51215,\"complete\":true,\"violations\":0"));
+}
+
+#[test]
+fn without_a_bound_on_delays_a_shortest_violation_is_found() {
+    let place = Place::new("unbounded");
+    let asked = ["check", "bully", "--nodes", "3", "--timing", "unbounded", "--json"];
+    let called = synod(&place.0, &asked);
+    assert_eq!(called.exit, 1);
+    let last = called.last();
+    assert_eq!(last["dropped"][0], "message delays are bounded");
+    let file = last["schedule"].as_str().expect("a file");
+    let replayed = synod(&place.0, &["replay", file, "--json"]);
+    assert_eq!((replayed.exit, &replayed.last()["trace_hash"]), (1, &last["trace_hash"]));
+}
+
+#[test]
+fn a_bound_that_cuts_is_not_a_pass() {
+    let place = Place::new("cut");
+    let called = synod(&place.0, &["check", "bully", "--max-states", "100", "--json"]);
+    assert_eq!(called.exit, 3);
+    assert_eq!(called.lines()[0]["complete"], false);
+}
+
+#[test]
+fn the_same_seed_says_the_same_on_every_run() {
+    let place = Place::new("same");
+    let asked = ["sim", "bully", "--seeds", "50", "--faults", "loss,delay", "--ascii"];
+    let [one, other] = [(); 2].map(|()| synod(&place.0, &asked));
+    assert_eq!((one.stdout, one.exit), (other.stdout, other.exit));
+}
+
+#[test]
+fn mistakes_are_named_and_have_their_exit_codes() {
+    let place = Place::new("mistakes");
+    let damaged = place.0.join("damaged.schedule");
+    fs::write(&damaged, "synod schedule 1\nalgorithm bully\nsettings {}\n").expect("written");
+    let damaged = damaged.to_str().expect("UTF-8");
+    for (args, exit, says) in [
+        (&["sim", "bullly"][..], 2, "known here: bully, chang-roberts, hello"),
+        (&["sim", "bully", "--nodes", "0"], 2, "--nodes"),
+        (&["sim", "bully", "--seeds", "0"], 5, "no seed"),
+        (&["sim", "bully", "--faults", "gremlins"], 2, "partition"),
+        (&["check", "hello", "--timing", "bounded"], 2, "leave --timing out"),
+        (&["replay", "nowhere.schedule"], 6, "cannot read `nowhere.schedule`"),
+        (&["replay", damaged], 2, "line 3: missing field `nodes`"),
+        (&["frobnicate"], 2, "frobnicate"),
+        (&["cert", "issue", "n0=127.0.0.1:1"], 2, "`n0` is not a node"),
+    ] {
+        let called = synod(&place.0, args);
+        assert_eq!(called.exit, exit, "{args:?}: {}", called.stderr);
+        assert!(called.stderr.contains(says), "{args:?}: {}", called.stderr);
+    }
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let place = Place::new("help");
+    for command in ["sim", "check", "replay", "cluster", "node", "cert"] {
+        let called = synod(&place.0, &[command, "--help"]);
+        assert_eq!(called.exit, 0);
+        assert!(called.stdout.contains("Examples:"), "{command}");
+    }
+}
+
+#[test]
+fn the_rest_of_the_library_is_simulated_and_checked_too() {
+    let place = Place::new("library");
+    for algorithm in ["hello", "chang-roberts"] {
+        for command in ["sim", "check"] {
+            let called = synod(&place.0, &[command, algorithm, "--json"]);
+            assert_eq!(called.exit, 0, "{command} {algorithm}: {}", called.stderr);
+            assert_eq!(called.last()["violations"], 0);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The binary, as a user calls it.
+
+mod commands;
+mod deployment;
+mod readme;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// What a call of the binary came to.
+struct Called {
+    exit: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Calls the binary in `directory`.
+fn synod(directory: &Path, args: &[&str]) -> Called {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
+    let output = command.args(args).current_dir(directory).env_remove("CARGO").output();
+    Called::from(output.expect("the binary starts"))
+}
+
+impl From<Output> for Called {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("the binary writes UTF-8");
+        let exit = output.status.code().expect("no signal");
+        Self { exit, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+impl Called {
+    /// Every line of the standard output, which is JSON.
+    fn lines(&self) -> Vec<Value> {
+        let parsed = self.stdout.lines().map(serde_json::from_str);
+        parsed.collect::<Result<_, _>>().expect("JSON lines")
+    }
+
+    fn last(&self) -> Value {
+        self.lines().pop().expect("at least one line")
+    }
+}
+
+/// A directory of its own for a test, removed when it is dropped.
+struct Place(std::path::PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("synod-cli-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary directory");
+        Self(path)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,15 @@
+//! What `synod-core` promises to the author of an algorithm, and to the host of a node.
+
+mod asks;
+mod build;
+mod determinism;
+mod envelopes;
+mod instances;
+mod kit;
+mod purity;
+mod recovery;
+mod refusals;
+mod refused;
+mod shapes;
+mod steps;
+mod timers;

@@ -1,0 +1,18 @@
+use serde::{Deserialize, Serialize};
+use synod_core::{Context, Event, Handlers};
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "refused.tick")]
+struct Tick;
+
+struct Clock;
+
+struct Watch;
+
+impl Watch {
+    fn tick(&mut self, _: Tick, _: &mut Context) {}
+}
+
+fn main() {
+    let _ = Handlers::<Clock>::new().on(Watch::tick);
+}
