@@ -1,5 +1,6 @@
 //! Why a command did not succeed: what, and what to do about it.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -49,17 +50,13 @@ impl Problem {
     }
 
     /// Something outside the program, with the chain of its causes.
-    pub(crate) fn environment(
-        what: impl Display,
-        cause: &(dyn std::error::Error + 'static),
-    ) -> Self {
-        let mut text = what.to_string();
-        let mut next = Some(cause);
-        while let Some(cause) = next {
-            text += &format!(": {cause}");
-            next = cause.source();
-        }
-        Self::new(Exit::Environment, text)
+    pub(crate) fn environment(what: impl Display, cause: &(dyn Error + 'static)) -> Self {
+        Self::new(Exit::Environment, format!("{what}: {}", chain(cause)))
+    }
+
+    /// The same where the cause says it all.
+    pub(crate) fn caused(cause: &(dyn Error + 'static)) -> Self {
+        Self::new(Exit::Environment, chain(cause))
     }
 
     /// A violation that the result tells.
@@ -72,4 +69,18 @@ impl Problem {
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
+}
+
+/// An error and what caused it, from the outside in. A cause that is already told is left out.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text += &format!(": {words}");
+        }
+        next = cause.source();
+    }
+    text
 }

@@ -12,7 +12,6 @@ use crate::trace::MessageId;
 pub(crate) enum Happening {
     Message {
         id: MessageId,
-        from: NodeId,
         to: NodeId,
         sent_us: u64,
         envelope: Envelope,

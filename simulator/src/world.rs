@@ -204,8 +204,8 @@ impl<'a, T: Stack> World<'a, T> {
 
     fn happen(&mut self, happening: Happening) -> Result<(), Wrong> {
         match happening {
-            Happening::Message { id, from, to, sent_us, envelope } => {
-                self.deliver(id, from, to, sent_us, envelope)
+            Happening::Message { id, to, sent_us, envelope } => {
+                self.deliver(id, to, sent_us, envelope)
             }
             Happening::Timer { node, id, envelope } => {
                 self.places[node].timers.remove(&id);

@@ -1,1 +1,5 @@
 //! Tests across crates.
+
+mod three_worlds;
+mod tidy;
+mod world;

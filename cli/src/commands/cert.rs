@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use synod_core::NodeId;
-use synod_transport_quic::{Authority, Bundle, CertificateFacts, FileError, inspect};
+use synod_transport_quic::{Authority, Bundle, CertificateFacts, inspect};
 
 use crate::args::{Cert, CertInit, CertInspect, CertIssue, days, listen_address};
 use crate::printer::Printer;
@@ -24,7 +24,8 @@ pub(crate) fn run(cert: &Cert, printer: &Printer) -> Result<(), Problem> {
 fn init(asked: &CertInit, printer: &Printer) -> Result<(), Problem> {
     let authority = Authority::new(&asked.cluster, days(asked.days))
         .map_err(|error| Problem::new(Exit::Usage, error.to_string()))?;
-    authority.write_new(&asked.directory).map_err(|error| refused(&error))?;
+    make(&asked.directory)?;
+    authority.write_new(&asked.directory).map_err(|error| Problem::caused(&error))?;
     let (directory, facts) = (asked.directory.display(), authority.facts());
     printer.say(format!("cluster {}: authority {}", asked.cluster, facts.short_fingerprint()));
     printer.say(format!("  {directory}/ca.pem   certificate, valid for {} days", asked.days));
@@ -41,15 +42,13 @@ fn init(asked: &CertInit, printer: &Printer) -> Result<(), Problem> {
 
 fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
     let authority = Authority::read(&asked.ca).map_err(|error| {
-        refused(&error).hint(format!("make one: cert init {}", asked.ca.display()))
+        Problem::caused(&error).hint(format!("make one: cert init {}", asked.ca.display()))
     })?;
     let peers: BTreeMap<NodeId, String> = asked.nodes.iter().cloned().collect();
     if peers.len() < asked.nodes.len() {
         return Err(Problem::new(Exit::Usage, "a node is named twice"));
     }
-    fs::create_dir_all(&asked.out).map_err(|error| {
-        Problem::environment(format!("cannot make `{}`", asked.out.display()), &error)
-    })?;
+    make(&asked.out)?;
     let paths = || peers.keys().map(|node| asked.out.join(format!("{node}.synod")));
     if let Some(path) = paths().find(|path| path.exists()) {
         let what = format!("`{}` exists already, and keys are not overwritten", path.display());
@@ -57,7 +56,7 @@ fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
     }
     for (node, path) in peers.keys().zip(paths()) {
         let bundle = bundle(&authority, *node, &peers, days(asked.days))?;
-        bundle.write_new(&path).map_err(|error| refused(&error))?;
+        bundle.write_new(&path).map_err(|error| Problem::caused(&error))?;
         printer.say(format!("{}   {node}, valid for {} days", path.display(), asked.days));
         printer.event(&json!({
             "event": "issued", "node": node.to_string(), "file": path.display().to_string(),
@@ -66,6 +65,12 @@ fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
     }
     printer.next("node n1.synod     (on the machine of n1, and so on)");
     Ok(())
+}
+
+fn make(directory: &Path) -> Result<(), Problem> {
+    fs::create_dir_all(directory).map_err(|error| {
+        Problem::environment(format!("cannot make `{}`", directory.display()), &error)
+    })
 }
 
 /// The bundle of `node` in a cluster of `peers`.
@@ -121,7 +126,7 @@ fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
 type Peers = Option<BTreeMap<NodeId, String>>;
 
 fn bundle_facts(path: &Path) -> Result<(CertificateFacts, Peers), Problem> {
-    let bundle = Bundle::read(path).map_err(|error| refused(&error))?;
+    let bundle = Bundle::read(path).map_err(|error| Problem::caused(&error))?;
     let facts = bundle.credentials.facts();
     let facts = facts.map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
     Ok((facts, Some(bundle.peers)))
@@ -134,8 +139,4 @@ fn pem_facts(path: &Path) -> Result<CertificateFacts, Problem> {
         let what = format!("`{}`: {error}", path.display());
         Problem::new(Exit::Environment, what).hint("expected a bundle (NODE.synod) or a PEM file")
     })
-}
-
-fn refused(error: &FileError) -> Problem {
-    Problem::environment("files of the identity", error)
 }

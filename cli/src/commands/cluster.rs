@@ -106,7 +106,7 @@ impl Processes {
         for node in peers.keys().copied() {
             let path = home.join(format!("{node}.synod"));
             let written = bundle(&authority, node, &peers, days(1))?.write_new(&path);
-            written.map_err(|error| Problem::environment("a bundle", &error))?;
+            written.map_err(|error| Problem::caused(&error))?;
             let child = spawn(&path, algorithm, node, say.clone())?;
             processes.live.insert(node, child);
         }

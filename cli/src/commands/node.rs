@@ -77,9 +77,7 @@ async fn serve(app: &App, asked: &Node, printer: &Printer) -> Result<(), Problem
 
 fn read(asked: &Node) -> Result<Bundle, Problem> {
     Bundle::read(&asked.bundle).map_err(|error| {
-        let path = asked.bundle.display();
-        Problem::environment(format!("no node from `{path}`"), &error)
-            .hint("make bundles with `cert init` and `cert issue`")
+        Problem::caused(&error).hint("make bundles with `cert init` and `cert issue`")
     })
 }
 

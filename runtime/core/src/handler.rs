@@ -79,6 +79,7 @@ impl<S> Handler<S> {
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<(), StepError> {
+        self.admit(envelope, from, ctx.me)?;
         if let (Tag::Expired(_), Takes::Events) = (envelope.tag(), self.takes) {
             return Ok(()); // A handler that takes the bare answer does not care for none.
         }

@@ -46,6 +46,14 @@ impl<A> Keyed<A> {
     pub fn iter(&self) -> impl Iterator<Item = (u64, &A)> {
         self.instances.iter().map(|(key, instance)| (*key, instance))
     }
+
+    fn check_room(&self) -> Result<(), StepError> {
+        let instances_max = self.instances_max;
+        if self.instances.len() < instances_max {
+            return Ok(());
+        }
+        Err(StepError::Full { instances_max })
+    }
 }
 
 impl<A: Stack> Stack for Keyed<A> {
@@ -106,12 +114,9 @@ impl<A: Stack> Stack for Keyed<A> {
         if let Some(instance) = self.instances.get(&key) {
             return within(key, ctx, |ctx| instance.admit(tables, envelope, from, ctx));
         }
+        self.check_room()?;
         let fresh = (self.make)(key);
-        let heard = within(key, ctx, |ctx| fresh.admit(tables, envelope, from, ctx))?;
-        if heard && self.instances_max <= self.instances.len() {
-            return Err(StepError::Full { instances_max: self.instances_max });
-        }
-        Ok(heard)
+        within(key, ctx, |ctx| fresh.admit(tables, envelope, from, ctx))
     }
 
     fn dispatch(
@@ -130,6 +135,7 @@ impl<A: Stack> Stack for Keyed<A> {
         if let Some(instance) = self.instances.get_mut(&key) {
             return within(key, ctx, |ctx| instance.dispatch(tables, envelope, from, ctx));
         }
+        self.check_room()?;
         let (mut instance, before) = ((self.make)(key), ctx.clone());
         let heard = within(key, ctx, |ctx| {
             instance.start(tables, ctx);

@@ -313,11 +313,8 @@ impl<T: Stack> Node<T> {
         Err(StepError::Unhandled(envelope.event()))
     }
 
-    /// Runs every handler of the event, or none of them if one would refuse it.
     fn dispatch(&mut self, envelope: &Envelope, from: NodeId) -> Result<bool, StepError> {
-        let Self { stack, tables, ctx } = self;
-        Ok(stack.admit(tables, envelope, from, ctx)?
-            && stack.dispatch(tables, envelope, from, ctx)?)
+        self.stack.dispatch(&self.tables, envelope, from, &mut self.ctx)
     }
 }
 

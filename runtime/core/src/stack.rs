@@ -48,14 +48,14 @@ pub trait Stack: Send + Sized + 'static {
         ctx: &mut Context,
     ) -> Result<bool, StepError>;
 
-    /// Whether some handler listens to the envelope's event. Asked before
-    /// [`Stack::dispatch`], so that either all handlers of an event run or none does. Leaves `ctx`
+    /// Whether some handler would run upon the envelope. A tuple asks all of its members before
+    /// it lets the first one run, so that either all handlers of an event do or none. Leaves `ctx`
     /// as it is.
     ///
     /// # Errors
     ///
-    /// [`StepError::LocalOnly`], [`StepError::Full`], or [`StepError::Decode`] for a request or an
-    /// answer without a ticket, if one of the handlers must not run.
+    /// As [`Stack::dispatch`], but for bodies that do not decode: all handlers of an event agree
+    /// on those.
     fn admit(
         &self,
         tables: &Self::Tables,
@@ -64,12 +64,12 @@ pub trait Stack: Send + Sized + 'static {
         ctx: &mut Context,
     ) -> Result<bool, StepError>;
 
-    /// Runs every handler that listens to the envelope's event, which has been admitted; false if
-    /// none does.
+    /// Runs every handler that listens to the envelope's event; false if none does.
     ///
     /// # Errors
     ///
-    /// [`StepError::Decode`]; no handler has run then.
+    /// [`StepError::Decode`], [`StepError::LocalOnly`] or [`StepError::Full`]; no handler has run
+    /// then.
     fn dispatch(
         &mut self,
         tables: &Self::Tables,
@@ -240,6 +240,9 @@ macro_rules! impl_stack_for_tuple {
                 from: NodeId,
                 ctx: &mut Context,
             ) -> Result<bool, StepError> {
+                if !self.admit(tables, envelope, from, ctx)? {
+                    return Ok(false);
+                }
                 let mut heard = false;
                 $(heard |= self.$index.dispatch(&tables.$index, envelope, from, ctx)?;)+
                 Ok(heard)

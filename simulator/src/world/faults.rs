@@ -51,7 +51,7 @@ impl<T: Stack> World<'_, T> {
         }
         let lost = if crash.losing {
             self.queue
-                .cancel_where(|it| matches!(it, Happening::Message { from, .. } if *from == node))
+                .cancel_where(|it| matches!(it, Happening::Message { id, .. } if id.from == node))
         } else {
             0
         };
@@ -72,7 +72,7 @@ impl<T: Stack> World<'_, T> {
         self.last_fault_us = self.now_us;
         // A restart ends the old sessions, with what was under way on them in either direction.
         let ended = self.queue.cancel_where(
-            |it| matches!(it, Happening::Message { from, to, .. } if *from == node || *to == node),
+            |it| matches!(it, Happening::Message { id, to, .. } if id.from == node || *to == node),
         );
         self.counts.lost += ended as u64;
         self.network.forget(node);

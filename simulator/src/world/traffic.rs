@@ -12,11 +12,11 @@ impl<T: Stack> World<'_, T> {
     pub(super) fn deliver(
         &mut self,
         id: MessageId,
-        from: NodeId,
         to: NodeId,
         sent_us: u64,
         envelope: Envelope,
     ) -> Result<(), Wrong> {
+        let from = id.from;
         let delay_us = self.now_us - sent_us;
         let lost = match &self.members[to].node {
             None => Some("the receiver is down"),
@@ -65,18 +65,28 @@ impl<T: Stack> World<'_, T> {
             self.counts.lost += 1;
             return sent;
         }
-        let twice = stream.chance(Label { what: "duplicate", about }, self.settings.duplicate);
-        for _ in 0..if twice { 2 } else { 1 } {
-            let at_us = self.now_us + self.delay(stream, about);
-            let at_us = self.network.arrival(from, to, lane, at_us);
-            let envelope = envelope.clone();
-            let message = Happening::Message { id, from, to, sent_us: self.now_us, envelope };
-            self.queue.add(at_us, message);
+        if stream.chance(Label { what: "duplicate", about }, self.settings.duplicate) {
+            self.put_on_its_way(stream, id, to, lane, envelope.clone());
         }
+        self.put_on_its_way(stream, id, to, lane, envelope);
         sent
     }
 
-    pub(super) fn loss(
+    fn put_on_its_way(
+        &mut self,
+        stream: &mut Stream,
+        id: MessageId,
+        to: NodeId,
+        lane: Lane,
+        envelope: Envelope,
+    ) {
+        let about = About::Message { from: id.from, to, event: envelope.event() };
+        let at_us = self.now_us + self.delay(stream, about);
+        let at_us = self.network.arrival(id.from, to, lane, at_us);
+        self.queue.add(at_us, Happening::Message { id, to, sent_us: self.now_us, envelope });
+    }
+
+    fn loss(
         &self,
         stream: &mut Stream,
         about: About,
@@ -94,7 +104,7 @@ impl<T: Stack> World<'_, T> {
         }
     }
 
-    pub(super) fn delay(&self, stream: &mut Stream, about: About) -> u64 {
+    fn delay(&self, stream: &mut Stream, about: About) -> u64 {
         let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, .. } =
             *self.settings;
         let late = stream.chance(Label { what: "tail", about }, tail);

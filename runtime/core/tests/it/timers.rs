@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use synod_core::{Context, Effect, Envelope, Event, HandlerSet, Input, TimerId};
 
-use crate::kit::{N2, SECOND, armed, deliver, node, step};
+use crate::kit::{N2, SECOND, armed, deliver, fingerprint, node, step};
 
 #[derive(Event, Debug, Serialize, Deserialize)]
 #[event(name = "timers.arm")]
@@ -112,4 +112,26 @@ fn a_tick_that_nobody_listens_to_is_for_the_application() {
     let mut node = node(silent);
     let id = armed(&step(&mut node, deliver(N2, &Arm(4))))[0];
     assert_eq!(step(&mut node, Input::Timer(id)), [Effect::Output(Envelope::seal(&Tick(4)))]);
+}
+
+#[test]
+fn nodes_that_wait_for_different_ticks_are_told_apart_and_the_numbers_of_timers_do_not_matter() {
+    let (mut one, mut two, mut again) = (node(clock()), node(clock()), node(clock()));
+    step(&mut one, deliver(N2, &Arm(1)));
+    step(&mut two, deliver(N2, &Arm(2)));
+    step(&mut again, deliver(N2, &Arm(1)));
+    step(&mut again, deliver(N2, &Arm(1)));
+    assert_ne!(fingerprint(&one), fingerprint(&two));
+    assert_eq!(fingerprint(&one), fingerprint(&again));
+}
+
+#[test]
+fn a_node_that_has_drawn_is_told_apart_from_one_that_has_not() {
+    let draws = HandlerSet::new(()).on(|(): &mut (), Arm(_): Arm, ctx: &mut Context| {
+        ctx.random();
+    });
+    let fresh = node(draws);
+    let mut drawn = fresh.clone();
+    step(&mut drawn, deliver(N2, &Arm(1)));
+    assert_ne!(fingerprint(&fresh), fingerprint(&drawn));
 }

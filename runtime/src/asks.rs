@@ -1,0 +1,60 @@
+//! Questions of the application to its own node.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use synod_core::Envelope;
+use tokio::sync::oneshot;
+
+use crate::gate::locked;
+
+/// What came of a question: the answer, or why it was refused.
+pub(crate) type Outcome = Result<Envelope, String>;
+
+/// The open questions.
+#[derive(Debug, Default)]
+pub(crate) struct Asks {
+    next: AtomicU64,
+    open: Mutex<BTreeMap<u64, oneshot::Sender<Outcome>>>,
+}
+
+/// An open question. It is closed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    asks: &'a Asks,
+    pub(crate) number: u64,
+    pub(crate) outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Asks {
+    /// Opens a question, unless `max` are open.
+    pub(crate) fn open(&self, max: usize) -> Option<Asked<'_>> {
+        // Algorithms number their own questions from their incarnation up, below this bit.
+        let number = (1 << 63) | self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, outcome) = oneshot::channel();
+        let mut open = locked(&self.open);
+        if max <= open.len() {
+            return None;
+        }
+        open.insert(number, sender);
+        Some(Asked { asks: self, number, outcome })
+    }
+
+    /// False if no such question is open.
+    pub(crate) fn resolve(&self, number: u64, outcome: Outcome) -> bool {
+        let asked = locked(&self.open).remove(&number);
+        asked.is_some_and(|asked| asked.send(outcome).is_ok())
+    }
+
+    /// The outcome of every open question is unknown: the state that knew of them is gone.
+    pub(crate) fn forget(&self) {
+        locked(&self.open).clear();
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        locked(&self.asks.open).remove(&self.number);
+    }
+}

@@ -1,0 +1,269 @@
+//! The state of a node, and the one place where its handlers run.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use synod_core::{
+    Effect, Envelope, Input, LinkChange, Machine, NodeId, PeerDown, PeerUp, StepError, Tag, Time,
+};
+
+use crate::counters::DropReason;
+use crate::failure::{DeadLetter, text_of};
+use crate::host::{Host, Slot};
+use crate::sequence::{Ready, Sequence, Source};
+
+/// The machine, and what is to be fed to it. Whoever holds the lock of the cell may feed it, so
+/// handlers are atomic.
+pub(crate) struct Cell {
+    pub(crate) engine: Engine,
+    pub(crate) sequence: Sequence,
+}
+
+/// The machine of the running life.
+pub(crate) struct Engine {
+    /// `None` between two lives, and after the last one.
+    pub(crate) machine: Option<Box<dyn Machine>>,
+    effects: Vec<Effect>,
+    /// The peers that this life of the machine knows to be linked.
+    linked: BTreeSet<NodeId>,
+    /// The time of the running step, read once for a few steps: reading it costs as much as a
+    /// short handler.
+    now: Time,
+}
+
+/// What came of a step.
+pub(crate) enum Stepped {
+    Handled,
+    Refused(StepError),
+    /// A handler panicked, with this text. The machine is gone.
+    Died(String),
+}
+
+/// Whether somebody has to go on where a turn ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Turn {
+    /// Nothing is left to do.
+    Idle,
+    /// There is more to do, once others had their turn.
+    More,
+}
+
+impl Cell {
+    pub(crate) fn new(machine: Box<dyn Machine>) -> Self {
+        let (effects, linked, now) = (Vec::new(), BTreeSet::new(), Time::ZERO);
+        let engine = Engine { machine: Some(machine), effects, linked, now };
+        Self { engine, sequence: Sequence::default() }
+    }
+
+    /// Handles what is ready, and what waits in the queue of `slot`, up to the bound of a turn.
+    pub(crate) fn turn(&mut self, host: &Arc<Host>, slot: Option<usize>) -> Turn {
+        let mut budget = host.limits.turn_events.max(1);
+        self.engine.now = host.now();
+        loop {
+            while !self.sequence.ready.is_empty() {
+                if budget == 0 || !host.is_open() || !self.run_first(host, &mut budget) {
+                    return self.pause(host);
+                }
+            }
+            let queue = slot.and_then(|slot| host.slots.get(slot)).map(|slot| &slot.queue);
+            match queue.and_then(|queue| queue.pop()) {
+                Some(batch) => self.sequence.admit(batch),
+                None => {
+                    self.engine.summarize(host);
+                    return Turn::Idle;
+                }
+            }
+        }
+    }
+
+    /// Fires the timers that are due, up to the bound of a turn.
+    pub(crate) fn fire_timers(&mut self, host: &Arc<Host>) -> Turn {
+        for _ in 0..host.limits.turn_events.max(1) {
+            if !host.is_open() {
+                break;
+            }
+            self.engine.now = host.now();
+            let Some(id) = host.timers.take_due(self.engine.now) else {
+                return Turn::Idle;
+            };
+            if let Stepped::Died(panic) = self.engine.step(host, Input::Timer(id)) {
+                host.died(self.engine.letter(host, "timer", None, &[], panic));
+            }
+        }
+        self.pause(host)
+    }
+
+    /// Whoever brought the machine back goes on; nobody does if it is gone for good.
+    fn pause(&self, host: &Host) -> Turn {
+        self.engine.summarize(host);
+        if self.engine.machine.is_some() && !host.has_ended() { Turn::More } else { Turn::Idle }
+    }
+
+    /// Runs the first of what is ready; false if it could not be finished.
+    fn run_first(&mut self, host: &Arc<Host>, budget: &mut usize) -> bool {
+        let finished = match self.sequence.ready.front_mut() {
+            Some(Ready::Batch(batch)) => loop {
+                if *budget == 0 || !host.is_open() {
+                    break false;
+                }
+                let Some(envelope) = batch.events.next() else {
+                    break true;
+                };
+                if budget.is_multiple_of(STEPS_PER_READING) {
+                    self.engine.now = host.now();
+                }
+                *budget -= 1;
+                self.engine.handle(host, batch.slot, batch.source, envelope);
+            },
+            Some(Ready::Change(peer, change)) => {
+                self.engine.link(host, *peer, change);
+                true
+            }
+            None => true,
+        };
+        if finished {
+            self.sequence.complete();
+        }
+        finished
+    }
+}
+
+impl Engine {
+    /// A new life begins.
+    pub(crate) fn replace(&mut self, machine: Box<dyn Machine>, now: Time) {
+        self.machine = Some(machine);
+        self.now = now;
+        self.linked.clear();
+    }
+
+    /// One step; hands over its effects if it ends well.
+    pub(crate) fn step(&mut self, host: &Arc<Host>, input: Input) -> Stepped {
+        let (now, effects) = (self.now, &mut self.effects);
+        let Some(machine) = &mut self.machine else {
+            return Stepped::Died(String::from("there is no machine"));
+        };
+        match catch_unwind(AssertUnwindSafe(|| machine.step(now, input, effects))) {
+            Ok(Ok(())) => {
+                if !self.effects.is_empty() {
+                    host.hand_over(&mut self.effects);
+                }
+                Stepped::Handled
+            }
+            Ok(Err(error)) => Stepped::Refused(error),
+            Err(panic) => {
+                self.effects.clear();
+                self.bury();
+                Stepped::Died(text_of(panic.as_ref()))
+            }
+        }
+    }
+
+    /// Drops a machine whose state is not to be used any more; its `drop` may well panic.
+    fn bury(&mut self) {
+        let machine = self.machine.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(machine))).is_err() {
+            tracing::error!("the state of the panicked handler panicked when it was dropped");
+        }
+    }
+
+    /// Handles one event of a batch.
+    fn handle(&mut self, host: &Arc<Host>, slot: usize, source: Source, envelope: Envelope) {
+        let Some(slot) = host.slots.get(slot) else {
+            return;
+        };
+        let _done = Done { host, slot, source };
+        let kept = envelope.clone(); // Copies no bytes.
+        let (from, input) = match source {
+            Source::Peer(ticket) if ticket.peer != host.id => {
+                (Some(ticket.peer), Input::Deliver { from: ticket.peer, envelope })
+            }
+            Source::Job { life } if life != host.incarnation() => {
+                return host.count_drop(DropReason::LifeEnded, None, &kept);
+            }
+            Source::Peer(_) | Source::Job { .. } => (None, Input::Trigger(envelope)),
+        };
+        match self.step(host, input) {
+            Stepped::Handled => slot.count_handled(),
+            Stepped::Refused(error) => {
+                slot.refused.fetch_add(1, Ordering::Relaxed);
+                refuse(host, from, &kept, &error);
+            }
+            Stepped::Died(panic) => {
+                slot.refused.fetch_add(1, Ordering::Relaxed);
+                host.count_drop(DropReason::Poison, from, &kept);
+                let name = host.catalogue.name(kept.event());
+                host.died(self.letter(host, &name, from, kept.body(), panic));
+            }
+        }
+    }
+
+    /// Tells the machine of a link, unless it is the end of one that it never knew.
+    fn link(&mut self, host: &Arc<Host>, peer: NodeId, change: &LinkChange) {
+        let (input, name) = match *change {
+            LinkChange::Up { incarnation } => {
+                self.linked.insert(peer);
+                (Input::PeerUp(PeerUp { peer, incarnation }), "peer_up")
+            }
+            LinkChange::Down(reason) if self.linked.remove(&peer) => {
+                (Input::PeerDown(PeerDown { peer, reason }), "peer_down")
+            }
+            _ => return,
+        };
+        if let Stepped::Died(panic) = self.step(host, input) {
+            host.died(self.letter(host, name, Some(peer), &[], panic));
+        }
+    }
+
+    pub(crate) fn letter(
+        &self,
+        host: &Host,
+        event: &str,
+        from: Option<NodeId>,
+        bytes: &[u8],
+        panic: String,
+    ) -> DeadLetter {
+        let (event, bytes) = (String::from(event), Vec::from(bytes));
+        DeadLetter { event, from, bytes, panic, incarnation: host.incarnation() }
+    }
+
+    /// Refreshes the summary if a status has asked for it while the cell was busy.
+    fn summarize(&self, host: &Host) {
+        if host.summary.is_wanted() {
+            self.store_summary(host);
+        }
+    }
+
+    pub(crate) fn store_summary(&self, host: &Host) {
+        if let Some(machine) = &self.machine {
+            host.summary.set(&machine.summary());
+        }
+    }
+}
+
+/// Steps that share one reading of the clock.
+const STEPS_PER_READING: usize = 8;
+
+/// Counts an event as done when it is dropped: also when a transport has panicked over its effects.
+struct Done<'a> {
+    host: &'a Arc<Host>,
+    slot: &'a Slot,
+    source: Source,
+}
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.slot.queue.done();
+        if let Source::Job { .. } = self.source {
+            self.host.job_done();
+        }
+    }
+}
+
+fn refuse(host: &Host, from: Option<NodeId>, envelope: &Envelope, error: &StepError) {
+    host.count_drop(DropReason::from(error), from, envelope);
+    if let (Tag::Ask(number), None) = (envelope.tag(), from) {
+        host.asks.resolve(number, Err(error.to_string()));
+    }
+}

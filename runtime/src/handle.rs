@@ -1,0 +1,234 @@
+//! What the application holds of a running node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use synod_core::{Catalogue, DecodeError, Envelope, Event, Instance, NodeId, Request, Tag};
+use tokio::time::{Instant, timeout_at};
+
+use crate::failure::EndReason;
+use crate::gate::locked;
+use crate::host::Host;
+use crate::outputs::Outputs;
+use crate::status::Status;
+
+/// A running node. Clones are the same node; it runs on when all of them are dropped, until it is
+/// shut down or ends by itself.
+#[derive(Clone, Debug)]
+pub struct NodeHandle(Arc<Host>);
+
+/// Why an event was not taken. The node has not seen it.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TriggerError {
+    /// No algorithm of the node listens to the event.
+    #[error("no algorithm of this node listens to `{event}`")]
+    Unhandled {
+        /// The wire name.
+        event: &'static str,
+    },
+    /// The node has ended, or is about to.
+    #[error("the node takes no events any more")]
+    Closed,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The node did not carry out the request, and never will.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// No answer within the deadline, or the life of the node that was asked has ended. The
+    /// request may have been carried out, or may still be.
+    #[error("no answer: the outcome is unknown")]
+    Unknown,
+    /// There is an answer, but its bytes are not the answer's event. It has been carried out.
+    #[error("the answer does not decode: {0}")]
+    Undecodable(#[source] DecodeError),
+}
+
+/// What a node left undone when it was shut down.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ShutdownReport {
+    /// Events that were taken and not handled, by wire name; only those that have any.
+    pub unhandled: BTreeMap<&'static str, usize>,
+    /// Effects and records that were still waiting for the store.
+    pub held: usize,
+    /// Jobs that ran or waited.
+    pub jobs: usize,
+    /// Timers that were armed. Waiting for them is not part of draining.
+    pub timers: usize,
+}
+
+impl ShutdownReport {
+    /// Whether everything that was taken was handled, made durable, and handed on.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.unhandled.is_empty() && self.held == 0 && self.jobs == 0
+    }
+}
+
+impl NodeHandle {
+    pub(crate) fn new(host: Arc<Host>) -> Self {
+        Self(host)
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.0.id
+    }
+
+    /// Every event type of the node, for showing outputs.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.0.catalogue
+    }
+
+    /// Triggers `event` on the node, at the root of its stack. Waits for room in the queue of the
+    /// event type, and while a peer is slower than what is sent to it.
+    ///
+    /// Events that one task triggers one after the other are handled in that order.
+    ///
+    /// # Errors
+    ///
+    /// [`TriggerError`]. Ok means taken, not handled.
+    pub async fn trigger<E: Event>(&self, event: &E) -> Result<(), TriggerError> {
+        self.trigger_at(Instance::ROOT, event).await
+    }
+
+    /// Triggers `event` in one instance of the stack: the one of a key, say.
+    ///
+    /// # Errors
+    ///
+    /// As [`NodeHandle::trigger`].
+    pub async fn trigger_at<E: Event>(
+        &self,
+        instance: Instance,
+        event: &E,
+    ) -> Result<(), TriggerError> {
+        let envelope = Envelope::seal(event).addressed_to(instance);
+        self.take(E::NAME, &envelope).await
+    }
+
+    /// Asks the node itself, and waits for an answer until `deadline` has passed. What answers is
+    /// a handler of the node that takes a [`Call`](synod_core::Call), now or in a later step.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`].
+    pub async fn ask<R: Request>(
+        &self,
+        request: &R,
+        deadline: Duration,
+    ) -> Result<R::Answer, AskError> {
+        let deadline = Instant::now() + deadline;
+        let Some(mut asked) = self.0.asks.open(self.0.limits.asks) else {
+            return Err(AskError::Refused(String::from("too many questions are open")));
+        };
+        let envelope = Envelope::seal(request).tagged(Tag::Ask(asked.number));
+        match timeout_at(deadline, self.take(R::NAME, &envelope)).await {
+            Ok(Ok(())) => (),
+            Ok(Err(error)) => return Err(AskError::Refused(error.to_string())),
+            Err(_) => return Err(AskError::Refused(String::from("no room within the deadline"))),
+        }
+        match timeout_at(deadline, &mut asked.outcome).await {
+            Ok(Ok(Ok(answer))) => answer.open().map_err(AskError::Undecodable),
+            Ok(Ok(Err(refusal))) => Err(AskError::Refused(refusal)),
+            Ok(Err(_)) | Err(_) => Err(AskError::Unknown),
+        }
+    }
+
+    async fn take(&self, name: &'static str, envelope: &Envelope) -> Result<(), TriggerError> {
+        let unhandled = TriggerError::Unhandled { event: name };
+        let slot = *self.0.slot_of.get(&envelope.event()).ok_or(unhandled)?;
+        loop {
+            while self.0.takes_in() && self.0.is_congested() {
+                tokio::time::sleep(CONGESTION_POLL).await;
+            }
+            if !self.0.takes_in() {
+                return Err(TriggerError::Closed);
+            }
+            if self.0.offer(slot, envelope) {
+                return Ok(());
+            }
+            if let Some(slot) = self.0.slots.get(slot) {
+                slot.queue.room().await;
+            }
+        }
+    }
+
+    /// What the algorithms indicate to the application.
+    #[must_use]
+    pub fn outputs(&self) -> Outputs {
+        self.0.speaker.outputs()
+    }
+
+    /// The node at this moment. Never waits for a handler: while one runs, the summary is that of
+    /// the turn before.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(&self.0)
+    }
+
+    /// Waits until the node has ended and has let go of its store, and says why it ended.
+    pub async fn wait(&self) -> EndReason {
+        let mut ended = self.0.ended.subscribe();
+        let reason = match ended.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(EndReason::Lost),
+            Err(_) => EndReason::Lost,
+        };
+        self.0.writer.close().await;
+        reason
+    }
+
+    /// Ends the node in good order: takes nothing in any more, handles what it has taken, makes
+    /// it durable, says good-bye to the peers; and reports what was not done within `deadline`.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let deadline = Instant::now() + deadline;
+        self.0.stop_intake();
+        while !self.0.is_idle() && !self.0.has_ended() && Instant::now() < deadline {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+        let rest = deadline.saturating_duration_since(Instant::now());
+        if let Some(farewell) = self.0.farewell(rest) {
+            let _said_or_cut_off = timeout_at(deadline + FAREWELL_GRACE, farewell).await;
+        }
+        self.0.end(EndReason::Shutdown);
+        let _one_handler_at_most = timeout_at(deadline + FAREWELL_GRACE, self.0.cell.lock()).await;
+        let report = self.0.report();
+        self.0.writer.close().await;
+        report
+    }
+}
+
+impl Host {
+    /// Whether nothing that was taken is left to do.
+    fn is_idle(&self) -> bool {
+        let (running, waiting) = self.jobs.load();
+        self.slots.iter().all(|slot| slot.queue.waiting() == 0)
+            && running + waiting == 0
+            && locked(&self.outgoing).waiting() == 0
+    }
+
+    fn report(&self) -> ShutdownReport {
+        let slots = self.slots.iter().take(self.results_slot());
+        let unhandled = slots.map(|slot| (slot.name, slot.queue.waiting()));
+        let (running, waiting) = self.jobs.load();
+        ShutdownReport {
+            unhandled: unhandled.filter(|(_, events)| 0 < *events).collect(),
+            held: locked(&self.outgoing).waiting(),
+            jobs: running + waiting,
+            timers: self.timers.len(),
+        }
+    }
+}
+
+/// How often a node that drains looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(1);
+/// How often a trigger that waits for a slow peer looks whether it has caught up.
+const CONGESTION_POLL: Duration = Duration::from_millis(1);
+/// How long a farewell, or the last handler, may overrun the deadline of a shutdown.
+const FAREWELL_GRACE: Duration = Duration::from_millis(100);

@@ -1,0 +1,361 @@
+//! What the actors of one node share.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use ractor::ActorRef;
+use synod_core::{
+    BuildError, Catalogue, Envelope, EventId, Hello, Input, Machine, NodeId, Role, Time, Transport,
+};
+use tokio::sync::{Notify, watch};
+
+use crate::asks::Asks;
+use crate::cell::{Cell, Stepped, Turn};
+use crate::counters::{DropReason, Drops};
+use crate::failure::{DeadLetter, EndReason, Failures, PanicPolicy};
+use crate::gate::{locked, until};
+use crate::jobs::Jobs;
+use crate::limits::Limits;
+use crate::link::Link;
+use crate::outgoing::Outgoing;
+use crate::outputs::Speaker;
+use crate::queue::{Batch, Queue};
+use crate::sequence::Tickets;
+use crate::status::SummaryCache;
+use crate::store::writer::{Observer, Writer};
+use crate::store::{Opened, StoreError};
+use crate::supervisor::Order;
+use crate::timers::Timers;
+
+/// Makes the machine of the life with this incarnation.
+pub(crate) type Make = Box<dyn Fn(u64) -> Result<Box<dyn Machine>, BuildError> + Send + Sync>;
+
+/// Everything that outlives the death of any one actor of the node.
+pub(crate) struct Host {
+    pub(crate) id: NodeId,
+    pub(crate) limits: Limits,
+    pub(crate) policy: PanicPolicy,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) make: Make,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) started: Instant,
+    /// One per handled event type, and a last one for the results of jobs.
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) slot_of: BTreeMap<EventId, usize>,
+    pub(crate) links: BTreeMap<NodeId, Link>,
+    pub(crate) tickets: Tickets,
+    pub(crate) cell: tokio::sync::Mutex<Cell>,
+    pub(crate) outgoing: Mutex<Outgoing>,
+    pub(crate) writer: Writer,
+    pub(crate) timers: Timers,
+    pub(crate) jobs: Jobs,
+    pub(crate) asks: Asks,
+    pub(crate) speaker: Speaker,
+    pub(crate) drops: Drops,
+    pub(crate) refusals: Mutex<BTreeMap<&'static str, u64>>,
+    pub(crate) failures: Mutex<Failures>,
+    pub(crate) actor_restarts: AtomicU64,
+    pub(crate) summary: SummaryCache,
+    pub(crate) supervisor: OnceLock<ActorRef<Order>>,
+    pub(crate) ended: watch::Sender<Option<EndReason>>,
+    /// One of the conditions below has changed.
+    pub(crate) changed: Notify,
+    pub(crate) held_full: AtomicBool,
+    alive: AtomicBool,
+    incarnation: AtomicU64,
+    phase: AtomicU8,
+    farewell: AtomicBool,
+    pub(crate) congestion_asked: AtomicU64,
+    pub(crate) congested: AtomicBool,
+}
+
+/// The place of one event type: what its handler actor works on, and leaves behind.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) name: &'static str,
+    pub(crate) local: bool,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) handled: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+impl Slot {
+    /// Only the holder of the cell calls it, so a load and a store are enough.
+    pub(crate) fn count_handled(&self) {
+        let handled = self.handled.load(Ordering::Relaxed);
+        self.handled.store(handled + 1, Ordering::Relaxed);
+    }
+}
+
+/// What a host is made of.
+pub(crate) struct Parts {
+    pub(crate) id: NodeId,
+    pub(crate) peers: Vec<NodeId>,
+    pub(crate) limits: Limits,
+    pub(crate) policy: PanicPolicy,
+    pub(crate) make: Make,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) writer: Writer,
+    pub(crate) incarnation: u64,
+}
+
+const RUNNING: u8 = 0;
+const DRAINING: u8 = 1;
+const ENDED: u8 = 2;
+
+impl Host {
+    pub(crate) fn new(parts: Parts, machine: Box<dyn Machine>) -> Self {
+        let Parts { id, peers, limits, policy, make, transport, writer, incarnation } = parts;
+        let catalogue = machine.catalogue();
+        let slot_of = catalogue.of(Role::Handler).map(|info| info.id).zip(0..).collect();
+        let mut outgoing = Outgoing::default();
+        outgoing.begin_life(incarnation, others(&peers, id));
+        Self {
+            slots: slots(&catalogue, limits),
+            slot_of,
+            links: others(&peers, id).map(|peer| (peer, Link::default())).collect(),
+            tickets: Tickets::new(peers.iter().copied()),
+            cell: tokio::sync::Mutex::new(Cell::new(machine)),
+            outgoing: Mutex::new(outgoing),
+            timers: Timers::new(limits.timers),
+            jobs: Jobs::default(),
+            asks: Asks::default(),
+            speaker: Speaker::new(limits.outputs),
+            drops: Drops::default(),
+            refusals: Mutex::default(),
+            failures: Mutex::default(),
+            actor_restarts: AtomicU64::new(0),
+            summary: SummaryCache::default(),
+            supervisor: OnceLock::new(),
+            ended: watch::Sender::new(None),
+            changed: Notify::new(),
+            held_full: AtomicBool::new(false),
+            alive: AtomicBool::new(true),
+            incarnation: AtomicU64::new(incarnation),
+            phase: AtomicU8::new(RUNNING),
+            farewell: AtomicBool::new(false),
+            congestion_asked: AtomicU64::new(0),
+            congested: AtomicBool::new(false),
+            runtime: tokio::runtime::Handle::current(),
+            started: Instant::now(),
+            id,
+            limits,
+            policy,
+            catalogue,
+            make,
+            transport,
+            writer,
+        }
+    }
+
+    /// The time since the start of the node.
+    pub(crate) fn now(&self) -> Time {
+        self.started.elapsed()
+    }
+
+    /// Which life of the node this is.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::Acquire)
+    }
+
+    /// How the node presents itself in this life.
+    pub(crate) fn hello(&self) -> Hello {
+        let handled = self.catalogue.of(Role::Handler).filter(|info| !info.local);
+        let events = handled.map(|info| (info.id, String::from(info.name))).collect();
+        Hello { node: self.id, incarnation: self.incarnation(), events }
+    }
+
+    /// Whether handlers may run: the machine lives, and effects have room.
+    pub(crate) fn is_open(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+            && !self.held_full.load(Ordering::Acquire)
+            && !self.has_ended()
+    }
+
+    /// Whether events from outside are taken.
+    pub(crate) fn takes_in(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == RUNNING
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == ENDED
+    }
+
+    pub(crate) fn stop_intake(&self) {
+        self.phase.fetch_max(DRAINING, Ordering::AcqRel);
+        self.slots.iter().for_each(|slot| slot.queue.close());
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn results_slot(&self) -> usize {
+        self.slots.len() - 1
+    }
+
+    pub(crate) fn push(&self, slot: usize, batch: Batch) {
+        if let Some(slot) = self.slots.get(slot) {
+            slot.queue.push(batch);
+        }
+    }
+
+    pub(crate) fn count_drop(&self, reason: DropReason, peer: Option<NodeId>, what: &Envelope) {
+        if self.drops.add(reason, 1) {
+            let (event, count) = (self.catalogue.name(what.event()), self.drops.of(reason));
+            let peer = peer.map(tracing::field::display);
+            tracing::warn!(node = %self.id, peer, event, reason = reason.word(), count, "dropped");
+        }
+    }
+
+    /// Handles what is ready and what waits in the queue of `slot`, until nothing is left.
+    pub(crate) async fn work(self: &Arc<Self>, slot: Option<usize>) {
+        let mut turn = Turn::More;
+        while turn == Turn::More && !self.has_ended() {
+            until(&self.changed, || self.is_open() || self.has_ended()).await;
+            turn = self.cell.lock().await.turn(self, slot);
+        }
+    }
+
+    /// A handler has panicked. Called under the lock of the cell.
+    pub(crate) fn died(&self, letter: DeadLetter) {
+        tracing::error!(node = %self.id, event = letter.event, panic = letter.panic, "panic");
+        self.alive.store(false, Ordering::Release);
+        let mut failures = locked(&self.failures);
+        failures.keep(letter.clone(), self.limits.dead_letters);
+        let restarts = failures.may_restart(self.policy, Instant::now());
+        drop(failures);
+        if !restarts {
+            let stops = self.policy == PanicPolicy::Stop;
+            let reason = if stops { EndReason::Panicked } else { EndReason::PanickedTooOften };
+            self.end(reason(letter));
+        } else if let Some(supervisor) = self.supervisor.get() {
+            drop(supervisor.cast(Order::Revive));
+        }
+    }
+
+    /// From here on the supervisor hears of what happens; it may have happened already.
+    pub(crate) fn supervised_by(&self, supervisor: ActorRef<Order>) {
+        let supervisor = self.supervisor.get_or_init(|| supervisor);
+        if self.has_ended() {
+            drop(supervisor.cast(Order::End));
+        } else if !self.alive.load(Ordering::Acquire) {
+            drop(supervisor.cast(Order::Revive));
+        }
+    }
+
+    /// Begins the next life. The clock goes on with what the last one left.
+    pub(crate) async fn revive(self: &Arc<Self>) {
+        if self.alive.load(Ordering::Acquire) || self.has_ended() {
+            return;
+        }
+        match self.begin_life().await {
+            Ok(()) => self.timers.changed.notify_one(),
+            Err(reason) => self.end(reason),
+        }
+    }
+
+    async fn begin_life(self: &Arc<Self>) -> Result<(), EndReason> {
+        self.asks.forget();
+        let lost = self.jobs.forget();
+        let opened = self.writer.open().await;
+        let Opened { incarnation, records, .. } =
+            opened.map_err(|error| EndReason::Store(error.to_string()))?;
+        self.incarnation.store(incarnation, Ordering::Release);
+        let restarted = self.transport.restart(self.hello());
+        restarted.map_err(|error| EndReason::Transport(error.to_string()))?;
+        let machine = (self.make)(incarnation);
+        let machine = machine.map_err(|error| EndReason::Recovery(error.to_string()))?;
+
+        let mut cell = self.cell.lock().await;
+        self.timers.clear();
+        let peers = self.links.keys().copied();
+        let lost = lost + locked(&self.outgoing).begin_life(incarnation, peers);
+        self.drops.add(DropReason::LifeEnded, lost as u64);
+        cell.engine.replace(machine, self.now());
+        match cell.engine.step(self, Input::Recover(records)) {
+            Stepped::Handled => {
+                tracing::info!(node = %self.id, incarnation, "a new life has begun");
+                self.alive.store(true, Ordering::Release);
+                self.changed.notify_waiters();
+            }
+            Stepped::Refused(error) => return Err(EndReason::Recovery(error.to_string())),
+            Stepped::Died(panic) => {
+                self.died(cell.engine.letter(self, "recover", None, &[], panic));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the node; the first reason counts.
+    pub(crate) fn end(&self, reason: EndReason) {
+        if self.phase.swap(ENDED, Ordering::AcqRel) == ENDED {
+            return;
+        }
+        tracing::info!(node = %self.id, %reason, "the node has ended");
+        self.slots.iter().for_each(|slot| slot.queue.close());
+        self.speaker.close();
+        self.asks.forget();
+        self.ended.send_replace(Some(reason));
+        self.changed.notify_waiters();
+        if let Some(supervisor) = self.supervisor.get() {
+            drop(supervisor.cast(Order::End));
+        }
+        drop(self.farewell(Duration::ZERO));
+    }
+
+    /// Closes the transport, once.
+    pub(crate) fn farewell(&self, deadline: Duration) -> Option<synod_core::Closing> {
+        let said = self.farewell.swap(true, Ordering::AcqRel);
+        (!said).then(|| self.transport.close(deadline))
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host of {}", self.id)
+    }
+}
+
+/// Tells the host what became of its records. It does not keep the host alive.
+pub(crate) struct Ledger(pub(crate) std::sync::Weak<Host>);
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ledger")
+    }
+}
+
+impl Observer for Ledger {
+    fn durable(&self, records: u64) {
+        if let Some(host) = self.0.upgrade() {
+            let _in_runtime = host.runtime.enter(); // A transport may spawn.
+            host.writes_durable(records);
+        }
+    }
+
+    fn failed(&self, error: StoreError) {
+        if let Some(host) = self.0.upgrade() {
+            let _in_runtime = host.runtime.enter();
+            tracing::error!(node = %host.id, %error, "the store has failed");
+            host.end(EndReason::Store(error.to_string()));
+        }
+    }
+}
+
+fn others(peers: &[NodeId], id: NodeId) -> impl Iterator<Item = NodeId> {
+    peers.iter().copied().filter(move |peer| *peer != id)
+}
+
+fn slots(catalogue: &Catalogue, limits: Limits) -> Vec<Slot> {
+    let slot = |name, local| Slot {
+        name,
+        local,
+        queue: Arc::new(Queue::new(limits.queue_events)),
+        handled: AtomicU64::new(0),
+        refused: AtomicU64::new(0),
+    };
+    let events = catalogue.of(Role::Handler).map(|info| slot(info.name, info.local));
+    events.chain([slot("results of jobs", true)]).collect()
+}

@@ -1,0 +1,113 @@
+//! Where a transport delivers to.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use synod_core::{Envelope, Inbox, Lane, LaneId, LinkChange, NodeId, Refusal, Room};
+
+use crate::counters::DropReason;
+use crate::gate::locked;
+use crate::host::Host;
+use crate::link::Notice;
+use crate::queue::{Batch, Events};
+use crate::sequence::{NoTicket, Source};
+
+/// The inbox of a node. It does not keep the node alive.
+#[derive(Debug)]
+pub(crate) struct Mailbox(pub(crate) Weak<Host>);
+
+impl Inbox for Mailbox {
+    fn deliver(&self, from: NodeId, lane: Lane, batch: Vec<Envelope>) -> Option<Room> {
+        self.0.upgrade()?.take_in(from, lane, batch)
+    }
+
+    fn link(&self, peer: NodeId, change: LinkChange) {
+        if let Some(host) = self.0.upgrade() {
+            host.link_changed(peer, change);
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) {
+        if let Some(host) = self.0.upgrade() {
+            host.turned_away(&refusal);
+        }
+    }
+}
+
+impl Host {
+    fn take_in(&self, from: NodeId, lane: Lane, batch: Vec<Envelope>) -> Option<Room> {
+        let event = batch.first()?.event();
+        debug_assert!(batch.iter().all(|envelope| envelope.event() == event), "one type");
+        let Some(index) = self.slot_of.get(&event).copied() else {
+            return self.turn_down(DropReason::Unhandled, from, &batch);
+        };
+        let slot = self.slots.get(index)?;
+        if slot.local {
+            slot.refused.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            return self.turn_down(DropReason::LocalOnly, from, &batch);
+        }
+        if !self.takes_in() {
+            return self.turn_down(DropReason::Closed, from, &batch);
+        }
+        let (count, mut batch) = (batch.len() as u64, Some(batch));
+        let drawn = self.tickets.draw(from, lane, self.limits.lanes, |ticket| {
+            let events = Events::Many(batch.take().unwrap_or_default().into_iter());
+            slot.queue.push(Batch { slot: index, source: Source::Peer(ticket), events });
+            true
+        });
+        if let Err(refusal) = drawn {
+            let lanes_full = refusal == NoTicket::LanesFull;
+            let reason = if lanes_full { DropReason::LanesFull } else { DropReason::Stranger };
+            return self.turn_down(reason, from, &batch.unwrap_or_default());
+        }
+        if let Some(link) = self.links.get(&from) {
+            link.received.fetch_add(count, Ordering::Relaxed);
+        }
+        (!slot.queue.has_room()).then(|| slot.queue.room())
+    }
+
+    fn turn_down(&self, reason: DropReason, from: NodeId, batch: &[Envelope]) -> Option<Room> {
+        batch.iter().for_each(|envelope| self.count_drop(reason, Some(from), envelope));
+        None
+    }
+
+    fn link_changed(&self, peer: NodeId, change: LinkChange) {
+        let Some(link) = self.links.get(&peer) else {
+            tracing::error!(node = %self.id, %peer, "a link with a node that is no peer");
+            return;
+        };
+        match change {
+            LinkChange::Unreachable(text) => link.push(Notice::Unreachable(text)),
+            change => {
+                let notice = |batches| link.push(Notice::Change(batches, change));
+                self.tickets.turn(peer, notice);
+            }
+        }
+    }
+
+    fn turned_away(&self, refusal: &Refusal) {
+        let mut refusals = locked(&self.refusals);
+        let count = refusals.entry(refusal.kind).or_default();
+        *count += 1;
+        if count.is_power_of_two() {
+            let peer = refusal.peer.map(tracing::field::display);
+            let (kind, text, address) = (refusal.kind, &refusal.text, &refusal.address);
+            tracing::warn!(node = %self.id, peer, kind, address, count, "refused: {text}");
+        }
+    }
+
+    /// Takes an event of the application, if there is room.
+    pub(crate) fn offer(&self, slot: usize, envelope: &Envelope) -> bool {
+        let Some(queue) = self.slots.get(slot).map(|slot| Arc::clone(&slot.queue)) else {
+            return false;
+        };
+        // One lane, so that what the application triggers is handled in the order of triggering.
+        let lane = Lane::Ordered(LaneId(0));
+        let drawn = self.tickets.draw(self.id, lane, usize::MAX, |ticket| {
+            let source = Source::Peer(ticket);
+            let events = Events::One(Some(envelope.clone()));
+            queue.offer(|| Batch { slot, source, events })
+        });
+        drawn.is_ok()
+    }
+}

@@ -1,0 +1,59 @@
+//! The bounds of a node, in one place.
+
+use std::time::Duration;
+
+/// Every bound of a node. What does not fit waits where it can, and is counted where it cannot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Events that wait per event type before its senders have to. A lane may overshoot it by the
+    /// one batch that it had in its hands.
+    pub queue_events: usize,
+    /// Events that a handler actor handles before it lets others have the cell.
+    pub turn_events: usize,
+    /// Effects that wait for the store before handlers have to.
+    pub held_effects: usize,
+    /// Events kept for a peer that has not been linked in this life of the node. One more is
+    /// dropped and counted.
+    pub early_sends: usize,
+    /// Armed timers. One more is dropped and counted.
+    pub timers: usize,
+    /// Jobs that run at the same time.
+    pub jobs_running: usize,
+    /// Jobs that wait for a thread. One more is dropped and counted.
+    pub jobs_waiting: usize,
+    /// Outputs kept for a reader who is behind. More become a gap, which the reader is told.
+    pub outputs: usize,
+    /// Questions of the application without an answer. One more is refused.
+    pub asks: usize,
+    /// Dead letters kept; the oldest makes room.
+    pub dead_letters: usize,
+    /// Ordered lanes of one peer per link. A batch on one more is dropped and counted.
+    pub lanes: usize,
+    /// Bytes that may wait for one peer before the application's triggers have to.
+    pub congested_bytes: usize,
+    /// The first wait before dialling a peer again.
+    pub backoff_min: Duration,
+    /// The longest wait before dialling a peer again.
+    pub backoff_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_events: 8_192,
+            turn_events: 512,
+            held_effects: 65_536,
+            early_sends: 1_024,
+            timers: 65_536,
+            jobs_running: 4,
+            jobs_waiting: 1_024,
+            outputs: 4_096,
+            asks: 1_024,
+            dead_letters: 64,
+            lanes: 1_024,
+            congested_bytes: 1 << 20,
+            backoff_min: Duration::from_millis(100),
+            backoff_max: Duration::from_secs(10),
+        }
+    }
+}

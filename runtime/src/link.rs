@@ -1,0 +1,160 @@
+//! The link to one peer: dialling, waiting, and what happens to it in order.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use synod_core::{LinkChange, NodeId, Random};
+use tokio::sync::Notify;
+
+use crate::gate::{locked, until};
+use crate::host::Host;
+
+/// What a link actor works on, and leaves behind.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    notices: Mutex<VecDeque<Notice>>,
+    filled: Notify,
+    pub(crate) up: AtomicBool,
+    pub(crate) received: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) ups: AtomicU64,
+    pub(crate) downs: AtomicU64,
+    pub(crate) failed_attempts: AtomicU64,
+    pub(crate) last_error: Mutex<Option<String>>,
+}
+
+/// Something that the transport has said of the link.
+#[derive(Clone, Debug)]
+pub(crate) enum Notice {
+    /// It is up or down, after so many batches.
+    Change(u64, LinkChange),
+    /// An attempt has failed.
+    Unreachable(String),
+}
+
+impl Link {
+    /// Two failed attempts in a row are one notice, so notices are bounded by links that were up.
+    pub(crate) fn push(&self, notice: Notice) {
+        let mut notices = locked(&self.notices);
+        if let (Some(Notice::Unreachable(_)), Notice::Unreachable(_)) = (notices.back(), &notice) {
+            notices.pop_back();
+        }
+        notices.push_back(notice);
+        self.filled.notify_waiters();
+    }
+
+    /// The first notice, which stays until [`Link::done`]: an actor that dies loses none.
+    async fn next(&self) -> Notice {
+        loop {
+            until(&self.filled, || !locked(&self.notices).is_empty()).await;
+            let first = locked(&self.notices).front().cloned();
+            if let Some(notice) = first {
+                return notice;
+            }
+        }
+    }
+
+    fn done(&self) {
+        locked(&self.notices).pop_front();
+    }
+}
+
+/// When to dial next.
+struct Dial {
+    wait: Duration,
+    up_since: Option<Instant>,
+    random: Random,
+    /// Whether the operator knows that the peer cannot be reached.
+    said: bool,
+}
+
+impl Host {
+    /// Keeps a link to `peer`, for ever.
+    pub(crate) async fn keep_link(self: &Arc<Self>, peer: NodeId) {
+        let Some(link) = self.links.get(&peer) else {
+            return;
+        };
+        let seed = (u64::from(self.id.0) << 32) ^ u64::from(peer.0) ^ self.incarnation();
+        let mut dial = Dial::new(self.limits.backoff_min, seed);
+        if !link.up.load(Ordering::Acquire) && self.takes_in() {
+            self.transport.connect(peer);
+        }
+        loop {
+            let patience = match link.up.load(Ordering::Acquire) {
+                true => Duration::MAX,
+                false => dial.jittered(),
+            };
+            match tokio::time::timeout(patience, link.next()).await {
+                Ok(Notice::Unreachable(text)) => {
+                    link.done();
+                    dial.unreachable(self, peer, link, text);
+                }
+                Ok(Notice::Change(batches, change)) => {
+                    let mut cell = self.cell.lock().await;
+                    link.done();
+                    dial.changed(self, peer, link, &change);
+                    cell.sequence.change(peer, batches, change);
+                    drop(cell);
+                    self.work(None).await;
+                }
+                Err(_) if self.takes_in() => {
+                    dial.wait = (dial.wait * 2).min(self.limits.backoff_max);
+                    self.transport.connect(peer);
+                }
+                Err(_) => (),
+            }
+        }
+    }
+}
+
+impl Dial {
+    fn new(wait: Duration, seed: u64) -> Self {
+        Self { wait, up_since: None, random: Random::new(seed), said: false }
+    }
+
+    /// Half of the wait, and up to as much again: peers that were cut off together do not dial
+    /// together.
+    fn jittered(&mut self) -> Duration {
+        let half = self.wait / 2;
+        let range = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1);
+        half + Duration::from_micros(self.random.below(range))
+    }
+
+    /// One line per change of state, not per attempt.
+    fn unreachable(&mut self, host: &Host, peer: NodeId, link: &Link, text: String) {
+        link.failed_attempts.fetch_add(1, Ordering::Relaxed);
+        if !self.said {
+            tracing::warn!(node = %host.id, %peer, cause = text, "cannot reach the peer");
+        }
+        self.said = true;
+        *locked(&link.last_error) = Some(text);
+    }
+
+    fn changed(&mut self, host: &Host, peer: NodeId, link: &Link, change: &LinkChange) {
+        self.said = false;
+        match change {
+            LinkChange::Up { incarnation } => {
+                tracing::info!(node = %host.id, %peer, incarnation, "the link is up");
+                self.up_since = Some(Instant::now());
+                link.up.store(true, Ordering::Release);
+                link.ups.fetch_add(1, Ordering::Relaxed);
+                locked(&link.last_error).take();
+                host.release_early(peer);
+            }
+            LinkChange::Down(reason) => {
+                tracing::warn!(node = %host.id, %peer, ?reason, "the link is down");
+                // A link that broke at once is dialled no sooner than one that never came up.
+                let lasted = self.up_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+                if host.limits.backoff_min < lasted {
+                    self.wait = host.limits.backoff_min;
+                }
+                link.up.store(false, Ordering::Release);
+                link.downs.fetch_add(1, Ordering::Relaxed);
+                *locked(&link.last_error) = Some(format!("down: {reason:?}"));
+            }
+            _ => (),
+        }
+    }
+}

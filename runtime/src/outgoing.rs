@@ -1,0 +1,151 @@
+//! Effects on their way out, in the order of asking.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use synod_core::{Effect, Envelope, Lane, NodeId, Tag, Time};
+
+use crate::counters::DropReason;
+use crate::gate::locked;
+use crate::host::Host;
+
+/// Effects that may not leave yet.
+///
+/// A durable write is a barrier: what was asked for after it is held until the store has synced.
+/// Later steps go on and queue up behind it, so one sync serves all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    held: VecDeque<Held>,
+    /// Writes asked for, and writes that are durable.
+    writes_asked: u64,
+    writes_durable: u64,
+    /// What was sent to peers that have not been linked in this life of the node.
+    early: BTreeMap<NodeId, VecDeque<(Lane, Envelope)>>,
+    life: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// How many writes must be durable first.
+    after: u64,
+    /// When it was asked for.
+    at: Time,
+    effect: Effect,
+}
+
+impl Outgoing {
+    /// What waits for the store.
+    pub(crate) fn waiting(&self) -> usize {
+        let writes = self.writes_asked - self.writes_durable;
+        self.held.len().saturating_add(usize::try_from(writes).unwrap_or(usize::MAX))
+    }
+
+    /// A new life begins: what was held is lost with the old one, and no peer is linked.
+    pub(crate) fn begin_life(&mut self, life: u64, peers: impl Iterator<Item = NodeId>) -> usize {
+        self.life = life;
+        self.early = peers.map(|peer| (peer, VecDeque::new())).collect();
+        std::mem::take(&mut self.held).len()
+    }
+}
+
+impl Host {
+    /// Takes the effects of a step that ended well.
+    pub(crate) fn hand_over(self: &Arc<Self>, effects: &mut Vec<Effect>) {
+        let at = self.now(); // Not the time of the step: a timer never fires early.
+        let mut outgoing = locked(&self.outgoing);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Persist(record) => {
+                    outgoing.writes_asked += 1;
+                    self.writer.append(record);
+                }
+                Effect::Checkpoint { record, replaces } => {
+                    outgoing.writes_asked += 1;
+                    self.writer.checkpoint(record, replaces);
+                }
+                effect if outgoing.writes_durable == outgoing.writes_asked => {
+                    self.release(&mut outgoing, at, effect);
+                }
+                effect => {
+                    let after = outgoing.writes_asked;
+                    outgoing.held.push_back(Held { after, at, effect });
+                }
+            }
+        }
+        self.set_held(&outgoing);
+    }
+
+    /// So many more writes are durable; lets go what waited for them.
+    pub(crate) fn writes_durable(self: &Arc<Self>, writes: u64) {
+        let mut outgoing = locked(&self.outgoing);
+        outgoing.writes_durable += writes;
+        let durable = outgoing.writes_durable;
+        while outgoing.held.front().is_some_and(|held| held.after <= durable) {
+            if let Some(held) = outgoing.held.pop_front() {
+                self.release(&mut outgoing, held.at, held.effect);
+            }
+        }
+        self.set_held(&outgoing);
+    }
+
+    /// The link to `peer` is up for the first time in this life: what it was sent before leaves.
+    pub(crate) fn release_early(&self, peer: NodeId) {
+        let mut outgoing = locked(&self.outgoing);
+        for (lane, envelope) in outgoing.early.remove(&peer).unwrap_or_default() {
+            self.transmit(peer, lane, &envelope);
+        }
+    }
+
+    fn release(self: &Arc<Self>, outgoing: &mut Outgoing, at: Time, effect: Effect) {
+        match effect {
+            Effect::Send { to, lane, envelope } => match outgoing.early.get_mut(&to) {
+                None => self.transmit(to, lane, &envelope),
+                Some(early) if early.len() < self.limits.early_sends => {
+                    early.push_back((lane, envelope));
+                }
+                Some(_) => self.count_drop(DropReason::EarlyFull, Some(to), &envelope),
+            },
+            Effect::Timer { id, after, envelope } => {
+                if !self.timers.arm(id, at.saturating_add(after)) {
+                    self.count_drop(DropReason::TimersFull, None, &envelope);
+                }
+            }
+            Effect::Cancel(id) => self.timers.cancel(id),
+            Effect::Job(job) => self.submit(outgoing.life, job),
+            Effect::Output(envelope) => self.indicate(envelope),
+            Effect::Log(line) => tracing::info!(node = %self.id, "{line}"),
+            _ => drop(self.drops.add(DropReason::UnknownEffect, 1)),
+        }
+    }
+
+    fn transmit(&self, to: NodeId, lane: Lane, envelope: &Envelope) {
+        match self.transport.send(to, lane, envelope) {
+            Ok(()) => {
+                if let Some(link) = self.links.get(&to) {
+                    link.sent.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Err(error) => self.count_drop(error.into(), Some(to), envelope),
+        }
+    }
+
+    /// An answer to the application, or an output.
+    fn indicate(&self, envelope: Envelope) {
+        match envelope.tag() {
+            Tag::Answer(number) => {
+                if !self.asks.resolve(number, Ok(envelope.clone())) {
+                    self.count_drop(DropReason::Stale, None, &envelope);
+                }
+            }
+            Tag::Plain | Tag::Ask(_) | Tag::Expired(_) => self.speaker.say(envelope),
+        }
+    }
+
+    fn set_held(&self, outgoing: &Outgoing) {
+        let full = self.limits.held_effects <= outgoing.waiting();
+        if self.held_full.swap(full, Ordering::AcqRel) && !full {
+            self.changed.notify_waiters();
+        }
+    }
+}

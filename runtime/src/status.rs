@@ -1,0 +1,202 @@
+//! A node at one moment.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use synod_core::{LinkStatus, NodeId, Summary};
+
+use crate::failure::DeadLetter;
+use crate::gate::locked;
+use crate::host::{Host, Slot};
+
+/// A node at one moment, for tables and metrics.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The node.
+    pub id: NodeId,
+    /// Which life of it this is.
+    pub incarnation: u64,
+    /// Time since its start.
+    pub uptime: Duration,
+    /// Whether it takes events.
+    pub running: bool,
+    /// The states of the algorithms in short, as names and values.
+    pub summary: Vec<(String, String)>,
+    /// The links, in ascending order of the peers.
+    pub peers: Vec<PeerStatus>,
+    /// The handled event types.
+    pub events: Vec<EventStatus>,
+    /// What was dropped, by the word of its [`DropReason`](crate::DropReason).
+    pub drops: BTreeMap<&'static str, u64>,
+    /// What the transport has turned away, by the word that it uses.
+    pub refusals: BTreeMap<&'static str, u64>,
+    /// Lives that ended by a panic and were followed by another.
+    pub restarts: u64,
+    /// Actors that died and were replaced.
+    pub actor_restarts: u64,
+    /// What the last panic said.
+    pub last_panic: Option<String>,
+    /// The last events that made a handler panic.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Timers that are armed.
+    pub timers: usize,
+    /// Jobs that run.
+    pub jobs_running: usize,
+    /// Jobs that wait for a thread.
+    pub jobs_waiting: usize,
+    /// Effects and records that wait for the store.
+    pub held: usize,
+}
+
+/// The link to one peer.
+#[derive(Clone, Debug, Serialize)]
+pub struct PeerStatus {
+    /// The peer.
+    pub peer: NodeId,
+    /// Whether it is linked.
+    pub up: bool,
+    /// Which life of it is linked.
+    pub incarnation: Option<u64>,
+    /// The round trip, if the transport measures it.
+    pub round_trip: Option<Duration>,
+    /// Bytes that wait to be sent to it.
+    pub queued_bytes: usize,
+    /// Events sent to it.
+    pub sent: u64,
+    /// Events received from it.
+    pub received: u64,
+    /// How many times the link came up.
+    pub ups: u64,
+    /// How many times it was lost.
+    pub downs: u64,
+    /// Attempts to link that failed.
+    pub failed_attempts: u64,
+    /// Why there is no link, if there is none.
+    pub last_error: Option<String>,
+}
+
+/// One handled event type.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct EventStatus {
+    /// The wire name.
+    pub name: &'static str,
+    /// Events handled.
+    pub handled: u64,
+    /// Events refused, those that made their handler panic included.
+    pub refused: u64,
+    /// Events that wait.
+    pub queued: usize,
+    /// The bound on those.
+    pub bound: usize,
+}
+
+impl Status {
+    pub(crate) fn of(host: &Host) -> Self {
+        host.summary.want();
+        if let Ok(cell) = host.cell.try_lock() {
+            cell.engine.store_summary(host);
+        }
+        let (jobs_running, jobs_waiting) = host.jobs.load();
+        let failures = locked(&host.failures);
+        let dead_letters: Vec<DeadLetter> = failures.letters.iter().cloned().collect();
+        Self {
+            id: host.id,
+            incarnation: host.incarnation(),
+            uptime: host.now(),
+            running: host.takes_in(),
+            summary: host.summary.get(),
+            peers: peers(host),
+            events: host.slots.iter().take(host.results_slot()).map(EventStatus::of).collect(),
+            drops: host.drops.seen(),
+            refusals: locked(&host.refusals).clone(),
+            restarts: failures.restarts,
+            actor_restarts: load(&host.actor_restarts),
+            last_panic: dead_letters.last().map(|letter| letter.panic.clone()),
+            dead_letters,
+            timers: host.timers.len(),
+            jobs_running,
+            jobs_waiting,
+            held: locked(&host.outgoing).waiting(),
+        }
+    }
+}
+
+impl EventStatus {
+    fn of(slot: &Slot) -> Self {
+        Self {
+            name: slot.name,
+            handled: load(&slot.handled),
+            refused: load(&slot.refused),
+            queued: slot.queue.waiting(),
+            bound: slot.queue.bound(),
+        }
+    }
+}
+
+fn peers(host: &Host) -> Vec<PeerStatus> {
+    let told: BTreeMap<NodeId, LinkStatus> =
+        host.transport.links().into_iter().map(|link| (link.peer, link)).collect();
+    let status = |(peer, link): (&NodeId, &crate::link::Link)| PeerStatus {
+        peer: *peer,
+        up: link.up.load(Ordering::Acquire),
+        incarnation: told.get(peer).and_then(|told| told.incarnation),
+        round_trip: told.get(peer).and_then(|told| told.round_trip),
+        queued_bytes: told.get(peer).map_or(0, |told| told.queued_bytes),
+        sent: load(&link.sent),
+        received: load(&link.received),
+        ups: load(&link.ups),
+        downs: load(&link.downs),
+        failed_attempts: load(&link.failed_attempts),
+        last_error: locked(&link.last_error).clone(),
+    };
+    host.links.iter().map(status).collect()
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Host {
+    /// Whether some peer takes less than what is sent to it. Looks at every sixteenth question:
+    /// what is triggered in between is small beside the bound.
+    pub(crate) fn is_congested(&self) -> bool {
+        let asked = self.congestion_asked.fetch_add(1, Ordering::Relaxed);
+        if asked.is_multiple_of(16) || self.congested.load(Ordering::Acquire) {
+            let links = self.transport.links();
+            let congested =
+                links.iter().any(|link| self.limits.congested_bytes <= link.queued_bytes);
+            self.congested.store(congested, Ordering::Release);
+        }
+        self.congested.load(Ordering::Acquire)
+    }
+}
+
+/// The last known summary: a status must not wait for a handler.
+#[derive(Debug, Default)]
+pub(crate) struct SummaryCache {
+    wanted: AtomicBool,
+    values: Mutex<Vec<(String, String)>>,
+}
+
+impl SummaryCache {
+    fn want(&self) {
+        self.wanted.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self, summary: &Summary) {
+        let values = summary.values().map(|(name, value)| (String::from(name), value.to_owned()));
+        *locked(&self.values) = values.collect();
+        self.wanted.store(false, Ordering::Release);
+    }
+
+    fn get(&self) -> Vec<(String, String)> {
+        locked(&self.values).clone()
+    }
+}

@@ -1,0 +1,163 @@
+//! The thread that owns the store.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use synod_core::{Envelope, EventId};
+use tokio::sync::oneshot;
+
+use super::{Opened, Store, StoreError};
+use crate::gate::locked;
+
+/// Where to put records. Cheap to clone; the thread ends with the last one.
+///
+/// The channel has no bound of its own: a record counts as a held effect of the node, which has
+/// one.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer(Arc<Mutex<Sender<Command>>>);
+
+#[derive(Debug)]
+enum Command {
+    Append(Envelope),
+    Checkpoint(Envelope, Arc<[EventId]>),
+    Open(oneshot::Sender<Result<Opened, StoreError>>),
+    Observe(Box<dyn Observer>),
+    Close(oneshot::Sender<()>),
+}
+
+/// Who is told what became of the records.
+pub(crate) trait Observer: std::fmt::Debug + Send {
+    /// So many more records are durable.
+    fn durable(&self, records: u64);
+
+    /// The store has failed, and will not be used again.
+    fn failed(&self, error: StoreError);
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn spawn(name: String, store: Box<dyn Store>) -> std::io::Result<Self> {
+        let (sender, commands) = channel();
+        thread::Builder::new().name(name).spawn(move || write(store, &commands))?;
+        Ok(Self(Arc::new(Mutex::new(sender))))
+    }
+
+    pub(crate) fn append(&self, record: Envelope) {
+        self.send(Command::Append(record));
+    }
+
+    pub(crate) fn checkpoint(&self, record: Envelope, replaces: Arc<[EventId]>) {
+        self.send(Command::Checkpoint(record, replaces));
+    }
+
+    /// Tells `observer` from now on.
+    pub(crate) fn observe(&self, observer: Box<dyn Observer>) {
+        self.send(Command::Observe(observer));
+    }
+
+    /// Opens the store after everything asked before is durable.
+    pub(crate) async fn open(&self) -> Result<Opened, StoreError> {
+        let (reply, opened) = oneshot::channel();
+        self.send(Command::Open(reply));
+        opened.await.unwrap_or(Err(StoreError::Broken))
+    }
+
+    /// Lets go of the store after everything asked before is durable; resolves when it has.
+    pub(crate) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        self.send(Command::Close(reply));
+        let _gone_either_way = closed.await;
+    }
+
+    /// A command is lost only if the thread has ended, and its observer was told why.
+    fn send(&self, command: Command) {
+        drop(locked(&self.0).send(command));
+    }
+}
+
+/// Writes whatever waits, syncs once, tells, and begins again.
+fn write(mut store: Box<dyn Store>, commands: &Receiver<Command>) {
+    let mut thread = Thread { observer: None };
+    let mut closing = None;
+    while closing.is_none()
+        && let Ok(first) = commands.recv()
+    {
+        let mut pending = 0;
+        for command in std::iter::once(first).chain(commands.try_iter().take(GROUP_MAX)) {
+            if let Command::Close(reply) = command {
+                closing = Some(reply);
+                break;
+            }
+            match thread.carry_out(store.as_mut(), command, pending) {
+                Ok(after) => pending = after,
+                Err(error) => return thread.fail(error),
+            }
+        }
+        if let Err(error) = thread.sync(store.as_mut(), pending) {
+            return thread.fail(error);
+        }
+    }
+    drop(store); // Before whoever waits may open it again.
+    if let Some(reply) = closing {
+        let _nobody_may_wait = reply.send(());
+    }
+}
+
+/// Tells the observer when the thread ends by a panic of the store, too.
+struct Thread {
+    observer: Option<Box<dyn Observer>>,
+}
+
+impl Thread {
+    /// Returns how many records wait for a sync afterwards.
+    fn carry_out(
+        &mut self,
+        store: &mut dyn Store,
+        command: Command,
+        pending: u64,
+    ) -> Result<u64, StoreError> {
+        match command {
+            Command::Append(record) => store.append(&record)?,
+            Command::Checkpoint(record, replaces) => store.checkpoint(&record, &replaces)?,
+            Command::Observe(observer) => {
+                self.observer = Some(observer);
+                return Ok(pending);
+            }
+            Command::Close(_) => return Ok(pending),
+            Command::Open(reply) => {
+                self.sync(store, pending)?;
+                drop(reply.send(store.open()));
+                return Ok(0);
+            }
+        }
+        Ok(pending + 1)
+    }
+
+    fn sync(&self, store: &mut dyn Store, pending: u64) -> Result<(), StoreError> {
+        if 0 < pending {
+            store.sync()?;
+            if let Some(observer) = &self.observer {
+                observer.durable(pending);
+            }
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        if let Some(observer) = self.observer.take() {
+            observer.failed(error);
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.fail(StoreError::Broken);
+        }
+    }
+}
+
+/// Commands between two syncs, at most.
+const GROUP_MAX: usize = 4_096;

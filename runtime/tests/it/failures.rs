@@ -1,0 +1,181 @@
+//! Panics of handlers.
+
+use std::time::Duration;
+
+use synod_core::{Algorithm, Context, Handlers, NodeId, PeerDown, PeerUp, Reason};
+use synod_runtime::{EndReason, MemoryNetwork, NodeBuilder, PanicPolicy, StartError};
+
+use crate::support::{
+    Journal, N1, N2, Number, PATIENCE, Seen, Word, drops, next, node, start, status_of, table,
+    until,
+};
+
+const RESTART: PanicPolicy =
+    PanicPolicy::Restart { restarts_max: 5, within: Duration::from_secs(3600) };
+
+/// Panics upon 13, in the middle of its effects.
+#[derive(Clone, Debug, Default, Hash)]
+struct Superstitious {
+    total: u64,
+}
+
+impl Algorithm for Superstitious {
+    const NAME: &'static str = "superstitious";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+            .on(|me: &mut Self, number: Number, ctx: &mut Context| {
+                ctx.trigger(&Seen(number.0));
+                assert!(number.0 != 13, "thirteen");
+                me.total += number.0;
+                ctx.persist(&number);
+                ctx.after(Duration::from_secs(3600), &Word(String::new()));
+            })
+            .on(|_: &mut Self, _: Word| ())
+            .restore(|me: &mut Self, number: Number| me.total += number.0)
+    }
+
+    fn summary(&self) -> synod_core::Summary {
+        synod_core::Summary::default().with("total", self.total)
+    }
+}
+
+fn superstitious(network: &MemoryNetwork, policy: PanicPolicy) -> NodeBuilder {
+    node(network, N1, 2, Superstitious::default).on_panic(policy)
+}
+
+#[tokio::test]
+async fn a_panic_ends_the_node_and_releases_nothing_of_the_step() {
+    let one = start(superstitious(&MemoryNetwork::new(), PanicPolicy::Stop)).await;
+    let mut outputs = one.outputs();
+    one.trigger(&Number(1)).await.unwrap();
+    assert_eq!(next::<Seen>(&mut outputs).await, Seen(1));
+    for number in [13, 2] {
+        one.trigger(&Number(number)).await.unwrap();
+    }
+    let EndReason::Panicked(letter) = one.wait().await else {
+        panic!("the node ended for another reason");
+    };
+    assert_eq!((letter.event.as_str(), letter.panic.as_str()), ("test.number", "thirteen"));
+    assert_eq!((letter.from, letter.bytes.as_slice()), (None, [13].as_slice()));
+    assert_eq!(outputs.next().await, None);
+    let report = one.shutdown(PATIENCE).await;
+    assert_eq!(report.unhandled.get("test.number"), Some(&1));
+}
+
+#[tokio::test]
+async fn a_panic_begins_a_new_life_from_the_records_and_the_queue_survives() {
+    let one = start(superstitious(&MemoryNetwork::new(), RESTART)).await;
+    let before = one.status().incarnation;
+    let mut outputs = one.outputs();
+    for number in [1, 2, 13, 3, 13, 4] {
+        one.trigger(&Number(number)).await.unwrap();
+    }
+    for number in 1..=4 {
+        assert_eq!(next::<Seen>(&mut outputs).await, Seen(number));
+    }
+    until("all are handled", || status_of::<Number>(&one).handled == 4).await;
+    let status = one.status();
+    assert_eq!(status.summary, [(String::from("total"), String::from("10"))]);
+    assert_eq!((status.restarts, status.dead_letters.len()), (2, 2));
+    assert_eq!((status.last_panic.as_deref(), drops(&one, "poison")), (Some("thirteen"), 2));
+    assert!(before + 2 <= status.incarnation);
+    assert_eq!(status.timers, 1, "timers of an old life are gone");
+    assert!(one.shutdown(PATIENCE).await.is_complete());
+}
+
+#[tokio::test]
+async fn restarts_beyond_the_bound_end_the_node() {
+    let policy = PanicPolicy::Restart { restarts_max: 2, within: Duration::from_secs(3600) };
+    let one = start(superstitious(&MemoryNetwork::new(), policy)).await;
+    for _ in 0..3 {
+        one.trigger(&Number(13)).await.unwrap();
+    }
+    let reason = one.wait().await;
+    assert!(matches!(reason, EndReason::PanickedTooOften(_)), "{reason}");
+    assert_eq!(one.status().restarts, 2);
+}
+
+#[tokio::test]
+async fn a_panic_in_the_first_step_is_an_error_of_the_start() {
+    #[derive(Clone, Debug, Hash)]
+    struct Stillborn;
+    impl Algorithm for Stillborn {
+        const NAME: &'static str = "stillborn";
+        fn handlers() -> Handlers<Self> {
+            Handlers::new().on(|_: &mut Self, _: Number| ())
+        }
+        fn start(&mut self, _: &mut Context) {
+            panic!("not today");
+        }
+    }
+    let refused = node(&MemoryNetwork::new(), N1, 1, || Stillborn).on_panic(RESTART).start().await;
+    assert!(
+        matches!(&refused, Err(StartError::Panicked(text)) if text == "not today"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn peers_see_a_new_incarnation_after_a_restart() {
+    let (network, journal) = (MemoryNetwork::new(), Journal::new());
+    let lines = journal.clone();
+    let observer = move || {
+        let (ups, downs) = (lines.clone(), lines.clone());
+        Handlers::new()
+            .on(move |_: &mut (), up: PeerUp| ups.write((up.incarnation, None)))
+            .on(move |_: &mut (), down: PeerDown| downs.write((0, Some(down.reason))))
+            .on(|_: &mut (), number: Number, from: NodeId, ctx: &mut Context| match from {
+                from if from == ctx.me() => ctx.send(N1, &number),
+                _ => (),
+            })
+    };
+    let one = start(superstitious(&network, RESTART)).await;
+    let two = start(node(&network, N2, 2, table(observer))).await;
+    until("the link is up", || journal.len() == 1).await;
+    two.trigger(&Number(13)).await.unwrap();
+    until("the link is up again", || journal.len() == 3).await;
+    let (first, last) = (journal.read()[0].0, one.status().incarnation);
+    assert!(first < last);
+    assert_eq!(journal.read(), [(first, None), (0, Some(Reason::Restarted)), (last, None)]);
+    let letters = one.status().dead_letters;
+    assert_eq!((letters[0].from, letters[0].incarnation), (Some(N2), first));
+    two.trigger(&Number(5)).await.unwrap();
+    until("the new life handles", || status_of::<Number>(&one).handled == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn panics_under_load_lose_nothing_but_the_poison() {
+    let (network, journal) = (MemoryNetwork::new(), Journal::new());
+    let lines = journal.clone();
+    let sender = || {
+        Handlers::new().on(|_: &mut (), number: Number, ctx: &mut Context| ctx.send(N1, &number))
+    };
+    let receiver = move || {
+        let lines = lines.clone();
+        Handlers::new().on(move |_: &mut (), number: Number| {
+            assert!(number.0 % 1_000 != 13, "thirteen");
+            lines.write(number.0);
+        })
+    };
+    let policy = PanicPolicy::Restart { restarts_max: 100, within: Duration::from_secs(3600) };
+    let one = start(node(&network, N1, 2, table(receiver)).on_panic(policy)).await;
+    let two = start(node(&network, N2, 2, table(sender))).await;
+    for round in 0..5 {
+        let (before, life) = (journal.len(), one.status().incarnation);
+        until("the link is up", || {
+            two.status().peers[0].incarnation == Some(one.status().incarnation)
+        })
+        .await;
+        for number in 0..500 {
+            two.trigger(&Number(round * 1_000 + number)).await.unwrap();
+        }
+        until("a new life has begun", || life < one.status().incarnation).await;
+        until("what was queued is handled", || status_of::<Number>(&one).queued == 0).await;
+        assert!(before + 13 <= journal.len());
+    }
+    let handled = journal.read();
+    assert!(handled.is_sorted() && handled.iter().all(|number| number % 1_000 != 13));
+    let status = one.status();
+    assert_eq!((status.dead_letters.len(), status.restarts), (5, 5));
+}

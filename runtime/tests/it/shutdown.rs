@@ -1,0 +1,85 @@
+//! How a node ends.
+
+use std::time::Duration;
+
+use synod_core::{Context, Handlers, NodeId};
+use synod_runtime::{EndReason, MemoryNetwork};
+
+use crate::support::{
+    Door, N1, N2, Number, PATIENCE, Seen, Word, node, start, status_of, table, until,
+};
+
+#[tokio::test]
+async fn a_shutdown_handles_what_is_queued_and_says_good_bye() {
+    let network = MemoryNetwork::new();
+    let handlers = || {
+        Handlers::new().on(|_: &mut (), number: Number, from: NodeId, ctx: &mut Context| {
+            if from == ctx.me() {
+                ctx.send(N2, &number);
+            }
+        })
+    };
+    let one = start(node(&network, N1, 2, table(handlers))).await;
+    let two = start(node(&network, N2, 2, table(handlers))).await;
+    until("they are linked", || one.status().peers[0].up && two.status().peers[0].up).await;
+    for number in 0..1_000 {
+        one.trigger(&Number(number)).await.unwrap();
+    }
+    let report = one.shutdown(PATIENCE).await;
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(status_of::<Number>(&one).handled, 1_000);
+    assert_eq!(one.wait().await, EndReason::Shutdown);
+    until("all have arrived", || status_of::<Number>(&two).handled == 1_000).await;
+    let closed = || two.status().peers[0].last_error.as_deref() == Some("down: Closed");
+    until("the peer has said good-bye", closed).await;
+    assert_eq!(one.shutdown(PATIENCE).await, report, "a second shutdown changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_that_runs_out_of_time_reports_exactly_what_was_not_handled() {
+    let door = Door::default();
+    let at = door.clone();
+    let handlers = move || {
+        let at = at.clone();
+        Handlers::new()
+            .on(move |_: &mut (), number: Number| {
+                if number.0 == 400 {
+                    at.pass();
+                }
+            })
+            .on(|_: &mut (), _: Word| ())
+            .on(|_: &mut (), seen: Seen, ctx: &mut Context| {
+                ctx.after(Duration::from_secs(3600), &seen);
+            })
+    };
+    let one = start(node(&MemoryNetwork::new(), N1, 1, table(handlers))).await;
+    one.trigger(&Seen(1)).await.unwrap();
+    for number in 0..1_000 {
+        one.trigger(&Number(number)).await.unwrap();
+    }
+    one.trigger(&Word(String::new())).await.unwrap();
+    until("one handler blocks", || status_of::<Number>(&one).handled == 400).await;
+    let opener = tokio::task::spawn_blocking(move || {
+        std::thread::sleep(Duration::from_millis(60));
+        door.open();
+    });
+    let report = one.shutdown(Duration::from_millis(20)).await;
+    opener.await.unwrap();
+    let handled = status_of::<Number>(&one).handled;
+    let unhandled = report.unhandled.get("test.number").copied().unwrap();
+    assert_eq!((handled, unhandled), (401, 599));
+    assert_eq!(report.unhandled.get("test.word"), Some(&1));
+    assert_eq!((report.timers, report.is_complete()), (1, false));
+}
+
+#[tokio::test]
+async fn a_node_that_nobody_holds_runs_on() {
+    let network = MemoryNetwork::new();
+    let handlers =
+        || Handlers::new().on(|_: &mut (), _: Number, ctx: &mut Context| ctx.trigger(&Seen(1)));
+    let one = start(node(&network, N1, 1, table(handlers))).await;
+    let mut outputs = one.outputs();
+    one.trigger(&Number(1)).await.unwrap();
+    drop(one);
+    assert_eq!(crate::support::next::<Seen>(&mut outputs).await, Seen(1));
+}

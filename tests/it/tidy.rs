@@ -1,0 +1,96 @@
+//! Rules about the sources that no lint knows.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a source file, its tests not counted, at most.
+const LINES_MAX: usize = 600;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every Rust source below `folder`, with its text.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).expect("UTF-8");
+                found.push((path, text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn no_source_file_is_too_long_to_find_the_way() {
+    for (path, text) in sources(&root()) {
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(&text);
+        let lines = code.lines().count();
+        assert!(lines <= LINES_MAX, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn nothing_unfinished_is_left_in_the_sources() {
+    let marks = ["TODO", "FIXME", "XXX"].map(|mark| format!("// {mark}"));
+    for (path, text) in sources(&root()) {
+        let found = marks.iter().find(|mark| text.contains(*mark));
+        assert_eq!(found, None, "{}", path.display());
+    }
+}
+
+#[test]
+fn every_algorithm_opens_with_its_header() {
+    let folder = root().join("algorithms/src");
+    let algorithms = sources(&folder);
+    let algorithms: Vec<_> =
+        algorithms.iter().filter(|(_, text)| text.contains("impl Algorithm for")).collect();
+    assert!(3 <= algorithms.len());
+    for (path, text) in algorithms {
+        let header: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        for row in [
+            "Source:",
+            "| Assumes ",
+            "| Safety ",
+            "| Liveness ",
+            "| Messages ",
+            "| Checked ",
+            "upon <",
+        ] {
+            assert!(header.contains(row), "{} lacks `{row}`", path.display());
+        }
+    }
+}
+
+#[test]
+fn wire_names_are_unique_and_carry_the_name_of_their_file() {
+    let mut names: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for (path, text) in sources(&root().join("algorithms/src")) {
+        for part in text.split("#[event(name = \"").skip(1) {
+            let name = part.split('"').next().expect("a name");
+            let file = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+            assert!(name.starts_with(&format!("{file}.")), "`{name}` in {}", path.display());
+            let taken = names.insert(String::from(name), path.clone());
+            assert_eq!(taken, None, "`{name}` twice");
+        }
+    }
+    assert!(10 <= names.len());
+}
+
+#[test]
+fn only_the_ring_provider_is_in_the_lock_file() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("the lock file");
+    for crate_name in ["aws-lc-rs", "aws-lc-sys", "openssl-sys"] {
+        assert!(!lock.contains(&format!("name = \"{crate_name}\"")), "{crate_name}");
+    }
+}

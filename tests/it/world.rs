@@ -1,0 +1,97 @@
+//! Clusters of real nodes: over memory, or over QUIC on the loopback interface.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use synod_core::{NodeId, Stack, Transport};
+use synod_runtime::{MemoryNetwork, NodeBuilder, NodeHandle};
+use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport};
+
+/// How long a test waits for something that must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The nodes of a cluster that are running.
+pub(crate) struct Nodes(pub(crate) BTreeMap<NodeId, NodeHandle>);
+
+impl Nodes {
+    /// Starts a node of `make` on each transport.
+    pub(crate) async fn start<T: Stack>(
+        transports: BTreeMap<NodeId, Arc<dyn Transport>>,
+        make: fn(NodeId) -> T,
+    ) -> Self {
+        let ids: Vec<NodeId> = transports.keys().copied().collect();
+        let mut nodes = BTreeMap::new();
+        for (id, transport) in transports {
+            let builder = NodeBuilder::new(id, ids.clone(), move || make(id));
+            let node = builder.transport(transport).start().await;
+            nodes.insert(id, node.expect("the node starts"));
+        }
+        Self(nodes)
+    }
+
+    /// Waits until every running node's summary holds what `wanted` says.
+    pub(crate) async fn settle(&self, wanted: impl Fn(NodeId, &BTreeMap<String, String>) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen: Vec<(NodeId, BTreeMap<String, String>)> = self
+                .0
+                .iter()
+                .map(|(id, node)| (*id, node.status().summary.into_iter().collect()))
+                .collect();
+            if seen.iter().all(|(id, summary)| wanted(*id, summary)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "still {seen:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) async fn kill(&mut self, node: NodeId) {
+        let handle = self.0.remove(&node).expect("a running node");
+        handle.shutdown(Duration::ZERO).await;
+    }
+
+    pub(crate) async fn end(self) {
+        for node in self.0.into_values() {
+            node.shutdown(Duration::from_secs(5)).await;
+        }
+    }
+}
+
+/// Transports of one process without a network.
+pub(crate) fn memory(nodes: u32) -> BTreeMap<NodeId, Arc<dyn Transport>> {
+    let network = MemoryNetwork::new();
+    let transport = |node| Arc::new(network.transport(node)) as Arc<dyn Transport>;
+    (1..=nodes).map(NodeId).map(|node| (node, transport(node))).collect()
+}
+
+/// Transports over QUIC on the loopback interface, with certificates of an authority of their own.
+pub(crate) fn quic(nodes: u32) -> BTreeMap<NodeId, Arc<dyn Transport>> {
+    let authority = Authority::new("test", Duration::from_secs(3_600)).expect("an authority");
+    let anywhere: BTreeMap<NodeId, String> =
+        (1..=nodes).map(|node| (NodeId(node), String::from("127.0.0.1:0"))).collect();
+    let transports: Vec<Arc<QuicTransport>> = anywhere
+        .keys()
+        .map(|node| {
+            let bundle = Bundle {
+                cluster: authority.cluster().clone(),
+                node: *node,
+                listen: "127.0.0.1:0".parse().expect("an address"),
+                credentials: authority
+                    .issue(*node, Duration::from_secs(3_600))
+                    .expect("credentials"),
+                authorities: vec![String::from(authority.certificate_pem())],
+                peers: anywhere.clone(),
+            };
+            Arc::new(QuicTransport::new(&bundle, Limits::default()).expect("a transport"))
+        })
+        .collect();
+    for transport in &transports {
+        for (peer, other) in anywhere.keys().zip(&transports) {
+            transport.set_address(*peer, other.local_address());
+        }
+    }
+    let erased = transports.into_iter().map(|transport| transport as Arc<dyn Transport>);
+    anywhere.into_keys().zip(erased).collect()
+}

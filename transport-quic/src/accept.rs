@@ -1,0 +1,264 @@
+//! The accepting side: who knocks, who is let in, and which of two connections stays.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
+use synod_core::{NodeId, Reason};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::debug;
+
+use crate::control::{self, Greeting, Message, Silence};
+use crate::limits::{HOLD, LAST_WORDS};
+use crate::peers::{Claim, Verdict};
+use crate::refusal::{Close, Kind, Turned, turned_by};
+use crate::session;
+use crate::shared::Shared;
+use crate::tls::Verifier;
+
+/// Lets in whoever may come in, until the endpoint is closed.
+pub(crate) async fn accept(shared: &Arc<Shared>) {
+    while let Some(incoming) = shared.endpoint.accept().await {
+        admit(shared, incoming);
+    }
+}
+
+/// Bounds the handshakes under way: first by asking diallers to prove their address, then by
+/// turning them away. Peers that are linked already are not affected.
+fn admit(shared: &Arc<Shared>, incoming: Incoming) {
+    let pending = shared.handshakes.load(Ordering::Relaxed);
+    let address = incoming.remote_address().to_string();
+    if shared.leaving.load(Ordering::Relaxed) {
+        incoming.refuse();
+    } else if shared.limits.handshakes_max <= pending {
+        incoming.refuse();
+        let turned =
+            Turned::new(Kind::Flood, format!("{pending} handshakes are under way already"));
+        shared.journal.refuses(None, &address, &turned);
+    } else if shared.limits.handshakes_before_retry <= pending && incoming.may_retry() {
+        if let Err(error) = incoming.retry() {
+            error.into_incoming().refuse();
+        }
+    } else {
+        let handshake = Handshake::begin(shared);
+        tokio::spawn(welcome(Arc::clone(shared), incoming, handshake));
+    }
+}
+
+/// A handshake under way, counted for as long as this lives.
+struct Handshake {
+    shared: Arc<Shared>,
+}
+
+impl Handshake {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        shared.handshakes.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(shared) }
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.shared.handshakes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Somebody who has shown a certificate and said hello.
+struct Guest {
+    connection: Connection,
+    send: SendStream,
+    receive: RecvStream,
+    node: NodeId,
+    theirs: Greeting,
+}
+
+async fn welcome(shared: Arc<Shared>, incoming: Incoming, handshake: Handshake) {
+    let address = incoming.remote_address();
+    let patience = shared.limits.connect_timeout;
+    let guest = timeout(patience, receive_guest(&shared, incoming)).await;
+    drop(handshake);
+    match guest {
+        Ok(Some(guest)) => settle(&shared, guest).await,
+        Ok(None) => (),
+        Err(_) => debug!(node = %shared.me, %address, "a handshake was not finished in time"),
+    }
+}
+
+/// Shakes hands and hears the hello. Whoever is turned away here has been told.
+async fn receive_guest(shared: &Arc<Shared>, incoming: Incoming) -> Option<Guest> {
+    let address = incoming.remote_address();
+    let (connection, node) = shake_hands(shared, incoming, address).await?;
+    let (mut send, mut receive) = match connection.accept_bi().await {
+        Ok(streams) => streams,
+        Err(error) => {
+            report(shared, Some(node), address, &error, None);
+            return None;
+        }
+    };
+    let hello = match control::read(&mut receive).await {
+        Ok(Message::Hello(theirs)) => shared.greeting.agree(&theirs, node).map(|()| theirs),
+        Ok(_) => Err(Turned::new(Kind::BadHello, "the first word must be a hello")),
+        Err(Silence::Turned(turned)) => Err(turned),
+        Err(Silence::Ended) => {
+            if let Some(error) = connection.close_reason() {
+                report(shared, Some(node), address, &error, None);
+            }
+            return None;
+        }
+    };
+    match hello {
+        Ok(theirs) => Some(Guest { connection, send, receive, node, theirs }),
+        Err(turned) => {
+            shared.journal.refuses(Some(node), &address.to_string(), &turned);
+            turn_away(&connection, &mut send, &turned).await;
+            None
+        }
+    }
+}
+
+/// The TLS handshake, and once more the judgement on the certificate that it was made with.
+async fn shake_hands(
+    shared: &Shared,
+    incoming: Incoming,
+    address: SocketAddr,
+) -> Option<(Connection, NodeId)> {
+    let (crypto, verifier) = match shared.tls.acceptor() {
+        Ok(acceptor) => acceptor,
+        Err(error) => {
+            debug!(node = %shared.me, %address, %error, "nobody can be let in");
+            incoming.refuse();
+            return None;
+        }
+    };
+    let mut config = shared.server.clone();
+    config.crypto = Arc::new(crypto);
+    let connected = match incoming.accept_with(Arc::new(config)) {
+        Ok(connecting) => connecting.await,
+        Err(error) => Err(error),
+    };
+    let connection = match connected {
+        Ok(connection) => connection,
+        Err(error) => {
+            report(shared, None, address, &error, Some(&verifier));
+            return None;
+        }
+    };
+    match identity(&connection, &verifier) {
+        Ok(node) => Some((connection, node)),
+        Err(turned) => {
+            shared.journal.refuses(None, &address.to_string(), &turned);
+            connection.close(Close::Refused.code(), turned.reason().as_bytes());
+            None
+        }
+    }
+}
+
+/// The node behind the certificate that the connection was made with.
+fn identity(connection: &Connection, verifier: &Verifier) -> Result<NodeId, Turned> {
+    let shown = connection.peer_identity();
+    let chain = shown.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+    match chain.as_deref().map(Vec::as_slice) {
+        Some([leaf, rest @ ..]) => verifier.judge(leaf, rest, SystemTime::now()),
+        _ => Err(Turned::new(Kind::NoCertificate, "a certificate is wanted and none was shown")),
+    }
+}
+
+/// Tells who refused whom, if anybody did; other failures are the network's.
+fn report(
+    shared: &Shared,
+    node: Option<NodeId>,
+    address: SocketAddr,
+    error: &ConnectionError,
+    verifier: Option<&Verifier>,
+) {
+    let address = address.to_string();
+    let ours = verifier.and_then(Verifier::turned);
+    match (ours.or_else(|| turned_by(error)), error) {
+        (Some(turned), ConnectionError::TransportError(_)) => {
+            shared.journal.refuses(node, &address, &turned);
+        }
+        (Some(turned), _) => {
+            shared.journal.is_refused(node, &address, &turned);
+        }
+        (None, _) => debug!(node = %shared.me, address, %error, "a handshake was broken off"),
+    }
+}
+
+/// Says why, and leaves the peer time to read it.
+async fn turn_away(connection: &Connection, send: &mut SendStream, turned: &Turned) {
+    let kind = String::from(turned.kind.word());
+    let refused = Message::Refused { kind, text: turned.text.clone() };
+    let said = async {
+        if control::write(send, &refused).await.is_ok() && send.finish().is_ok() {
+            connection.closed().await;
+        }
+    };
+    // The close frame says the same, so nothing is lost if the time is up.
+    let _ = timeout(LAST_WORDS, said).await;
+    connection.close(Close::Refused.code(), turned.reason().as_bytes());
+}
+
+/// Decides between this connection and whatever else there is between the two nodes.
+async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
+    let deadline = Instant::now() + HOLD;
+    let Some(peer) = shared.peers.get(guest.node) else { return };
+    let mut claim = Claim {
+        me: shared.me,
+        peer: guest.node,
+        incarnation: guest.theirs.incarnation,
+        was_tied: false,
+        is_last_call: false,
+    };
+    loop {
+        let changed = shared.peers.changed.notified();
+        if shared.leaving.load(Ordering::Relaxed) {
+            guest.connection.close(Close::Leaving.code(), b"the node is about to end");
+            return;
+        }
+        match claim.judge(peer.standing()) {
+            Verdict::Take => return take(shared, guest, Reason::Restarted).await,
+            Verdict::Replace(reason) => return take(shared, guest, reason).await,
+            Verdict::LostTie => {
+                guest.connection.close(Close::LostTie.code(), b"the other connection stays");
+                return;
+            }
+            Verdict::Stale => return refuse_duplicate(shared, &mut guest).await,
+            Verdict::Wait => claim.was_tied |= peer.link().is_none(),
+        }
+        tokio::select! {
+            () = changed => (),
+            () = sleep_until(deadline) => claim.is_last_call = true,
+            _ = guest.connection.closed() => return,
+        }
+    }
+}
+
+/// Makes the connection the link, says so, gives up this node's own attempt, and serves it.
+async fn take(shared: &Arc<Shared>, guest: Guest, replaced: Reason) {
+    let Guest { connection, mut send, receive, node, theirs } = guest;
+    let link = Arc::new(shared.link(&theirs, node, connection));
+    shared.link_up(&link, replaced);
+    let ack = Message::HelloAck(shared.greeting.clone());
+    // If this fails the connection is lost, which `serve` notices.
+    let _ = control::write(&mut send, &ack).await;
+    if let Some(peer) = shared.peers.get(node) {
+        peer.cancel_attempt();
+    }
+    session::serve(shared, &link, send, receive).await;
+}
+
+async fn refuse_duplicate(shared: &Shared, guest: &mut Guest) {
+    let node = guest.node;
+    let text = format!(
+        "a newer incarnation of {node} than {} is linked with {} already: \
+         does a second process use the bundle of {node}?",
+        guest.theirs.incarnation, shared.me
+    );
+    let turned = Turned::new(Kind::Duplicate, text).claiming(Some(node));
+    let address = guest.connection.remote_address().to_string();
+    shared.journal.refuses(Some(node), &address, &turned);
+    turn_away(&guest.connection, &mut guest.send, &turned).await;
+}

@@ -1,0 +1,184 @@
+//! The control stream: who is there, and who leaves.
+//!
+//! A control frame is a length (`u32`), the version of the protocol (`u16`), both little-endian,
+//! and a message in postcard. Only the first two are the same in every version.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quinn::{RecvStream, SendStream};
+use serde::{Deserialize, Serialize};
+use synod_core::{EventId, Hello, NodeId, TransportError};
+
+use crate::identity::Cluster;
+use crate::limits::CONTROL_BYTES_MAX;
+use crate::refusal::{Kind, Turned, printable};
+
+/// The version of everything that stands on the wire.
+pub(crate) const PROTOCOL: u16 = 1;
+
+/// What is said on a control stream. New messages go at the end.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Message {
+    /// The dialler's first word.
+    Hello(Greeting),
+    /// The acceptor's answer: the link is up.
+    HelloAck(Greeting),
+    /// The last word to a peer that is turned away.
+    Refused { kind: String, text: String },
+    /// Everything that waited has been sent, on so many lanes.
+    Leaving { lanes: u32 },
+    /// Everything that was sent has been read: the one that leaves may close.
+    Left,
+}
+
+/// Who a node is, to a peer that has seen its certificate already.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Greeting {
+    pub(crate) cluster: String,
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: u64,
+    pub(crate) events: Vec<(u64, String)>,
+}
+
+impl Greeting {
+    pub(crate) fn new(cluster: &Cluster, hello: &Hello) -> Self {
+        let events = hello.events.iter().map(|(id, name)| (id.bits(), name.clone()));
+        Self {
+            cluster: cluster.to_string(),
+            node: hello.node,
+            incarnation: hello.incarnation,
+            events: events.collect(),
+        }
+    }
+
+    /// Checks that two nodes can work together, `theirs` having shown the certificate of
+    /// `authenticated`. Not every event must be known to both.
+    pub(crate) fn agree(&self, theirs: &Self, authenticated: NodeId) -> Result<(), Turned> {
+        let (us, them) = (self.node, authenticated);
+        let refuse = |kind, text| Err(Turned::new(kind, text).claiming(Some(them)));
+        if theirs.node != them {
+            let claim = theirs.node;
+            let text = format!("the certificate is that of {them}, and the hello says {claim}");
+            return refuse(Kind::IdentityMismatch, text);
+        }
+        if theirs.cluster != self.cluster {
+            let (ours, other) = (&self.cluster, printable(&theirs.cluster));
+            let text =
+                format!("{them} says it is in the cluster `{other}`, and {us} is in `{ours}`");
+            return refuse(Kind::OtherCluster, text);
+        }
+        let ours: BTreeMap<_, _> = self.events.iter().map(|(id, name)| (id, name)).collect();
+        for (id, name) in &theirs.events {
+            if let Some(known) = ours.get(id).filter(|known| **known != name) {
+                let name = printable(name);
+                let text = format!(
+                    "event {id:016x} is `{known}` on {us} and `{name}` on {them}: rename one of them"
+                );
+                return refuse(Kind::EventClash, text);
+            }
+        }
+        let common = theirs.events.iter().any(|(id, _)| ours.contains_key(id));
+        if common || ours.is_empty() || theirs.events.is_empty() {
+            return Ok(());
+        }
+        let text =
+            format!("{us} and {them} have no event in common: do both run the same program?");
+        refuse(Kind::NoCommonEvent, text)
+    }
+
+    /// The names of the events that the other side does not handle.
+    pub(crate) fn unknown_to<'a>(&'a self, other: &Self) -> Vec<&'a str> {
+        let known: BTreeSet<_> = other.events.iter().map(|(id, _)| *id).collect();
+        let unknown = self.events.iter().filter(|(id, _)| !known.contains(id));
+        unknown.map(|(_, name)| name.as_str()).collect()
+    }
+
+    /// The events by identity, as the readers look them up.
+    pub(crate) fn names(&self) -> BTreeMap<EventId, String> {
+        self.events.iter().map(|(id, name)| (EventId::from_bits(*id), name.clone())).collect()
+    }
+}
+
+/// Checks that peers will take this node's hello.
+pub(crate) fn check_size(greeting: &Greeting) -> Result<(), TransportError> {
+    let size = encode(&Message::Hello(greeting.clone())).len();
+    if size <= CONTROL_BYTES_MAX {
+        return Ok(());
+    }
+    let text = format!(
+        "the names of all events take {size} bytes in the hello, and {CONTROL_BYTES_MAX} are allowed"
+    );
+    Err(TransportError(text))
+}
+
+/// Encodes a message with its length and version. O(size).
+pub(crate) fn encode(message: &Message) -> Vec<u8> {
+    let body = postcard::to_allocvec(message).expect("numbers, strings and lists always serialize");
+    let length = u32::try_from(VERSION_BYTES + body.len())
+        .expect("a hello is made of this program's own event names");
+    let mut frame = Vec::with_capacity(LENGTH_BYTES + VERSION_BYTES + body.len());
+    frame.extend_from_slice(&length.to_le_bytes());
+    frame.extend_from_slice(&PROTOCOL.to_le_bytes());
+    frame.extend_from_slice(&body);
+    frame
+}
+
+/// Decodes what follows the length. Strict: nothing may be left over.
+pub(crate) fn decode(frame: &[u8]) -> Result<Message, Turned> {
+    let Some((version, body)) = frame.split_first_chunk::<VERSION_BYTES>() else {
+        return Err(Turned::new(Kind::BadHello, "a control frame has no version"));
+    };
+    let version = u16::from_le_bytes(*version);
+    if version != PROTOCOL {
+        let text = format!(
+            "the peer speaks synod/{version} and this side synod/{PROTOCOL}: \
+             run the same version on every node"
+        );
+        return Err(Turned::new(Kind::Version, text));
+    }
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        Ok((_, rest)) => {
+            let text = format!("a control frame has {} bytes left over", rest.len());
+            Err(Turned::new(Kind::BadHello, text))
+        }
+        Err(_) => Err(Turned::new(Kind::BadHello, "a control frame does not decode")),
+    }
+}
+
+/// Why no message came.
+#[derive(Debug)]
+pub(crate) enum Silence {
+    /// The stream or its connection has ended.
+    Ended,
+    /// Something came that is not a message.
+    Turned(Turned),
+}
+
+/// Reads one message. The length is checked before anything is allocated.
+pub(crate) async fn read(stream: &mut RecvStream) -> Result<Message, Silence> {
+    let mut length = [0; LENGTH_BYTES];
+    stream.read_exact(&mut length).await.map_err(|_| Silence::Ended)?;
+    let length = u32::from_le_bytes(length);
+    let size = usize::try_from(length).ok().filter(|size| *size <= CONTROL_BYTES_MAX);
+    let Some(size) = size else {
+        let text =
+            format!("a control frame of {length} bytes, and {CONTROL_BYTES_MAX} are allowed");
+        return Err(Silence::Turned(Turned::new(Kind::BadHello, text)));
+    };
+    let mut frame = vec![0; size];
+    stream.read_exact(&mut frame).await.map_err(|_| Silence::Ended)?;
+    decode(&frame).map_err(Silence::Turned)
+}
+
+/// Writes one message. An error means that the connection has ended, which others report.
+pub(crate) async fn write(stream: &mut SendStream, message: &Message) -> Result<(), Silence> {
+    stream.write_all(&encode(message)).await.map_err(|_| Silence::Ended)
+}
+
+const LENGTH_BYTES: usize = 4;
+
+const VERSION_BYTES: usize = 2;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn greeting(node: u32, events: &[&str]) -> Greeting {
+    let events = events.iter().map(|name| (EventId::of(name).bits(), String::from(*name)));
+    Greeting {
+        cluster: String::from("demo"),
+        node: NodeId(node),
+        incarnation: 1,
+        events: events.collect(),
+    }
+}
+
+fn any_greeting() -> impl Strategy<Value = Greeting> {
+    let events = proptest::collection::vec((any::<u64>(), ".{0,20}"), 0..20);
+    (".{0,32}", any::<u32>(), any::<u64>(), events).prop_map(
+        |(cluster, node, incarnation, events)| Greeting {
+            cluster,
+            node: NodeId(node),
+            incarnation,
+            events,
+        },
+    )
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        any_greeting().prop_map(Message::Hello),
+        any_greeting().prop_map(Message::HelloAck),
+        (".{0,20}", ".{0,200}").prop_map(|(kind, text)| Message::Refused { kind, text }),
+        any::<u32>().prop_map(|lanes| Message::Leaving { lanes }),
+        Just(Message::Left),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_message_comes_back_as_it_went(message in any_message()) {
+        let frame = encode(&message);
+        let (length, rest) = frame.split_first_chunk::<4>().unwrap();
+        prop_assert_eq!(u32::from_le_bytes(*length) as usize, rest.len());
+        prop_assert_eq!(decode(rest).unwrap(), message);
+    }
+
+    #[test]
+    fn a_message_with_a_byte_more_or_less_is_refused(message in any_message(), extra: u8) {
+        let mut longer = encode(&message).split_off(4);
+        longer.push(extra);
+        prop_assert_eq!(decode(&longer).unwrap_err().kind, Kind::BadHello);
+        longer.truncate(longer.len() - 2);
+        prop_assert!(decode(&longer).is_err());
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = decode(&bytes);
+    }
+}
+
+#[test]
+fn the_frozen_bytes_of_a_hello() {
+    let hello = Message::Hello(Greeting {
+        cluster: String::from("demo"),
+        node: NodeId(2),
+        incarnation: 300,
+        events: vec![(1, String::from("a"))],
+    });
+    let bytes = [15, 0, 0, 0, 1, 0, 0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a'];
+    assert_eq!(encode(&hello), bytes);
+}
+
+#[test]
+fn another_version_is_named_before_anything_else_is_read() {
+    let mut frame = encode(&Message::Left).split_off(4);
+    frame[0] = 2;
+    let turned = decode(&frame).unwrap_err();
+    assert_eq!(turned.kind, Kind::Version);
+    assert!(turned.text.contains("synod/2") && turned.text.contains("synod/1"), "{turned}");
+}
+
+#[test]
+fn two_nodes_need_one_event_in_common_and_not_all() {
+    let (one, two) = (greeting(1, &["a", "b"]), greeting(2, &["b", "c"]));
+    assert_eq!(one.agree(&two, NodeId(2)), Ok(()));
+    assert_eq!(one.unknown_to(&two), ["a"]);
+    assert_eq!(one.agree(&greeting(2, &[]), NodeId(2)), Ok(()));
+    let none = one.agree(&greeting(2, &["c"]), NodeId(2)).unwrap_err();
+    assert_eq!(none.kind, Kind::NoCommonEvent);
+    assert!(none.text.contains("n1") && none.text.contains("n2"), "{none}");
+}
+
+#[test]
+fn one_identity_with_two_names_is_a_clash() {
+    let one = greeting(1, &["a", "b"]);
+    let mut two = greeting(2, &["a", "b"]);
+    two.events[1].1 = String::from("x");
+    let clash = one.agree(&two, NodeId(2)).unwrap_err();
+    assert_eq!(clash.kind, Kind::EventClash);
+    assert!(clash.text.contains("`b` on n1") && clash.text.contains("`x` on n2"), "{clash}");
+}
+
+#[test]
+fn a_hello_must_say_what_the_certificate_says() {
+    let one = greeting(1, &["a"]);
+    let other_node = one.agree(&greeting(3, &["a"]), NodeId(2)).unwrap_err();
+    assert_eq!(other_node.kind, Kind::IdentityMismatch);
+    let elsewhere = Greeting { cluster: String::from("test"), ..greeting(2, &["a"]) };
+    assert_eq!(one.agree(&elsewhere, NodeId(2)).unwrap_err().kind, Kind::OtherCluster);
+}

@@ -1,0 +1,217 @@
+//! The dialling side: one attempt to link with one peer.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quinn::{ClientConfig, Connection, ConnectionError, RecvStream, SendStream};
+use synod_core::{LinkChange, NodeId, Reason};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::control::{self, Greeting, Message, Silence};
+use crate::limits::LAST_WORDS;
+use crate::peers::{Attempt, Peer};
+use crate::refusal::{Close, Kind, Turned, printable, turned_by};
+use crate::session;
+use crate::shared::Shared;
+use crate::tls::Verifier;
+
+/// A peer that has answered the hello.
+struct Answered {
+    connection: Connection,
+    send: SendStream,
+    receive: RecvStream,
+    theirs: Greeting,
+}
+
+/// What came of an attempt.
+enum Outcome {
+    Answered(Answered),
+    /// In a sentence for the operator.
+    Failed(String),
+    /// The peer's own attempt has become the link.
+    Cancelled,
+}
+
+/// Makes one attempt, tells what came of it, and serves the link until it ends.
+pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt) {
+    let Some(peer) = shared.peers.get(node) else { return };
+    if peer.link().is_some() {
+        peer.end_attempt(&attempt);
+        return;
+    }
+    let dialer = Dialer { shared: &shared, node, address: peer.address() };
+    match dialer.attempt(&attempt).await {
+        Outcome::Answered(answered) => take(&shared, peer, &attempt, answered).await,
+        Outcome::Failed(text) => {
+            if peer.end_attempt(&attempt) && peer.link().is_none() {
+                shared.inbox.link(node, LinkChange::Unreachable(text));
+            }
+            shared.peers.changed.notify_waiters();
+        }
+        // Whoever cancelled it has ended it.
+        Outcome::Cancelled => (),
+    }
+}
+
+/// The attempt has succeeded: it becomes the link, unless the peer's own became it meanwhile.
+async fn take(shared: &Arc<Shared>, peer: &Peer, attempt: &Attempt, answered: Answered) {
+    let Answered { connection, send, receive, theirs } = answered;
+    if !peer.end_attempt(attempt) || peer.link().is_some() {
+        connection.close(Close::LostTie.code(), b"the other connection stays");
+        return;
+    }
+    let link = Arc::new(shared.link(&theirs, shared.me, connection));
+    shared.link_up(&link, Reason::Restarted);
+    session::serve(shared, &link, send, receive).await;
+}
+
+/// One attempt. Errors are sentences for the operator.
+struct Dialer<'a> {
+    shared: &'a Shared,
+    node: NodeId,
+    address: String,
+}
+
+impl Dialer<'_> {
+    async fn attempt(&self, cancelled: &Attempt) -> Outcome {
+        let deadline = Instant::now() + self.shared.limits.connect_timeout;
+        let connected = tokio::select! {
+            connected = self.connect(deadline) => connected,
+            () = cancelled.notified() => return Outcome::Cancelled,
+        };
+        let connection = match connected {
+            Ok(connection) => connection,
+            Err(text) => return Outcome::Failed(text),
+        };
+        let greeted = tokio::select! {
+            greeted = timeout_at(deadline, self.greet(&connection)) => greeted,
+            () = cancelled.notified() => {
+                connection.close(Close::LostTie.code(), b"the other connection stays");
+                return Outcome::Cancelled;
+            }
+        };
+        match greeted {
+            Ok(Ok(answered)) => Outcome::Answered(answered),
+            Ok(Err(text)) => Outcome::Failed(text),
+            Err(_) => {
+                connection.close(Close::Leaving.code(), b"no hello came in time");
+                let (at, patience) = (self.at(), self.shared.limits.connect_timeout);
+                let text =
+                    format!("{at} took the connection and said no hello within {patience:?}");
+                Outcome::Failed(text)
+            }
+        }
+    }
+
+    /// Resolves the address and shakes hands.
+    async fn connect(&self, deadline: Instant) -> Result<Connection, String> {
+        let resolved = timeout_at(deadline, self.resolve()).await;
+        let address = resolved.unwrap_or_else(|_| Err(self.unanswered()))?;
+        let (config, verifier) = self
+            .shared
+            .tls
+            .dialer(self.node, &self.address)
+            .map_err(|error| self.undialable(&error))?;
+        let mut config = ClientConfig::new(Arc::new(config));
+        config.transport_config(Arc::clone(&self.shared.transport));
+        let name = self.shared.tls.trust.cluster.certificate_name(self.node);
+        let connecting = self.shared.endpoint.connect_with(config, address, &name);
+        let connecting = connecting.map_err(|error| self.undialable(&error))?;
+        match timeout_at(deadline, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Err(_) | Ok(Err(ConnectionError::TimedOut)) => Err(self.unanswered()),
+            Ok(Err(error)) => Err(self.explain(&error, Some(&verifier))),
+        }
+    }
+
+    /// The peer's address, asked for anew in each attempt: it may have moved.
+    async fn resolve(&self) -> Result<SocketAddr, String> {
+        let is_ipv4 = self.shared.endpoint.local_addr().is_ok_and(|local| local.is_ipv4());
+        let found = tokio::net::lookup_host(&self.address).await;
+        let found: Vec<_> = found
+            .map_err(|error| format!("the address of {} does not resolve: {error}", self.at()))?
+            .collect();
+        let fitting = found.iter().find(|address| address.is_ipv4() == is_ipv4);
+        let chosen = fitting.or_else(|| found.first()).copied();
+        chosen.ok_or_else(|| format!("the name of {} has no address", self.at()))
+    }
+
+    /// Says hello and hears the answer. Until then the peer may still refuse our certificate.
+    async fn greet(&self, connection: &Connection) -> Result<Answered, String> {
+        let lost = || self.lost(connection);
+        let Ok((mut send, mut receive)) = connection.open_bi().await else {
+            return Err(lost().await);
+        };
+        let hello = Message::Hello(self.shared.greeting.clone());
+        if control::write(&mut send, &hello).await.is_err() {
+            return Err(lost().await);
+        }
+        let theirs = match control::read(&mut receive).await {
+            Ok(Message::HelloAck(theirs)) => theirs,
+            Ok(Message::Refused { kind, text }) => {
+                connection.close(Close::Leaving.code(), b"understood");
+                let kind = Kind::of_word(&kind).unwrap_or(Kind::BadHello);
+                return Err(self.is_refused(&Turned::new(kind, printable(&text))));
+            }
+            Ok(_) => {
+                let turned = Turned::new(Kind::BadHello, "the answer to a hello is a hello-ack");
+                return Err(self.refuse(connection, &turned));
+            }
+            Err(Silence::Turned(turned)) => return Err(self.refuse(connection, &turned)),
+            Err(Silence::Ended) => return Err(lost().await),
+        };
+        match self.shared.greeting.agree(&theirs, self.node) {
+            Ok(()) => Ok(Answered { connection: connection.clone(), send, receive, theirs }),
+            Err(turned) => Err(self.refuse(connection, &turned)),
+        }
+    }
+
+    /// The connection has ended before the answer came.
+    async fn lost(&self, connection: &Connection) -> String {
+        let Ok(error) = timeout(LAST_WORDS, connection.closed()).await else {
+            return format!("{} ended the control stream", self.at());
+        };
+        self.explain(&error, None)
+    }
+
+    /// Finds out who refused whom.
+    fn explain(&self, error: &ConnectionError, verifier: Option<&Verifier>) -> String {
+        let journal = &self.shared.journal;
+        if let Some(turned) = verifier.and_then(Verifier::turned) {
+            return journal.refuses(Some(self.node), &self.address, &turned);
+        }
+        match (error, turned_by(error)) {
+            (ConnectionError::TransportError(_), Some(turned)) => {
+                journal.refuses(Some(self.node), &self.address, &turned)
+            }
+            (_, Some(turned)) => self.is_refused(&turned),
+            (_, None) => format!("{}: {}", self.at(), printable(&error.to_string())),
+        }
+    }
+
+    fn refuse(&self, connection: &Connection, turned: &Turned) -> String {
+        connection.close(Close::Refused.code(), turned.reason().as_bytes());
+        self.shared.journal.refuses(Some(self.node), &self.address, turned)
+    }
+
+    fn is_refused(&self, turned: &Turned) -> String {
+        self.shared.journal.is_refused(Some(self.node), &self.address, turned)
+    }
+
+    fn unanswered(&self) -> String {
+        let (at, patience) = (self.at(), self.shared.limits.connect_timeout);
+        format!(
+            "no answer from {at}/udp within {patience:?}: \
+             is the node started, and is the UDP port open?"
+        )
+    }
+
+    fn undialable(&self, error: &dyn Display) -> String {
+        format!("{} cannot be dialled: {error}", self.at())
+    }
+
+    fn at(&self) -> String {
+        format!("{} at {}", self.node, self.address)
+    }
+}

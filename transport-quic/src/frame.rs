@@ -1,0 +1,187 @@
+//! Frames of a lane: a length (`u32`, little-endian) and an envelope.
+
+use bytes::{Buf, Bytes, BytesMut};
+use synod_core::{Envelope, LaneId, SendError};
+
+/// Appends an envelope as a frame. If it is too large, `out` stays as it was.
+pub(crate) fn append(
+    out: &mut Vec<u8>,
+    envelope: &Envelope,
+    bytes_max: u32,
+) -> Result<(), SendError> {
+    let start = out.len();
+    let size_max = bytes_max as usize;
+    let body = envelope.body().len();
+    if size_max < body {
+        return Err(SendError::TooLarge { size: body, size_max });
+    }
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    envelope.encode_into(out);
+    let size = out.len() - start - LENGTH_BYTES;
+    let length = u32::try_from(size).ok().filter(|length| *length <= bytes_max);
+    match (length, out.get_mut(start..start + LENGTH_BYTES)) {
+        (Some(length), Some(place)) => {
+            place.copy_from_slice(&length.to_le_bytes());
+            Ok(())
+        }
+        _ => {
+            out.truncate(start);
+            Err(SendError::TooLarge { size, size_max })
+        }
+    }
+}
+
+/// A frame claims to be larger than a frame may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct TooLarge {
+    pub(crate) size: u32,
+}
+
+/// Cuts a stream of bytes into frames. The frames share the memory of what was read.
+#[derive(Debug)]
+pub(crate) struct Splitter {
+    bytes: BytesMut,
+    bytes_max: u32,
+}
+
+impl Splitter {
+    pub(crate) fn new(bytes_max: u32) -> Self {
+        Self { bytes: BytesMut::new(), bytes_max }
+    }
+
+    /// Makes room for so many bytes at once, so that they end up side by side.
+    pub(crate) fn reserve(&mut self, size: usize) {
+        self.bytes.reserve(size);
+    }
+
+    /// Takes bytes in the order of the stream.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The lane that the stream's first bytes name, once they are there.
+    pub(crate) fn lane(&mut self) -> Option<LaneId> {
+        let lane = *self.bytes.first_chunk::<LANE_BYTES>()?;
+        self.bytes.advance(LANE_BYTES);
+        Some(LaneId(u64::from_le_bytes(lane)))
+    }
+
+    /// The next whole frame without its length, if it is there.
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, TooLarge> {
+        let Some(length) = self.bytes.first_chunk::<LENGTH_BYTES>() else {
+            return Ok(None);
+        };
+        let size = u32::from_le_bytes(*length);
+        if self.bytes_max < size {
+            return Err(TooLarge { size });
+        }
+        let end = LENGTH_BYTES + size as usize;
+        if self.bytes.len() < end {
+            return Ok(None);
+        }
+        let mut frame = self.bytes.split_to(end);
+        frame.advance(LENGTH_BYTES);
+        Ok(Some(frame.freeze()))
+    }
+
+    /// Whether a frame has begun and not ended.
+    pub(crate) fn is_partial(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+}
+
+/// The first bytes of a lane's stream.
+pub(crate) fn lane_header(lane: LaneId) -> Bytes {
+    Bytes::copy_from_slice(&lane.0.to_le_bytes())
+}
+
+const LENGTH_BYTES: usize = 4;
+
+const LANE_BYTES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use synod_core::{EventId, Instance, Tag};
+
+    use super::*;
+
+    const BYTES_MAX: u32 = 256;
+
+    fn envelope(event: u64, key: u64, body: Vec<u8>) -> Envelope {
+        let event = EventId::from_bits(event);
+        Envelope::from_parts(event, Instance::of_key(key), Tag::Ask(key), Bytes::from(body))
+    }
+
+    fn any_envelope() -> impl Strategy<Value = Envelope> {
+        let body = proptest::collection::vec(any::<u8>(), 0..200);
+        (any::<u64>(), any::<u64>(), body).prop_map(|(event, key, body)| envelope(event, key, body))
+    }
+
+    fn drain(splitter: &mut Splitter, into: &mut Vec<Envelope>) {
+        while let Some(frame) = splitter.next().unwrap() {
+            into.push(Envelope::decode(&frame).unwrap());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_back_however_the_stream_is_cut(
+            sent in proptest::collection::vec(any_envelope(), 0..20),
+            cut in 1..50_usize,
+        ) {
+            let mut stream = Vec::new();
+            for envelope in &sent {
+                append(&mut stream, envelope, BYTES_MAX).unwrap();
+            }
+            let mut splitter = Splitter::new(BYTES_MAX);
+            let mut received = Vec::new();
+            for chunk in stream.chunks(cut) {
+                splitter.push(chunk);
+                drain(&mut splitter, &mut received);
+            }
+            prop_assert_eq!(received, sent);
+            prop_assert!(!splitter.is_partial());
+        }
+
+        #[test]
+        fn no_bytes_make_the_splitter_panic_or_pass_the_limit(
+            bytes in proptest::collection::vec(any::<u8>(), 0..2_000),
+        ) {
+            let mut splitter = Splitter::new(BYTES_MAX);
+            splitter.push(&bytes);
+            while let Ok(Some(frame)) = splitter.next() {
+                prop_assert!(frame.len() <= BYTES_MAX as usize);
+                let _ = Envelope::decode(&frame);
+            }
+        }
+    }
+
+    #[test]
+    fn an_envelope_over_the_limit_leaves_the_buffer_alone() {
+        let mut out = vec![7];
+        for size in [250, 300] {
+            let refused = append(&mut out, &envelope(1, u64::MAX, vec![0; size]), BYTES_MAX);
+            assert!(matches!(refused, Err(SendError::TooLarge { size_max: 256, .. })));
+            assert_eq!(out, [7]);
+        }
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_refused_before_its_bytes_come() {
+        let mut splitter = Splitter::new(BYTES_MAX);
+        splitter.push(&u32::MAX.to_le_bytes());
+        assert_eq!(splitter.next(), Err(TooLarge { size: u32::MAX }));
+    }
+
+    #[test]
+    fn a_stream_begins_with_its_lane() {
+        let mut splitter = Splitter::new(BYTES_MAX);
+        let header = lane_header(LaneId(77));
+        splitter.push(&header[..5]);
+        assert_eq!(splitter.lane(), None);
+        splitter.push(&header[5..]);
+        assert_eq!(splitter.lane(), Some(LaneId(77)));
+        assert!(!splitter.is_partial());
+    }
+}

@@ -1,0 +1,191 @@
+//! The one file that a node needs: its identity, its key, its authority and its peers.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use synod_core::NodeId;
+
+use super::certificate::{CertificateError, Credentials};
+use super::facts::parse_pem;
+use super::file::{self, FileError, Readers};
+use super::name::Cluster;
+use super::trust::{Side, Trust};
+
+/// Everything that one node needs to take part in its cluster. `Debug` hides the key.
+///
+/// As a file it is TOML with PEM inside, readable by its owner only:
+///
+/// ```toml
+/// format = 1
+/// cluster = "demo"
+/// node = "n1"
+/// listen = "0.0.0.0:7400"
+/// certificate = "-----BEGIN CERTIFICATE-----…"
+/// key = "-----BEGIN PRIVATE KEY-----…"
+/// authorities = ["-----BEGIN CERTIFICATE-----…"]
+///
+/// [peers]
+/// n1 = "10.0.0.1:7400"
+/// n2 = "n2.example.org:7400"
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Bundle {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The node that this bundle makes.
+    pub node: NodeId,
+    /// Where the node listens, UDP.
+    pub listen: SocketAddr,
+    /// The node's certificate and key.
+    pub credentials: Credentials,
+    /// The certificates of the authorities that the node trusts, as PEM. Two of them let one
+    /// authority take over from another.
+    pub authorities: Vec<String>,
+    /// Every node of the cluster with its address as `host:port`; the node itself may be missing.
+    pub peers: BTreeMap<NodeId, String>,
+}
+
+/// The file, before its values are believed.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format: u32,
+    cluster: String,
+    node: String,
+    listen: String,
+    certificate: String,
+    key: String,
+    authorities: Vec<String>,
+    peers: BTreeMap<String, String>,
+}
+
+/// Only the version, which must be readable in every later format.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+impl Bundle {
+    /// The version of the file's layout.
+    pub const FORMAT: u32 = 1;
+
+    /// Reads a bundle from its file. It is not yet checked; see [`Bundle::check`].
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] with the file, the key or line in it, what is wrong and what to do. The text
+    /// never shows the private key.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        Self::parse(&file::read(path)?).map_err(|text| FileError::content(path, text))
+    }
+
+    /// Writes the bundle to a new file that only its owner can read, and syncs it.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] if the file exists already, or if the system refuses.
+    pub fn write_new(&self, path: &Path) -> Result<(), FileError> {
+        file::write_new(path, &self.to_toml(), Readers::Owner)
+    }
+
+    /// Checks that the certificate names this node of this cluster, that its key and one of the
+    /// authorities belong to it, and that it is valid now.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`] with a sentence for the operator: what is wrong, and what to do.
+    pub fn check(&self) -> Result<(), CertificateError> {
+        let trust = Trust::of(self)?;
+        if !self.credentials.match_each_other()? {
+            let text =
+                format!("the key in the bundle of {} is not that of its certificate", self.node);
+            return Err(CertificateError::new(text));
+        }
+        let certificate = parse_pem(&self.credentials.certificate_pem)?;
+        let now = SystemTime::now();
+        for side in [Side::Dialer, Side::Acceptor] {
+            trust
+                .check_own(&certificate, now, side)
+                .map_err(|turned| CertificateError::new(turned.text))?;
+        }
+        Ok(())
+    }
+
+    /// The bundle as its file holds it.
+    fn to_toml(&self) -> String {
+        let peers = self.peers.iter().map(|(node, address)| (node.to_string(), address.clone()));
+        let document = Document {
+            format: Self::FORMAT,
+            cluster: self.cluster.to_string(),
+            node: self.node.to_string(),
+            listen: self.listen.to_string(),
+            certificate: self.credentials.certificate_pem.clone(),
+            key: self.credentials.key_pem.clone(),
+            authorities: self.authorities.clone(),
+            peers: peers.collect(),
+        };
+        toml::to_string(&document).expect("strings and numbers under text keys are always TOML")
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let Format { format } = from_toml(text)?;
+        if format != Self::FORMAT {
+            return Err(format!(
+                "key `format`: this is a bundle of format {format}, and this program reads {}: \
+                 use the program that wrote it, or issue the bundle anew",
+                Self::FORMAT
+            ));
+        }
+        let document: Document = from_toml(text)?;
+        let mut peers = BTreeMap::new();
+        for (node, address) in document.peers {
+            check_address(&node, &address)?;
+            peers.insert(value("peers", &node)?, address);
+        }
+        Ok(Self {
+            cluster: value("cluster", &document.cluster)?,
+            node: value("node", &document.node)?,
+            listen: value("listen", &document.listen)?,
+            credentials: Credentials {
+                certificate_pem: document.certificate,
+                key_pem: document.key,
+            },
+            authorities: document.authorities,
+            peers,
+        })
+    }
+}
+
+fn value<T: FromStr<Err: Display>>(key: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| match key {
+        "listen" => format!("key `listen`: `{text}` is not IP:PORT such as 0.0.0.0:7400"),
+        _ => format!("key `{key}`: {error}"),
+    })
+}
+
+fn check_address(node: &str, address: &str) -> Result<(), String> {
+    let port = address.rsplit_once(':').and_then(|(host, port)| {
+        let port = port.parse::<u16>().ok()?;
+        (!host.is_empty()).then_some(port)
+    });
+    match port {
+        Some(_) => Ok(()),
+        None => {
+            Err(format!("key `peers.{node}`: `{address}` is not HOST:PORT such as 10.0.0.1:7400"))
+        }
+    }
+}
+
+/// Reads TOML. The parser's own text would quote the line, which may be a line of the key.
+fn from_toml<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+        format!("line {line}: {}: repair it, or issue the bundle anew", error.message())
+    })
+}

@@ -1,0 +1,100 @@
+//! Files that hold keys: never overwritten, never readable by others, never half written.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A file of an identity cannot be used. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The file is there already, and keys are not overwritten.
+    #[error("`{}` exists already: move it away, or choose another name", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system does not let us read or write.
+    #[error("cannot {action} `{}`", path.display())]
+    System {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("`{}`: {text}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        text: String,
+    },
+}
+
+impl FileError {
+    pub(crate) fn content(path: &Path, text: impl ToString) -> Self {
+        Self::Content { path: path.to_path_buf(), text: text.to_string() }
+    }
+}
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Readers {
+    Owner,
+    Everybody,
+}
+
+pub(crate) fn read(path: &Path) -> Result<String, FileError> {
+    let failed = |source| FileError::System { action: "read", path: path.to_path_buf(), source };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if FILE_BYTES_MAX < size {
+        let text = format!("{size} bytes are too many, {FILE_BYTES_MAX} are allowed");
+        return Err(FileError::content(path, text));
+    }
+    std::fs::read_to_string(path).map_err(failed)
+}
+
+pub(crate) fn refuse_existing(path: &Path) -> Result<(), FileError> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(FileError::Exists { path: path.to_path_buf() }),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Writes a new file and syncs it. A file that could not be written whole is removed again.
+pub(crate) fn write_new(path: &Path, text: &str, readers: Readers) -> Result<(), FileError> {
+    let failed = |source| FileError::System { action: "write", path: path.to_path_buf(), source };
+    let mut file = match create_new(path, readers) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(FileError::Exists { path: path.to_path_buf() });
+        }
+        created => created.map_err(failed)?,
+    };
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        // Ours alone: it did not exist before.
+        let _ = std::fs::remove_file(path);
+        failed(error)
+    })
+}
+
+#[cfg(unix)]
+fn create_new(path: &Path, readers: Readers) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mode = match readers {
+        Readers::Owner => 0o600,
+        Readers::Everybody => 0o644,
+    };
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+}
+
+#[cfg(not(unix))]
+fn create_new(path: &Path, _: Readers) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// No file of an identity is larger: a thousand peers take a twentieth of it.
+const FILE_BYTES_MAX: u64 = 1 << 20;

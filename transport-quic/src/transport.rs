@@ -1,0 +1,354 @@
+//! The transport as its host sees it, and the thread that everything runs on.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use quinn::{Endpoint, EndpointConfig, SendDatagramError, ServerConfig, TokioRuntime};
+use synod_core::{
+    Closing, Envelope, Hello, Inbox, Lane, LinkChange, LinkStatus, NodeId, Reason, SendError,
+    Transport, TransportError,
+};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::accept;
+use crate::control::{self, Greeting};
+use crate::dial;
+use crate::identity::{Bundle, CertificateError};
+use crate::journal::Journal;
+use crate::limits::{INCOMING_BYTES_MAX, LAST_WORDS, Limits};
+use crate::link::{End, Link};
+use crate::peers::Peers;
+use crate::refusal::Close;
+use crate::shared::Shared;
+use crate::socket;
+use crate::tls::Tls;
+
+/// Links to the peers of one node, over QUIC.
+///
+/// Everything runs on a thread of its own, so that a slow handler cannot kill a connection.
+/// Dropping the transport ends it at once; [`Transport::close`] says good-bye first.
+///
+/// ```no_run
+/// use synod_transport_quic::{Bundle, Limits, QuicTransport};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bundle = Bundle::read("n1.synod".as_ref())?;
+/// let transport = QuicTransport::new(&bundle, Limits::default())?;
+/// println!("{} listens on {}", bundle.node, transport.local_address());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct QuicTransport {
+    me: NodeId,
+    local_address: SocketAddr,
+    limits: Limits,
+    tls: Arc<Tls>,
+    peers: Arc<Peers>,
+    /// Bound when the transport is made, taken when it starts.
+    socket: Mutex<Option<UdpSocket>>,
+    engine: OnceLock<Engine>,
+}
+
+/// The thread of a transport that has started.
+#[derive(Debug)]
+struct Engine {
+    /// Not owned: the inbox in it may own the transport.
+    shared: Weak<Shared>,
+    tasks: Handle,
+    stop: Arc<Notify>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl QuicTransport {
+    /// Checks the bundle and binds the socket. Nobody is let in before [`Transport::start`].
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] if the certificate is not valid for this node now, if the limits do not
+    /// fit together, or if the address is taken.
+    pub fn new(bundle: &Bundle, limits: Limits) -> Result<Self, TransportError> {
+        let unusable = |error: CertificateError| TransportError(error.to_string());
+        limits.check()?;
+        bundle.check().map_err(unusable)?;
+        warn_of_expiry(bundle);
+        let tls = Arc::new(Tls::of(bundle).map_err(unusable)?);
+        let socket = socket::bind(bundle.listen, limits.socket_buffer_bytes)?;
+        let local_address = socket.local_addr().map_err(|error| failed(&error))?;
+        let addresses = bundle.peers.iter().map(|(node, address)| (*node, address.clone()));
+        let others = addresses.filter(|(node, _)| tls.trust.peers().contains(node));
+        Ok(Self {
+            me: bundle.node,
+            local_address,
+            peers: Arc::new(Peers::new(others)),
+            limits,
+            tls,
+            socket: Mutex::new(Some(socket)),
+            engine: OnceLock::new(),
+        })
+    }
+
+    /// Where the node listens: the port that the system chose, if the bundle asks for port 0.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// Replaces the address of `peer` for the attempts to come. A node that is not in the peer
+    /// list stays a stranger.
+    pub fn set_address(&self, peer: NodeId, address: SocketAddr) {
+        if let Some(peer) = self.peers.get(peer) {
+            peer.set_address(address);
+        }
+    }
+
+    /// Datagrams that were not sent because they are too large, or because the peer takes none.
+    #[must_use]
+    pub fn datagrams_dropped(&self) -> u64 {
+        self.peers.datagrams_dropped.load(Ordering::Relaxed)
+    }
+
+    fn shared(&self) -> Option<(&Engine, Arc<Shared>)> {
+        let engine = self.engine.get()?;
+        Some((engine, engine.shared.upgrade()?))
+    }
+
+    fn launch(&self, hello: &Hello, inbox: Arc<dyn Inbox>) -> Result<Engine, TransportError> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let socket = socket.ok_or_else(|| failed(&"it has been started before"))?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| failed(&error))?;
+        let shared = Arc::new(self.build_shared(hello, inbox, socket, &runtime)?);
+        let stop = Arc::new(Notify::new());
+        let (stopping, stopped) = watch::channel(false);
+        let engine = Engine {
+            shared: Arc::downgrade(&shared),
+            tasks: runtime.handle().clone(),
+            stop: Arc::clone(&stop),
+            stopped,
+        };
+        let name = format!("synod-quic-{}", self.me);
+        let run = move || {
+            runtime.block_on(work(shared, &stop));
+            runtime.shutdown_timeout(SHUTDOWN);
+            // Last of all: now the socket is free again.
+            let _ = stopping.send(true);
+        };
+        let bytes_per_peer_max = self.limits.bytes_per_peer_max();
+        info!(node = %self.me, address = %self.local_address, bytes_per_peer_max, "listening");
+        thread::Builder::new().name(name).spawn(run).map_err(|error| failed(&error))?;
+        Ok(engine)
+    }
+
+    fn build_shared(
+        &self,
+        hello: &Hello,
+        inbox: Arc<dyn Inbox>,
+        socket: UdpSocket,
+        runtime: &Runtime,
+    ) -> Result<Shared, TransportError> {
+        let greeting = Greeting::new(&self.tls.trust.cluster, hello);
+        control::check_size(&greeting)?;
+        let transport = self.limits.transport()?;
+        let (crypto, _) = self.tls.acceptor().map_err(|error| failed(&error))?;
+        let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+        server
+            .transport_config(Arc::clone(&transport))
+            .max_incoming(self.limits.handshakes_max)
+            .incoming_buffer_size(INCOMING_BYTES_MAX)
+            .incoming_buffer_size_total(INCOMING_BYTES_MAX * self.limits.handshakes_max as u64);
+        let config = (EndpointConfig::default(), Some(server.clone()));
+        let endpoint = {
+            let _inside = runtime.enter();
+            Endpoint::new(config.0, config.1, socket, Arc::new(TokioRuntime))
+        };
+        Ok(Shared {
+            me: self.me,
+            events: greeting.names(),
+            greeting,
+            limits: self.limits.clone(),
+            tls: Arc::clone(&self.tls),
+            server,
+            transport,
+            endpoint: endpoint.map_err(|error| failed(&error))?,
+            peers: Arc::clone(&self.peers),
+            journal: Journal::new(self.me, Arc::clone(&inbox)),
+            inbox,
+            handshakes: AtomicUsize::new(0),
+            leaving: AtomicBool::new(false),
+        })
+    }
+
+    fn send_datagram(&self, link: &Link, envelope: &Envelope) -> Result<(), SendError> {
+        let mut bytes = Vec::with_capacity(DATAGRAM_HEADER_GUESS + envelope.body().len());
+        envelope.encode_into(&mut bytes);
+        let size = bytes.len();
+        link.connection.send_datagram(bytes.into()).map_err(|error| match error {
+            SendDatagramError::ConnectionLost(_) => SendError::Down,
+            SendDatagramError::TooLarge
+            | SendDatagramError::UnsupportedByPeer
+            | SendDatagramError::Disabled => {
+                self.peers.count_dropped_datagram();
+                let size_max = link.connection.max_datagram_size().unwrap_or(0);
+                SendError::TooLarge { size, size_max }
+            }
+        })
+    }
+}
+
+impl Transport for QuicTransport {
+    fn start(&self, hello: Hello, inbox: Arc<dyn Inbox>) -> Result<(), TransportError> {
+        if hello.node != self.me {
+            let text = format!("the bundle is that of {}, and the node is {}", self.me, hello.node);
+            return Err(TransportError(text));
+        }
+        let engine = self.launch(&hello, inbox)?;
+        self.engine.set(engine).map_err(|_| failed(&"it has been started before"))
+    }
+
+    fn connect(&self, peer: NodeId) {
+        let Some((engine, shared)) = self.shared() else { return };
+        if shared.leaving.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.peers.get(peer) {
+            Some(known) => {
+                if let Some(attempt) = known.begin_attempt() {
+                    engine.tasks.spawn(dial::dial(shared, peer, attempt));
+                }
+            }
+            None => {
+                let text = format!("{peer} is not in the peer list of {}", self.me);
+                let stranger =
+                    async move { shared.inbox.link(peer, LinkChange::Unreachable(text)) };
+                engine.tasks.spawn(stranger);
+            }
+        }
+    }
+
+    fn disconnect(&self, peer: NodeId, reason: Reason) {
+        if let Some(link) = self.peers.get(peer).and_then(|peer| peer.link()) {
+            link.end(End::new(reason, Close::Disconnected, "the node ends this link"));
+        }
+    }
+
+    fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError> {
+        let link = self.peers.get(to).and_then(|peer| peer.link()).ok_or(SendError::Down)?;
+        let sent = match lane {
+            Lane::Ordered(lane) => link.outbox.push(lane, envelope),
+            Lane::Datagram => self.send_datagram(&link, envelope),
+        };
+        if sent == Err(SendError::Full) {
+            link.end(End::new(Reason::Overflow, Close::Overflow, "the queue to the peer is full"));
+        }
+        sent
+    }
+
+    fn links(&self) -> Vec<LinkStatus> {
+        let status = |(node, peer): (NodeId, &crate::peers::Peer)| {
+            let link = peer.link();
+            LinkStatus {
+                peer: node,
+                incarnation: link.as_ref().map(|link| link.incarnation),
+                round_trip: link.as_ref().map(|link| link.connection.rtt()),
+                queued_bytes: link.as_ref().map_or(0, |link| link.outbox.queued()),
+            }
+        };
+        self.peers.iter().map(status).collect()
+    }
+
+    fn close(&self, deadline: Duration) -> Closing {
+        let Some(engine) = self.engine.get() else { return Box::pin(async {}) };
+        if let Some(shared) = engine.shared.upgrade() {
+            engine.tasks.spawn(farewell(shared, deadline, Arc::clone(&engine.stop)));
+        }
+        let mut stopped = engine.stopped.clone();
+        let ends_on_drop = StopOnDrop(Arc::clone(&engine.stop));
+        Box::pin(async move {
+            // An error means that the thread has gone, which is what is waited for.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+            drop(ends_on_drop);
+        })
+    }
+}
+
+impl Drop for QuicTransport {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.get() {
+            engine.stop.notify_one();
+        }
+    }
+}
+
+struct StopOnDrop(Arc<Notify>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// What the thread does: lets peers in until it is told to stop, and then ends every link.
+async fn work(shared: Arc<Shared>, stop: &Notify) {
+    tokio::select! {
+        () = accept::accept(&shared) => (),
+        () = stop.notified() => (),
+    }
+    shared.leaving.store(true, Ordering::Relaxed);
+    for link in shared.peers.links() {
+        link.end(End::new(Reason::Closed, Close::Leaving, "the node has ended"));
+        shared.link_down(&link, Reason::Closed);
+    }
+    shared.endpoint.close(Close::Leaving.code(), b"the node has ended");
+    let _ = timeout(SHUTDOWN, shared.endpoint.wait_idle()).await;
+}
+
+/// Lets every link send what waits, until the peers have read it or the time is up.
+async fn farewell(shared: Arc<Shared>, deadline: Duration, stop: Arc<Notify>) {
+    shared.leaving.store(true, Ordering::Relaxed);
+    for (_, peer) in shared.peers.iter() {
+        peer.cancel_attempt();
+        if let Some(link) = peer.link() {
+            link.outbox.finish();
+        }
+    }
+    let gone = async {
+        loop {
+            let changed = shared.peers.changed.notified();
+            if shared.peers.links().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    };
+    let _ = timeout(deadline, gone).await;
+    stop.notify_one();
+}
+
+/// A certificate that ends soon is the operator's business before it is anybody else's.
+fn warn_of_expiry(bundle: &Bundle) {
+    let Ok(facts) = bundle.credentials.facts() else { return };
+    let hours = facts.remaining(SystemTime::now()).as_secs() / 3_600;
+    if hours < EXPIRY_WARNING_HOURS {
+        warn!(node = %bundle.node, hours, "the certificate ends soon: `synod cert renew {}`", bundle.node);
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> TransportError {
+    TransportError(format!("the QUIC transport cannot start: {error}"))
+}
+
+/// A week.
+const EXPIRY_WARNING_HOURS: u64 = 7 * 24;
+
+/// How long the last packets and the last tasks may take.
+const SHUTDOWN: Duration = LAST_WORDS.checked_div(4).expect("four is not zero");
+
+/// An envelope's header is rarely longer.
+const DATAGRAM_HEADER_GUESS: usize = 16;

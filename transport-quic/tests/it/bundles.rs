@@ -1,0 +1,164 @@
+//! Bundles and authorities as files.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use synod_core::NodeId;
+use synod_transport_quic::{Authority, Bundle, FileError, Limits, QuicTransport, inspect};
+
+use crate::support::{DAY, N1, N2, assert_says, authority, bundle};
+
+/// A directory that is gone after the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("synod-quic-{}-{count}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_bundle_comes_back_from_its_file_and_is_for_its_owner_only() {
+    let directory = Directory::new();
+    let written = bundle(&authority(), N1, &[N1, N2]);
+    let path = directory.file("n1.synod");
+    written.write_new(&path).unwrap();
+    let read = Bundle::read(&path).unwrap();
+    assert_eq!(read, written);
+    assert_eq!(read.check(), Ok(()));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let directory = Directory::new();
+    let authority = authority();
+    let path = directory.file("n1.synod");
+    fs::write(&path, "precious").unwrap();
+    let refused = bundle(&authority, N1, &[N1]).write_new(&path).unwrap_err();
+    assert!(matches!(refused, FileError::Exists { .. }), "{refused}");
+    assert_says(&refused.to_string(), &["n1.synod", "exists already"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+
+    authority.write_new(&directory.0).unwrap();
+    assert!(matches!(authority.write_new(&directory.0), Err(FileError::Exists { .. })));
+}
+
+#[test]
+fn an_authority_comes_back_from_its_files_and_goes_on_issuing() {
+    let directory = Directory::new();
+    let authority = authority();
+    authority.write_new(&directory.0).unwrap();
+    let again = Authority::read(&directory.0).unwrap();
+    assert_eq!(again.facts(), authority.facts());
+    let mut issued = bundle(&authority, N1, &[N1]);
+    issued.credentials = again.issue(N1, DAY).unwrap();
+    assert_eq!(issued.check(), Ok(()));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let key = fs::metadata(directory.file("ca.key")).unwrap();
+        assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_certificate_says_who_it_is_and_who_issued_it() {
+    let authority = authority();
+    let facts = authority.issue(N2, DAY).unwrap().facts().unwrap();
+    assert_eq!(facts.node, Some(N2));
+    assert_eq!(facts.cluster.as_ref(), Some(authority.cluster()));
+    assert_eq!(facts.names, ["n2.demo.synod.internal"]);
+    assert!(facts.serial.len() <= 32 && 24 < facts.serial.len(), "{}", facts.serial);
+    assert_eq!(facts.fingerprint.len(), 64);
+    assert!(authority.facts().fingerprint.starts_with(&facts.issuer.clone().unwrap()));
+    assert!(facts.not_before < std::time::SystemTime::now());
+    assert!(facts.not_after <= authority.facts().not_after);
+    assert!(inspect(authority.certificate_pem()).unwrap().is_authority);
+    let other = authority.issue(N2, DAY).unwrap().facts().unwrap();
+    assert_ne!(other.serial, facts.serial);
+}
+
+#[test]
+fn a_damaged_bundle_is_named_with_the_place_and_never_shows_the_key() {
+    let directory = Directory::new();
+    let path = directory.file("n1.synod");
+    let good = bundle(&authority(), N1, &[N1, N2]);
+    good.write_new(&path).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let cases = [
+        (text.replace("format = 1", "format = 9"), vec!["`format`", "9", "1"]),
+        (text.replace("node = \"n1\"", "node = \"N1\""), vec!["`node`", "`N1`"]),
+        (text.replace("cluster = \"demo\"", "cluster = \"De\""), vec!["`cluster`", "`De`"]),
+        (text.replace("listen = \"127.0.0.1:0\"", "listen = \"x\""), vec!["`listen`", "IP:PORT"]),
+        (text.replace("n2 = \"127.0.0.1:9\"", "n2 = \"x\""), vec!["`peers.n2`", "HOST:PORT"]),
+        (text.replace("cluster = ", "clutser = "), vec!["clutser", "line 2"]),
+        (text.replace("PRIVATE KEY-----", "PRIVATE KEY-----\"\"\"\""), vec!["line", "issue"]),
+        (text[..text.len() / 2].to_string(), vec!["line"]),
+        (String::new(), vec!["format"]),
+    ];
+    let secret = good.credentials.key_pem.lines().nth(1).unwrap();
+    for (damaged, parts) in cases {
+        fs::write(&path, damaged).unwrap();
+        let error = Bundle::read(&path).unwrap_err().to_string();
+        assert_says(&error, &["n1.synod"]);
+        assert_says(&error, &parts);
+        assert!(!error.contains(secret), "{error}");
+    }
+    assert!(!format!("{good:?}").contains(secret));
+    let missing = Bundle::read(&directory.file("n9.synod")).unwrap_err();
+    assert_says(&missing.to_string(), &["cannot read", "n9.synod"]);
+}
+
+#[test]
+fn a_bundle_whose_parts_do_not_belong_together_does_not_start() {
+    let (ours, theirs) = (authority(), authority());
+    let good = bundle(&ours, N1, &[N1, N2]);
+    let check = |bundle: &Bundle, parts: &[&str]| {
+        let error = bundle.check().unwrap_err().to_string();
+        assert_says(&error, parts);
+        let refused = QuicTransport::new(bundle, Limits::default()).unwrap_err();
+        assert_eq!(refused.to_string(), error);
+    };
+    let other_key = theirs.issue(N1, DAY).unwrap().key_pem;
+    let mut mixed = good.clone();
+    mixed.credentials.key_pem = other_key;
+    check(&mixed, &["key", "n1"]);
+
+    let foreign = Bundle { credentials: theirs.issue(N1, DAY).unwrap(), ..good.clone() };
+    check(&foreign, &["another authority", "n1", &ours.facts().short_fingerprint()]);
+    check(&foreign, &[&theirs.facts().short_fingerprint()]);
+
+    let other_node = Bundle { credentials: ours.issue(NodeId(7), DAY).unwrap(), ..good.clone() };
+    check(&other_node, &["n7", "n1"]);
+
+    let elsewhere = Bundle { cluster: "test".parse().unwrap(), ..good.clone() };
+    check(&elsewhere, &["`demo`", "`test`"]);
+
+    let nobody = Bundle { authorities: Vec::new(), ..good.clone() };
+    check(&nobody, &["no authority"]);
+
+    let expired = crate::raw::forge(&ours, &["n1.demo.synod.internal"], -10, -2);
+    check(&Bundle { credentials: expired, ..good.clone() }, &["expired 2 days ago", "n1"]);
+    let early = crate::raw::forge(&ours, &["n1.demo.synod.internal"], 2, 10);
+    check(&Bundle { credentials: early, ..good }, &["begins in 1 day", "clocks"]);
+}

@@ -1,0 +1,264 @@
+//! Peers with a good certificate and bad manners.
+
+use std::time::Duration;
+
+use synod_core::{EventId, Refusal, Transport};
+use synod_transport_quic::{Authority, Limits};
+
+use crate::raw::{Client, Greeting, HELLO, HELLO_ACK, Raw, Server};
+use crate::support::{
+    LANE, N1, N2, N3, Peer, assert_heard, assert_says, authority, bundle, event, hello, link,
+    start_with,
+};
+
+/// A node with a live peer that must not notice anything.
+struct Stage {
+    authority: Authority,
+    node: Peer,
+    friend: Peer,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let authority = authority();
+        let limits = Limits { frame_timeout: Duration::from_millis(300), ..Limits::default() };
+        let nodes = [N1, N2, N3];
+        let node = start_with(&bundle(&authority, N1, &nodes), hello(N1, &["a"]), limits);
+        let friend = crate::support::start(&bundle(&authority, N3, &nodes));
+        link(&friend, &node);
+        Self { authority, node, friend }
+    }
+
+    fn linked(&self) -> Raw {
+        let raw = Client::new(&self.authority, N2).link(self.node.address());
+        self.node.wait_up(N2);
+        raw
+    }
+
+    fn refusal(&self, kind: &str) -> Refusal {
+        self.node.inbox.wait(kind, |told| told.refusal(kind).cloned())
+    }
+
+    /// The link of the bad peer ends with the same words on both sides, and that of the good
+    /// one does not.
+    fn ends(&self, raw: &Raw, kind: &str, parts: &[&str]) {
+        assert_heard(&raw.closed(), &[kind]);
+        assert_heard(&raw.closed(), parts);
+        self.node.wait_down(N2);
+        let refusal = self.refusal(kind);
+        assert_eq!(refusal.peer, Some(N2));
+        assert_says(&refusal.text, parts);
+        self.friend_is_fine();
+    }
+
+    fn friend_is_fine(&self) {
+        self.friend.send(N1, LANE, 7);
+        self.node.inbox.wait_until("an event", |told| told.numbers(LANE).contains(&7));
+        assert!(self.node.inbox.look(|told| told.is_up(N3)));
+    }
+
+    /// A hello that is refused, with words on the control stream as well.
+    fn refuses_hello(&self, frame: &[u8], kind: &str, parts: &[&str]) {
+        let mut raw = Client::new(&self.authority, N2).connect(self.node.address()).unwrap();
+        raw.say(frame);
+        let heard = String::from_utf8_lossy(&raw.hear()).into_owned();
+        assert_says(&heard, &[kind]);
+        assert_says(&heard, parts);
+        assert_heard(&raw.closed(), &[kind]);
+        assert_says(&self.refusal(kind).text, parts);
+        assert!(!self.node.inbox.look(|told| told.is_up(N2)));
+        self.friend_is_fine();
+    }
+}
+
+fn lane(frames: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = 7_u64.to_le_bytes().to_vec();
+    for frame in frames {
+        bytes.extend(u32::try_from(frame.len()).unwrap().to_le_bytes());
+        bytes.extend_from_slice(frame);
+    }
+    bytes
+}
+
+fn good_frame(name: &str, number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    event(name, number).encode_into(&mut bytes);
+    bytes
+}
+
+#[test]
+fn a_well_behaved_raw_client_is_understood() {
+    let stage = Stage::new();
+    let raw = stage.linked();
+    let _stream = raw.stream(&lane(&[&good_frame("a", 1), &good_frame("a", 2)]));
+    stage.node.inbox.wait_until("two events", |told| told.numbers(LANE) == [1, 2]);
+}
+
+#[test]
+fn a_frame_that_does_not_decode_ends_the_link() {
+    let stage = Stage::new();
+    let raw = stage.linked();
+    // What came before it is delivered.
+    let _stream = raw.stream(&lane(&[&good_frame("a", 1), &[1, 2, 3]]));
+    stage.ends(&raw, "bad_frame", &["a frame of 3 bytes is damaged"]);
+    assert!(stage.node.inbox.look(|told| told.numbers(LANE).contains(&1)));
+}
+
+#[test]
+fn an_empty_frame_ends_the_link() {
+    let stage = Stage::new();
+    let raw = stage.linked();
+    let _stream = raw.stream(&lane(&[&[]]));
+    stage.ends(&raw, "bad_frame", &["a frame of 0 bytes"]);
+}
+
+#[test]
+fn a_frame_that_claims_too_much_ends_the_link_before_its_bytes_come() {
+    let stage = Stage::new();
+    let raw = stage.linked();
+    let mut bytes = lane(&[]);
+    bytes.extend(u32::MAX.to_le_bytes());
+    let _stream = raw.stream(&bytes);
+    stage.ends(&raw, "frame_too_large", &["4294967295", "n1", "65536"]);
+}
+
+#[test]
+fn a_lane_that_ends_within_a_frame_ends_the_link() {
+    let stage = Stage::new();
+    let raw = stage.linked();
+    let mut bytes = lane(&[&good_frame("a", 1)]);
+    bytes.pop();
+    let mut stream = raw.stream(&bytes);
+    stream.finish().unwrap();
+    stage.ends(&raw, "bad_frame", &["ended within a frame"]);
+}
+
+#[test]
+fn a_frame_that_is_never_finished_ends_the_link() {
+    let stage = Stage::new();
+    let raw = stage.linked();
+    let mut bytes = lane(&[&good_frame("a", 1)]);
+    bytes.pop();
+    let _stream = raw.stream(&bytes);
+    stage.ends(&raw, "frame_timeout", &["not finished within 300ms"]);
+}
+
+#[test]
+fn a_lane_that_is_broken_off_ends_the_link() {
+    let stage = Stage::new();
+    let raw = stage.linked();
+    let mut stream = raw.stream(&lane(&[&good_frame("a", 1)]));
+    stage.node.inbox.wait_until("an event", |told| told.numbers(LANE) == [1]);
+    stream.reset(quinn::VarInt::from_u32(0)).unwrap();
+    stage.ends(&raw, "bad_lane", &["broken off"]);
+}
+
+#[test]
+fn a_lane_that_is_opened_twice_ends_the_link() {
+    let stage = Stage::new();
+    let raw = stage.linked();
+    let _one = raw.stream(&lane(&[]));
+    let _two = raw.stream(&lane(&[]));
+    stage.ends(&raw, "bad_lane", &["opened twice"]);
+}
+
+#[test]
+fn a_datagram_that_does_not_decode_ends_the_link() {
+    let stage = Stage::new();
+    let raw = stage.linked();
+    raw.connection.send_datagram(vec![1, 2, 3].into()).unwrap();
+    stage.ends(&raw, "bad_frame", &["a frame of 3 bytes"]);
+}
+
+#[test]
+fn an_unknown_event_is_left_out_and_the_link_goes_on() {
+    let stage = Stage::new();
+    let raw = stage.linked();
+    let _stream = raw.stream(&lane(&[&good_frame("zzz", 1), &good_frame("a", 2)]));
+    stage.node.inbox.wait_until("the known event", |told| told.numbers(LANE) == [2]);
+    let name = format!("{:016x}", EventId::of("zzz").bits());
+    assert_says(&stage.refusal("unknown_event").text, &[&name, "not handled by n1"]);
+    assert!(stage.node.inbox.look(|told| told.is_up(N2)));
+}
+
+#[test]
+fn a_second_hello_ends_the_link() {
+    let stage = Stage::new();
+    let mut raw = stage.linked();
+    raw.say(&Greeting::of(N2).frame(1, HELLO));
+    stage.ends(&raw, "bad_hello", &["a second hello"]);
+}
+
+#[test]
+fn a_hello_of_another_version_is_refused() {
+    let frame = Greeting::of(N2).frame(9, HELLO);
+    Stage::new().refuses_hello(&frame, "version", &["synod/9", "synod/1", "same version"]);
+}
+
+#[test]
+fn a_hello_of_another_cluster_is_refused() {
+    let greeting = Greeting { cluster: String::from("test"), ..Greeting::of(N2) };
+    let frame = greeting.frame(1, HELLO);
+    Stage::new().refuses_hello(&frame, "other_cluster", &["n2", "`test`", "n1", "`demo`"]);
+}
+
+#[test]
+fn a_hello_that_claims_another_node_is_refused() {
+    let frame = Greeting::of(N3).frame(1, HELLO);
+    let parts = ["the certificate is that of n2, and the hello says n3"];
+    Stage::new().refuses_hello(&frame, "identity_mismatch", &parts);
+}
+
+#[test]
+fn one_event_with_two_names_is_refused() {
+    let events = vec![(EventId::of("a").bits(), String::from("other"))];
+    let frame = Greeting { events, ..Greeting::of(N2) }.frame(1, HELLO);
+    Stage::new().refuses_hello(&frame, "event_clash", &["`a` on n1", "`other` on n2"]);
+}
+
+#[test]
+fn nodes_without_a_common_event_are_refused() {
+    let frame = Greeting { events: vec![(1, String::from("x"))], ..Greeting::of(N2) };
+    let frame = frame.frame(1, HELLO);
+    Stage::new().refuses_hello(&frame, "no_common_event", &["n1 and n2 have no event in common"]);
+}
+
+#[test]
+fn a_first_word_that_is_no_hello_is_refused() {
+    let stage = Stage::new();
+    stage.refuses_hello(&[3, 0, 0, 0, 1, 0, 4], "bad_hello", &["must be a hello"]);
+    stage.refuses_hello(&[3, 0, 0, 0, 1, 0, 99], "bad_hello", &[]);
+    let too_long = [&u32::MAX.to_le_bytes()[..], &[0; 8]].concat();
+    stage.refuses_hello(&too_long, "bad_hello", &[]);
+}
+
+#[test]
+fn an_answer_of_another_version_is_refused_by_the_dialler() {
+    refuses_answer(&Greeting::of(N2).frame(9, HELLO_ACK), "version", &["synod/9", "synod/1"]);
+}
+
+#[test]
+fn an_answer_of_another_node_is_refused_by_the_dialler() {
+    let frame = Greeting::of(N3).frame(1, HELLO_ACK);
+    refuses_answer(&frame, "identity_mismatch", &["n2", "n3"]);
+}
+
+#[test]
+fn an_answer_that_is_no_hello_ack_is_refused_by_the_dialler() {
+    refuses_answer(&Greeting::of(N2).frame(1, HELLO), "bad_hello", &["hello-ack"]);
+}
+
+/// A node dials a listener that answers the hello badly.
+fn refuses_answer(frame: &[u8], kind: &str, parts: &[&str]) {
+    let stage = Stage::new();
+    let server = Server::new(&stage.authority, N2);
+    stage.node.transport.set_address(N2, server.address());
+    stage.node.transport.connect(N2);
+    let raw = server.answer(frame);
+    assert_heard(&raw.closed(), parts);
+    assert_says(&stage.refusal(kind).text, parts);
+    let told = &stage.node.inbox;
+    let text = told.wait("an answer", |told| told.unreachable().pop().map(String::from));
+    assert_says(&text, parts);
+    stage.friend_is_fine();
+}

@@ -1,0 +1,214 @@
+//! Links that come, go, come again, and collide.
+
+use std::time::{Duration, Instant};
+
+use synod_core::{LinkChange, NodeId, Reason, Transport};
+use synod_transport_quic::Limits;
+
+use crate::support::{
+    LANE, N1, N2, N3, Peer, assert_says, authority, bundle, hello, introduce, link, pair, start,
+    start_with,
+};
+
+fn last(peer: &Peer) -> Option<(NodeId, LinkChange)> {
+    peer.inbox.look(|told| told.links.last().cloned())
+}
+
+#[test]
+fn both_sides_dialling_at_once_end_in_exactly_one_link() {
+    let authority = authority();
+    for round in 0..20 {
+        let one = start(&bundle(&authority, N1, &[N1, N2]));
+        let two = start(&bundle(&authority, N2, &[N1, N2]));
+        introduce(&[&one, &two]);
+        std::thread::scope(|scope| {
+            scope.spawn(|| one.transport.connect(N2));
+            scope.spawn(|| two.transport.connect(N1));
+        });
+        one.wait_up(N2);
+        two.wait_up(N1);
+        // The link that both see is one and the same, and it stays.
+        one.send(N2, LANE, round);
+        two.send(N1, LANE, round);
+        one.inbox.wait_until("an event", |told| told.numbers(LANE) == [round]);
+        two.inbox.wait_until("an event", |told| told.numbers(LANE) == [round]);
+        for peer in [&one, &two] {
+            assert_eq!(peer.inbox.look(|told| told.links.len()), 1, "round {round}");
+        }
+    }
+}
+
+#[test]
+fn a_second_connect_changes_nothing() {
+    let (one, two) = pair();
+    one.transport.connect(N2);
+    two.transport.connect(N1);
+    one.send(N2, LANE, 1);
+    two.inbox.wait_until("an event", |told| told.numbers(LANE) == [1]);
+    assert_eq!(one.inbox.look(|told| told.links.len()), 1);
+}
+
+#[test]
+fn a_link_that_is_ended_is_down_on_both_sides_and_can_be_linked_again() {
+    let (one, two) = pair();
+    for round in 0..5 {
+        one.transport.disconnect(N2, Reason::Silent);
+        one.wait_down(N2);
+        assert_eq!(last(&one), Some((N2, LinkChange::Down(Reason::Silent))));
+        two.wait_down_by_peer(N1, Reason::Closed);
+        two.transport.connect(N1);
+        one.wait_up(N2);
+        two.wait_up(N1);
+        one.send(N2, LANE, round);
+        two.inbox.wait_until("an event", |told| told.events.len() as u64 == round + 1);
+    }
+}
+
+#[test]
+fn a_node_that_is_gone_is_silent_after_the_idle_time() {
+    let authority = authority();
+    let limits = Limits {
+        idle_timeout: Duration::from_millis(600),
+        keep_alive: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let one = start_with(&bundle(&authority, N1, &[N1, N2]), hello(N1, &["a"]), limits);
+    let mute = crate::raw::Client::new(&authority, N2).link(one.address());
+    one.wait_up(N2);
+    let _ghost = mute.vanish();
+    one.wait_down(N2);
+    assert_eq!(last(&one), Some((N2, LinkChange::Down(Reason::Silent))));
+}
+
+#[test]
+fn a_restarted_peer_goes_down_as_restarted_and_comes_up_as_its_new_incarnation() {
+    let authority = authority();
+    let one = start(&bundle(&authority, N1, &[N1, N2]));
+    let two = start(&bundle(&authority, N2, &[N1, N2]));
+    link(&one, &two);
+    // The old process is still there: nobody has told the first node that it is gone.
+    let again = start(&bundle(&authority, N2, &[N1, N2]));
+    introduce(&[&one, &again]);
+    again.transport.connect(N1);
+    one.inbox.wait_until("three changes", |told| told.links.len() == 3);
+    let changes = one.inbox.look(|told| told.links.clone());
+    assert_eq!(changes[1].1, LinkChange::Down(Reason::Restarted));
+    assert!(matches!(changes[2].1, LinkChange::Up { .. }));
+    two.wait_down(N1);
+
+    // The old process is told why it cannot come back, and nothing flips.
+    two.transport.connect(N1);
+    let refusal = one.inbox.wait("a refusal", |told| told.refusal("duplicate").cloned());
+    assert_says(&refusal.text, &["n2", "n1", "second process"]);
+    let text = two.inbox.wait("the answer", |told| told.unreachable().pop().map(String::from));
+    assert_says(&text, &["n1", "second process"]);
+    one.send(N2, LANE, 1);
+    again.inbox.wait_until("an event", |told| told.numbers(LANE) == [1]);
+    assert_eq!(one.inbox.look(|told| told.links.len()), 3);
+}
+
+#[test]
+fn a_peer_that_has_lost_the_link_may_dial_again_while_it_looks_alive_here() {
+    let authority = authority();
+    for (listener, dialer) in [(N1, N2), (N2, N1)] {
+        let node = start(&bundle(&authority, listener, &[N1, N2]));
+        let client = crate::raw::Client::new(&authority, dialer);
+        let _lost = client.link(node.address());
+        node.wait_up(dialer);
+        let _again = client.link(node.address());
+        node.inbox.wait_until("three changes", |told| told.links.len() == 3);
+        let changes = node.inbox.look(|told| told.links.clone());
+        assert_eq!(changes[1].1, LinkChange::Down(Reason::Silent));
+    }
+}
+
+#[test]
+fn a_peer_that_dials_although_it_was_dialled_gets_through_after_a_while() {
+    // The smaller node has dialled; the larger one has lost that link and dials itself.
+    let authority = authority();
+    let server = crate::raw::Server::new(&authority, N2);
+    let one = start(&bundle(&authority, N1, &[N1, N2]));
+    one.transport.set_address(N2, server.address());
+    one.transport.connect(N2);
+    let _link = server.accept_link();
+    one.wait_up(N2);
+    let _again = crate::raw::Client::new(&authority, N2).link(one.address());
+    one.inbox.wait_until("three changes", |told| told.links.len() == 3);
+}
+
+#[test]
+fn a_new_authority_takes_over_while_both_are_trusted() {
+    let (old, new) = (authority(), authority());
+    let trusted = vec![String::from(old.certificate_pem()), String::from(new.certificate_pem())];
+    let mut before = bundle(&old, N1, &[N1, N2]);
+    let mut after = bundle(&new, N2, &[N1, N2]);
+    before.authorities.clone_from(&trusted);
+    after.authorities = trusted;
+    link(&start(&before), &start(&after));
+}
+
+#[test]
+fn a_node_that_leaves_dials_nobody() {
+    let (one, two) = pair();
+    one.close();
+    one.transport.connect(N2);
+    two.wait_down(N1);
+    assert_eq!(one.inbox.look(|told| told.links.len()), 2);
+}
+
+#[test]
+fn nobody_at_the_address_is_told_within_the_connect_timeout() {
+    let authority = authority();
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let one = start(&bundle(&authority, N1, &[N1, N2]));
+    one.transport.set_address(N2, nobody.local_addr().unwrap());
+    let begin = Instant::now();
+    one.transport.connect(N2);
+    let text = one.inbox.wait("an answer", |told| told.unreachable().pop().map(String::from));
+    let address = nobody.local_addr().unwrap().to_string();
+    assert_says(&text, &["no answer from n2", &address, "within 3s", "UDP port"]);
+    assert!(Duration::from_secs(2) < begin.elapsed());
+}
+
+#[test]
+fn a_node_outside_the_peer_list_cannot_be_dialled() {
+    let one = start(&bundle(&authority(), N1, &[N1, N2]));
+    one.transport.connect(N3);
+    let text = one.inbox.wait("an answer", |told| told.unreachable().pop().map(String::from));
+    assert_says(&text, &["n3", "not in the peer list of n1"]);
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_named() {
+    let authority = authority();
+    let mut bundle = bundle(&authority, N1, &[N1]);
+    bundle.peers.insert(N2, String::from("no such host:7400"));
+    let one = start(&bundle);
+    one.transport.connect(N2);
+    let text = one.inbox.wait("an answer", |told| told.unreachable().pop().map(String::from));
+    assert_says(&text, &["n2 at no such host:7400"]);
+}
+
+#[test]
+fn a_transport_starts_once_and_only_as_the_node_of_its_bundle() {
+    let authority = authority();
+    let one = start(&bundle(&authority, N1, &[N1, N2]));
+    let inbox = std::sync::Arc::clone(&one.inbox);
+    let second = one.transport.start(hello(N1, &[]), inbox.clone()).unwrap_err();
+    assert_says(&second.to_string(), &["started before"]);
+    let other = one.transport.start(hello(N2, &[]), inbox).unwrap_err();
+    assert_says(&other.to_string(), &["n1", "n2"]);
+}
+
+#[test]
+fn dropping_a_farewell_ends_the_transport_and_frees_the_port() {
+    let authority = authority();
+    let (one, two) = pair();
+    drop(one.transport.close(Duration::from_secs(60)));
+    two.wait_down(N1);
+    one.wait_down(N2);
+    one.close();
+    let mut again = bundle(&authority, N1, &[N1, N2]);
+    again.listen = one.address();
+    start(&again);
+}

@@ -1,0 +1,15 @@
+//! Transports on loopback, among themselves and against raw QUIC endpoints that misbehave.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, also in a helper"
+)]
+
+mod bundles;
+mod certificates;
+mod exchange;
+mod hostile;
+mod links;
+mod raw;
+mod support;

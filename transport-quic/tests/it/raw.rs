@@ -1,0 +1,351 @@
+//! QUIC endpoints that speak the protocol byte by byte, and so can break it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{NamedGroup, RootCertStore};
+use serde::Serialize;
+use synod_core::{EventId, NodeId};
+use synod_transport_quic::{Authority, Credentials};
+use time::OffsetDateTime;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use crate::support::{DAY, PATIENCE};
+
+/// A certificate of `authority` with any names, valid from and until so many days from now.
+pub(crate) fn forge(authority: &Authority, names: &[&str], from: i64, until: i64) -> Credentials {
+    let uses = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let issuer = (authority.certificate_pem(), authority.key_pem());
+    forge_with(issuer, names, (from, until), &uses)
+}
+
+/// One whose issuer need not be an authority, for any uses.
+pub(crate) fn forge_with(
+    issuer: (&str, &str),
+    names: &[&str],
+    days: (i64, i64),
+    uses: &[ExtendedKeyUsagePurpose],
+) -> Credentials {
+    let mut params = CertificateParams::default();
+    let names = names.iter().map(|name| SanType::DnsName((*name).try_into().unwrap()));
+    params.subject_alt_names = names.collect();
+    let now = OffsetDateTime::from(SystemTime::now());
+    params.not_before = now + time::Duration::days(days.0);
+    params.not_after = now + time::Duration::days(days.1);
+    params.use_authority_key_identifier_extension = true;
+    params.extended_key_usages = uses.to_vec();
+    let issuer_key = KeyPair::from_pem(issuer.1).unwrap();
+    let issuer = Issuer::from_ca_cert_pem(issuer.0, issuer_key).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    Credentials { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() }
+}
+
+fn der(credentials: &Credentials) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let chain = CertificateDer::pem_slice_iter(credentials.certificate_pem.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(credentials.key_pem.as_bytes());
+    (chain.map(Result::unwrap).collect(), key.unwrap())
+}
+
+fn roots(authority: &Authority) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let pem = authority.certificate_pem().as_bytes();
+    roots.add(CertificateDer::from_pem_slice(pem).unwrap()).unwrap();
+    roots
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// The hello as it stands on the wire, written down a second time.
+#[derive(Clone, Serialize)]
+pub(crate) struct Greeting {
+    pub(crate) cluster: String,
+    pub(crate) node: u32,
+    pub(crate) incarnation: u64,
+    pub(crate) events: Vec<(u64, String)>,
+}
+
+impl Greeting {
+    pub(crate) fn of(node: NodeId) -> Self {
+        let a = EventId::of("a").bits();
+        let cluster = String::from("demo");
+        Self { cluster, node: node.0, incarnation: 1, events: vec![(a, String::from("a"))] }
+    }
+
+    /// A control frame: length, version, kind of message, body.
+    pub(crate) fn frame(&self, version: u16, message: u8) -> Vec<u8> {
+        let mut frame = version.to_le_bytes().to_vec();
+        frame.push(message);
+        frame.extend(postcard::to_allocvec(self).unwrap());
+        let length = u32::try_from(frame.len()).unwrap().to_le_bytes();
+        [&length[..], &frame].concat()
+    }
+}
+
+pub(crate) const HELLO: u8 = 0;
+pub(crate) const HELLO_ACK: u8 = 1;
+
+/// A dialler.
+pub(crate) struct Client {
+    runtime: Arc<Runtime>,
+    config: ClientConfig,
+    node: NodeId,
+}
+
+impl Client {
+    /// One with a good certificate.
+    pub(crate) fn new(authority: &Authority, node: NodeId) -> Self {
+        let credentials = authority.issue(node, DAY).unwrap();
+        Self::with(authority, node, Some(credentials), b"synod/1")
+    }
+
+    /// One that shows whatever it is given.
+    pub(crate) fn with(
+        authority: &Authority,
+        node: NodeId,
+        credentials: Option<Credentials>,
+        alpn: &[u8],
+    ) -> Self {
+        let config = Self::tls(authority, credentials.as_ref(), alpn);
+        Self::of(node, config)
+    }
+
+    /// One that keeps every ticket that it is given.
+    pub(crate) fn keeping(authority: &Authority, node: NodeId, tickets: Arc<Tickets>) -> Self {
+        let credentials = Some(authority.issue(node, DAY).unwrap());
+        let mut config = Self::tls(authority, credentials.as_ref(), b"synod/1");
+        config.resumption = Resumption::store(tickets);
+        Self::of(node, config)
+    }
+
+    fn tls(
+        authority: &Authority,
+        credentials: Option<&Credentials>,
+        alpn: &[u8],
+    ) -> rustls::ClientConfig {
+        let builder = rustls::ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots(authority));
+        let mut config = match credentials {
+            Some(credentials) => {
+                let (chain, key) = der(credentials);
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![alpn.to_vec()];
+        config
+    }
+
+    fn of(node: NodeId, config: rustls::ClientConfig) -> Self {
+        let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Self { runtime: Arc::new(runtime), config, node }
+    }
+
+    /// Dials whatever node listens there, and says nothing yet.
+    pub(crate) fn connect(&self, address: SocketAddr) -> Result<Raw, ConnectionError> {
+        let runtime = Arc::clone(&self.runtime);
+        let config = self.config.clone();
+        let (endpoint, connected) = runtime.block_on(async {
+            let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+            let mut connected = Err(ConnectionError::TimedOut);
+            for name in ["n1.demo.synod.internal", "n2.demo.synod.internal"] {
+                let connecting = endpoint.connect_with(config.clone(), address, name).unwrap();
+                connected = timeout(PATIENCE, connecting).await.unwrap();
+                if connected.is_ok() {
+                    break;
+                }
+            }
+            (endpoint, connected)
+        });
+        Ok(Raw { runtime, endpoint, connection: connected?, control: None })
+    }
+
+    /// Dials and says a proper hello, and hears the answer.
+    pub(crate) fn link(&self, address: SocketAddr) -> Raw {
+        let mut raw = self.connect(address).unwrap();
+        raw.say(&Greeting::of(self.node).frame(1, HELLO));
+        let answer = raw.hear();
+        assert_eq!(answer.get(2), Some(&HELLO_ACK), "{answer:?}");
+        raw
+    }
+}
+
+/// Counts the tickets that a dialler is given.
+#[derive(Debug, Default)]
+pub(crate) struct Tickets(AtomicUsize);
+
+impl Tickets {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        None
+    }
+}
+
+/// A listener.
+pub(crate) struct Server {
+    runtime: Arc<Runtime>,
+    endpoint: Endpoint,
+    node: NodeId,
+}
+
+impl Server {
+    pub(crate) fn new(authority: &Authority, node: NodeId) -> Self {
+        Self::with(node, &authority.issue(node, DAY).unwrap(), b"synod/1")
+    }
+
+    pub(crate) fn with(node: NodeId, credentials: &Credentials, alpn: &[u8]) -> Self {
+        let (chain, key) = der(credentials);
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let config = QuicServerConfig::try_from(config).unwrap();
+        let config = quinn::ServerConfig::with_crypto(Arc::new(config));
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let endpoint = {
+            let _inside = runtime.enter();
+            Endpoint::server(config, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()
+        };
+        Self { runtime: Arc::new(runtime), endpoint, node }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.endpoint.local_addr().unwrap()
+    }
+
+    /// Takes the next connection; an error is what the dialler said.
+    pub(crate) fn accept(&self) -> Result<Raw, ConnectionError> {
+        let connection = self.runtime.block_on(async {
+            let incoming = timeout(PATIENCE, self.endpoint.accept()).await.unwrap().unwrap();
+            timeout(PATIENCE, incoming.accept()?).await.unwrap()
+        })?;
+        let (runtime, endpoint) = (Arc::clone(&self.runtime), self.endpoint.clone());
+        Ok(Raw { runtime, endpoint, connection, control: None })
+    }
+
+    /// Takes the next connection and answers its hello with `frame`.
+    pub(crate) fn answer(&self, frame: &[u8]) -> Raw {
+        let mut raw = self.accept().unwrap();
+        let accepted = raw.block(async |connection| connection.accept_bi().await.unwrap());
+        raw.control = Some(accepted);
+        raw.hear();
+        raw.say(frame);
+        raw
+    }
+
+    pub(crate) fn accept_link(&self) -> Raw {
+        self.answer(&Greeting::of(self.node).frame(1, HELLO_ACK))
+    }
+}
+
+/// One raw connection.
+pub(crate) struct Raw {
+    runtime: Arc<Runtime>,
+    endpoint: Endpoint,
+    pub(crate) connection: Connection,
+    control: Option<(SendStream, RecvStream)>,
+}
+
+impl Raw {
+    fn block<T>(&self, work: impl AsyncFnOnce(Connection) -> T) -> T {
+        let connection = self.connection.clone();
+        self.runtime.block_on(async {
+            timeout(PATIENCE, work(connection)).await.expect("a raw connection hangs")
+        })
+    }
+
+    /// Writes to the control stream.
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        let mut control = self
+            .control
+            .take()
+            .unwrap_or_else(|| self.block(async |connection| connection.open_bi().await.unwrap()));
+        // The other side may have gone already, which the test will see.
+        let _ = self.block(async |_| control.0.write_all(bytes).await);
+        self.control = Some(control);
+    }
+
+    /// Reads one control frame without its length; nothing if the stream ends.
+    pub(crate) fn hear(&mut self) -> Vec<u8> {
+        let mut control = self.control.take().unwrap();
+        let heard = self.block(async |_| {
+            let mut length = [0; 4];
+            if control.1.read_exact(&mut length).await.is_err() {
+                return Vec::new();
+            }
+            let mut frame = vec![0; u32::from_le_bytes(length) as usize];
+            control.1.read_exact(&mut frame).await.unwrap();
+            frame
+        });
+        self.control = Some(control);
+        heard
+    }
+
+    /// Opens a stream and writes to it.
+    pub(crate) fn stream(&self, bytes: &[u8]) -> SendStream {
+        self.block(async |connection| {
+            let mut stream = connection.open_uni().await.unwrap();
+            let _ = stream.write_all(bytes).await;
+            stream
+        })
+    }
+
+    /// Waits for the other side to close the connection, and says with which words.
+    pub(crate) fn closed(&self) -> String {
+        match self.block(async |connection| connection.closed().await) {
+            ConnectionError::ApplicationClosed(close) => {
+                String::from_utf8_lossy(&close.reason).into_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// Disappears without a word. What is returned must be kept: dropping it would be a word.
+    pub(crate) fn vanish(self) -> (Endpoint, Connection, Option<(SendStream, RecvStream)>) {
+        let Self { runtime, endpoint, connection, control } = self;
+        Arc::into_inner(runtime).expect("the client is gone").shutdown_background();
+        (endpoint, connection, control)
+    }
+}
