@@ -92,7 +92,8 @@ impl Host {
         if count.is_power_of_two() {
             let peer = refusal.peer.map(tracing::field::display);
             let (kind, text, address) = (refusal.kind, &refusal.text, &refusal.address);
-            tracing::warn!(node = %self.id, peer, kind, address, count, "refused: {text}");
+            // The transport has warned already.
+            tracing::debug!(node = %self.id, peer, kind, address, count, "refused: {text}");
         }
     }
 

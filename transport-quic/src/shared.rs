@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use quinn::{Connection, Endpoint, ServerConfig};
 use synod_core::{EventId, Inbox, LinkChange, NodeId, Reason};
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::control::Greeting;
 use crate::journal::Journal;
@@ -59,7 +59,7 @@ impl Shared {
             self.link_down(&old, reason);
         }
         peer.set_link(Some(Arc::clone(link)));
-        info!(node = %self.me, peer = %link.peer, address = link.address, "link up");
+        debug!(node = %self.me, peer = %link.peer, address = link.address, "link up");
         self.inbox.link(link.peer, LinkChange::Up { incarnation: link.incarnation });
         self.peers.changed.notify_waiters();
     }
@@ -73,7 +73,7 @@ impl Shared {
             return;
         }
         peer.set_link(None);
-        info!(node = %self.me, peer = %link.peer, address = link.address, ?reason, "link down");
+        debug!(node = %self.me, peer = %link.peer, address = link.address, ?reason, "link down");
         self.inbox.link(link.peer, LinkChange::Down(reason));
         self.peers.changed.notify_waiters();
     }

@@ -336,7 +336,7 @@ fn warn_of_expiry(bundle: &Bundle) {
     let Ok(facts) = bundle.credentials.facts() else { return };
     let hours = facts.remaining(SystemTime::now()).as_secs() / 3_600;
     if hours < EXPIRY_WARNING_HOURS {
-        warn!(node = %bundle.node, hours, "the certificate ends soon: `synod cert renew {}`", bundle.node);
+        warn!(node = %bundle.node, hours, "the certificate ends soon: issue it anew with `synod cert issue`");
     }
 }
 

@@ -143,7 +143,6 @@ impl Told {
             if let Some(error) = peer.last_error.as_ref().filter(|_| !peer.up)
                 && self.errors.insert(id, error.clone()).as_ref() != Some(error)
             {
-                printer.say(format!("{node} {id} is not linked: {error}"));
                 printer.event(&json!({
                     "event": "unreachable", "node": node.to_string(), "peer": id.to_string(),
                     "why": error,

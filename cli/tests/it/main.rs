@@ -16,10 +16,11 @@ struct Called {
     stderr: String,
 }
 
-/// Calls the binary in `directory`.
+/// Calls the binary in `directory`, and kills it if it does not end.
 fn synod(directory: &Path, args: &[&str]) -> Called {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
-    let output = command.args(args).current_dir(directory).env_remove("CARGO").output();
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=1", "120", env!("CARGO_BIN_EXE_synod")]).args(args);
+    let output = command.current_dir(directory).env_remove("CARGO").output();
     Called::from(output.expect("the binary starts"))
 }
 

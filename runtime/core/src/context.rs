@@ -210,7 +210,7 @@ impl Context {
         assert!(self.peers.binary_search(&to).is_ok(), "{to} is not of this cluster");
         self.next_ticket += 1;
         // Numbers of different lives differ, so an answer to a former life finds no question.
-        let number = (self.incarnation << 32) | self.next_ticket;
+        let number = ((self.incarnation & LIVES_TOLD_APART) << 32) | self.next_ticket;
         self.asked.insert(number, R::Answer::ID);
         let envelope = self.seal(Tag::Ask(number), request);
         self.route::<R>(to, envelope);
@@ -327,3 +327,7 @@ impl Context {
 pub(crate) fn expiry(number: u64, answer: EventId, instance: Instance) -> Envelope {
     Envelope::from_parts(answer, instance, Tag::Expired(number), Bytes::new())
 }
+
+/// The lives of a node whose requests have different numbers. The highest bit of a number stays
+/// free for requests of the application.
+const LIVES_TOLD_APART: u64 = (1 << 31) - 1;

@@ -279,8 +279,13 @@ impl<T: Stack> Node<T> {
             let Some(envelope) = self.ctx.local.pop_front() else {
                 return;
             };
-            if let Err(error) = self.local(&envelope) {
-                panic!("an event of this very node was refused: {error}");
+            match self.local(&envelope) {
+                Ok(()) => (),
+                // A peer may bring an algorithm to open instances, but not to crash its node.
+                Err(full @ StepError::Full { .. }) => {
+                    self.ctx.effects.push(Effect::Log(format!("an event was dropped: {full}")));
+                }
+                Err(error) => panic!("an event of this very node was refused: {error}"),
             }
         }
         assert!(self.ctx.local.is_empty(), "more than {LOCAL_EVENTS_MAX} local events in one step");

@@ -210,7 +210,7 @@ impl Trust {
 fn expired(whose: &str, facts: &CertificateFacts, now: SystemTime) -> Turned {
     let ago = date::span(now.duration_since(facts.not_after).unwrap_or_default());
     let text = format!(
-        "the certificate of {whose} expired {ago} ago ({}): renew it with `synod cert renew {whose}`",
+        "the certificate of {whose} expired {ago} ago ({}): issue it anew with `synod cert issue`",
         date::text(facts.not_after)
     );
     Turned::new(Kind::Expired, text)
