@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
+use serde::Serialize;
 use synod_core::Algorithm;
 
 use crate::args::{Args, Command};
@@ -38,7 +39,7 @@ impl App {
     #[must_use]
     pub fn algorithm<A>(mut self) -> Self
     where
-        A: Algorithm + Clone + Default + Hash,
+        A: Algorithm + Clone + Default + Hash + Serialize,
     {
         self.entries.push(Box::new(Registered::<A>::default()));
         self

@@ -3,6 +3,7 @@
 use std::hash::Hash;
 use std::ops::Range;
 
+use serde::Serialize;
 use synod_core::{Algorithm, Model, NodeId};
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
@@ -36,13 +37,13 @@ pub(crate) struct Asked {
 /// The entry of one algorithm.
 pub(crate) struct Registered<A: Algorithm>(Scenario<A>);
 
-impl<A: Algorithm + Default> Default for Registered<A> {
+impl<A: Algorithm + Default + Serialize> Default for Registered<A> {
     fn default() -> Self {
-        Self(Scenario::of(|_| A::default()))
+        Self(Scenario::of(|_| A::default()).showing_states())
     }
 }
 
-impl<A: Algorithm + Clone + Default + Hash> Entry for Registered<A> {
+impl<A: Algorithm + Clone + Default + Hash + Serialize> Entry for Registered<A> {
     fn name(&self) -> &'static str {
         A::NAME
     }

@@ -16,11 +16,12 @@ use synod_core::{Assumption, Cluster, Kind, Model, Stack};
 
 use crate::action::{Action, Cut};
 use crate::diagram::Diagram;
+use crate::follow::counterexample;
 use crate::quiet::quietly;
 use crate::scenario::{Scenario, micros};
-use crate::schedule::{Recorded, Schedule};
-use crate::state::{Moved, State};
-use crate::trace::{Step, StepKind, Trace};
+use crate::schedule::Schedule;
+use crate::state::{Ground, Moved, State};
+use crate::trace::Trace;
 use crate::world::Violation;
 
 /// What an exploration is limited to.
@@ -126,23 +127,20 @@ pub fn explore<T>(scenario: &Scenario<T>, bounds: &Bounds) -> Explored
 where
     T: Stack + Clone + Hash,
 {
-    quietly(|| Search::new(scenario, bounds).run())
+    quietly(|| Search::new(Ground { scenario, bounds }).run())
 }
 
 struct Search<'a, T: Stack> {
-    scenario: &'a Scenario<T>,
-    bounds: &'a Bounds,
+    on: Ground<'a, T>,
     seen: Seen,
     /// How each state was reached first: from which, by what.
     reached: Vec<(u32, Action)>,
     frontier: VecDeque<(u32, u32, State<T>)>,
     found: Explored,
-    /// The bound of the longest `eventually`, in ticks: time beyond it tells nothing new.
-    patience: u64,
 }
 
 impl<'a, T: Stack + Clone + Hash> Search<'a, T> {
-    fn new(scenario: &'a Scenario<T>, bounds: &'a Bounds) -> Self {
+    fn new(on: Ground<'a, T>) -> Self {
         let mut found = Explored {
             states: 0,
             transitions: 0,
@@ -151,21 +149,17 @@ impl<'a, T: Stack + Clone + Hash> Search<'a, T> {
             skipped: Vec::new(),
             failure: None,
         };
-        let mut patience = 0;
-        for property in scenario.properties() {
-            if let Kind::Eventually { within } = property.kind {
-                match micros(within).checked_div(bounds.tick_us) {
-                    Some(ticks) => patience = patience.max(ticks),
-                    None => found.skipped.push(property.name),
-                }
+        for property in on.scenario.properties() {
+            if matches!(property.kind, Kind::Eventually { .. }) && on.bounds.tick_us == 0 {
+                found.skipped.push(property.name);
             }
         }
         let (seen, reached, frontier) = (Seen::default(), Vec::new(), VecDeque::new());
-        Self { scenario, bounds, seen, reached, frontier, found, patience }
+        Self { on, seen, reached, frontier, found }
     }
 
     fn run(mut self) -> Explored {
-        let first = State::start(self.scenario, self.bounds, self.patience);
+        let first = State::start(self.on, patience(self.on));
         let begin = first.map_err(|wrong| (Action::START, wrong));
         if let Err((action, wrong)) = begin.and_then(|state| self.visit(0, 0, Action::START, state))
         {
@@ -174,7 +168,7 @@ impl<'a, T: Stack + Clone + Hash> Search<'a, T> {
         }
         while let Some((index, depth, state)) = self.frontier.pop_front() {
             self.found.depth = depth;
-            if self.found.states >= self.bounds.states_max {
+            if self.found.states >= self.on.bounds.states_max {
                 self.found.complete = false;
                 return self.found;
             }
@@ -193,20 +187,19 @@ impl<'a, T: Stack + Clone + Hash> Search<'a, T> {
         depth: u32,
         state: &State<T>,
     ) -> Result<(), (Action, (String, String))> {
-        let mut waiting = state.actions(self.bounds);
+        let mut waiting = state.actions(self.on);
         waiting.reverse(); // The calm first.
         while let Some(action) = waiting.pop() {
-            let Moved { state: next, asked, effects } =
-                match state.act(self.scenario, self.bounds, &action) {
-                    Ok(moved) => moved,
-                    Err(wrong) => return Err((action, wrong)),
-                };
+            let Moved { state: next, asked, effects } = match state.act(self.on, &action) {
+                Ok(moved) => moved,
+                Err(wrong) => return Err((action, wrong)),
+            };
             if action.cut.is_none() {
                 // A handler that chooses is run once for each way to answer, and one with
                 // several effects once more for each place where a crash can fall between them.
                 let other = successor(action.choices(), &asked);
                 waiting.extend(other.map(|choices| action.clone().choosing(choices)));
-                if state.may_crash(self.bounds) {
+                if state.may_crash(self.on) {
                     waiting.extend(Cut::all(effects).map(|cut| action.clone().cut(cut)));
                 }
             }
@@ -228,7 +221,7 @@ impl<'a, T: Stack + Clone + Hash> Search<'a, T> {
             return Ok(());
         }
         self.found.states += 1;
-        if let Err(wrong) = check(self.scenario, self.bounds, &state) {
+        if let Err(wrong) = check(self.on, &state) {
             return Err((action, wrong));
         }
         let index = u32::try_from(self.reached.len()).expect("fewer than 2^32 states");
@@ -250,8 +243,7 @@ impl<'a, T: Stack + Clone + Hash> Search<'a, T> {
         path.reverse();
         path.retain(|action| *action != Action::START);
         self.found.complete = false;
-        self.found.failure =
-            Some(counterexample(self.scenario, self.bounds, &path, property, reason));
+        self.found.failure = Some(counterexample(self.on, &path, property, reason));
     }
 }
 
@@ -270,16 +262,25 @@ fn successor(given: &[u32], asked: &[u32]) -> Option<Vec<u32>> {
     None
 }
 
-fn check<T: Stack + Clone + Hash>(
-    scenario: &Scenario<T>,
-    bounds: &Bounds,
+/// The bound of the longest `eventually`, in ticks: quiet beyond it tells nothing new.
+pub(crate) fn patience<T: Stack>(on: Ground<'_, T>) -> u64 {
+    let bound = |kind| match kind {
+        Kind::Eventually { within } => micros(within).checked_div(on.bounds.tick_us),
+        _ => None,
+    };
+    on.scenario.properties().iter().filter_map(|it| bound(it.kind)).max().unwrap_or(0)
+}
+
+/// Holds the properties against a state.
+pub(crate) fn check<T: Stack + Clone + Hash>(
+    on: Ground<'_, T>,
     state: &State<T>,
 ) -> Result<(), (String, String)> {
     let cluster = Cluster::new(state.members());
-    for property in scenario.properties() {
+    for property in on.scenario.properties() {
         let due = match property.kind {
             Kind::Eventually { within } => micros(within)
-                .checked_div(bounds.tick_us)
+                .checked_div(on.bounds.tick_us)
                 .is_some_and(|ticks| ticks <= state.quiet_ticks()),
             Kind::AtRest => state.is_at_rest(),
             _ => true,
@@ -289,106 +290,6 @@ fn check<T: Stack + Clone + Hash>(
         }
     }
     Ok(())
-}
-
-fn counterexample<T: Stack + Clone + Hash>(
-    scenario: &Scenario<T>,
-    bounds: &Bounds,
-    path: &[Action],
-    property: String,
-    reason: String,
-) -> Counterexample {
-    let names = names(scenario, bounds, path);
-    let model = scenario.model();
-    let unbounded = bounds.tick_us == 0 && model.delay_max().is_some();
-    let schedule = Schedule {
-        algorithm: String::from(scenario.name()),
-        property: Some(property.clone()),
-        dropped: unbounded.then(|| Assumption::BoundedDelay.to_string()).into_iter().collect(),
-        run: Recorded::Explored { bounds: bounds.clone(), actions: names.clone() },
-    };
-    let (trace, violation) = follow(scenario, bounds, &names);
-    let time_us = trace.steps.last().map_or(0, |step| step.time_us);
-    let violation = violation.unwrap_or(Violation { property, reason, time_us });
-    Counterexample { violation, text: schedule.text(&scenario.catalogue), schedule, trace }
-}
-
-/// The actions of a path by name, for which it has to be walked: a name tells what is delivered.
-fn names<T: Stack + Clone + Hash>(
-    scenario: &Scenario<T>,
-    bounds: &Bounds,
-    path: &[Action],
-) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut state = State::start(scenario, bounds, 0).ok();
-    for action in path {
-        let Some(current) = &state else {
-            break;
-        };
-        names.push(action.full_name(current, &scenario.catalogue));
-        state = current.act(scenario, bounds, action).ok().map(|moved| moved.state);
-    }
-    names
-}
-
-/// Takes a path of named actions once more. An action that is not possible where it stands ends
-/// the path. Returns the trace, and what is violated on the way.
-pub(crate) fn follow<T: Stack + Clone + Hash>(
-    scenario: &Scenario<T>,
-    bounds: &Bounds,
-    names: &[String],
-) -> (Trace, Option<Violation>) {
-    quietly(|| {
-        let algorithm = String::from(scenario.name());
-        let mut trace = Trace { algorithm, nodes: bounds.nodes, steps: Vec::new() };
-        let wrong = Follower { scenario, bounds, trace: &mut trace, ticks: 0 }.run(names).err();
-        let time_us = trace.steps.last().map_or(0, |step| step.time_us);
-        let violation = wrong.map(|(property, reason)| {
-            if let Some(step) = trace.steps.last_mut() {
-                step.wrong = Some(format!("{property}: {reason}"));
-            }
-            Violation { property, reason, time_us }
-        });
-        (trace, violation)
-    })
-}
-
-struct Follower<'a, T: Stack> {
-    scenario: &'a Scenario<T>,
-    bounds: &'a Bounds,
-    trace: &'a mut Trace,
-    ticks: u64,
-}
-
-impl<T: Stack + Clone + Hash> Follower<'_, T> {
-    fn run(&mut self, names: &[String]) -> Result<(), (String, String)> {
-        let search = Search::new(self.scenario, self.bounds);
-        let mut state = State::start(self.scenario, self.bounds, search.patience)?;
-        for member in state.members() {
-            let mut step = Step::says(StepKind::Start, Some(member.id), "starts");
-            step.state = state.summary(member.id);
-            self.trace.push(step);
-        }
-        check(self.scenario, self.bounds, &state)?;
-        for name in names {
-            let Some(action) = state.action_named(self.bounds, name, &self.scenario.catalogue)
-            else {
-                return Ok(());
-            };
-            self.ticks += u64::from(action.is_tick());
-            let mut step = action.step(&state, &self.scenario.catalogue);
-            step.time_us = self.ticks * self.bounds.tick_us;
-            let moved = state.act(self.scenario, self.bounds, &action);
-            if let (Ok(moved), Some(node)) = (&moved, step.node) {
-                let (before, after) = (state.summary(node), moved.state.summary(node));
-                step.state = after.filter(|after| before.as_ref() != Some(after));
-            }
-            self.trace.push(step);
-            state = moved?.state;
-            check(self.scenario, self.bounds, &state)?;
-        }
-        Ok(())
-    }
 }
 
 impl Counterexample {

@@ -5,9 +5,10 @@ use std::hash::Hash;
 use synod_core::Stack;
 
 use crate::choice::Stream;
-use crate::explore::follow;
+use crate::follow::follow;
 use crate::scenario::Scenario;
 use crate::schedule::{Recorded, Schedule};
+use crate::state::Ground;
 use crate::trace::Trace;
 use crate::world::{Violation, run};
 
@@ -35,7 +36,7 @@ pub fn replay<T: Stack + Clone + Hash>(scenario: &Scenario<T>, schedule: &Schedu
             Replay { trace, violation, decisions: decisions.len(), found: stream.found() }
         }
         Recorded::Explored { bounds, actions } => {
-            let (trace, violation) = follow(scenario, bounds, actions);
+            let (trace, violation) = follow(Ground { scenario, bounds }, actions);
             // The first steps are the starts of the nodes.
             let found = trace.steps.len().saturating_sub(bounds.nodes as usize);
             Replay { trace, violation, decisions: actions.len(), found }

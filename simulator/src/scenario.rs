@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use synod_core::{
     Algorithm, Assumption, Boot, BuildError, Catalogue, Envelope, Event, Faults, Links, Member,
     Model, Node, NodeId, Property, Stack,
@@ -21,7 +22,11 @@ pub struct Scenario<T: Stack> {
     pub(crate) inputs: Vec<(NodeId, Duration, Envelope)>,
     make: Make<T>,
     tables: T::Tables,
+    show: Option<Show<T>>,
 }
+
+/// A state as data, for the changes in a trace.
+type Show<T> = Arc<dyn Fn(&T) -> Value + Send + Sync>;
 
 type Make<T> = Arc<dyn Fn(NodeId) -> T + Send + Sync>;
 
@@ -56,7 +61,24 @@ impl<T: Stack> Scenario<T> {
         let mut catalogue = Catalogue::default();
         T::catalogue(&tables, &mut catalogue)?;
         let (properties, inputs) = (Vec::new(), Vec::new());
-        Ok(Self { name, model, properties, catalogue, inputs, make: Arc::new(make), tables })
+        let make = Arc::new(make);
+        Ok(Self { name, model, properties, catalogue, inputs, make, tables, show: None })
+    }
+
+    /// Lets traces tell what each step changes in the states, field by field. A state that does
+    /// not serialize as JSON shows nothing.
+    #[must_use]
+    pub fn showing_states(mut self) -> Self
+    where
+        T: Serialize,
+    {
+        self.show = Some(Arc::new(|state| serde_json::to_value(state).unwrap_or_default()));
+        self
+    }
+
+    /// A state as data; null where states are not shown.
+    pub(crate) fn show(&self, state: &T) -> Value {
+        self.show.as_ref().map_or(Value::Null, |show| show(state))
     }
 
     /// Holds one more property against every run.

@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
 use synod_core::{
-    Catalogue, Choices, Effect, Envelope, Event, Input, Lane, LaneId, Member, NodeId, PeerDown,
-    PeerUp, Reason, Stack, TimerId,
+    Choices, Effect, Envelope, Event, Input, Lane, LaneId, Member, NodeId, PeerDown, PeerUp,
+    Reason, Stack, TimerId,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -20,6 +21,20 @@ use crate::world::judge;
 
 /// What is wrong: the property, and in which way.
 type Wrong = (String, String);
+
+/// What a state stands on: what is explored, and within which bounds.
+pub(crate) struct Ground<'a, T: Stack> {
+    pub(crate) scenario: &'a Scenario<T>,
+    pub(crate) bounds: &'a Bounds,
+}
+
+impl<T: Stack> Clone for Ground<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Stack> Copy for Ground<'_, T> {}
 
 /// A cluster at one moment: nodes, what they left on disk, and what is under way.
 ///
@@ -64,6 +79,9 @@ pub(crate) struct Moved<T: Stack> {
     pub(crate) effects: usize,
 }
 
+/// What each node's handler asked for.
+type Observed = Vec<(NodeId, Vec<Effect>)>;
+
 /// A node's own lane, for what the host tells it.
 const OWN: Lane = Lane::Ordered(LaneId(u64::MAX));
 
@@ -84,34 +102,41 @@ impl Choices for Script {
 
 impl<T: Stack + Clone + Hash> State<T> {
     /// The cluster with every node started, and nothing delivered.
-    pub(crate) fn start(
-        scenario: &Scenario<T>,
-        bounds: &Bounds,
+    pub(crate) fn start(on: Ground<'_, T>, patience: u64) -> Result<Self, Wrong> {
+        Self::start_observed(on, patience).map(|(state, _)| state)
+    }
+
+    /// The same, with what each node asked for.
+    pub(crate) fn start_observed(
+        on: Ground<'_, T>,
         patience: u64,
-    ) -> Result<Self, Wrong> {
+    ) -> Result<(Self, Observed), Wrong> {
         let mut state = Self {
-            members: Scenario::members(bounds.nodes),
-            hosts: PerNode::of(bounds.nodes, |_| Arc::default()),
+            members: Scenario::members(on.bounds.nodes),
+            hosts: PerNode::of(on.bounds.nodes, |_| Arc::default()),
             wire: BTreeMap::new(),
-            crashes: bounds.crashes,
-            recoveries: bounds.recoveries,
+            crashes: on.bounds.crashes,
+            recoveries: on.bounds.recoveries,
             quiet: 0,
             patience,
         };
-        for (node, at, envelope) in &scenario.inputs {
-            let (input, left) = (Input::Trigger(envelope.clone()), ticks(*at, bounds.tick_us));
+        for (node, at, envelope) in &on.scenario.inputs {
+            let (input, left) = (Input::Trigger(envelope.clone()), ticks(*at, on.bounds.tick_us));
             state.wire.entry((*node, *node, OWN)).or_default().push_back(Packet { input, left });
         }
-        let nodes = || (1..=bounds.nodes).map(NodeId);
-        nodes().for_each(|node| state.boot(scenario, bounds, node));
+        let nodes = || (1..=on.bounds.nodes).map(NodeId);
+        nodes().for_each(|node| state.boot(on, node));
+        let mut observed = Vec::new();
         for node in nodes() {
-            state.step(scenario, bounds, node, Input::Start, &Action::START)?;
+            let mut effects = Vec::new();
+            state.step(on, node, Input::Start, &Action::START, &mut effects)?;
+            observed.push((node, effects));
         }
-        Ok(state)
+        Ok((state, observed))
     }
 
     /// Everything that can happen next, the calm first.
-    pub(crate) fn actions(&self, bounds: &Bounds) -> Vec<Action> {
+    pub(crate) fn actions(&self, on: Ground<'_, T>) -> Vec<Action> {
         let mut all = Vec::new();
         for ((from, to, lane), packets) in &self.wire {
             let (from, to, lane) = (*from, *to, *lane);
@@ -123,15 +148,15 @@ impl<T: Stack + Clone + Hash> State<T> {
                 }
             }
         }
-        self.timer_actions(bounds, &mut all);
-        self.fault_actions(bounds, &mut all);
+        self.timer_actions(on, &mut all);
+        self.fault_actions(on, &mut all);
         all
     }
 
     /// With a bound, timers fire when they are due and time passes when nothing is. Without, each
     /// node's timers fire in the order of its own clock.
-    fn timer_actions(&self, bounds: &Bounds, all: &mut Vec<Action>) {
-        let timed = bounds.tick_us > 0;
+    fn timer_actions(&self, on: Ground<'_, T>, all: &mut Vec<Action>) {
+        let timed = on.bounds.tick_us > 0;
         for (member, host) in self.members.all().iter().zip(self.hosts.all()) {
             let due = if timed { Some(&0) } else { host.timers.values().min() };
             for (id, left) in &host.timers {
@@ -147,14 +172,14 @@ impl<T: Stack + Clone + Hash> State<T> {
         }
     }
 
-    fn fault_actions(&self, bounds: &Bounds, all: &mut Vec<Action>) {
+    fn fault_actions(&self, on: Ground<'_, T>, all: &mut Vec<Action>) {
         for member in self.members.all() {
             let node = member.id;
             if member.node.is_none() {
                 if self.recoveries > 0 {
                     all.push(Action::of(Act::Restart(node)));
                 }
-            } else if self.may_crash(bounds) {
+            } else if self.may_crash(on) {
                 all.push(Action::of(Act::Crash { node, losing: false }));
                 if self.has_under_way(node) {
                     all.push(Action::of(Act::Crash { node, losing: true }));
@@ -163,9 +188,9 @@ impl<T: Stack + Clone + Hash> State<T> {
         }
     }
 
-    pub(crate) fn may_crash(&self, bounds: &Bounds) -> bool {
+    pub(crate) fn may_crash(&self, on: Ground<'_, T>) -> bool {
         let down = self.members.all().iter().filter(|member| member.node.is_none()).count();
-        self.crashes > 0 && down < bounds.down_max as usize
+        self.crashes > 0 && down < on.bounds.down_max as usize
     }
 
     fn has_under_way(&self, node: NodeId) -> bool {
@@ -173,11 +198,16 @@ impl<T: Stack + Clone + Hash> State<T> {
     }
 
     /// The state after `action`.
-    pub(crate) fn act(
+    pub(crate) fn act(&self, on: Ground<'_, T>, action: &Action) -> Result<Moved<T>, Wrong> {
+        self.act_observed(on, action, &mut Vec::new())
+    }
+
+    /// The same, with what the handler asked for before the crash in it, if any.
+    pub(crate) fn act_observed(
         &self,
-        scenario: &Scenario<T>,
-        bounds: &Bounds,
+        on: Ground<'_, T>,
         action: &Action,
+        effects: &mut Vec<Effect>,
     ) -> Result<Moved<T>, Wrong> {
         let mut next = self.clone();
         let (node, input) = match action.act {
@@ -186,11 +216,11 @@ impl<T: Stack + Clone + Hash> State<T> {
                 None => return Ok(Moved { state: next, asked: Vec::new(), effects: 0 }),
             },
             Act::Fire { node, id } => {
-                next.fire(bounds, node, id);
+                next.fire(on, node, id);
                 (node, Input::Timer(id))
             }
             Act::Restart(node) => {
-                let records = next.revive(scenario, bounds, node);
+                let records = next.revive(on, node);
                 (node, Input::Recover(records))
             }
             Act::Lose { from, to, index } => {
@@ -202,20 +232,20 @@ impl<T: Stack + Clone + Hash> State<T> {
                 return Ok(Moved { state: next, asked: Vec::new(), effects: 0 });
             }
             Act::Crash { node, losing } => {
-                next.crash(scenario, node, losing);
+                next.crash(on, node, losing);
                 return Ok(Moved { state: next, asked: Vec::new(), effects: 0 });
             }
             Act::Start => return Ok(Moved { state: next, asked: Vec::new(), effects: 0 }),
         };
-        let (asked, effects) = next.step(scenario, bounds, node, input, action)?;
+        let (asked, had) = next.step(on, node, input, action, effects)?;
         if let Act::Restart(_) = action.act {
             let up = PeerUp { peer: node, incarnation: next.hosts[node].incarnation };
-            next.tell_others(scenario, node, &Input::PeerUp(up));
+            next.tell_others(on, node, &Input::PeerUp(up));
         }
         if let Some(cut) = action.cut {
-            next.crash(scenario, node, cut.losing);
+            next.crash(on, node, cut.losing);
         }
-        Ok(Moved { state: next, asked, effects })
+        Ok(Moved { state: next, asked, effects: had })
     }
 
     fn take(&mut self, from: NodeId, to: NodeId, lane: Lane, index: usize) -> Option<Packet> {
@@ -227,10 +257,10 @@ impl<T: Stack + Clone + Hash> State<T> {
         packet
     }
 
-    fn fire(&mut self, bounds: &Bounds, node: NodeId, id: TimerId) {
+    fn fire(&mut self, on: Ground<'_, T>, node: NodeId, id: TimerId) {
         let host = self.host(node);
         let passed = host.timers.remove(&id).unwrap_or(0);
-        if bounds.tick_us == 0 {
+        if on.bounds.tick_us == 0 {
             host.timers.values_mut().for_each(|left| *left -= passed);
         }
     }
@@ -252,7 +282,7 @@ impl<T: Stack + Clone + Hash> State<T> {
 
     /// A node stops, with what it has under way if it is `losing`. What is under way to it is
     /// lost in any case.
-    fn crash(&mut self, scenario: &Scenario<T>, node: NodeId, losing: bool) {
+    fn crash(&mut self, on: Ground<'_, T>, node: NodeId, losing: bool) {
         self.crashes = self.crashes.saturating_sub(1);
         self.quiet = 0;
         self.members[node].node = None;
@@ -260,28 +290,28 @@ impl<T: Stack + Clone + Hash> State<T> {
         self.print(node);
         self.wire.retain(|(from, to, _), _| *to != node && !(losing && *from == node));
         let down = PeerDown { peer: node, reason: Reason::Silent };
-        self.tell_others(scenario, node, &Input::PeerDown(down));
+        self.tell_others(on, node, &Input::PeerDown(down));
     }
 
     /// A node comes back: its old sessions end, with what was under way on them.
-    fn revive(&mut self, scenario: &Scenario<T>, bounds: &Bounds, node: NodeId) -> Vec<Envelope> {
+    fn revive(&mut self, on: Ground<'_, T>, node: NodeId) -> Vec<Envelope> {
         self.recoveries = self.recoveries.saturating_sub(1);
         self.quiet = 0;
         self.wire.retain(|(from, to, _), _| *to != node && *from != node);
-        self.boot(scenario, bounds, node);
+        self.boot(on, node);
         self.host(node).disk.clone()
     }
 
-    fn boot(&mut self, scenario: &Scenario<T>, bounds: &Bounds, node: NodeId) {
+    fn boot(&mut self, on: Ground<'_, T>, node: NodeId) {
         let host = self.host(node);
         host.incarnation += 1;
-        let machine = scenario.boot(node, bounds.nodes, host.incarnation);
+        let machine = on.scenario.boot(node, on.bounds.nodes, host.incarnation);
         self.members[node].node = Some(Arc::new(machine));
     }
 
-    fn tell_others(&mut self, scenario: &Scenario<T>, node: NodeId, input: &Input) {
+    fn tell_others(&mut self, on: Ground<'_, T>, node: NodeId, input: &Input) {
         let event = if matches!(input, Input::PeerUp(_)) { PeerUp::ID } else { PeerDown::ID };
-        if scenario.catalogue.handled(event).is_none() {
+        if on.scenario.catalogue.handled(event).is_none() {
             return;
         }
         let live = self.members.all().iter().filter(|member| member.node.is_some());
@@ -295,11 +325,11 @@ impl<T: Stack + Clone + Hash> State<T> {
     /// One handler activation. Returns the options of what it asked, and how many effects it had.
     fn step(
         &mut self,
-        scenario: &Scenario<T>,
-        bounds: &Bounds,
+        on: Ground<'_, T>,
         node: NodeId,
         input: Input,
         action: &Action,
+        effects: &mut Vec<Effect>,
     ) -> Result<(Vec<u32>, usize), Wrong> {
         let Some(machine) = &mut self.members[node].node else {
             return Ok((Vec::new(), 0));
@@ -308,42 +338,41 @@ impl<T: Stack + Clone + Hash> State<T> {
         let given = action.choices().to_vec();
         let script = Arc::new(Mutex::new(Script { given, asked: Vec::new() }));
         machine.decide_by(Arc::clone(&script) as Arc<Mutex<dyn Choices>>);
-        let mut effects = Vec::new();
         let stepped =
-            catch_unwind(AssertUnwindSafe(|| machine.step(Duration::ZERO, input, &mut effects)));
-        judge(node, stepped, |event| scenario.catalogue.name(event))?;
+            catch_unwind(AssertUnwindSafe(|| machine.step(Duration::ZERO, input, effects)));
+        judge(node, stepped, |event| on.scenario.catalogue.name(event))?;
         let had = effects.len();
         effects.truncate(action.cut.map_or(had, |cut| cut.after));
-        for effect in effects {
-            self.carry_out(scenario, bounds, node, effect);
+        for effect in &*effects {
+            self.carry_out(on, node, effect);
         }
         self.print(node);
         let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
         Ok((std::mem::take(&mut script.asked), had))
     }
 
-    fn carry_out(&mut self, scenario: &Scenario<T>, bounds: &Bounds, node: NodeId, effect: Effect) {
+    fn carry_out(&mut self, on: Ground<'_, T>, node: NodeId, effect: &Effect) {
         match effect {
-            Effect::Send { to, lane, envelope } if self.members[to].node.is_some() => {
-                let input = Input::Deliver { from: node, envelope };
-                self.enqueue((node, to, lane), Packet { input, left: 1 });
+            Effect::Send { to, lane, envelope } if self.members[*to].node.is_some() => {
+                let input = Input::Deliver { from: node, envelope: envelope.clone() };
+                self.enqueue((node, *to, *lane), Packet { input, left: 1 });
             }
             Effect::Timer { id, after, .. } => {
-                self.host(node).timers.insert(id, ticks(after, bounds.tick_us));
+                self.host(node).timers.insert(*id, ticks(*after, on.bounds.tick_us));
             }
             Effect::Cancel(id) => {
-                self.host(node).timers.remove(&id);
+                self.host(node).timers.remove(id);
             }
-            Effect::Persist(record) => self.host(node).disk.push(record),
+            Effect::Persist(record) => self.host(node).disk.push(record.clone()),
             Effect::Checkpoint { record, replaces } => {
                 let disk = &mut self.host(node).disk;
                 disk.retain(|old| {
                     old.instance() != record.instance() || !replaces.contains(&old.event())
                 });
-                disk.push(record);
+                disk.push(record.clone());
             }
             Effect::Job(job) => {
-                if let Some(Ok(done)) = scenario.catalogue.job(job.event()).map(|run| run(&job)) {
+                if let Some(Ok(done)) = on.scenario.catalogue.job(job.event()).map(|run| run(job)) {
                     let input = Input::Trigger(done);
                     self.enqueue((node, node, OWN), Packet { input, left: 1 });
                 }
@@ -390,15 +419,10 @@ impl<T: Stack + Clone + Hash> State<T> {
         hasher.digest128()
     }
 
-    pub(crate) fn action_named(
-        &self,
-        bounds: &Bounds,
-        name: &str,
-        catalogue: &Catalogue,
-    ) -> Option<Action> {
+    pub(crate) fn action_named(&self, on: Ground<'_, T>, name: &str) -> Option<Action> {
         let (base, cut, choices) = Action::parts(name)?;
-        let mut possible = self.actions(bounds).into_iter();
-        let action = possible.find(|action| action.name(self, catalogue) == base)?;
+        let mut possible = self.actions(on).into_iter();
+        let action = possible.find(|action| action.name(self, &on.scenario.catalogue) == base)?;
         let action = action.choosing(choices);
         Some(match cut {
             Some(cut) => action.cut(cut),
@@ -429,6 +453,12 @@ impl<T: Stack> State<T> {
     pub(crate) fn summary(&self, node: NodeId) -> Option<String> {
         let summary = self.members[node].node.as_ref()?.summary();
         (!summary.is_empty()).then(|| summary.to_string())
+    }
+
+    /// A live node's state as data, if the scenario shows states.
+    pub(crate) fn shown(&self, scenario: &Scenario<T>, node: NodeId) -> Value {
+        let up = self.members[node].node.as_ref();
+        up.map_or(Value::Null, |up| scenario.show(up.stack()))
     }
 
     /// What a delivery would deliver.

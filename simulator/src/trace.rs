@@ -1,9 +1,11 @@
 //! What happened in a run, step by step: derived from the schedule, for people and tools.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use synod_core::{Catalogue, Envelope, NodeId};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -48,6 +50,9 @@ pub struct Step {
     /// The event written out.
     #[serde(rename = "d", skip_serializing_if = "String::is_empty")]
     pub payload: String,
+    /// The step that caused this one: the one that sent the message, or armed the timer.
+    #[serde(rename = "c", skip_serializing_if = "Option::is_none")]
+    pub cause: Option<usize>,
     /// The delivered message.
     #[serde(rename = "m", skip_serializing_if = "Option::is_none")]
     pub message: Option<MessageId>,
@@ -57,8 +62,14 @@ pub struct Step {
     /// What was sent.
     #[serde(rename = "o", skip_serializing_if = "Vec::is_empty")]
     pub sends: Vec<Sent>,
+    /// The timers that were armed.
+    #[serde(rename = "w", skip_serializing_if = "Vec::is_empty")]
+    pub armed: Vec<Armed>,
+    /// What the step changed in the node's state; empty where the scenario does not show states.
+    #[serde(rename = "s", skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
     /// The node's summary, where the step changed it.
-    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "summary", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// What the node indicated to the application.
     #[serde(rename = "a", skip_serializing_if = "Vec::is_empty")]
@@ -115,6 +126,106 @@ pub struct Sent {
     /// Why it will never arrive, if so.
     #[serde(rename = "x", skip_serializing_if = "Option::is_none")]
     pub lost: Option<&'static str>,
+}
+
+/// A timer as it was armed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Armed {
+    /// The wire name of its event.
+    #[serde(rename = "y")]
+    pub event: String,
+    /// The event written out.
+    #[serde(rename = "d")]
+    pub payload: String,
+    /// How long it takes, in microseconds.
+    pub after_us: u64,
+}
+
+/// One place of a state that a step changed. Written as `[path, old, new]`; the path is empty for
+/// the whole state, and `null` stands for what is not there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The fields, keys and indices on the way, joined by dots.
+    pub path: String,
+    /// What was there.
+    pub old: Value,
+    /// What is there now.
+    pub new: Value,
+}
+
+impl Serialize for Change {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.path, &self.old, &self.new).serialize(serializer)
+    }
+}
+
+/// Every place in which two states differ, in the order of the new one's fields.
+#[must_use]
+pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
+    let mut found = Vec::new();
+    compare("", old, new, &mut found);
+    found
+}
+
+fn compare(path: &str, old: &Value, new: &Value, found: &mut Vec<Change>) {
+    let at = |key: &str| if path.is_empty() { String::from(key) } else { format!("{path}.{key}") };
+    match (old, new) {
+        (Value::Object(before), Value::Object(after)) => {
+            for (key, value) in after {
+                compare(&at(key), before.get(key).unwrap_or(&Value::Null), value, found);
+            }
+            for (key, value) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
+                compare(&at(key), value, &Value::Null, found);
+            }
+        }
+        (Value::Array(before), Value::Array(after)) if before.len() == after.len() => {
+            for (index, (old, new)) in before.iter().zip(after).enumerate() {
+                compare(&at(&index.to_string()), old, new, found);
+            }
+        }
+        _ if old == new => (),
+        _ => found.push(Change { path: path.into(), old: old.clone(), new: new.clone() }),
+    }
+}
+
+/// Writes a trace down, and finds the cause of each step.
+#[derive(Debug)]
+pub(crate) struct Tracer {
+    trace: Trace,
+    sent: BTreeMap<MessageId, usize>,
+    armed: BTreeMap<(NodeId, String, String), usize>,
+}
+
+impl Tracer {
+    pub(crate) fn new(algorithm: &str, nodes: u32) -> Self {
+        let trace = Trace { algorithm: String::from(algorithm), nodes, steps: Vec::new() };
+        Self { trace, sent: BTreeMap::new(), armed: BTreeMap::new() }
+    }
+
+    pub(crate) fn push(&mut self, mut step: Step) {
+        let index = self.trace.steps.len();
+        step.cause = match (step.message, step.kind, step.node) {
+            (Some(message), ..) => self.sent.get(&message).copied(),
+            (None, StepKind::Timer, Some(node)) => {
+                self.armed.get(&(node, step.event.clone(), step.payload.clone())).copied()
+            }
+            _ => None,
+        };
+        self.sent.extend(step.sends.iter().map(|sent| (sent.id, index)));
+        if let Some(node) = step.node {
+            let keys = step.armed.iter().map(|it| (node, it.event.clone(), it.payload.clone()));
+            self.armed.extend(keys.map(|key| (key, index)));
+        }
+        self.trace.push(step);
+    }
+
+    pub(crate) fn last_mut(&mut self) -> Option<&mut Step> {
+        self.trace.steps.last_mut()
+    }
+
+    pub(crate) fn finish(self) -> Trace {
+        self.trace
+    }
 }
 
 impl Step {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use synod_core::{
-    Choices, Cluster, Effect, Envelope, Event, Input, Kind, Member, NodeId, PeerDown, PeerUp,
+    Choices, Cluster, Effect, Envelope, Event, Input, Kind, Member, Node, NodeId, PeerDown, PeerUp,
     Stack, StepError, TimerId,
 };
 
@@ -20,7 +20,7 @@ use crate::plan::plan;
 use crate::queue::{Crash, Happening, Place, Queue};
 use crate::quiet::quietly;
 use crate::scenario::{Scenario, Settings, micros};
-use crate::trace::{Step, StepKind, Trace};
+use crate::trace::{Armed, Step, StepKind, Trace, Tracer, changes};
 
 /// What came of one run.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +78,7 @@ pub(crate) struct World<'a, T: Stack> {
     now_us: u64,
     last_fault_us: u64,
     counts: Counts,
-    trace: Option<Trace>,
+    trace: Option<Tracer>,
     effects: Vec<Effect>,
     /// Whether some algorithm of the stack wants to know of links.
     links_are_told: bool,
@@ -129,8 +129,11 @@ pub fn run<T: Stack>(
         time_us: world.now_us,
     });
     world.counts.time_us = world.now_us;
-    let outcome =
-        Outcome { violation, counts: world.counts, trace: world.trace.take().unwrap_or_default() };
+    let outcome = Outcome {
+        violation,
+        counts: world.counts,
+        trace: world.trace.take().map(Tracer::finish).unwrap_or_default(),
+    };
     drop(world); // The nodes hold the stream too.
     let stream = Arc::into_inner(stream).expect("the world is gone");
     (outcome, stream.into_inner().unwrap_or_else(PoisonError::into_inner))
@@ -143,11 +146,7 @@ impl<'a, T: Stack> World<'a, T> {
         stream: Arc<Mutex<Stream>>,
         traced: bool,
     ) -> Self {
-        let trace = Trace {
-            algorithm: String::from(scenario.name),
-            nodes: settings.nodes,
-            steps: Vec::new(),
-        };
+        let trace = Tracer::new(scenario.name, settings.nodes);
         Self {
             scenario,
             settings,
@@ -248,12 +247,14 @@ impl<'a, T: Stack> World<'a, T> {
         let mut effects = std::mem::take(&mut self.effects);
         let machine = &mut self.members[node].node;
         let machine = machine.as_mut().and_then(Arc::get_mut).expect("an event for a live node");
-        let before = step.as_ref().map(|_| machine.summary());
+        let seen = |machine: &Node<T>| (machine.summary(), self.scenario.show(machine.stack()));
+        let before = step.as_ref().map(|_| seen(machine));
         let stepped = catch_unwind(AssertUnwindSafe(|| machine.step(now, input, &mut effects)));
-        if let (Some(step), Some(before)) = (&mut step, before) {
-            let after = machine.summary();
-            step.state = (before != after || step.kind == StepKind::Start && !after.is_empty())
-                .then(|| after.to_string());
+        if let (Some(step), Some((summary, state))) = (&mut step, before) {
+            let (summary_now, state_now) = seen(machine);
+            let tells = summary != summary_now || step.kind == StepKind::Start;
+            step.state = (tells && !summary_now.is_empty()).then(|| summary_now.to_string());
+            step.changes = changes(&state, &state_now);
         }
         let crash = self.doom(node, &mut effects);
         let carried = judge(node, stepped, |event| self.scenario.catalogue.name(event));
@@ -282,6 +283,9 @@ impl<'a, T: Stack> World<'a, T> {
                     }
                 }
                 Effect::Timer { id, after, envelope } => {
+                    if let Some(step) = step {
+                        step.armed.push(self.armed(after, &envelope));
+                    }
                     let at_us = self.now_us + micros(after);
                     let place = self.queue.add(at_us, Happening::Timer { node, id, envelope });
                     self.places[node].timers.insert(id, place);
@@ -312,6 +316,14 @@ impl<'a, T: Stack> World<'a, T> {
                 }
                 _ => (),
             }
+        }
+    }
+
+    fn armed(&self, after: Duration, envelope: &Envelope) -> Armed {
+        Armed {
+            event: self.scenario.catalogue.name(envelope.event()),
+            payload: self.scenario.catalogue.show(envelope),
+            after_us: micros(after),
         }
     }
 
@@ -349,13 +361,13 @@ impl<'a, T: Stack> World<'a, T> {
     /// Marks the last step as the one that went wrong.
     fn blame(&mut self, verdict: Result<(), Wrong>) -> Result<(), Wrong> {
         if let (Err((property, reason)), Some(trace)) = (&verdict, &mut self.trace) {
-            let late = trace.steps.last().is_none_or(|step| step.time_us < self.now_us);
+            let late = trace.last_mut().is_none_or(|step| step.time_us < self.now_us);
             if late {
                 let mut step = Step::says(StepKind::Tick, None, "time is up");
                 step.time_us = self.now_us;
                 trace.push(step);
             }
-            if let Some(step) = trace.steps.last_mut() {
+            if let Some(step) = trace.last_mut() {
                 step.wrong = Some(format!("{property}: {reason}"));
             }
         }
