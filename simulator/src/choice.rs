@@ -12,6 +12,8 @@ use std::str::FromStr;
 
 use synod_core::{EventId, NodeId, Random};
 
+use crate::settings::Shape;
+
 /// What a decision is about, by meaning and not by position, so that a recorded schedule finds
 /// its decisions again after the program was edited.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -41,22 +43,40 @@ pub enum About {
 }
 
 /// The questions that the simulator asks. A schedule with another one is refused.
-pub(crate) const QUESTIONS: [&str; 15] = [
+pub(crate) const QUESTIONS: &[&str] = &[
     "delay",
     "tail",
     "lose",
+    "burst",
+    "burst.length",
     "duplicate",
     "choose",
     "job",
     "notice",
+    "clock.fast",
+    "clock.slow",
+    "clock.skew",
     "crash.node",
     "crash.at",
     "crash.after",
     "crash.losing",
     "crash.down",
     "partition.side",
+    "partition.one_way",
     "partition.at",
     "partition.length",
+    "clog.side",
+    "clog.at",
+    "clog.later",
+    "clog.length",
+    "pause.node",
+    "pause.at",
+    "pause.length",
+    "jump.node",
+    "jump.at",
+    "jump.by",
+    "join.node",
+    "join.at",
 ];
 
 /// One decision of a recorded run.
@@ -121,6 +141,17 @@ impl Stream {
     pub fn choose(&mut self, label: Label, options: u64) -> u64 {
         assert!(0 < options, "nothing to choose from");
         self.decide(label, options, |random| random.below(options))
+    }
+
+    /// A number below `options`, spread as a delay of `shape` above `min`.
+    pub(crate) fn choose_delay(
+        &mut self,
+        label: Label,
+        options: u64,
+        min: u64,
+        shape: Shape,
+    ) -> u64 {
+        self.decide(label, options, |random| shape.draw(random.next_u64(), min, options))
     }
 
     /// Whether something happens that is not calm, with `per_million` chances in a million.

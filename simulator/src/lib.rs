@@ -13,6 +13,7 @@
 
 mod action;
 mod choice;
+mod clock;
 mod diagram;
 mod explore;
 mod follow;
@@ -24,6 +25,7 @@ mod quiet;
 mod replay;
 mod scenario;
 mod schedule;
+mod settings;
 mod shrink;
 mod simulation;
 mod state;
@@ -34,8 +36,9 @@ pub use choice::{About, Decision, Label, NotADecision, Stream};
 pub use diagram::Diagram;
 pub use explore::{Bounds, Counterexample, Explored, explore};
 pub use replay::{Replay, replay};
-pub use scenario::{Fault, Scenario, Settings};
+pub use scenario::Scenario;
 pub use schedule::{BadSchedule, Recorded, Schedule};
+pub use settings::{Fault, Settings, Shape};
 pub use shrink::{Shrunk, shrink};
 pub use simulation::{Failure, Report, Simulation};
 pub use trace::{Armed, Change, MessageId, Sent, Step, StepKind, Trace, changes};

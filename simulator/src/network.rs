@@ -1,5 +1,7 @@
 //! The simulated links: what is between two nodes, and what keeps its order.
 
+use std::collections::BTreeMap;
+
 use synod_core::{Lane, LaneId, NodeId};
 
 /// The links of a cluster. It knows who can reach whom and when a lane's last message arrives;
@@ -7,31 +9,74 @@ use synod_core::{Lane, LaneId, NodeId};
 #[derive(Debug)]
 pub(crate) struct Network {
     nodes: usize,
-    /// Per ordered pair, when the last message of each lane arrives: a lane is first in, first out.
-    tails: Vec<Vec<(LaneId, u64)>>,
-    /// The sides of the partitions that are in force, as sets of bits.
-    splits: Vec<u64>,
+    /// Per sender, by receiver and lane, when the last message arrives: a lane is first in, first
+    /// out. Sorted, so that a few receivers cost little memory and many are found fast.
+    tails: Vec<Vec<((NodeId, LaneId), u64)>>,
+    /// The partitions that are in force.
+    splits: Vec<Split>,
+    /// Until when what goes to or from a node is held.
+    clogged_until_us: Vec<u64>,
+    /// Until when each ordered pair loses everything.
+    burst_until_us: BTreeMap<(NodeId, NodeId), u64>,
+}
+
+/// A partition: one side as a set of bits, and whether only what leaves that side is cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Split {
+    pub(crate) side: u64,
+    pub(crate) one_way: bool,
 }
 
 impl Network {
     pub(crate) fn new(nodes: u32) -> Self {
         let nodes = nodes as usize;
-        Self { nodes, tails: vec![Vec::new(); nodes * nodes], splits: Vec::new() }
+        Self {
+            nodes,
+            tails: vec![Vec::new(); nodes],
+            splits: Vec::new(),
+            clogged_until_us: Vec::new(),
+            burst_until_us: BTreeMap::new(),
+        }
     }
 
-    /// Whether no partition lies between the two.
-    pub(crate) fn connects(&self, one: NodeId, other: NodeId) -> bool {
-        self.splits.iter().all(|side| is_in(*side, one) == is_in(*side, other))
+    /// Whether no partition cuts the way from one to the other.
+    pub(crate) fn connects(&self, from: NodeId, to: NodeId) -> bool {
+        self.splits.iter().all(|Split { side, one_way }| {
+            let (inside, reaches) = (is_in(*side, from), is_in(*side, to));
+            inside == reaches || (*one_way && reaches)
+        })
     }
 
-    pub(crate) fn split(&mut self, side: u64) {
-        self.splits.push(side);
+    pub(crate) fn split(&mut self, split: Split) {
+        self.splits.push(split);
     }
 
-    pub(crate) fn heal(&mut self, side: u64) {
-        if let Some(index) = self.splits.iter().position(|split| *split == side) {
+    pub(crate) fn heal(&mut self, healed: Split) {
+        if let Some(index) = self.splits.iter().position(|split| *split == healed) {
             self.splits.remove(index);
         }
+    }
+
+    /// Holds what goes to or from `node`.
+    pub(crate) fn clog(&mut self, node: NodeId, until_us: u64) {
+        self.clogged_until_us.resize(self.nodes, 0);
+        if let Some(until) = self.clogged_until_us.get_mut(node.0 as usize - 1) {
+            *until = until_us.max(*until);
+        }
+    }
+
+    /// Until when what goes between the two is held; 0 if it is not.
+    pub(crate) fn held_until_us(&self, from: NodeId, to: NodeId) -> u64 {
+        let until = |node: NodeId| self.clogged_until_us.get(node.0 as usize - 1).copied();
+        until(from).max(until(to)).unwrap_or(0)
+    }
+
+    pub(crate) fn begin_burst(&mut self, from: NodeId, to: NodeId, until_us: u64) {
+        self.burst_until_us.insert((from, to), until_us);
+    }
+
+    pub(crate) fn is_in_burst(&self, from: NodeId, to: NodeId, now_us: u64) -> bool {
+        self.burst_until_us.get(&(from, to)).is_some_and(|until| now_us < *until)
     }
 
     pub(crate) fn is_whole(&self) -> bool {
@@ -44,17 +89,16 @@ impl Network {
         let Lane::Ordered(lane) = lane else {
             return at_us;
         };
-        let pair = (from.0 as usize - 1) * self.nodes + (to.0 as usize - 1);
-        let Some(tails) = self.tails.get_mut(pair) else {
+        let Some(tails) = self.tails.get_mut(from.0 as usize - 1) else {
             return at_us;
         };
-        match tails.iter_mut().find(|(taken, _)| *taken == lane) {
-            Some((_, tail)) => {
+        match tails.binary_search_by_key(&(to, lane), |(key, _)| *key) {
+            Ok(found) => tails.get_mut(found).map_or(at_us, |(_, tail)| {
                 *tail = at_us.max(*tail);
                 *tail
-            }
-            None => {
-                tails.push((lane, at_us));
+            }),
+            Err(free) => {
+                tails.insert(free, ((to, lane), at_us));
                 at_us
             }
         }
@@ -62,11 +106,8 @@ impl Network {
 
     /// A restart makes new sessions, which wait for nothing.
     pub(crate) fn forget(&mut self, node: NodeId) {
-        let index = node.0 as usize - 1;
-        for (pair, tails) in self.tails.iter_mut().enumerate() {
-            if pair / self.nodes == index || pair % self.nodes == index {
-                tails.clear();
-            }
+        for (from, tails) in (1..).map(NodeId).zip(&mut self.tails) {
+            tails.retain(|((to, _), _)| from != node && *to != node);
         }
     }
 }
@@ -76,11 +117,17 @@ fn is_in(side: u64, node: NodeId) -> bool {
     bit < u64::BITS && side >> bit & 1 == 1
 }
 
-/// The members of a partition's side, in words.
-pub(crate) fn members(side: u64, nodes: u32) -> String {
+/// The sides of a partition, in words.
+pub(crate) fn members(split: Split, nodes: u32) -> String {
     let of = |inside: bool| {
-        let names = (1..=nodes).map(NodeId).filter(|node| is_in(side, *node) == inside);
+        let names = (1..=nodes).map(NodeId).filter(|node| is_in(split.side, *node) == inside);
         names.map(|node| node.to_string()).collect::<Vec<_>>().join(" ")
     };
-    format!("{} | {}", of(true), of(false))
+    let between = if split.one_way { "|>" } else { "|" };
+    format!("{} {between} {}", of(true), of(false))
+}
+
+/// The nodes of a set of bits.
+pub(crate) fn nodes_of(side: u64, nodes: u32) -> impl Iterator<Item = NodeId> {
+    (1..=nodes).map(NodeId).filter(move |node| is_in(side, *node))
 }

@@ -3,45 +3,108 @@
 use synod_core::NodeId;
 
 use crate::choice::{About, Label, Stream};
+use crate::network::{Split, nodes_of};
 use crate::queue::{Crash, Happening};
-use crate::scenario::Settings;
+use crate::settings::Settings;
 
 /// How many effects of a handler may leave, at most, before the crash within it.
 const CRASH_AFTER_MAX: u64 = 8;
 
+/// Something that will happen, and when.
+type Planned = (u64, Happening);
+
 /// Draws the faults that `settings` allow, each with its time. They begin in the first half of
 /// the run, so that the second half shows whether the cluster recovers.
-pub(crate) fn plan(settings: &Settings, stream: &mut Stream) -> Vec<(u64, Happening)> {
-    let crashes = (1..=settings.crashes).filter_map(|number| crash(settings, stream, number));
-    let mut planned: Vec<_> = crashes.collect();
-    planned.extend((1..=settings.partitions).filter_map(|it| partition(settings, stream, it)));
-    planned
+pub(crate) fn plan(settings: &Settings, stream: &mut Stream) -> Vec<Planned> {
+    let mut draft = Draft { settings, stream, planned: Vec::new() };
+    (1..=settings.crashes).for_each(|number| draft.crash(number));
+    (1..=settings.partitions).for_each(|number| draft.partition(number));
+    (1..=settings.clogs).for_each(|number| draft.clog(number));
+    (1..=settings.pauses).for_each(|number| draft.pause(number));
+    (1..=settings.jumps).for_each(|number| draft.jump(number));
+    (1..=settings.joins).for_each(|number| draft.join(number));
+    draft.planned
 }
 
-fn crash(settings: &Settings, stream: &mut Stream, number: u32) -> Option<(u64, Happening)> {
-    let mut ask = asking(stream, number);
-    let node = ask("crash.node", u64::from(settings.nodes) + 1);
-    let at_us = ask("crash.at", settings.time_us / 2);
-    let after = ask("crash.after", CRASH_AFTER_MAX + 1);
-    let losing = 0 < ask("crash.losing", 2);
-    let down_us = match settings.down_us {
-        0 => 0,
-        most => 1 + ask("crash.down", most),
-    };
-    let node = u32::try_from(node).ok().filter(|node| 0 < *node).map(NodeId)?;
-    let after = usize::try_from(after).unwrap_or(0);
-    Some((at_us, Happening::Crash(Crash { node, after, losing, down_us })))
+struct Draft<'a> {
+    settings: &'a Settings,
+    stream: &'a mut Stream,
+    planned: Vec<Planned>,
 }
 
-fn partition(settings: &Settings, stream: &mut Stream, number: u32) -> Option<(u64, Happening)> {
-    let mut ask = asking(stream, number);
-    // The last node is never on the named side, so each partition has one name; 0 is none.
-    let side = ask("partition.side", 1 << (settings.nodes - 1).min(u64::BITS - 2));
-    let at_us = ask("partition.at", settings.time_us / 2);
-    let length_us = 1 + ask("partition.length", settings.partition_us.max(1));
-    (0 < side).then_some((at_us, Happening::Split { side, length_us }))
-}
+impl Draft<'_> {
+    fn ask(&mut self, what: &'static str, number: u32, options: u64) -> u64 {
+        self.stream.choose(Label { what, about: About::Fault(number) }, options.max(1))
+    }
 
-fn asking(stream: &mut Stream, number: u32) -> impl FnMut(&'static str, u64) -> u64 {
-    move |what, options| stream.choose(Label { what, about: About::Fault(number) }, options)
+    /// A node, or none: the calm choice.
+    fn ask_node(&mut self, what: &'static str, number: u32) -> Option<NodeId> {
+        let node = self.ask(what, number, u64::from(self.settings.nodes) + 1);
+        u32::try_from(node).ok().filter(|node| 0 < *node).map(NodeId)
+    }
+
+    /// A set of nodes as bits, never all of them; 0 is none.
+    fn ask_side(&mut self, what: &'static str, number: u32) -> u64 {
+        self.ask(what, number, 1 << (self.settings.nodes - 1).min(u64::BITS - 2))
+    }
+
+    fn ask_time(&mut self, what: &'static str, number: u32) -> u64 {
+        self.ask(what, number, self.settings.time_us / 2)
+    }
+
+    fn crash(&mut self, number: u32) {
+        let node = self.ask_node("crash.node", number);
+        let at_us = self.ask_time("crash.at", number);
+        let after = self.ask("crash.after", number, CRASH_AFTER_MAX + 1);
+        let losing = 0 < self.ask("crash.losing", number, 2);
+        let down_us = match self.settings.down_us {
+            0 => 0,
+            most => 1 + self.ask("crash.down", number, most),
+        };
+        let after = usize::try_from(after).unwrap_or(0);
+        let crash = node.map(|node| Happening::Crash(Crash { node, after, losing, down_us }));
+        self.planned.extend(crash.map(|crash| (at_us, crash)));
+    }
+
+    fn partition(&mut self, number: u32) {
+        let side = self.ask_side("partition.side", number);
+        let one_way = 0 < self.ask("partition.one_way", number, 2);
+        let at_us = self.ask_time("partition.at", number);
+        let length_us = 1 + self.ask("partition.length", number, self.settings.partition_us);
+        let split = Split { side, one_way };
+        let happening = (0 < side).then_some(Happening::Split { split, length_us });
+        self.planned.extend(happening.map(|split| (at_us, split)));
+    }
+
+    /// Each node of the set is clogged and released on its own, so a set of several is what
+    /// `FoundationDB` calls a swizzle: links stop one by one and come back in another order.
+    fn clog(&mut self, number: u32) {
+        let side = self.ask_side("clog.side", number);
+        let begin_us = self.ask_time("clog.at", number);
+        for node in nodes_of(side, self.settings.nodes) {
+            let at_us = begin_us + self.ask("clog.later", number, self.settings.clog_us);
+            let length_us = 1 + self.ask("clog.length", number, self.settings.clog_us);
+            self.planned.push((at_us, Happening::Clog { node, length_us }));
+        }
+    }
+
+    fn pause(&mut self, number: u32) {
+        let node = self.ask_node("pause.node", number);
+        let at_us = self.ask_time("pause.at", number);
+        let length_us = 1 + self.ask("pause.length", number, self.settings.pause_us);
+        self.planned.extend(node.map(|node| (at_us, Happening::Pause { node, length_us })));
+    }
+
+    fn jump(&mut self, number: u32) {
+        let node = self.ask_node("jump.node", number);
+        let at_us = self.ask_time("jump.at", number);
+        let by_us = 1 + self.ask("jump.by", number, self.settings.jump_us);
+        self.planned.extend(node.map(|node| (at_us, Happening::Jump { node, by_us })));
+    }
+
+    fn join(&mut self, number: u32) {
+        let node = self.ask_node("join.node", number);
+        let at_us = 1 + self.ask_time("join.at", number);
+        self.planned.extend(node.map(|node| (at_us, Happening::Join(node))));
+    }
 }

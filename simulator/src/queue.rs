@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use synod_core::{Envelope, Input, NodeId, TimerId};
 
+use crate::network::Split;
 use crate::trace::MessageId;
 
 /// Something that will happen at a known time.
@@ -28,12 +29,24 @@ pub(crate) enum Happening {
     },
     Crash(Crash),
     Restart(NodeId),
+    /// A node starts later than the others.
+    Join(NodeId),
     Split {
-        side: u64,
+        split: Split,
         length_us: u64,
     },
-    Heal {
-        side: u64,
+    Heal(Split),
+    Clog {
+        node: NodeId,
+        length_us: u64,
+    },
+    Pause {
+        node: NodeId,
+        length_us: u64,
+    },
+    Jump {
+        node: NodeId,
+        by_us: u64,
     },
 }
 
@@ -53,6 +66,10 @@ pub(crate) struct Crash {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Place(u32);
 
+/// Whose turn it is among what is due at the same time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn(u64);
+
 /// A heap of small keys over a slab of happenings: O(log n) to add and to take, O(1) to cancel.
 /// What is due at the same time happens in the order of adding.
 #[derive(Debug, Default)]
@@ -66,6 +83,12 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn add(&mut self, at_us: u64, happening: Happening) -> Place {
+        self.added += 1;
+        self.put(at_us, Turn(self.added), happening)
+    }
+
+    /// Puts off what was taken. It keeps its turn, so what was added after it stays after it.
+    pub(crate) fn put(&mut self, at_us: u64, turn: Turn, happening: Happening) -> Place {
         let place = self.free.pop().unwrap_or_else(|| {
             self.slab.push(None);
             Place(u32::try_from(self.slab.len() - 1).expect("fewer than 2^32 things under way"))
@@ -73,19 +96,18 @@ impl Queue {
         if let Some(slot) = self.slab.get_mut(place.0 as usize) {
             *slot = Some(happening);
         }
-        self.heap.push(Reverse((at_us, self.added, place)));
-        self.added += 1;
+        self.heap.push(Reverse((at_us, turn.0, place)));
         self.waiting += 1;
         place
     }
 
     /// The next happening with its time in microseconds.
-    pub(crate) fn take(&mut self) -> Option<(u64, Happening)> {
-        while let Some(Reverse((at_us, _, place))) = self.heap.pop() {
+    pub(crate) fn take(&mut self) -> Option<(u64, Turn, Happening)> {
+        while let Some(Reverse((at_us, turn, place))) = self.heap.pop() {
             self.free.push(place);
             if let Some(happening) = self.slab.get_mut(place.0 as usize).and_then(Option::take) {
                 self.waiting -= 1;
-                return Some((at_us, happening));
+                return Some((at_us, Turn(turn), happening));
             }
         }
         None
@@ -123,7 +145,7 @@ mod tests {
     }
 
     fn taken(queue: &mut Queue) -> Vec<(u64, String)> {
-        std::iter::from_fn(|| queue.take().map(|(at, it)| (at, format!("{it:?}")))).collect()
+        std::iter::from_fn(|| queue.take().map(|(at, _, it)| (at, format!("{it:?}")))).collect()
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use synod_core::{
-    Algorithm, Assumption, Boot, BuildError, Catalogue, Envelope, Event, Faults, Links, Member,
-    Model, Node, NodeId, Property, Stack,
+    Algorithm, Boot, BuildError, Catalogue, Envelope, Event, Member, Model, Node, NodeId, Property,
+    Stack,
 };
 
 use crate::per_node::PerNode;
@@ -134,156 +134,6 @@ impl<T: Stack> Scenario<T> {
 impl<T: Stack> fmt::Debug for Scenario<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name, self.model)
-    }
-}
-
-/// The world of a simulated run: how large, how long, and which faults may happen. Times are in
-/// microseconds of virtual time, rates in chances in a million.
-///
-/// Part of a schedule, so a field keeps its meaning for ever.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// The number of nodes.
-    pub nodes: u32,
-    /// How long the run lasts. Planned faults begin in the first half.
-    pub time_us: u64,
-    /// The least delay of a message.
-    pub delay_min_us: u64,
-    /// The greatest delay of a message outside the tail.
-    pub delay_max_us: u64,
-    /// How many messages in a million are in the tail.
-    pub tail: u32,
-    /// The greatest delay of a message in the tail.
-    pub tail_max_us: u64,
-    /// How many messages in a million are lost.
-    pub lose: u32,
-    /// How many datagrams in a million are lost.
-    pub lose_datagram: u32,
-    /// How many messages in a million arrive twice.
-    pub duplicate: u32,
-    /// Crashes planned at most.
-    pub crashes: u32,
-    /// Nodes that may be down at once.
-    pub down_max: u32,
-    /// How long a crashed node stays down at most; 0 means for ever.
-    pub down_us: u64,
-    /// Partitions planned at most.
-    pub partitions: u32,
-    /// How long a partition lasts at most.
-    pub partition_us: u64,
-}
-
-/// A kind of fault that can be asked for by name.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Fault {
-    /// Nodes crash, and come back unless the model says crash-stop.
-    Crash,
-    /// The network falls apart and heals.
-    Partition,
-    /// Messages get lost.
-    Loss,
-    /// Messages arrive twice.
-    Duplication,
-    /// Delays have a tail far beyond the model's bound.
-    Delay,
-}
-
-impl Fault {
-    /// Every kind, by name.
-    pub const ALL: [(&'static str, Self); 5] = [
-        ("crash", Self::Crash),
-        ("partition", Self::Partition),
-        ("loss", Self::Loss),
-        ("duplication", Self::Duplication),
-        ("delay", Self::Delay),
-    ];
-}
-
-impl Settings {
-    /// Nodes that a simulated cluster may have at most: a partition is a set of bits.
-    pub const NODES_MAX: u32 = 1_000;
-
-    /// No faults: `nodes` nodes, delays of 1 to 10 ms, 20 s.
-    #[must_use]
-    pub const fn calm(nodes: u32) -> Self {
-        Self {
-            nodes,
-            time_us: 20_000_000,
-            delay_min_us: 1_000,
-            delay_max_us: 10_000,
-            tail: 0,
-            tail_max_us: 0,
-            lose: 0,
-            lose_datagram: 0,
-            duplicate: 0,
-            crashes: 0,
-            down_max: 0,
-            down_us: 0,
-            partitions: 0,
-            partition_us: 0,
-        }
-    }
-
-    /// Exactly what `model` says that the algorithm survives.
-    #[must_use]
-    pub fn within(model: &Model, nodes: u32) -> Self {
-        let mut settings = Self { lose_datagram: 10_000, ..Self::calm(nodes) };
-        match model.delay_max() {
-            Some(bound) => settings.delay_max_us = micros(bound).max(1_000),
-            None => settings.delay(Duration::from_millis(10)),
-        }
-        if model.down_max(nodes as usize) > 0 {
-            settings.crash(model);
-        }
-        if model.links == Links::FairLoss {
-            (settings.lose, settings.duplicate) = (50_000, 50_000);
-        }
-        settings
-    }
-
-    /// Adds a kind of fault, whether or not the model allows it. Returns the assumption that this
-    /// breaks, if any.
-    pub fn add(&mut self, fault: Fault, model: &Model) -> Option<Assumption> {
-        match fault {
-            Fault::Crash => {
-                self.crash(model);
-                let beyond = (self.down_max as usize) > model.down_max(self.nodes as usize);
-                beyond.then_some(Assumption::FaultBound)
-            }
-            Fault::Partition => {
-                (self.partitions, self.partition_us) = (2, 5_000_000);
-                Some(Assumption::NoPartition)
-            }
-            Fault::Loss => {
-                self.lose = 50_000;
-                (model.links == Links::Reliable).then_some(Assumption::NoLoss)
-            }
-            Fault::Duplication => {
-                self.duplicate = 50_000;
-                (model.links == Links::Reliable).then_some(Assumption::NoDuplication)
-            }
-            Fault::Delay => {
-                self.delay(model.delay_max().unwrap_or(Duration::from_millis(10)));
-                model.delay_max().map(|_| Assumption::BoundedDelay)
-            }
-        }
-    }
-
-    fn crash(&mut self, model: &Model) {
-        self.crashes = 3;
-        let tolerated = model.down_max(self.nodes as usize).max(1);
-        self.down_max = u32::try_from(tolerated).unwrap_or(u32::MAX).min(self.nodes - 1).max(1);
-        self.down_us = match model.faults {
-            Faults::CrashStop(_) => 0,
-            Faults::None | Faults::CrashRecovery(_) | Faults::Byzantine(_) => 5_000_000,
-        };
-    }
-
-    /// One message in twenty takes up to a hundred times the usual bound: stale messages are
-    /// what bugs are made of, and delays of a few timeouts hide them.
-    fn delay(&mut self, usual: Duration) {
-        (self.tail, self.tail_max_us) = (50_000, micros(usual).saturating_mul(100));
     }
 }
 

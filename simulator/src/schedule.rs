@@ -11,7 +11,7 @@ use synod_core::{Catalogue, EventId};
 
 use crate::choice::Decision;
 use crate::explore::Bounds;
-use crate::scenario::Settings;
+use crate::settings::Settings;
 
 /// A recorded run.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,8 @@
 use synod_core::Stack;
 
 use crate::choice::{Decision, Stream};
-use crate::scenario::{Scenario, Settings};
+use crate::scenario::Scenario;
+use crate::settings::Settings;
 use crate::world::{Outcome, run};
 
 /// Runs that shrinking may spend.
@@ -40,10 +41,17 @@ pub fn shrink<T: Stack>(
 ) -> Shrunk {
     let mut search = Search { scenario, property, settings: settings.clone(), replays: 0 };
     let mut decisions = search.fails(decisions).expect("the run that was found fails again");
-    search.use_fewer_nodes(&mut decisions);
-    search.drop_decisions(&mut decisions);
-    search.calm_decisions(&mut decisions);
-    search.drop_decisions(&mut decisions);
+    // What one pass takes away lets another one take more.
+    loop {
+        let before = (search.settings.clone(), decisions.clone());
+        search.use_fewer_nodes(&mut decisions);
+        search.drop_decisions(&mut decisions);
+        search.calm_decisions(&mut decisions);
+        search.shorten(&decisions);
+        if before == (search.settings.clone(), decisions.clone()) {
+            break;
+        }
+    }
     let stream = Stream::replaying(&decisions);
     let (outcome, _) = run(scenario, &search.settings, stream, true);
     Shrunk { settings: search.settings, decisions, outcome, replays: search.replays }
@@ -81,6 +89,20 @@ impl<T: Stack> Search<'_, T> {
             }
         }
         self.settings = whole;
+    }
+
+    /// A run that ends soon after the violation says what a long one says. The noise of the network
+    /// and the planned times are drawn from the first half, so the run is halved while it fails.
+    fn shorten(&mut self, decisions: &[Decision]) {
+        while 2_000_000 <= self.settings.time_us {
+            let whole = self.settings.clone();
+            self.settings.time_us /= 2;
+            let same = self.fails(decisions.to_vec()).is_some_and(|taken| taken == decisions);
+            if !same {
+                self.settings = whole;
+                return;
+            }
+        }
     }
 
     /// Takes decisions away, in halves, quarters, and so on down to single ones, until no single

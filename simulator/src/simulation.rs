@@ -8,8 +8,9 @@ use synod_core::{Assumption, Model, Stack};
 
 use crate::choice::Stream;
 use crate::diagram::Diagram;
-use crate::scenario::{Fault, Scenario, Settings};
+use crate::scenario::Scenario;
 use crate::schedule::{Recorded, Schedule};
+use crate::settings::{Fault, Settings};
 use crate::shrink::{Shrunk, shrink};
 use crate::trace::Trace;
 use crate::world::{Counts, Violation, run};
@@ -249,6 +250,7 @@ impl Counts {
         self.lost += other.lost;
         self.crashes += other.crashes;
         self.partitions += other.partitions;
+        self.faults += other.faults;
         self.time_us += other.time_us;
     }
 }

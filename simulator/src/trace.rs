@@ -105,6 +105,8 @@ pub enum StepKind {
     Partition,
     /// The network is whole again.
     Heal,
+    /// Something else goes wrong: a pause, a clog, a clock.
+    Fault,
     /// Time passes, and nothing else.
     Tick,
 }

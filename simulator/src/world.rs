@@ -14,12 +14,14 @@ use synod_core::{
 };
 
 use crate::choice::{About, Label, Stream};
+use crate::clock::Clock;
 use crate::network::Network;
 use crate::per_node::PerNode;
 use crate::plan::plan;
 use crate::queue::{Crash, Happening, Place, Queue};
 use crate::quiet::quietly;
-use crate::scenario::{Scenario, Settings, micros};
+use crate::scenario::{Scenario, micros};
+use crate::settings::Settings;
 use crate::trace::{Armed, Step, StepKind, Trace, Tracer, changes};
 
 /// What came of one run.
@@ -59,6 +61,8 @@ pub struct Counts {
     pub crashes: u64,
     /// Partitions.
     pub partitions: u64,
+    /// Faults of all kinds that were planned and happened, and the ends of those that end.
+    pub faults: u64,
     /// The virtual time that has passed, in microseconds.
     pub time_us: u64,
 }
@@ -93,6 +97,11 @@ struct NodePlace {
     sent: u64,
     /// A crash that waits for the node's next handler.
     doomed: Option<Crash>,
+    /// Until when the node does nothing.
+    paused_until_us: u64,
+    clock: Clock,
+    /// Whether the node starts later than the others.
+    is_late: bool,
 }
 
 /// Answers a handler's questions from the run's stream.
@@ -166,28 +175,49 @@ impl<'a, T: Stack> World<'a, T> {
     }
 
     fn run(&mut self) -> Result<(), Wrong> {
-        for (at_us, happening) in plan(self.settings, &mut lock(&self.stream)) {
-            self.queue.add(at_us, happening);
-        }
+        self.prepare();
         for (node, at, envelope) in &self.scenario.inputs {
             let told = Happening::Told { node: *node, input: Input::Trigger(envelope.clone()) };
             self.queue.add(micros(*at), told);
         }
-        let nodes = || (1..=self.settings.nodes).map(NodeId);
-        nodes().for_each(|node| self.boot(node));
-        for node in nodes() {
-            let step = self.noting(|_| Step::says(StepKind::Start, Some(node), "starts"));
-            self.step(node, Input::Start, step)?;
-            self.tell_links(node);
-        }
-        while let Some((at_us, happening)) = self.queue.take() {
+        let all = (1..=self.settings.nodes).map(NodeId);
+        let first: Vec<NodeId> = all.filter(|node| !self.places[*node].is_late).collect();
+        first.iter().for_each(|node| self.boot(*node));
+        first.into_iter().try_for_each(|node| self.start(node))?;
+        while let Some((at_us, turn, happening)) = self.queue.take() {
             if self.settings.time_us < at_us {
                 break;
             }
             self.now_us = at_us;
-            self.happen(happening)?;
+            match self.held_until_us(&happening) {
+                0 => self.happen(happening)?,
+                until_us => self.put_off(until_us, turn, happening),
+            }
         }
         self.end()
+    }
+
+    /// Draws the faults and the clocks of the run.
+    fn prepare(&mut self) {
+        let stream = Arc::clone(&self.stream);
+        let mut stream = lock(&stream);
+        for (at_us, happening) in plan(self.settings, &mut stream) {
+            if let Happening::Join(node) = happening {
+                self.places[node].is_late = true;
+            }
+            self.queue.add(at_us, happening);
+        }
+        for node in (1..=self.settings.nodes).map(NodeId) {
+            self.places[node].clock = Clock::draw(self.settings, &mut stream, node);
+        }
+        self.last_fault_us = self.settings.noisy_until_us();
+    }
+
+    fn start(&mut self, node: NodeId) -> Result<(), Wrong> {
+        let step = self.noting(|_| Step::says(StepKind::Start, Some(node), "starts"));
+        self.step(node, Input::Start, step)?;
+        self.tell_links(node);
+        Ok(())
     }
 
     /// Lets the rest of the time pass, in which nothing happens.
@@ -215,8 +245,12 @@ impl<'a, T: Stack> World<'a, T> {
             Happening::Told { node, input } => self.tell(node, input),
             Happening::Crash(crash) => self.plan_crash(crash),
             Happening::Restart(node) => self.restart(node),
-            Happening::Split { side, length_us } => self.split(side, length_us),
-            Happening::Heal { side } => self.heal(side),
+            Happening::Join(node) => self.join(node),
+            Happening::Split { split, length_us } => self.split(split, length_us),
+            Happening::Heal(split) => self.heal(split),
+            Happening::Clog { node, length_us } => self.clog(node, length_us),
+            Happening::Pause { node, length_us } => self.pause(node, length_us),
+            Happening::Jump { node, by_us } => self.jump(node, by_us),
         }
     }
 
@@ -243,7 +277,7 @@ impl<'a, T: Stack> World<'a, T> {
     /// One handler activation: the node's step, its effects, the properties.
     fn step(&mut self, node: NodeId, input: Input, mut step: Option<Step>) -> Result<(), Wrong> {
         self.counts.steps += 1;
-        let now = Duration::from_micros(self.now_us);
+        let now = self.places[node].clock.reads(self.now_us);
         let mut effects = std::mem::take(&mut self.effects);
         let machine = &mut self.members[node].node;
         let machine = machine.as_mut().and_then(Arc::get_mut).expect("an event for a live node");
@@ -286,7 +320,8 @@ impl<'a, T: Stack> World<'a, T> {
                     if let Some(step) = step {
                         step.armed.push(self.armed(after, &envelope));
                     }
-                    let at_us = self.now_us + micros(after);
+                    let after_us = self.places[node].clock.takes(micros(after));
+                    let at_us = self.now_us.saturating_add(after_us);
                     let place = self.queue.add(at_us, Happening::Timer { node, id, envelope });
                     self.places[node].timers.insert(id, place);
                 }
@@ -339,12 +374,12 @@ impl<'a, T: Stack> World<'a, T> {
 
     /// Holds the properties of the chosen kinds against the present moment.
     fn check(&mut self, due: impl Fn(Kind) -> bool) -> Result<(), Wrong> {
-        let quiet_us = self.now_us - self.last_fault_us;
+        let quiet_us = self.now_us.checked_sub(self.last_fault_us);
         let cluster = Cluster::new(self.members.all());
         for property in &self.scenario.properties {
             let ripe = match property.kind {
                 Kind::Eventually { within } => {
-                    micros(within) <= quiet_us && self.network.is_whole()
+                    quiet_us.is_some_and(|quiet| micros(within) <= quiet) && self.network.is_whole()
                 }
                 _ => true,
             };

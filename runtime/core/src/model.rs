@@ -92,6 +92,10 @@ pub enum Assumption {
     NoDuplication,
     /// That no node fails in a way, or number, that the model excludes.
     FaultBound,
+    /// That clocks run at one speed.
+    ExactClocks,
+    /// That all nodes start at once.
+    StartTogether,
 }
 
 impl Model {
@@ -171,6 +175,8 @@ impl fmt::Display for Assumption {
             Self::NoLoss => "no message is lost between live nodes",
             Self::NoDuplication => "no message arrives twice",
             Self::FaultBound => "no more nodes fail than the model allows",
+            Self::ExactClocks => "clocks run at one speed",
+            Self::StartTogether => "all nodes start at once",
         })
     }
 }

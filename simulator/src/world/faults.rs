@@ -6,8 +6,8 @@ use synod_core::{Effect, Input, Kind, NodeId, PeerDown, PeerUp, Reason, Stack};
 
 use super::{World, Wrong, lock};
 use crate::choice::{About, Label, Stream};
-use crate::network::members;
-use crate::queue::{Crash, Happening};
+use crate::network::{Split, members};
+use crate::queue::{Crash, Happening, Turn};
 use crate::trace::{Step, StepKind};
 
 impl<T: Stack> World<'_, T> {
@@ -44,7 +44,8 @@ impl<T: Stack> World<'_, T> {
     pub(super) fn crash(&mut self, crash: Crash) {
         let node = crash.node;
         self.counts.crashes += 1;
-        self.last_fault_us = self.now_us;
+        self.disturb(0);
+        self.places[node].paused_until_us = 0;
         self.members[node].node = None;
         for (_, place) in std::mem::take(&mut self.places[node].timers) {
             self.queue.cancel(place);
@@ -69,7 +70,7 @@ impl<T: Stack> World<'_, T> {
     }
 
     pub(super) fn restart(&mut self, node: NodeId) -> Result<(), Wrong> {
-        self.last_fault_us = self.now_us;
+        self.disturb(0);
         // A restart ends the old sessions, with what was under way on them in either direction.
         let ended = self.queue.cancel_where(
             |it| matches!(it, Happening::Message { id, to, .. } if id.from == node || *to == node),
@@ -83,24 +84,90 @@ impl<T: Stack> World<'_, T> {
         Ok(())
     }
 
-    pub(super) fn split(&mut self, side: u64, length_us: u64) -> Result<(), Wrong> {
+    pub(super) fn join(&mut self, node: NodeId) -> Result<(), Wrong> {
+        self.disturb(0);
+        self.boot(node);
+        self.start(node)
+    }
+
+    pub(super) fn split(&mut self, split: Split, length_us: u64) -> Result<(), Wrong> {
         self.counts.partitions += 1;
-        self.last_fault_us = self.now_us;
-        self.network.split(side);
-        self.queue.add(self.now_us + length_us, Happening::Heal { side });
-        let words = members(side, self.settings.nodes);
+        self.disturb(0);
+        self.network.split(split);
+        self.queue.add(self.now_us + length_us, Happening::Heal(split));
+        let words = members(split, self.settings.nodes);
         let step = self.noting(|_| Step::says(StepKind::Partition, None, words));
         self.note(step);
         Ok(())
     }
 
-    pub(super) fn heal(&mut self, side: u64) -> Result<(), Wrong> {
-        self.last_fault_us = self.now_us;
-        self.network.heal(side);
-        let words = members(side, self.settings.nodes);
+    pub(super) fn heal(&mut self, split: Split) -> Result<(), Wrong> {
+        self.disturb(0);
+        self.network.heal(split);
+        let words = members(split, self.settings.nodes);
         let step = self.noting(|_| Step::says(StepKind::Heal, None, words));
         self.note(step);
         Ok(())
+    }
+
+    pub(super) fn clog(&mut self, node: NodeId, length_us: u64) -> Result<(), Wrong> {
+        self.disturb(length_us);
+        self.network.clog(node, self.now_us + length_us);
+        self.tell_fault(node, format!("is clogged for {} ms", length_us / 1_000));
+        Ok(())
+    }
+
+    pub(super) fn pause(&mut self, node: NodeId, length_us: u64) -> Result<(), Wrong> {
+        if self.members[node].node.is_some() {
+            self.disturb(length_us);
+            self.places[node].paused_until_us = self.now_us + length_us;
+            self.tell_fault(node, format!("pauses for {} ms", length_us / 1_000));
+        }
+        Ok(())
+    }
+
+    pub(super) fn jump(&mut self, node: NodeId, by_us: u64) -> Result<(), Wrong> {
+        self.disturb(0);
+        self.places[node].clock.jump(by_us);
+        self.tell_fault(node, format!("its clock jumps by {} ms", by_us / 1_000));
+        Ok(())
+    }
+
+    /// The cluster is not quiet before `length_us` from now.
+    fn disturb(&mut self, length_us: u64) {
+        self.counts.faults += 1;
+        self.last_fault_us = self.last_fault_us.max(self.now_us + length_us);
+    }
+
+    fn tell_fault(&mut self, node: NodeId, words: String) {
+        let step = self.noting(|_| Step::says(StepKind::Fault, Some(node), words));
+        self.note(step);
+    }
+
+    /// Until when something that is due now has to wait; 0 if it need not.
+    pub(super) fn held_until_us(&self, happening: &Happening) -> u64 {
+        let until_us = match happening {
+            Happening::Message { id, to, .. } => {
+                let clogged = self.network.held_until_us(id.from, *to);
+                clogged.max(self.places[*to].paused_until_us)
+            }
+            Happening::Timer { node, .. } | Happening::Told { node, .. } => {
+                self.places[*node].paused_until_us
+            }
+            _ => 0,
+        };
+        if self.now_us < until_us { until_us } else { 0 }
+    }
+
+    pub(super) fn put_off(&mut self, until_us: u64, turn: Turn, happening: Happening) {
+        let timer = match &happening {
+            Happening::Timer { node, id, .. } => Some((*node, *id)),
+            _ => None,
+        };
+        let place = self.queue.put(until_us, turn, happening);
+        if let Some((node, id)) = timer {
+            self.places[node].timers.insert(id, place);
+        }
     }
 
     /// Lets every other live node learn, some time later, whether `node` is up now, and `node`, if

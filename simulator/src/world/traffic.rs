@@ -5,7 +5,7 @@ use synod_core::{Envelope, Input, Lane, NodeId, Stack};
 use super::{World, Wrong};
 use crate::choice::{About, Label, Stream};
 use crate::queue::Happening;
-use crate::scenario::Settings;
+use crate::settings::Settings;
 use crate::trace::{MessageId, Sent, Step, StepKind};
 
 impl<T: Stack> World<'_, T> {
@@ -65,7 +65,8 @@ impl<T: Stack> World<'_, T> {
             self.counts.lost += 1;
             return sent;
         }
-        if stream.chance(Label { what: "duplicate", about }, self.settings.duplicate) {
+        let doubled = if self.is_noisy() { self.settings.duplicate } else { 0 };
+        if stream.chance(Label { what: "duplicate", about }, doubled) {
             self.put_on_its_way(stream, id, to, lane, envelope.clone());
         }
         self.put_on_its_way(stream, id, to, lane, envelope);
@@ -87,28 +88,45 @@ impl<T: Stack> World<'_, T> {
     }
 
     fn loss(
-        &self,
+        &mut self,
         stream: &mut Stream,
         about: About,
         from: NodeId,
         to: NodeId,
         lane: Lane,
     ) -> Option<&'static str> {
-        let datagrams = if lane == Lane::Datagram { self.settings.lose_datagram } else { 0 };
-        let rate = self.settings.lose.max(datagrams);
-        match () {
-            () if self.members[to].node.is_none() => Some("the receiver is down"),
-            () if !self.network.connects(from, to) => Some("partition"),
-            () if stream.chance(Label { what: "lose", about }, rate) => Some("lost"),
-            () => None,
+        if self.members[to].node.is_none() {
+            return Some("the receiver is down");
         }
+        if !self.network.connects(from, to) {
+            return Some("partition");
+        }
+        let noise = |rate| if self.is_noisy() { rate } else { 0 };
+        let (lose, burst) = (noise(self.settings.lose), noise(self.settings.burst));
+        let datagrams = if lane == Lane::Datagram { self.settings.lose_datagram } else { 0 };
+        if stream.chance(Label { what: "lose", about }, lose.max(datagrams)) {
+            return Some("lost");
+        }
+        if stream.chance(Label { what: "burst", about }, burst) {
+            let most_us = self.settings.burst_us.max(1);
+            let length_us = stream.choose(Label { what: "burst.length", about }, most_us);
+            self.network.begin_burst(from, to, self.now_us + 1 + length_us);
+        }
+        self.network.is_in_burst(from, to, self.now_us).then_some("lost in a burst")
     }
 
     fn delay(&self, stream: &mut Stream, about: About) -> u64 {
-        let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, .. } =
+        let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, shape, .. } =
             *self.settings;
+        let tail = if self.is_noisy() { tail } else { 0 };
         let late = stream.chance(Label { what: "tail", about }, tail);
         let most = if late { tail_max_us } else { max };
-        min + stream.choose(Label { what: "delay", about }, most.saturating_sub(min) + 1)
+        let options = most.saturating_sub(min) + 1;
+        min + stream.choose_delay(Label { what: "delay", about }, options, min, shape)
+    }
+
+    /// Whether the network is still allowed to lose, double and hold up messages.
+    fn is_noisy(&self) -> bool {
+        self.now_us < self.settings.noisy_until_us()
     }
 }

@@ -1,0 +1,347 @@
+//! The world of a simulated run: how large, how long, and what may go wrong in it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use synod_core::{Assumption, Faults, Links, Model, Timing};
+
+use crate::scenario::micros;
+
+/// The world of a simulated run: how large, how long, and which faults may happen. Times are in
+/// microseconds of virtual time, rates in chances in a million.
+///
+/// Faults begin in the first half of a run, and the noise of the network (`tail`, `lose`,
+/// `duplicate`, `burst`) ends with it, so that the second half shows whether the cluster recovers.
+///
+/// Part of a schedule, so a field keeps its meaning for ever.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The number of nodes.
+    pub nodes: u32,
+    /// How long the run lasts.
+    pub time_us: u64,
+    /// The least delay of a message.
+    pub delay_min_us: u64,
+    /// The greatest delay of a message outside the tail.
+    pub delay_max_us: u64,
+    /// How delays are spread between the two.
+    #[serde(default)]
+    pub shape: Shape,
+    /// How many messages in a million are in the tail.
+    pub tail: u32,
+    /// The greatest delay of a message in the tail.
+    pub tail_max_us: u64,
+    /// How many messages in a million are lost, each on its own.
+    pub lose: u32,
+    /// How many messages in a million begin a burst, in which their link loses everything.
+    #[serde(default)]
+    pub burst: u32,
+    /// How long a burst lasts at most.
+    #[serde(default)]
+    pub burst_us: u64,
+    /// How many datagrams in a million are lost.
+    pub lose_datagram: u32,
+    /// How many messages in a million arrive twice.
+    pub duplicate: u32,
+    /// Crashes planned at most.
+    pub crashes: u32,
+    /// Nodes that may be down at once.
+    pub down_max: u32,
+    /// How long a crashed node stays down at most; 0 means for ever.
+    pub down_us: u64,
+    /// Partitions planned at most, one-way or both ways.
+    pub partitions: u32,
+    /// How long a partition lasts at most.
+    pub partition_us: u64,
+    /// Clogs planned at most: what goes to or from some nodes is held, and comes in the end.
+    #[serde(default)]
+    pub clogs: u32,
+    /// How long a node is clogged at most. Nodes of one clog begin and end each on its own.
+    #[serde(default)]
+    pub clog_us: u64,
+    /// Pauses planned at most: a node does nothing, and then finds everything that has come.
+    #[serde(default)]
+    pub pauses: u32,
+    /// How long a pause lasts at most.
+    #[serde(default)]
+    pub pause_us: u64,
+    /// How much a node's clock may be too fast or too slow, in parts in a million.
+    #[serde(default)]
+    pub drift: u32,
+    /// How far the nodes' clocks may be apart from the start.
+    #[serde(default)]
+    pub skew_us: u64,
+    /// Jumps of clocks planned at most, always forward: a node's time never runs backwards.
+    #[serde(default)]
+    pub jumps: u32,
+    /// How far a clock jumps at most.
+    #[serde(default)]
+    pub jump_us: u64,
+    /// Nodes that start later than the others, at most.
+    #[serde(default)]
+    pub joins: u32,
+}
+
+/// How delays are spread between the least and the greatest.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// Each is as likely as the others.
+    #[default]
+    Uniform,
+    /// All the least.
+    Fixed,
+    /// Exponential above the least, with a mean of a fifth of the range, cut off at the greatest.
+    Exponential,
+    /// Pareto above the least with exponent 1: half of them below twice the least, and a tail over
+    /// the whole range.
+    HeavyTail,
+}
+
+impl Shape {
+    /// A delay above the least, below `range`, from 64 random bits. In whole numbers only: a
+    /// logarithm of floats differs between machines.
+    pub(crate) fn draw(self, bits: u64, min: u64, range: u64) -> u64 {
+        let range = u128::from(range.max(1));
+        let scaled = |part: u64, by: u128| (u128::from(part) * by) >> 64;
+        let above = match self {
+            Self::Fixed => 0,
+            Self::Uniform => scaled(bits, range),
+            Self::Exponential => {
+                // Minus the binary logarithm of a fraction: its leading zeros, and a straight line
+                // between two powers of two. A fifth of the range has ln 2 of it for each.
+                let zeros = bits.leading_zeros();
+                let rest = bits.checked_shl(zeros + 1).unwrap_or(0);
+                let each = range * 69 / 500;
+                u128::from(zeros + 1) * each - scaled(rest, each)
+            }
+            Self::HeavyTail => (u128::from(min.max(1)) << 64) / (u128::from(bits) + 1) - 1,
+        };
+        u64::try_from(above.min(range - 1)).unwrap_or(0)
+    }
+}
+
+/// A kind of fault that can be asked for by name.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Fault {
+    /// Nodes crash, and come back unless the model says crash-stop.
+    Crash,
+    /// The network falls apart, one way or both, and heals.
+    Partition,
+    /// Messages get lost, each on its own.
+    Loss,
+    /// Links lose everything for a while.
+    Burst,
+    /// Messages arrive twice.
+    Duplication,
+    /// Delays have a tail far beyond the model's bound.
+    Delay,
+    /// What goes to or from some nodes is held for a while.
+    Clog,
+    /// Nodes do nothing for a while.
+    Pause,
+    /// Clocks are apart, run too fast or too slow, and jump.
+    Clock,
+    /// Some nodes start later than the others.
+    Join,
+}
+
+impl Fault {
+    /// Every kind, by name.
+    pub const ALL: [(&'static str, Self); 10] = [
+        ("crash", Self::Crash),
+        ("partition", Self::Partition),
+        ("loss", Self::Loss),
+        ("burst", Self::Burst),
+        ("duplication", Self::Duplication),
+        ("delay", Self::Delay),
+        ("clog", Self::Clog),
+        ("pause", Self::Pause),
+        ("clock", Self::Clock),
+        ("join", Self::Join),
+    ];
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault)
+    }
+}
+
+impl Settings {
+    /// Nodes that a simulated cluster may have at most.
+    pub const NODES_MAX: u32 = 10_000;
+
+    /// No faults: `nodes` nodes, delays of 1 to 10 ms, 20 s.
+    #[must_use]
+    pub const fn calm(nodes: u32) -> Self {
+        Self {
+            nodes,
+            time_us: 20_000_000,
+            delay_min_us: 1_000,
+            delay_max_us: 10_000,
+            shape: Shape::Uniform,
+            tail: 0,
+            tail_max_us: 0,
+            lose: 0,
+            burst: 0,
+            burst_us: 0,
+            lose_datagram: 0,
+            duplicate: 0,
+            crashes: 0,
+            down_max: 0,
+            down_us: 0,
+            partitions: 0,
+            partition_us: 0,
+            clogs: 0,
+            clog_us: 0,
+            pauses: 0,
+            pause_us: 0,
+            drift: 0,
+            skew_us: 0,
+            jumps: 0,
+            jump_us: 0,
+            joins: 0,
+        }
+    }
+
+    /// Exactly what `model` says that the algorithm survives.
+    #[must_use]
+    pub fn within(model: &Model, nodes: u32) -> Self {
+        let mut settings = Self { lose_datagram: 10_000, ..Self::calm(nodes) };
+        match model.delay_max() {
+            Some(bound) => settings.delay_max_us = micros(bound).max(1_000),
+            None => settings.delay(Duration::from_millis(10)),
+        }
+        if let Timing::PartiallySynchronous { delay_max } = model.timing {
+            settings.delay(delay_max);
+        }
+        if model.timing == Timing::Asynchronous {
+            // Without a bound on delays, a slow link and a slow node are nothing new.
+            (settings.clogs, settings.clog_us) = (2, 2_000_000);
+            (settings.pauses, settings.pause_us) = (2, 2_000_000);
+        }
+        if model.down_max(nodes as usize) > 0 {
+            settings.crash(model);
+        }
+        if model.links == Links::FairLoss {
+            (settings.lose, settings.duplicate) = (50_000, 50_000);
+        }
+        settings
+    }
+
+    /// Adds a kind of fault, whether or not the model allows it. Returns the assumption that this
+    /// breaks, if any.
+    pub fn add(&mut self, fault: Fault, model: &Model) -> Option<Assumption> {
+        let lossy = model.links == Links::FairLoss;
+        let timed = matches!(model.timing, Timing::Synchronous { .. });
+        let usual = model.delay_max().unwrap_or(Duration::from_millis(10));
+        let (fine, broken) = match fault {
+            Fault::Crash => {
+                self.crash(model);
+                let tolerated = model.down_max(self.nodes as usize);
+                ((self.down_max as usize) <= tolerated, Assumption::FaultBound)
+            }
+            Fault::Partition => {
+                (self.partitions, self.partition_us) = (2, 5_000_000);
+                (false, Assumption::NoPartition)
+            }
+            Fault::Loss => {
+                self.lose = 50_000;
+                (lossy, Assumption::NoLoss)
+            }
+            Fault::Burst => {
+                (self.burst, self.burst_us) = (5_000, 2_000_000);
+                (lossy, Assumption::NoLoss)
+            }
+            Fault::Duplication => {
+                self.duplicate = 50_000;
+                (lossy, Assumption::NoDuplication)
+            }
+            Fault::Delay => {
+                self.delay(usual);
+                (!timed, Assumption::BoundedDelay)
+            }
+            Fault::Clog => {
+                (self.clogs, self.clog_us) = (2, 3_000_000);
+                (!timed, Assumption::BoundedDelay)
+            }
+            Fault::Pause => {
+                (self.pauses, self.pause_us) = (2, 3_000_000);
+                (!timed, Assumption::BoundedDelay)
+            }
+            Fault::Clock => {
+                (self.drift, self.skew_us) = (100_000, 1_000_000);
+                (self.jumps, self.jump_us) = (2, 5_000_000);
+                (!timed, Assumption::ExactClocks)
+            }
+            Fault::Join => {
+                self.joins = self.nodes.div_ceil(2);
+                let recovers = matches!(model.faults, Faults::CrashRecovery(_));
+                (recovers, Assumption::StartTogether)
+            }
+        };
+        (!fine).then_some(broken)
+    }
+
+    /// Until when the network is noisy.
+    pub(crate) fn noisy_until_us(&self) -> u64 {
+        let noise = self.tail | self.lose | self.burst | self.duplicate;
+        if noise == 0 { 0 } else { self.time_us / 2 }
+    }
+
+    fn crash(&mut self, model: &Model) {
+        self.crashes = 3;
+        let tolerated = model.down_max(self.nodes as usize).max(1);
+        self.down_max = u32::try_from(tolerated).unwrap_or(u32::MAX).min(self.nodes - 1).max(1);
+        self.down_us = match model.faults {
+            Faults::CrashStop(_) => 0,
+            Faults::None | Faults::CrashRecovery(_) | Faults::Byzantine(_) => 5_000_000,
+        };
+    }
+
+    /// One message in twenty takes up to a hundred times the usual bound: stale messages are
+    /// what bugs are made of, and delays of a few timeouts hide them.
+    fn delay(&mut self, usual: Duration) {
+        (self.tail, self.tail_max_us) = (50_000, micros(usual).saturating_mul(100));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synod_core::Random;
+
+    use super::*;
+
+    #[test]
+    fn delays_of_every_shape_stay_in_their_range_and_have_their_mean() {
+        for (shape, mean) in [
+            (Shape::Fixed, 0..=0),
+            (Shape::Uniform, 490..=510),
+            (Shape::Exponential, 190..=220),
+            (Shape::HeavyTail, 20..=90),
+        ] {
+            let mut random = Random::new(7);
+            let drawn: Vec<u64> =
+                (0..20_000).map(|_| shape.draw(random.next_u64(), 10, 1_000)).collect();
+            assert!(drawn.iter().all(|delay| *delay < 1_000));
+            let total: u64 = drawn.iter().sum();
+            assert!(mean.contains(&(total / 20_000)), "{shape:?}: {}", total / 20_000);
+        }
+        for shape in [Shape::Fixed, Shape::Uniform, Shape::Exponential, Shape::HeavyTail] {
+            for bits in [0, 1, u64::MAX] {
+                assert!(shape.draw(bits, 1, 100) < 100, "{shape:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_schedule_of_an_older_release_knows_no_newer_faults() {
+        let older = r#"{"nodes":2,"time_us":20000000,"delay_min_us":1000,"delay_max_us":100000,
+            "tail":0,"tail_max_us":0,"lose":0,"lose_datagram":10000,"duplicate":0,"crashes":3,
+            "down_max":1,"down_us":5000000,"partitions":2,"partition_us":5000000}"#;
+        let read: Settings = serde_json::from_str(older).expect("an older schedule's settings");
+        assert_eq!((read.clogs, read.pauses, read.shape), (0, 0, Shape::Uniform));
+    }
+}
