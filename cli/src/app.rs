@@ -14,8 +14,8 @@ use crate::entry::{Entry, Registered};
 use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
-/// A program with the commands `demo`, `sim`, `check`, `replay`, `cluster`, `node` and `cert`
-/// over some algorithms.
+/// A program with the commands `demo`, `sim`, `check`, `replay`, `why`, `sweep`, `cluster`, `node`, `cert`
+/// and `trace` over some algorithms.
 ///
 /// ```no_run
 /// # use synod::algorithms::Bully as MyElection;
@@ -66,9 +66,12 @@ impl App {
             Command::Sim(sim) => commands::sim::run(&self, &sim, &printer),
             Command::Check(check) => commands::check::run(&self, &check, &printer),
             Command::Replay(replay) => commands::replay::run(&self, &replay, &printer),
+            Command::Why(why) => commands::why::run(&self, &why, &printer),
+            Command::Sweep(sweep) => commands::sweep::run(&self, &sweep, &printer),
             Command::Cluster(cluster) => commands::cluster::run(&self, &cluster, &printer),
             Command::Node(node) => commands::node::run(&self, &node, &printer),
             Command::Cert(cert) => commands::cert::run(&cert, &printer),
+            Command::Trace(trace) => commands::trace::run(&self, &trace, &printer),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

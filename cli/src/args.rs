@@ -1,12 +1,18 @@
 //! The command line.
 
+mod sweep;
+mod why;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use synod_core::NodeId;
-use synod_simulator::Fault;
+use synod_simulator::{Fault, Format, Settings, Strategy};
+
+pub(crate) use self::sweep::Sweep;
+pub(crate) use self::why::Why;
 
 /// Write a distributed algorithm once; simulate it, check it, deploy it.
 #[derive(Debug, Parser)]
@@ -35,8 +41,12 @@ pub(crate) enum Command {
     Sim(Sim),
     /// Visit every schedule of a small cluster.
     Check(Check),
-    /// Run a recorded schedule once more.
+    /// Run a recorded schedule, or the recording of a deployed node, once more.
     Replay(Replay),
+    /// Say which step of a recorded run decides that it fails.
+    Why(Why),
+    /// Run a grid of worlds, and tell what an algorithm costs in each, as CSV.
+    Sweep(Sweep),
     /// Run a cluster of real processes on this machine, over QUIC.
     Cluster(Cluster),
     /// Run one node, from its bundle.
@@ -44,6 +54,9 @@ pub(crate) enum Command {
     /// Make and read the certificates of a cluster.
     #[command(subcommand)]
     Cert(Cert),
+    /// Work on what happened in runs.
+    #[command(subcommand)]
+    Trace(Trace),
 }
 
 #[derive(Debug, Parser)]
@@ -54,9 +67,9 @@ Examples:
 pub(crate) struct Sim {
     /// The algorithm's name.
     pub(crate) algorithm: String,
-    /// The number of nodes.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) nodes: u32,
+    /// The number of nodes, or a range from which each seed draws: 3..7.
+    #[arg(long, default_value = "5", value_parser = sizes)]
+    pub(crate) nodes: Sizes,
     /// How many seeds to run.
     #[arg(long, default_value_t = 1000)]
     pub(crate) seeds: u64,
@@ -64,9 +77,16 @@ pub(crate) struct Sim {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// What goes wrong: `model` (what the algorithm claims to survive), `none`, or kinds on top
-    /// of the model, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "model")]
+    /// of the model, separated by commas: crash, partition, loss, burst, duplication, delay, clog,
+    /// pause, clock, join.
+    #[arg(long, value_delimiter = ',', default_value = "model", value_parser = fault)]
     pub(crate) faults: Vec<FaultArg>,
+    /// How seeds become runs: portfolio (the others in turn), random, swarm, pct, delay-bounded.
+    #[arg(long, default_value = "portfolio", value_parser = strategy)]
+    pub(crate) strategy: Strategy,
+    /// Threads to use; all cores unless given. The output is the same.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
     /// The virtual time of each run, in seconds.
     #[arg(long)]
     pub(crate) time: Option<u32>,
@@ -79,34 +99,58 @@ pub(crate) struct Sim {
 }
 
 /// What `--faults` takes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum FaultArg {
     /// What the algorithm's model allows.
     Model,
     /// No faults at all.
     None,
-    /// Nodes crash and recover.
-    Crash,
-    /// The network falls apart and heals.
-    Partition,
-    /// Messages are lost.
-    Loss,
-    /// Messages arrive twice.
-    Duplication,
-    /// Some delays are far beyond the bound.
-    Delay,
+    /// A kind on top of the model.
+    Kind(Fault),
 }
 
 impl FaultArg {
-    pub(crate) fn fault(self) -> Option<Fault> {
+    pub(crate) fn kind(self) -> Option<Fault> {
         match self {
             Self::Model | Self::None => None,
-            Self::Crash => Some(Fault::Crash),
-            Self::Partition => Some(Fault::Partition),
-            Self::Loss => Some(Fault::Loss),
-            Self::Duplication => Some(Fault::Duplication),
-            Self::Delay => Some(Fault::Delay),
+            Self::Kind(fault) => Some(fault),
         }
+    }
+}
+
+fn fault(text: &str) -> Result<FaultArg, String> {
+    match text {
+        "model" => Ok(FaultArg::Model),
+        "none" => Ok(FaultArg::None),
+        kind => Fault::named(kind).map(FaultArg::Kind).ok_or_else(|| {
+            let known: Vec<&str> = Fault::ALL.iter().map(|(name, _)| *name).collect();
+            format!("expected model, none, or some of {}", known.join(", "))
+        }),
+    }
+}
+
+fn strategy(text: &str) -> Result<Strategy, String> {
+    Strategy::named(text).ok_or_else(|| {
+        let known: Vec<&str> = Strategy::ALL.iter().map(|(name, _)| *name).collect();
+        format!("expected one of {}", known.join(", "))
+    })
+}
+
+/// A number of nodes, or a range of them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Sizes(pub(crate) std::ops::RangeInclusive<u32>);
+
+fn sizes(text: &str) -> Result<Sizes, String> {
+    let number = |text: &str| text.parse::<u32>().ok();
+    let range = match text.split_once("..") {
+        Some((least, most)) => number(least).zip(number(most)),
+        None => number(text).map(|nodes| (nodes, nodes)),
+    };
+    match range {
+        Some((least, most)) if 1 <= least && least <= most && most <= Settings::NODES_MAX => {
+            Ok(Sizes(least..=most))
+        }
+        _ => Err(format!("expected a number of nodes or a range, 1 to {}", Settings::NODES_MAX)),
     }
 }
 
@@ -154,9 +198,11 @@ pub(crate) enum TimingArg {
 #[command(after_help = "\
 Examples:
   synod replay target/synod/bully-0.schedule
-  synod replay target/synod/bully-0.schedule --full --trace run.jsonl")]
+  synod replay target/synod/bully-0.schedule --full --trace run.jsonl
+  synod replay target/synod/bully-0.schedule --as-test > tests/bully_0.rs
+  synod replay n1.recording                        what `synod node --record` has written")]
 pub(crate) struct Replay {
-    /// The schedule.
+    /// The schedule, or the recording.
     pub(crate) file: PathBuf,
     /// Draw every step, not only those that changed something.
     #[arg(long)]
@@ -167,13 +213,17 @@ pub(crate) struct Replay {
     /// Write the trace to this file, as JSON lines.
     #[arg(long)]
     pub(crate) trace: Option<PathBuf>,
+    /// Print a Rust test that fails in the same way, decision by decision.
+    #[arg(long, conflicts_with_all = ["full", "ascii", "trace"])]
+    pub(crate) as_test: bool,
 }
 
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
   synod cluster bully --nodes 5 --kill-leader
-  synod cluster bully --nodes 3 --for 60       keep it running for a minute")]
+  synod cluster bully --nodes 3 --for 60       keep it running for a minute
+  synod cluster bully --record recordings      one recording for each process")]
 pub(crate) struct Cluster {
     /// The algorithm's name.
     pub(crate) algorithm: String,
@@ -189,6 +239,9 @@ pub(crate) struct Cluster {
     /// Seconds to wait for an election.
     #[arg(long, default_value_t = 30)]
     pub(crate) timeout: u64,
+    /// Record what each node is fed, in files of this directory, as n1.recording.
+    #[arg(long)]
+    pub(crate) record: Option<PathBuf>,
 }
 
 #[derive(Debug, Parser)]
@@ -196,6 +249,7 @@ pub(crate) struct Cluster {
 Examples:
   synod node n1.synod
   synod node n1.synod --algorithm bully --store /var/lib/synod/n1
+  synod node n1.synod --record n1.recording                         for `synod replay`
 
 Logs go to the standard error; SYNOD_LOG=debug shows more of them, SYNOD_LOG=error fewer.")]
 pub(crate) struct Node {
@@ -207,6 +261,9 @@ pub(crate) struct Node {
     /// The directory of the durable log; without it, records live as long as the process.
     #[arg(long)]
     pub(crate) store: Option<PathBuf>,
+    /// Record what the node is fed in this file, after what stands there already.
+    #[arg(long)]
+    pub(crate) record: Option<PathBuf>,
     /// End when the standard input ends, as it does when a parent process is gone.
     #[arg(long, hide = true)]
     pub(crate) exit_with_stdin: bool,
@@ -259,6 +316,84 @@ pub(crate) struct CertIssue {
 pub(crate) struct CertInspect {
     /// A bundle, or a certificate as PEM.
     pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  synod trace merge recordings/*.recording --out run.jsonl
+  synod trace convert run.jsonl --to svg --out run.svg")]
+pub(crate) enum Trace {
+    /// Make one trace of a cluster from the recordings of its nodes.
+    Merge(TraceMerge),
+    /// Write a trace, or the run of a schedule, for another tool.
+    Convert(TraceConvert),
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod trace merge n1.recording n2.recording n3.recording
+  synod trace merge recordings/*.recording --out run.jsonl
+
+Each delivery comes after its send. Times are those of the nodes' own clocks, shifted as little as
+it takes.")]
+pub(crate) struct TraceMerge {
+    /// The recordings.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Write the trace to this file, not to the standard output.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod trace convert run.jsonl --to svg --out run.svg
+  synod trace convert target/synod/bully-0.schedule --to shiviz --out run.log
+  synod trace convert run.jsonl --to mermaid
+
+Pictures show 200 steps at most, the last ones that changed something.")]
+pub(crate) struct TraceConvert {
+    /// A trace, as JSON lines, or a schedule.
+    pub(crate) file: PathBuf,
+    /// What to convert it to.
+    #[arg(long)]
+    pub(crate) to: FormatArg,
+    /// Write the result to this file, not to the standard output.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// What `--to` takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum FormatArg {
+    /// A log with vector clocks, for ShiViz.
+    Shiviz,
+    /// Trace events as JSON, for Perfetto.
+    Chrome,
+    /// A sequence diagram.
+    Plantuml,
+    /// A sequence diagram for Markdown.
+    Mermaid,
+    /// A space-time diagram.
+    Svg,
+    /// A table with a row for each step.
+    Csv,
+}
+
+impl FormatArg {
+    pub(crate) fn format(self) -> Format {
+        match self {
+            Self::Shiviz => Format::ShiViz,
+            Self::Chrome => Format::Chrome,
+            Self::Plantuml => Format::PlantUml,
+            Self::Mermaid => Format::Mermaid,
+            Self::Svg => Format::Svg,
+            Self::Csv => Format::Csv,
+        }
+    }
 }
 
 /// Reads `n1=10.0.0.1:7400`.

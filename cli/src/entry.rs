@@ -1,14 +1,14 @@
 //! An algorithm behind a pointer: what the commands do with it.
 
 use std::hash::Hash;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use serde::Serialize;
-use synod_core::{Algorithm, Model, NodeId};
+use synod_core::{Algorithm, BuildError, Model, NodeId, Recording};
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
-    Bounds, Explored, Fault, Replay, Report, Scenario, Schedule, Settings, Simulation, explore,
-    replay,
+    Bounds, Explored, Fault, Measures, NothingViolated, Replay, Replayed, Report, Scenario,
+    Schedule, Settings, Simulation, Strategy, Why, explore, measure, replay, replay_recording, why,
 };
 
 /// An algorithm that the program knows by name.
@@ -19,19 +19,41 @@ pub(crate) trait Entry {
     fn simulate(&self, asked: &Asked) -> Report;
     fn explore(&self, bounds: &Bounds) -> Explored;
     fn replay(&self, schedule: &Schedule) -> Replay;
+    fn why(&self, schedule: &Schedule, runs: u32) -> Result<Why, NothingViolated>;
+    fn measure(&self, settings: &Settings, seeds: Range<u64>) -> Measures;
+    /// The Rust type, with its path.
+    fn type_name(&self) -> &'static str;
+    fn replay_recording(&self, recording: &Recording) -> Result<Replayed, BuildError>;
     fn node(&self, id: NodeId, peers: Vec<NodeId>) -> NodeBuilder;
 }
 
 /// What a simulation is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    pub(crate) nodes: u32,
+    pub(crate) nodes: RangeInclusive<u32>,
     pub(crate) seeds: Range<u64>,
     /// Nothing but calm; else what the model allows.
     pub(crate) calm: bool,
     /// Kinds of faults on top.
     pub(crate) faults: Vec<Fault>,
     pub(crate) time_us: Option<u64>,
+    pub(crate) strategy: Strategy,
+    pub(crate) threads: Option<usize>,
+}
+
+impl Asked {
+    /// Some seeds of `nodes` nodes with what the model allows.
+    pub(crate) fn of(nodes: u32, seeds: Range<u64>) -> Self {
+        Self {
+            nodes: nodes..=nodes,
+            seeds,
+            calm: false,
+            faults: Vec::new(),
+            time_us: None,
+            strategy: Strategy::default(),
+            threads: None,
+        }
+    }
 }
 
 /// The entry of one algorithm.
@@ -57,7 +79,13 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize> Entry for Registered<A> 
     }
 
     fn simulate(&self, asked: &Asked) -> Report {
-        let mut simulation = Simulation::new(&self.0, asked.nodes);
+        let mut simulation = Simulation::new(&self.0, *asked.nodes.end()).strategy(asked.strategy);
+        if asked.nodes.start() < asked.nodes.end() {
+            simulation = simulation.sizes(asked.nodes.clone());
+        }
+        if let Some(threads) = asked.threads {
+            simulation = simulation.threads(threads);
+        }
         if asked.calm {
             simulation = simulation.calm();
         }
@@ -76,6 +104,22 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize> Entry for Registered<A> 
 
     fn replay(&self, schedule: &Schedule) -> Replay {
         replay(&self.0, schedule)
+    }
+
+    fn why(&self, schedule: &Schedule, runs: u32) -> Result<Why, NothingViolated> {
+        why(&self.0, schedule, runs)
+    }
+
+    fn measure(&self, settings: &Settings, seeds: Range<u64>) -> Measures {
+        measure(&self.0, settings, seeds)
+    }
+
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<A>()
+    }
+
+    fn replay_recording(&self, recording: &Recording) -> Result<Replayed, BuildError> {
+        replay_recording(&self.0, recording)
     }
 
     fn node(&self, id: NodeId, peers: Vec<NodeId>) -> NodeBuilder {

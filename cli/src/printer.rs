@@ -44,6 +44,13 @@ impl Printer {
         }
     }
 
+    /// What to do next that is no command of this program, on the standard error.
+    pub(crate) fn advise(&self, what: impl AsRef<str>) {
+        if !self.json {
+            let _ = writeln!(io::stderr(), "next: {}", what.as_ref());
+        }
+    }
+
     /// Why the command ends without success.
     pub(crate) fn problem(&self, problem: &Problem) {
         let Problem { exit, what, hint, told } = problem;

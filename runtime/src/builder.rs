@@ -1,9 +1,11 @@
 //! How a node comes up.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use synod_core::{
-    Boot, BuildError, Input, Machine, Node, NodeId, Stack, Transport, TransportError,
+    Boot, BuildError, Input, Machine, Node, NodeId, Origin, Stack, Transport, TransportError,
 };
 
 use crate::cell::Stepped;
@@ -12,6 +14,7 @@ use crate::handle::NodeHandle;
 use crate::host::{Host, Ledger, Make, Parts};
 use crate::inbox::Mailbox;
 use crate::limits::Limits;
+use crate::recorder::Recorder;
 use crate::store::writer::Writer;
 use crate::store::{MemoryStore, Opened, Store, StoreError};
 use crate::supervisor;
@@ -48,6 +51,7 @@ pub struct NodeBuilder {
     policy: PanicPolicy,
     limits: Limits,
     seed: u64,
+    record: Option<(String, PathBuf)>,
 }
 
 /// Makes the machine of one life.
@@ -75,6 +79,15 @@ pub enum StartError {
     /// The first step panicked.
     #[error("the algorithm panicked when it was started: {0}")]
     Panicked(String),
+    /// The file of the recording cannot be written, or holds something else. It is left as it is.
+    #[error("cannot record to {path}: {cause}", path = path.display())]
+    Recording {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        cause: std::io::Error,
+    },
     /// The operating system gives no thread, or the actors did not come up.
     #[error("cannot start {what}: {cause}")]
     Spawn {
@@ -103,6 +116,7 @@ impl NodeBuilder {
             policy: PanicPolicy::default(),
             limits: Limits::default(),
             seed: 0,
+            record: None,
         }
     }
 
@@ -136,6 +150,22 @@ impl NodeBuilder {
         Self { seed, ..self }
     }
 
+    /// Records what the node is fed in the file of `path`, under the name of its algorithm, so that
+    /// the run can be replayed step by step.
+    ///
+    /// A thread of its own writes. If it falls behind [`Limits::recording_waiting_bytes`], or the
+    /// file is full, the recording ends with a warning and the node goes on; the status counts the
+    /// steps that are missing. What was recorded is in the file when [`NodeHandle::shutdown`] or
+    /// [`NodeHandle::wait`] returns. A process that is killed leaves what was written so far.
+    ///
+    /// A new life of the node is a new section of the same file, whether it begins in the same
+    /// process or in the next one, which first cuts off what a killed process left half written.
+    /// Two processes must not record to one file at the same time.
+    #[must_use]
+    pub fn record(self, algorithm: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self { record: Some((algorithm.into(), path.into())), ..self }
+    }
+
     /// Brings the node up: opens the store, runs the first step, starts transport and actors.
     ///
     /// What the first step sends waits until its receivers are linked.
@@ -148,7 +178,7 @@ impl NodeBuilder {
     ///
     /// Outside a tokio runtime with a clock.
     pub async fn start(self) -> Result<NodeHandle, StartError> {
-        let Self { id, mut peers, build, transport, store, policy, limits, seed } = self;
+        let Self { id, mut peers, build, transport, store, policy, limits, seed, record } = self;
         let transport = transport.ok_or(StartError::NoTransport)?;
         peers.sort_unstable();
         peers.dedup();
@@ -156,23 +186,41 @@ impl NodeBuilder {
         let make: Make = Box::new(move |incarnation| {
             build(Boot { id, peers: members.clone(), incarnation, seed })
         });
-        make(0)?; // A node that cannot be built leaves no trace in its store.
+        // A node that cannot be built leaves no trace in its store.
+        let events = make(0)?.catalogue().names().into_iter().map(String::from).collect();
+        let recorder = match record {
+            None => None,
+            Some((algorithm, path)) => {
+                let boot = Boot { id, peers: peers.clone(), incarnation: 0, seed };
+                Some(recorder(path, Origin { algorithm, boot, events }, limits).await?)
+            }
+        };
         let writer = Writer::spawn(format!("{id} store"), store)
             .map_err(|error| spawn_error("the thread of the store", &error))?;
         let opened = writer.open().await?;
         let machine = make(opened.incarnation)?;
         let incarnation = opened.incarnation;
-        let parts = Parts { id, peers, limits, policy, make, transport, writer, incarnation };
+        let parts =
+            Parts { id, peers, limits, policy, make, transport, writer, incarnation, recorder };
         let host = Arc::new(Host::new(parts, machine));
         match bring_up(&host, opened).await {
             Ok(()) => Ok(NodeHandle::new(host)),
             Err(error) => {
                 host.end(crate::EndReason::Shutdown);
-                host.writer.close().await;
+                host.put_away(Duration::ZERO).await;
                 Err(error)
             }
         }
     }
+}
+
+/// Opens the recording where it may take its time.
+async fn recorder(path: PathBuf, origin: Origin, limits: Limits) -> Result<Recorder, StartError> {
+    let file = path.clone();
+    let opened = tokio::task::spawn_blocking(move || Recorder::open(&file, origin, limits)).await;
+    opened
+        .map_err(|error| spawn_error("the recording", &error))?
+        .map_err(|cause| StartError::Recording { path, cause })
 }
 
 async fn bring_up(host: &Arc<Host>, opened: Opened) -> Result<(), StartError> {

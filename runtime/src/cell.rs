@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use synod_core::{
-    Effect, Envelope, Input, LinkChange, Machine, NodeId, PeerDown, PeerUp, StepError, Tag, Time,
+    Effect, Envelope, Fingerprint, Input, LinkChange, Machine, NodeId, PeerDown, PeerUp, StepError,
+    Tag, Time,
 };
 
 use crate::counters::DropReason;
 use crate::failure::{DeadLetter, text_of};
 use crate::host::{Host, Slot};
+use crate::recorder::Recorder;
 use crate::sequence::{Ready, Sequence, Source};
 
 /// The machine, and what is to be fed to it. Whoever holds the lock of the cell may feed it, so
@@ -31,6 +33,7 @@ pub(crate) struct Engine {
     /// The time of the running step, read once for a few steps: reading it costs as much as a
     /// short handler.
     now: Time,
+    recorder: Option<Recorder>,
 }
 
 /// What came of a step.
@@ -51,9 +54,10 @@ pub(crate) enum Turn {
 }
 
 impl Cell {
-    pub(crate) fn new(machine: Box<dyn Machine>) -> Self {
+    pub(crate) fn new(machine: Box<dyn Machine>, recorder: Option<Recorder>) -> Self {
         let (effects, linked, now) = (Vec::new(), BTreeSet::new(), Time::ZERO);
-        let engine = Engine { machine: Some(machine), effects, linked, now };
+        let mut engine = Engine { machine: None, effects, linked, now, recorder };
+        engine.replace(machine, now);
         Self { engine, sequence: Sequence::default() }
     }
 
@@ -133,6 +137,9 @@ impl Cell {
 impl Engine {
     /// A new life begins.
     pub(crate) fn replace(&mut self, machine: Box<dyn Machine>, now: Time) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.begin(machine.incarnation());
+        }
         self.machine = Some(machine);
         self.now = now;
         self.linked.clear();
@@ -144,7 +151,13 @@ impl Engine {
         let Some(machine) = &mut self.machine else {
             return Stepped::Died(String::from("there is no machine"));
         };
-        match catch_unwind(AssertUnwindSafe(|| machine.step(now, input, effects))) {
+        let kept = self.recorder.as_ref().map(|_| input.clone()); // Copies no bytes of events.
+        let stepped = catch_unwind(AssertUnwindSafe(|| machine.step(now, input, effects)));
+        if let (Some(recorder), Some(input)) = (&mut self.recorder, kept) {
+            let returned = stepped.as_ref().map(|returned| Fingerprint::of(returned, effects));
+            recorder.note(now, &input, returned.unwrap_or(Fingerprint::PANICKED));
+        }
+        match stepped {
             Ok(Ok(())) => {
                 if !self.effects.is_empty() {
                     host.hand_over(&mut self.effects);

@@ -180,7 +180,7 @@ impl NodeHandle {
             Ok(reason) => reason.clone().unwrap_or(EndReason::Lost),
             Err(_) => EndReason::Lost,
         };
-        self.0.writer.close().await;
+        self.0.put_away(FAREWELL_GRACE).await;
         reason
     }
 
@@ -199,7 +199,7 @@ impl NodeHandle {
         self.0.end(EndReason::Shutdown);
         let _one_handler_at_most = timeout_at(deadline + FAREWELL_GRACE, self.0.cell.lock()).await;
         let report = self.0.report();
-        self.0.writer.close().await;
+        self.0.put_away(Duration::ZERO).await;
         report
     }
 }

@@ -23,6 +23,7 @@ use crate::link::Link;
 use crate::outgoing::Outgoing;
 use crate::outputs::Speaker;
 use crate::queue::{Batch, Queue};
+use crate::recorder::{Recorder, Tape};
 use crate::sequence::Tickets;
 use crate::status::SummaryCache;
 use crate::store::writer::{Observer, Writer};
@@ -51,6 +52,7 @@ pub(crate) struct Host {
     pub(crate) cell: tokio::sync::Mutex<Cell>,
     pub(crate) outgoing: Mutex<Outgoing>,
     pub(crate) writer: Writer,
+    pub(crate) tape: Option<Arc<Tape>>,
     pub(crate) timers: Timers,
     pub(crate) jobs: Jobs,
     pub(crate) asks: Asks,
@@ -101,6 +103,7 @@ pub(crate) struct Parts {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) writer: Writer,
     pub(crate) incarnation: u64,
+    pub(crate) recorder: Option<Recorder>,
 }
 
 const RUNNING: u8 = 0;
@@ -109,17 +112,19 @@ const ENDED: u8 = 2;
 
 impl Host {
     pub(crate) fn new(parts: Parts, machine: Box<dyn Machine>) -> Self {
-        let Parts { id, peers, limits, policy, make, transport, writer, incarnation } = parts;
+        let Parts { id, peers, limits, policy, make, transport, writer, incarnation, .. } = parts;
+        let recorder = parts.recorder;
         let catalogue = machine.catalogue();
         let slot_of = catalogue.of(Role::Handler).map(|info| info.id).zip(0..).collect();
         let mut outgoing = Outgoing::default();
         outgoing.begin_life(incarnation, others(&peers, id));
         Self {
+            tape: recorder.as_ref().map(Recorder::tape),
             slots: slots(&catalogue, limits),
             slot_of,
             links: others(&peers, id).map(|peer| (peer, Link::default())).collect(),
             tickets: Tickets::new(peers.iter().copied()),
-            cell: tokio::sync::Mutex::new(Cell::new(machine)),
+            cell: tokio::sync::Mutex::new(Cell::new(machine, recorder)),
             outgoing: Mutex::new(outgoing),
             timers: Timers::new(limits.timers),
             jobs: Jobs::default(),
@@ -309,6 +314,15 @@ impl Host {
     pub(crate) fn farewell(&self, deadline: Duration) -> Option<synod_core::Closing> {
         let said = self.farewell.swap(true, Ordering::AcqRel);
         (!said).then(|| self.transport.close(deadline))
+    }
+
+    /// Lets go of the store and of the recording, once a handler that still runs has returned.
+    pub(crate) async fn put_away(&self, patience: Duration) {
+        let _one_handler_at_most = tokio::time::timeout(patience, self.cell.lock()).await;
+        self.writer.close().await;
+        if let Some(tape) = &self.tape {
+            tape.close().await;
+        }
     }
 }
 

@@ -15,6 +15,7 @@
 //! 3. [`Store`]: what survives a crash.
 //! 4. [`PanicPolicy`]: what a bug in a handler does.
 //! 5. [`MemoryNetwork`]: many nodes in one process.
+//! 6. [`NodeBuilder::record`]: a run that can be replayed step by step.
 //!
 //! What a node promises:
 //!
@@ -47,6 +48,7 @@ mod memory;
 mod outgoing;
 mod outputs;
 mod queue;
+mod recorder;
 mod sequence;
 mod status;
 mod store;
@@ -60,5 +62,5 @@ pub use handle::{AskError, NodeHandle, ShutdownReport, TriggerError};
 pub use limits::Limits;
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use outputs::{Output, Outputs};
-pub use status::{EventStatus, PeerStatus, Status};
+pub use status::{EventStatus, PeerStatus, RecordingStatus, Status};
 pub use store::{FileStore, MemoryStore, Opened, Store, StoreError};

@@ -31,6 +31,11 @@ pub struct Limits {
     pub lanes: usize,
     /// Bytes that may wait for one peer before the application's triggers have to.
     pub congested_bytes: usize,
+    /// Bytes of a recording that wait for the disk. When there are more, the recording ends, and
+    /// the node goes on.
+    pub recording_waiting_bytes: usize,
+    /// Bytes of a recording. When there are more, it ends, and the node goes on.
+    pub recording_file_bytes: u64,
     /// The first wait before dialling a peer again.
     pub backoff_min: Duration,
     /// The longest wait before dialling a peer again.
@@ -52,6 +57,8 @@ impl Default for Limits {
             dead_letters: 64,
             lanes: 1_024,
             congested_bytes: 1 << 20,
+            recording_waiting_bytes: 32 << 20,
+            recording_file_bytes: 1 << 30,
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(10),
         }

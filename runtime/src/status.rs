@@ -49,6 +49,21 @@ pub struct Status {
     pub jobs_waiting: usize,
     /// Effects and records that wait for the store.
     pub held: usize,
+    /// The recording, if the node is recorded.
+    pub recording: Option<RecordingStatus>,
+}
+
+/// The recording of a node.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct RecordingStatus {
+    /// Steps recorded since the start of the node.
+    pub steps: u64,
+    /// Steps that came after the recording had ended.
+    pub missed: u64,
+    /// Bytes of the file, those that wait for the disk included.
+    pub bytes: u64,
+    /// Why the recording has ended, if it has.
+    pub over: Option<String>,
 }
 
 /// The link to one peer.
@@ -120,6 +135,7 @@ impl Status {
             jobs_running,
             jobs_waiting,
             held: locked(&host.outgoing).waiting(),
+            recording: host.tape.as_ref().map(|tape| tape.status()),
         }
     }
 }

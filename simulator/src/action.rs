@@ -105,32 +105,44 @@ impl Action {
 
     /// The whole name.
     pub(crate) fn full_name<T: Stack>(&self, state: &State<T>, catalogue: &Catalogue) -> String {
-        let mut name = self.name(state, catalogue);
+        self.name(state, catalogue) + &self.ending()
+    }
+
+    /// The choices and the crash in the action, as they end its name.
+    pub(crate) fn ending(&self) -> String {
+        let mut ending = String::new();
         if !self.choices.is_empty() {
             let choices: Vec<String> = self.choices.iter().map(ToString::to_string).collect();
-            name += &format!(" | choosing {}", choices.join(","));
+            ending += &format!(" | choosing {}", choices.join(","));
         }
         if let Some(Cut { after, losing }) = self.cut {
             let losing = if losing { " losing" } else { "" };
-            name += &format!(" | crashing after {after}{losing}");
+            ending += &format!(" | crashing after {after}{losing}");
         }
-        name
+        ending
     }
 
-    /// Takes a whole name apart: what happens, the crash in it, the choices in it.
+    /// The start that a path of names begins with, and the rest. A calm start has no name.
+    pub(crate) fn start_of(names: &[String]) -> (Self, &[String]) {
+        let named = names.split_first().and_then(|(first, rest)| match Self::parts(first)? {
+            ("start", None, choices) => Some((Self::START.choosing(choices), rest)),
+            _ => None,
+        });
+        named.unwrap_or((Self::START, names))
+    }
+
+    /// Takes a whole name apart: what happens, the crash in it, the choices in it. From the end,
+    /// because an event may say anything.
     pub(crate) fn parts(name: &str) -> Option<(&str, Option<Cut>, Vec<u32>)> {
-        let mut parts = name.split(" | ");
-        let base = parts.next()?;
-        let (mut cut, mut choices) = (None, Vec::new());
-        for part in parts {
-            if let Some(list) = part.strip_prefix("choosing ") {
-                choices = list.split(',').map(|it| it.parse().ok()).collect::<Option<_>>()?;
-            } else {
-                let after = part.strip_prefix("crashing after ")?;
-                let losing = after.strip_suffix(" losing");
-                let after = losing.unwrap_or(after).parse().ok()?;
-                cut = Some(Cut { after, losing: losing.is_some() });
-            }
+        let (mut base, mut cut, mut choices) = (name, None, Vec::new());
+        if let Some((before, after)) = base.rsplit_once(" | crashing after ") {
+            let losing = after.strip_suffix(" losing");
+            let after = losing.unwrap_or(after).parse().ok()?;
+            (base, cut) = (before, Some(Cut { after, losing: losing.is_some() }));
+        }
+        if let Some((before, list)) = base.rsplit_once(" | choosing ") {
+            choices = list.split(',').map(|it| it.parse().ok()).collect::<Option<_>>()?;
+            base = before;
         }
         Some((base, cut, choices))
     }

@@ -13,6 +13,7 @@ use std::str::FromStr;
 use synod_core::{EventId, NodeId, Random};
 
 use crate::settings::Shape;
+use crate::strategy::{Driver, Strategy};
 
 /// What a decision is about, by meaning and not by position, so that a recorded schedule finds
 /// its decisions again after the program was edited.
@@ -101,36 +102,76 @@ pub struct Stream {
     log: Option<Vec<Decision>>,
     /// Decisions of the schedule that the run did ask for.
     found: usize,
+    /// Decisions asked so far that are not about planned faults.
+    asked_in_run: usize,
+    /// Where the run could be left, in order; kept only where the run is traced.
+    moments: Vec<Moment>,
 }
 
 #[derive(Debug)]
 enum Origin {
-    Seeded(Random),
-    Recorded(BTreeMap<(Label, u32), u64>),
+    Seeded(Driver),
+    Recorded(Choices),
+    Diverging { recorded: Choices, after: usize, random: Random },
+}
+
+/// What was chosen, by label and ordinal.
+type Choices = BTreeMap<(Label, u32), u64>;
+
+/// A moment of a recorded run, between two happenings.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Moment {
+    /// Decisions asked before it, those about planned faults left out.
+    pub(crate) asked: usize,
+    /// Steps written down before it.
+    pub(crate) steps: usize,
+    /// The time of the happening before it; `None` while the nodes start.
+    pub(crate) after_us: Option<u64>,
 }
 
 impl Stream {
     /// Every choice from `seed`. Records nothing: the seed is the record.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self::from(Origin::Seeded(Random::new(seed)), false)
+        Self::following(Strategy::Random, seed)
+    }
+
+    /// Every choice from `seed` by `strategy`. Records nothing.
+    #[must_use]
+    pub fn following(strategy: Strategy, seed: u64) -> Self {
+        Self::from(Origin::Seeded(Driver::new(strategy, seed)), false)
+    }
+
+    /// The same, recorded.
+    #[must_use]
+    pub fn recorded(self) -> Self {
+        Self { log: Some(Vec::new()), ..self }
     }
 
     /// Every choice from `seed`, recorded.
     #[must_use]
     pub fn recording(seed: u64) -> Self {
-        Self::from(Origin::Seeded(Random::new(seed)), true)
+        Self::seeded(seed).recorded()
     }
 
     /// The choices of `decisions`, calm where they say nothing; recorded as they are taken.
     #[must_use]
     pub fn replaying(decisions: &[Decision]) -> Self {
-        let by_label = decisions.iter().map(|it| ((it.label, it.ordinal), it.choice)).collect();
-        Self::from(Origin::Recorded(by_label), true)
+        Self::from(Origin::Recorded(by_label(decisions)), true)
+    }
+
+    /// The choices of `decisions` for the first `after` questions of a run, and every later choice
+    /// from `seed`. Planned faults are asked for before the run begins; they are not counted, and
+    /// are always those of `decisions`.
+    #[must_use]
+    pub fn diverging(decisions: &[Decision], after: usize, seed: u64) -> Self {
+        let (recorded, random) = (by_label(decisions), Random::new(seed));
+        Self::from(Origin::Diverging { recorded, after, random }, false)
     }
 
     fn from(origin: Origin, recorded: bool) -> Self {
-        Self { origin, asked: BTreeMap::new(), log: recorded.then(Vec::new), found: 0 }
+        let (asked, log) = (BTreeMap::new(), recorded.then(Vec::new));
+        Self { origin, asked, log, found: 0, asked_in_run: 0, moments: Vec::new() }
     }
 
     /// A number below `options`, each as likely as the others.
@@ -174,27 +215,51 @@ impl Stream {
         self.found
     }
 
+    /// Every decision taken so far, the calm ones included.
+    pub(crate) fn log(&self) -> &[Decision] {
+        self.log.as_deref().unwrap_or_default()
+    }
+
+    /// Remembers that the run could be left here, with so many `steps` written down.
+    pub(crate) fn mark(&mut self, steps: usize, after_us: Option<u64>) {
+        self.moments.push(Moment { asked: self.asked_in_run, steps, after_us });
+    }
+
+    pub(crate) fn moments(&self) -> &[Moment] {
+        &self.moments
+    }
+
     fn decide(&mut self, label: Label, options: u64, draw: impl Fn(&mut Random) -> u64) -> u64 {
-        let Self { origin, asked, log, found } = self;
-        if let (Origin::Seeded(random), None) = (&mut *origin, &log) {
+        let Self { origin, asked, log, found, asked_in_run, .. } = self;
+        if let (Origin::Seeded(driver), None) = (&mut *origin, &log) {
+            return driver.decide(label, options, draw);
+        }
+        let planned = matches!(label.about, About::Fault(_));
+        if let Origin::Diverging { after, random, .. } = origin
+            && *after <= *asked_in_run
+            && !planned
+        {
             return draw(random);
         }
+        *asked_in_run += usize::from(!planned);
         let ordinal = asked.entry(label).and_modify(|count| *count += 1).or_insert(1);
         let choice = match origin {
-            Origin::Seeded(random) => draw(random),
-            Origin::Recorded(decisions) => match decisions.get(&(label, *ordinal)) {
-                Some(choice) => {
-                    *found += 1;
-                    (*choice).min(options - 1)
-                }
-                None => 0,
-            },
+            Origin::Seeded(driver) => driver.decide(label, options, draw),
+            Origin::Recorded(recorded) | Origin::Diverging { recorded, .. } => {
+                let choice = recorded.get(&(label, *ordinal));
+                *found += usize::from(choice.is_some());
+                choice.map_or(0, |choice| (*choice).min(options - 1))
+            }
         };
         if let Some(log) = log {
             log.push(Decision { label, ordinal: *ordinal, options, choice });
         }
         choice
     }
+}
+
+fn by_label(decisions: &[Decision]) -> Choices {
+    decisions.iter().map(|it| ((it.label, it.ordinal), it.choice)).collect()
 }
 
 impl Decision {
@@ -232,7 +297,7 @@ fn parse(line: &str) -> Option<Decision> {
     let about = match (words.next()?, words.next()) {
         (event, Some(pair)) => {
             let (from, to) = pair.split_once('>')?;
-            let event = EventId::of(event);
+            let event = hash(event).unwrap_or_else(|| EventId::of(event));
             About::Message { from: from.parse().ok()?, to: to.parse().ok()?, event }
         }
         (word, None) => match word.parse() {
@@ -243,6 +308,12 @@ fn parse(line: &str) -> Option<Decision> {
     let label = Label { what, about };
     let (ordinal, choice) = (ordinal.parse().ok()?, choice.trim().parse().ok()?);
     words.next().is_none().then_some(Decision { label, ordinal, options: u64::MAX, choice })
+}
+
+/// The identity of an event that no node knew by name: 16 hexadecimal digits.
+fn hash(event: &str) -> Option<EventId> {
+    let bits = u64::from_str_radix(event, 16).ok().map(EventId::from_bits)?;
+    (event.len() == 16).then_some(bits)
 }
 
 impl fmt::Display for About {
@@ -282,6 +353,23 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(plain.choose(DELAY, 1_000), recorded.choose(DELAY, 1_000));
             assert_eq!(plain.chance(CRASH, 300_000), recorded.chance(CRASH, 300_000));
+        }
+    }
+
+    #[test]
+    fn a_diverging_stream_leaves_the_recorded_choices_after_so_many() {
+        let mut first = Stream::recording(7);
+        first.choose(CRASH, 10);
+        let drawn: Vec<u64> = (0..20).map(|_| first.choose(DELAY, 1 << 40)).collect();
+        for after in [0, 5, 20] {
+            let [one, other] = [1, 2].map(|seed| {
+                let mut again = Stream::diverging(&first.decisions(), after, seed);
+                assert_eq!(again.choose(CRASH, 10), first.log()[0].choice);
+                (0..20).map(|_| again.choose(DELAY, 1 << 40)).collect::<Vec<u64>>()
+            });
+            assert_eq!(one[..after], drawn[..after]);
+            assert_eq!(one[..after], other[..after]);
+            assert!(one[after..].iter().zip(&other[after..]).all(|(one, other)| one != other));
         }
     }
 

@@ -76,9 +76,11 @@ pub struct Explored {
     pub depth: u32,
     /// Whether every state within the bounds was visited.
     pub complete: bool,
-    /// Properties that were not held against the states, because their bound needs a clock and
-    /// there was none.
+    /// Properties that were not held against the states: their bound needs a clock and there was
+    /// none, or they remember more than a state does.
     pub skipped: Vec<&'static str>,
+    /// What should hold in some state and did in none.
+    pub never: Vec<&'static str>,
     /// A shortest run that violates a property.
     pub failure: Option<Counterexample>,
 }
@@ -147,11 +149,16 @@ impl<'a, T: Stack + Clone + Hash> Search<'a, T> {
             depth: 0,
             complete: true,
             skipped: Vec::new(),
+            never: Vec::new(),
             failure: None,
         };
         for property in on.scenario.properties() {
-            if matches!(property.kind, Kind::Eventually { .. }) && on.bounds.tick_us == 0 {
-                found.skipped.push(property.name);
+            let untimed = on.bounds.tick_us == 0;
+            match property.kind {
+                Kind::Eventually { .. } if untimed => found.skipped.push(property.name),
+                Kind::Monitor => found.skipped.push(property.name),
+                Kind::Sometimes => found.never.push(property.name),
+                _ => (),
             }
         }
         let (seen, reached, frontier) = (Seen::default(), Vec::new(), VecDeque::new());
@@ -159,19 +166,23 @@ impl<'a, T: Stack + Clone + Hash> Search<'a, T> {
     }
 
     fn run(mut self) -> Explored {
-        let first = State::start(self.on, patience(self.on));
-        let begin = first.map_err(|wrong| (Action::START, wrong));
-        if let Err((action, wrong)) = begin.and_then(|state| self.visit(0, 0, Action::START, state))
-        {
-            self.fail(0, action, wrong);
-            return self.found;
-        }
-        while let Some((index, depth, state)) = self.frontier.pop_front() {
-            self.found.depth = depth;
-            if self.found.states >= self.on.bounds.states_max {
-                self.found.complete = false;
+        let mut waiting = Some(Action::START);
+        while let Some(start) = waiting.take() {
+            let begun = State::start(self.on, patience(self.on), &start);
+            let visited = begun.map_err(|wrong| (start.clone(), wrong)).and_then(|moved| {
+                let other = successor(start.choices(), &moved.asked);
+                waiting = other.map(|choices| Action::START.choosing(choices));
+                self.visit(0, 0, start, moved.state)
+            });
+            if let Err((action, wrong)) = visited {
+                self.fail(0, action, wrong);
                 return self.found;
             }
+        }
+        while self.found.complete
+            && let Some((index, depth, state)) = self.frontier.pop_front()
+        {
+            self.found.depth = depth;
             if let Err((action, wrong)) = self.expand(index, depth, &state) {
                 self.found.depth = depth + 1;
                 self.fail(index, action, wrong);
@@ -220,9 +231,21 @@ impl<'a, T: Stack + Clone + Hash> Search<'a, T> {
         if !self.seen.insert(state.fingerprint()) {
             return Ok(());
         }
+        if self.found.states >= self.on.bounds.states_max {
+            self.found.complete = false;
+            return Ok(());
+        }
         self.found.states += 1;
         if let Err(wrong) = check(self.on, &state) {
             return Err((action, wrong));
+        }
+        if !self.found.never.is_empty() {
+            let cluster = Cluster::new(state.members());
+            let happened = |name: &&'static str| {
+                let mut named = self.on.scenario.properties().iter();
+                named.any(|it| it.name == *name && it.check(&cluster).is_ok())
+            };
+            self.found.never.retain(|name| !happened(name));
         }
         let index = u32::try_from(self.reached.len()).expect("fewer than 2^32 states");
         self.reached.push((from, action));
@@ -265,10 +288,15 @@ fn successor(given: &[u32], asked: &[u32]) -> Option<Vec<u32>> {
 /// The bound of the longest `eventually`, in ticks: quiet beyond it tells nothing new.
 pub(crate) fn patience<T: Stack>(on: Ground<'_, T>) -> u64 {
     let bound = |kind| match kind {
-        Kind::Eventually { within } => micros(within).checked_div(on.bounds.tick_us),
+        Kind::Eventually { within } => bound(on, within),
         _ => None,
     };
     on.scenario.properties().iter().filter_map(|it| bound(it.kind)).max().unwrap_or(0)
+}
+
+/// The bound of an `eventually` in ticks, if there is a clock.
+fn bound<T: Stack>(on: Ground<'_, T>, within: Duration) -> Option<u64> {
+    (0 < on.bounds.tick_us).then(|| ticks(within, on.bounds.tick_us))
 }
 
 /// Holds the properties against a state.
@@ -279,10 +307,11 @@ pub(crate) fn check<T: Stack + Clone + Hash>(
     let cluster = Cluster::new(state.members());
     for property in on.scenario.properties() {
         let due = match property.kind {
-            Kind::Eventually { within } => micros(within)
-                .checked_div(on.bounds.tick_us)
-                .is_some_and(|ticks| ticks <= state.quiet_ticks()),
+            Kind::Eventually { within } => {
+                bound(on, within).is_some_and(|ticks| ticks <= state.quiet_ticks())
+            }
             Kind::AtRest => state.is_at_rest(),
+            Kind::Sometimes | Kind::Monitor => false,
             _ => true,
         };
         if due && let Err(reason) = property.check(&cluster) {

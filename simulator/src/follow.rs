@@ -6,7 +6,7 @@ use std::hash::Hash;
 use serde_json::Value;
 use synod_core::{Assumption, Effect, EventId, NodeId, Stack};
 
-use crate::action::Action;
+use crate::action::{Act, Action};
 use crate::explore::{Counterexample, check, patience};
 use crate::quiet::quietly;
 use crate::scenario::micros;
@@ -40,7 +40,14 @@ pub(crate) fn counterexample<T: Stack + Clone + Hash>(
 /// The actions of a path by name, for which it has to be walked: a name tells what is delivered.
 fn names<T: Stack + Clone + Hash>(on: Ground<'_, T>, path: &[Action]) -> Vec<String> {
     let mut names = Vec::new();
-    let mut state = State::start(on, 0).ok();
+    let (start, path) = match path.split_first() {
+        Some((start, rest)) if start.act == Act::Start => (start, rest),
+        _ => (&Action::START, path),
+    };
+    let mut state = State::start(on, 0, start).ok().map(|moved| moved.state);
+    if *start != Action::START {
+        names.push(format!("start{}", start.ending()));
+    }
     for action in path {
         let Some(current) = &state else {
             break;
@@ -85,8 +92,9 @@ struct Follower<'a, T: Stack> {
 
 impl<T: Stack + Clone + Hash> Follower<'_, T> {
     fn run(&mut self, names: &[String]) -> Result<(), (String, String)> {
-        let first = State::start_observed(self.on, patience(self.on));
-        let (mut state, effects) = first?;
+        let (start, names) = Action::start_of(names);
+        let (first, effects) = State::start_observed(self.on, patience(self.on), &start)?;
+        let mut state = first.state;
         for (node, effects) in effects {
             let mut step = Step::says(StepKind::Start, Some(node), "starts");
             step.state = state.summary(node);

@@ -6,40 +6,60 @@
 //! 2. [`Simulation`]: many timed runs with faults; every seed is a run, a failing one is shrunk.
 //! 3. [`explore`]: every schedule of a small cluster; the shortest violation first.
 //! 4. [`Stream`]: where the decisions of a run come from, and [`Schedule`], how they are kept.
-//! 5. [`Trace`] and [`Diagram`]: what happened, for tools and for people.
+//! 5. [`Trace`] and [`Diagram`]: what happened, for tools and for people; [`convert`] writes it for
+//!    other tools.
+//! 6. [`replay_recording`] and [`merge`]: what a deployed node was fed, once more.
+//! 7. [`why`]: which step of a failing run decides it; [`Script`]: a run as a test; [`measure`].
 //!
 //! **Invariant:** equal schedule, equal bytes, on any machine. This crate knows no clock, no
 //! socket, no runtime; it uses threads only to run independent seeds side by side.
 
 mod action;
+mod audit;
 mod choice;
 mod clock;
+mod convert;
 mod diagram;
 mod explore;
 mod follow;
+mod measure;
+mod merge;
 mod network;
 mod per_node;
 mod plan;
+mod playback;
 mod queue;
 mod quiet;
 mod replay;
 mod scenario;
 mod schedule;
+mod script;
 mod settings;
 mod shrink;
 mod simulation;
 mod state;
+mod strategy;
+mod testing;
 mod trace;
+mod why;
 mod world;
 
+pub use audit::Divergence;
 pub use choice::{About, Decision, Label, NotADecision, Stream};
+pub use convert::{Format, convert};
 pub use diagram::Diagram;
 pub use explore::{Bounds, Counterexample, Explored, explore};
+pub use measure::{Measured, Measures, Spread, measure};
+pub use merge::{CannotMerge, Merged, merge};
+pub use playback::{Deviation, Replayed, replay_recording};
 pub use replay::{Replay, replay};
 pub use scenario::Scenario;
 pub use schedule::{BadSchedule, Recorded, Schedule};
+pub use script::Script;
 pub use settings::{Fault, Settings, Shape};
 pub use shrink::{Shrunk, shrink};
 pub use simulation::{Failure, Report, Simulation};
-pub use trace::{Armed, Change, MessageId, Sent, Step, StepKind, Trace, changes};
+pub use strategy::Strategy;
+pub use trace::{Armed, BadTrace, Change, MessageId, Sent, Step, StepKind, Trace, changes};
+pub use why::{Jump, NothingViolated, Point, Why, why};
 pub use world::{Counts, Outcome, Violation, run};

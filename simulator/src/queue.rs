@@ -25,6 +25,8 @@ pub(crate) enum Happening {
     /// The application, a job or the link tells a node something.
     Told {
         node: NodeId,
+        /// Which life of the node it is for; 0 is whichever.
+        life: u64,
         input: Input,
     },
     Crash(Crash),

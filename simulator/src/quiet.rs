@@ -1,7 +1,8 @@
 //! Panics of handlers are findings, not messages for the terminal.
 
+use std::any::Any;
 use std::cell::Cell;
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 thread_local! {
@@ -21,7 +22,20 @@ pub(crate) fn quietly<R>(work: impl FnOnce() -> R) -> R {
         }));
     });
     let before = QUIET.replace(true);
-    let result = work();
+    let result = panic::catch_unwind(AssertUnwindSafe(work));
     QUIET.set(before);
-    result
+    match result {
+        Ok(result) => result,
+        Err(panic) => again(panic),
+    }
+}
+
+/// A panic of a handler is caught where it happens, so this one is of a property, or of ours: it
+/// is said aloud.
+fn again(panic: Box<dyn Any + Send>) -> ! {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    match text.or_else(|| panic.downcast_ref::<&str>().copied()) {
+        Some(text) => panic!("{text}"),
+        None => panic::resume_unwind(panic),
+    }
 }

@@ -4,6 +4,7 @@ use std::hash::Hash;
 
 use synod_core::Stack;
 
+use crate::action::Action;
 use crate::choice::Stream;
 use crate::follow::follow;
 use crate::scenario::Scenario;
@@ -37,8 +38,10 @@ pub fn replay<T: Stack + Clone + Hash>(scenario: &Scenario<T>, schedule: &Schedu
         }
         Recorded::Explored { bounds, actions } => {
             let (trace, violation) = follow(Ground { scenario, bounds }, actions);
-            // The first steps are the starts of the nodes.
-            let found = trace.steps.len().saturating_sub(bounds.nodes as usize);
+            // The first steps are the starts of the nodes, whether or not the schedule names them.
+            let (_, rest) = Action::start_of(actions);
+            let started = trace.steps.len().saturating_sub(bounds.nodes as usize);
+            let found = started + (actions.len() - rest.len());
             Replay { trace, violation, decisions: actions.len(), found }
         }
     }

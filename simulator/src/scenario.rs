@@ -124,10 +124,16 @@ impl<T: Stack> Scenario<T> {
         // Handlers' own random numbers are part of the program, not of the run: what a run may
         // decide differently is decided by the choice stream.
         let boot = Boot { id, peers, incarnation, seed: 0 };
-        match Node::with_tables(boot, (self.make)(id), self.tables.clone()) {
+        match self.node(boot) {
             Ok(node) => node,
             Err(error) => panic!("a cluster of {nodes} nodes: {error}"),
         }
+    }
+
+    /// A node that has not started, in any cluster.
+    pub(crate) fn node(&self, boot: Boot) -> Result<Node<T>, BuildError> {
+        let state = (self.make)(boot.id);
+        Node::with_tables(boot, state, self.tables.clone())
     }
 }
 

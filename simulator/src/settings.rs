@@ -285,6 +285,24 @@ impl Settings {
         (!fine).then_some(broken)
     }
 
+    /// The kinds of faults that may happen, by name.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let on = |kind: Fault| match kind {
+            Fault::Crash => self.crashes,
+            Fault::Partition => self.partitions,
+            Fault::Loss => self.lose,
+            Fault::Burst => self.burst,
+            Fault::Duplication => self.duplicate,
+            Fault::Delay => self.tail,
+            Fault::Clog => self.clogs,
+            Fault::Pause => self.pauses,
+            Fault::Clock => self.drift | self.jumps,
+            Fault::Join => self.joins,
+        };
+        Fault::ALL.iter().filter(|(_, kind)| 0 < on(*kind)).map(|(name, _)| *name).collect()
+    }
+
     /// Until when the network is noisy.
     pub(crate) fn noisy_until_us(&self) -> u64 {
         let noise = self.tail | self.lose | self.burst | self.duplicate;

@@ -80,7 +80,9 @@ impl<T: Stack> Search<'_, T> {
     /// A cluster of two that fails says more than one of five.
     fn use_fewer_nodes(&mut self, decisions: &mut Vec<Decision>) {
         let whole = self.settings.clone();
-        for nodes in 2..whole.nodes {
+        // A node that the application speaks to stays.
+        let spoken_to = self.scenario.inputs.iter().map(|(node, ..)| node.0);
+        for nodes in spoken_to.fold(2, u32::max)..whole.nodes {
             self.settings.nodes = nodes;
             self.settings.down_max = whole.down_max.min(nodes - 1);
             if let Some(fewer) = self.fails(decisions.clone()) {

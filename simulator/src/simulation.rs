@@ -1,18 +1,21 @@
 //! Many runs of one scenario: every seed is a run of its own.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::ops::Range;
 use std::thread;
 
-use synod_core::{Assumption, Model, Stack};
+use synod_core::{Assumption, Kind, Model, Random, Stack};
 
+use crate::audit::{Divergence, audit};
 use crate::choice::Stream;
 use crate::diagram::Diagram;
 use crate::scenario::Scenario;
 use crate::schedule::{Recorded, Schedule};
 use crate::settings::{Fault, Settings};
 use crate::shrink::{Shrunk, shrink};
-use crate::trace::Trace;
+use crate::strategy::Strategy;
+use crate::trace::{Trace, hash_of};
 use crate::world::{Counts, Violation, run};
 
 /// Runs a scenario in many worlds.
@@ -28,6 +31,9 @@ use crate::world::{Counts, Violation, run};
 pub struct Simulation<'a, T: Stack> {
     scenario: &'a Scenario<T>,
     settings: Settings,
+    strategy: Strategy,
+    sizes: Vec<u32>,
+    threads: usize,
     dropped: Vec<Assumption>,
 }
 
@@ -40,8 +46,34 @@ pub struct Report {
     pub counts: Counts,
     /// The assumptions of the model that the runs did not keep.
     pub dropped: Vec<Assumption>,
+    /// How seeds became runs.
+    pub strategy: Strategy,
+    /// In how many runs each kind of fault was on, by name.
+    pub drawn: BTreeMap<&'static str, u64>,
+    /// What should happen sometimes, and happened in no run.
+    pub never: Vec<&'static str>,
+    /// Runs that were executed twice and compared.
+    pub audited: u64,
+    /// A hash over the traces of the audited runs: equal for equal seeds, on any machine and
+    /// with any number of threads.
+    pub trace_hash: String,
+    /// Two executions of one run that were not equal.
+    pub divergence: Option<Divergence>,
     /// The failure of the lowest seed, shrunk.
     pub failure: Option<Failure>,
+}
+
+/// What a block of seeds came to.
+struct Block {
+    runs: u64,
+    counts: Counts,
+    drawn: BTreeMap<&'static str, u64>,
+    never: Vec<&'static str>,
+    audited: u64,
+    divergence: Option<Divergence>,
+    /// The hashes of the traces of the audited runs.
+    hashes: String,
+    failed: Option<u64>,
 }
 
 /// A run that violates a property, made small.
@@ -66,12 +98,35 @@ pub struct Failure {
 impl<'a, T: Stack> Simulation<'a, T> {
     /// Seeds that one thread takes at a time.
     const BLOCK: u64 = 32;
+    /// One seed of so many is executed twice.
+    const AUDIT_EVERY: u64 = 64;
 
     /// Runs on `nodes` nodes, with exactly the faults that the scenario's model allows.
     #[must_use]
     pub fn new(scenario: &'a Scenario<T>, nodes: u32) -> Self {
         let settings = Settings::within(scenario.model(), nodes);
-        Self { scenario, settings, dropped: Vec::new() }
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let (strategy, sizes, dropped) = (Strategy::default(), Vec::new(), Vec::new());
+        Self { scenario, settings, strategy, sizes, threads, dropped }
+    }
+
+    /// Follows one strategy instead of all in turn.
+    #[must_use]
+    pub fn strategy(self, strategy: Strategy) -> Self {
+        Self { strategy, ..self }
+    }
+
+    /// Draws the number of nodes anew for each seed, among `sizes`: even ones too, since a quorum
+    /// that is counted wrongly may be right for an odd number.
+    #[must_use]
+    pub fn sizes(self, sizes: impl IntoIterator<Item = u32>) -> Self {
+        Self { sizes: sizes.into_iter().filter(|nodes| 0 < *nodes).collect(), ..self }
+    }
+
+    /// Uses so many threads; all cores unless called. The report is the same.
+    #[must_use]
+    pub fn threads(self, threads: usize) -> Self {
+        Self { threads: threads.max(1), ..self }
     }
 
     /// Adds a kind of fault, whether or not the model allows it.
@@ -104,6 +159,10 @@ impl<'a, T: Stack> Simulation<'a, T> {
         &self.settings
     }
 
+    pub(crate) fn scenario(&self) -> &'a Scenario<T> {
+        self.scenario
+    }
+
     /// What the scenario assumes.
     #[must_use]
     pub fn model(&self) -> &Model {
@@ -114,33 +173,45 @@ impl<'a, T: Stack> Simulation<'a, T> {
     /// report does not depend on the number of cores.
     #[must_use]
     pub fn run(&self, seeds: Range<u64>) -> Report {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get) as u64;
+        let threads = self.threads as u64;
         let mut report = Report {
             runs: 0,
             counts: Counts::default(),
             dropped: self.dropped.clone(),
+            strategy: self.strategy,
+            drawn: BTreeMap::new(),
+            never: self.should_happen(),
+            audited: 0,
+            trace_hash: String::new(),
+            divergence: None,
             failure: None,
         };
         let mut next = seeds.start;
-        while next < seeds.end && report.failure.is_none() {
+        while next < seeds.end && report.failure.is_none() && report.divergence.is_none() {
             let blocks: Vec<Range<u64>> = (0..threads)
                 .map(|index| next + index * Self::BLOCK)
                 .map(|start| start.min(seeds.end)..(start + Self::BLOCK).min(seeds.end))
                 .collect();
             next = (next + threads * Self::BLOCK).min(seeds.end);
-            for (runs, counts, failed) in self.run_blocks(blocks) {
-                report.runs += runs;
-                report.counts.add(&counts);
-                if let Some(seed) = failed {
-                    report.failure = Some(self.explain(seed));
+            for block in self.run_blocks(blocks) {
+                let ends = block.failed.is_some() || block.divergence.is_some();
+                report.failure = block.failed.map(|seed| self.explain(seed));
+                report.take(block);
+                if ends {
                     break;
                 }
             }
         }
+        report.trace_hash = hash_of(&report.trace_hash);
         report
     }
 
-    fn run_blocks(&self, blocks: Vec<Range<u64>>) -> Vec<(u64, Counts, Option<u64>)> {
+    fn should_happen(&self) -> Vec<&'static str> {
+        let all = self.scenario.properties().iter();
+        all.filter(|it| it.kind == Kind::Sometimes).map(|it| it.name).collect()
+    }
+
+    fn run_blocks(&self, blocks: Vec<Range<u64>>) -> Vec<Block> {
         thread::scope(|scope| {
             let workers: Vec<_> = blocks
                 .into_iter()
@@ -151,32 +222,73 @@ impl<'a, T: Stack> Simulation<'a, T> {
         })
     }
 
-    fn run_block(&self, seeds: Range<u64>) -> (u64, Counts, Option<u64>) {
-        let (mut runs, mut counts) = (0, Counts::default());
+    fn run_block(&self, seeds: Range<u64>) -> Block {
+        let mut block = Block {
+            runs: 0,
+            counts: Counts::default(),
+            drawn: BTreeMap::new(),
+            never: self.should_happen(),
+            audited: 0,
+            divergence: None,
+            hashes: String::new(),
+            failed: None,
+        };
         for seed in seeds {
-            let stream = Stream::seeded(seed);
-            let (outcome, _) = run(self.scenario, &self.settings, stream, false);
-            runs += 1;
-            counts.add(&outcome.counts);
+            let world = self.world_of(seed);
+            let (outcome, _) = run(self.scenario, &world, self.stream(seed), false);
+            block.runs += 1;
+            block.counts.add(&outcome.counts);
+            block.never.retain(|name| outcome.never.contains(name));
+            for kind in world.kinds() {
+                *block.drawn.entry(kind).or_default() += 1;
+            }
             if outcome.violation.is_some() {
-                return (runs, counts, Some(seed));
+                block.failed = Some(seed);
+                break;
+            }
+            if seed.is_multiple_of(Self::AUDIT_EVERY) {
+                block.audited += 1;
+                match audit(self.scenario, &world, seed, || self.stream(seed)) {
+                    Ok(hash) => block.hashes += &hash,
+                    Err(divergence) => {
+                        block.divergence = Some(divergence);
+                        break;
+                    }
+                }
             }
         }
-        (runs, counts, None)
+        block
+    }
+
+    fn stream(&self, seed: u64) -> Stream {
+        Stream::following(self.strategy, seed)
+    }
+
+    /// The world of one seed, as its strategy draws it.
+    fn world_of(&self, seed: u64) -> Settings {
+        let mut world = self.strategy.world(&self.settings, seed);
+        let drawn = Random::new(seed ^ SIZES).below(self.sizes.len().max(1) as u64);
+        let drawn = usize::try_from(drawn).unwrap_or(0);
+        if let Some(nodes) = self.sizes.get(drawn) {
+            world.nodes = *nodes;
+            let tolerated = self.scenario.model().down_max(*nodes as usize);
+            world.down_max = world.down_max.min(u32::try_from(tolerated).unwrap_or(u32::MAX));
+        }
+        world
     }
 
     /// Runs `seed` once more, recorded and traced.
     #[must_use]
     pub fn trace(&self, seed: u64) -> Trace {
-        run(self.scenario, &self.settings, Stream::recording(seed), true).0.trace
+        run(self.scenario, &self.world_of(seed), self.stream(seed).recorded(), true).0.trace
     }
 
     fn explain(&self, seed: u64) -> Failure {
-        let recording = Stream::recording(seed);
-        let (found, stream) = run(self.scenario, &self.settings, recording, false);
+        let world = self.world_of(seed);
+        let (found, stream) = run(self.scenario, &world, self.stream(seed).recorded(), false);
         let property = found.violation.expect("the seed fails again").property;
         let Shrunk { settings, decisions, outcome, replays } =
-            shrink(self.scenario, &self.settings, stream.decisions(), &property);
+            shrink(self.scenario, &world, stream.decisions(), &property);
         let dropped = self.dropped.iter().map(ToString::to_string).collect();
         let schedule = Schedule {
             algorithm: String::from(self.scenario.name()),
@@ -196,17 +308,37 @@ impl<'a, T: Stack> Simulation<'a, T> {
     }
 }
 
+/// Tells the draw of sizes from every other draw of a seed.
+const SIZES: u64 = 0x5157;
+
 impl Report {
+    fn take(&mut self, block: Block) {
+        self.runs += block.runs;
+        self.counts.add(&block.counts);
+        self.never.retain(|name| block.never.contains(name));
+        self.audited += block.audited;
+        self.trace_hash += &block.hashes;
+        self.divergence = self.divergence.take().or(block.divergence);
+        for (kind, runs) in block.drawn {
+            *self.drawn.entry(kind).or_default() += runs;
+        }
+    }
+
     /// Fails the test if a run failed, with everything that is needed to understand it.
     ///
     /// # Panics
     ///
     /// If a run failed: with the property, the seed, the diagram of the shrunk run and its
-    /// schedule.
+    /// schedule. If a run was not a function of its choices. If something that should happen
+    /// sometimes happened in no run.
     pub fn expect_clean(&self) {
+        if let Some(divergence) = &self.divergence {
+            panic!("{divergence}");
+        }
         if let Some(failure) = &self.failure {
             panic!("{}", failure.block());
         }
+        assert!(self.never.is_empty(), "in {} runs there was never: {:?}", self.runs, self.never);
     }
 
     /// The failure that the test expects.
@@ -246,6 +378,7 @@ impl Counts {
     pub fn add(&mut self, other: &Self) {
         self.steps += other.steps;
         self.sent += other.sent;
+        self.bytes += other.bytes;
         self.delivered += other.delivered;
         self.lost += other.lost;
         self.crashes += other.crashes;

@@ -82,8 +82,12 @@ pub(crate) struct Moved<T: Stack> {
 /// What each node's handler asked for.
 type Observed = Vec<(NodeId, Vec<Effect>)>;
 
-/// A node's own lane, for what the host tells it.
+/// A node's own lane, for what the host tells it of links.
 const OWN: Lane = Lane::Ordered(LaneId(u64::MAX));
+/// A node's own lane for what its application triggers. It survives the node.
+const APPLICATION: Lane = Lane::Ordered(LaneId(u64::MAX - 1));
+/// A node's own lane for the results of its jobs, which come back in any order.
+const JOBS: Lane = Lane::Datagram;
 
 /// Answers a handler's questions from a script, and takes down what was asked.
 #[derive(Debug)]
@@ -102,15 +106,21 @@ impl Choices for Script {
 
 impl<T: Stack + Clone + Hash> State<T> {
     /// The cluster with every node started, and nothing delivered.
-    pub(crate) fn start(on: Ground<'_, T>, patience: u64) -> Result<Self, Wrong> {
-        Self::start_observed(on, patience).map(|(state, _)| state)
+    /// `start` has the choices of the handlers.
+    pub(crate) fn start(
+        on: Ground<'_, T>,
+        patience: u64,
+        start: &Action,
+    ) -> Result<Moved<T>, Wrong> {
+        Self::start_observed(on, patience, start).map(|(moved, _)| moved)
     }
 
     /// The same, with what each node asked for.
     pub(crate) fn start_observed(
         on: Ground<'_, T>,
         patience: u64,
-    ) -> Result<(Self, Observed), Wrong> {
+        start: &Action,
+    ) -> Result<(Moved<T>, Observed), Wrong> {
         let mut state = Self {
             members: Scenario::members(on.bounds.nodes),
             hosts: PerNode::of(on.bounds.nodes, |_| Arc::default()),
@@ -120,19 +130,25 @@ impl<T: Stack + Clone + Hash> State<T> {
             quiet: 0,
             patience,
         };
-        for (node, at, envelope) in &on.scenario.inputs {
+        let mut inputs: Vec<_> = on.scenario.inputs.iter().collect();
+        inputs.sort_by_key(|(_, at, _)| *at);
+        for (node, at, envelope) in inputs {
             let (input, left) = (Input::Trigger(envelope.clone()), ticks(*at, on.bounds.tick_us));
-            state.wire.entry((*node, *node, OWN)).or_default().push_back(Packet { input, left });
+            state.enqueue((*node, *node, APPLICATION), Packet { input, left });
         }
         let nodes = || (1..=on.bounds.nodes).map(NodeId);
         nodes().for_each(|node| state.boot(on, node));
-        let mut observed = Vec::new();
+        let (mut observed, mut all_asked) = (Vec::new(), Vec::new());
         for node in nodes() {
             let mut effects = Vec::new();
-            state.step(on, node, Input::Start, &Action::START, &mut effects)?;
+            let choices = start.choices().get(all_asked.len()..).unwrap_or_default();
+            let start = Action::START.choosing(choices.to_vec());
+            let (asked, _) = state.step(on, node, Input::Start, &start, &mut effects)?;
+            state.tell_of_start(on, node, |peer| peer < node);
+            all_asked.extend(asked);
             observed.push((node, effects));
         }
-        Ok((state, observed))
+        Ok((Moved { state, asked: all_asked, effects: 0 }, observed))
     }
 
     /// Everything that can happen next, the calm first.
@@ -141,9 +157,13 @@ impl<T: Stack + Clone + Hash> State<T> {
         for ((from, to, lane), packets) in &self.wire {
             let (from, to, lane) = (*from, *to, *lane);
             let first_only = lane != Lane::Datagram;
+            let early = packets.front().is_some_and(|packet| 0 < packet.left);
+            if lane == APPLICATION && early && 0 < on.bounds.tick_us {
+                continue; // The application keeps its time; everything else may come early.
+            }
             for index in 0..if first_only { 1 } else { packets.len() } {
                 all.push(Action::of(Act::Deliver { from, to, lane, index }));
-                if !first_only {
+                if !first_only && from != to {
                     all.push(Action::of(Act::Lose { from, to, index }));
                 }
             }
@@ -239,8 +259,7 @@ impl<T: Stack + Clone + Hash> State<T> {
         };
         let (asked, had) = next.step(on, node, input, action, effects)?;
         if let Act::Restart(_) = action.act {
-            let up = PeerUp { peer: node, incarnation: next.hosts[node].incarnation };
-            next.tell_others(on, node, &Input::PeerUp(up));
+            next.tell_of_start(on, node, |_| true);
         }
         if let Some(cut) = action.cut {
             next.crash(on, node, cut.losing);
@@ -288,16 +307,18 @@ impl<T: Stack + Clone + Hash> State<T> {
         self.members[node].node = None;
         self.host(node).timers.clear();
         self.print(node);
-        self.wire.retain(|(from, to, _), _| *to != node && !(losing && *from == node));
-        let down = PeerDown { peer: node, reason: Reason::Silent };
-        self.tell_others(on, node, &Input::PeerDown(down));
+        self.wire.retain(|(from, to, lane), _| {
+            *lane == APPLICATION || (*to != node && !(losing && *from == node))
+        });
+        self.tell_of_crash(on, node);
     }
 
     /// A node comes back: its old sessions end, with what was under way on them.
     fn revive(&mut self, on: Ground<'_, T>, node: NodeId) -> Vec<Envelope> {
         self.recoveries = self.recoveries.saturating_sub(1);
         self.quiet = 0;
-        self.wire.retain(|(from, to, _), _| *to != node && *from != node);
+        self.wire
+            .retain(|(from, to, lane), _| *lane == APPLICATION || (*to != node && *from != node));
         self.boot(on, node);
         self.host(node).disk.clone()
     }
@@ -309,16 +330,29 @@ impl<T: Stack + Clone + Hash> State<T> {
         self.members[node].node = Some(Arc::new(machine));
     }
 
-    fn tell_others(&mut self, on: Ground<'_, T>, node: NodeId, input: &Input) {
-        let event = if matches!(input, Input::PeerUp(_)) { PeerUp::ID } else { PeerDown::ID };
-        if on.scenario.catalogue.handled(event).is_none() {
+    /// A node that has started, and those of the others that count, learn of each other.
+    fn tell_of_start(&mut self, on: Ground<'_, T>, node: NodeId, counts: impl Fn(NodeId) -> bool) {
+        if on.scenario.catalogue.handled(PeerUp::ID).is_none() {
+            return;
+        }
+        let up = |peer| PeerUp { peer, incarnation: self.hosts[peer].incarnation };
+        let live = self.members.all().iter().filter(|member| member.node.is_some());
+        let others = live.map(|it| it.id).filter(|peer| *peer != node && counts(*peer));
+        let told: Vec<_> = others.flat_map(|peer| [(peer, up(node)), (node, up(peer))]).collect();
+        for (to, up) in told {
+            self.enqueue((to, to, OWN), Packet { input: Input::PeerUp(up), left: 1 });
+        }
+    }
+
+    fn tell_of_crash(&mut self, on: Ground<'_, T>, node: NodeId) {
+        if on.scenario.catalogue.handled(PeerDown::ID).is_none() {
             return;
         }
         let live = self.members.all().iter().filter(|member| member.node.is_some());
-        let others: Vec<NodeId> = live.map(|it| it.id).filter(|peer| *peer != node).collect();
+        let others: Vec<NodeId> = live.map(|it| it.id).collect();
         for peer in others {
-            let packet = Packet { input: input.clone(), left: 1 };
-            self.wire.entry((peer, peer, OWN)).or_default().push_back(packet);
+            let down = PeerDown { peer: node, reason: Reason::Silent };
+            self.enqueue((peer, peer, OWN), Packet { input: Input::PeerDown(down), left: 1 });
         }
     }
 
@@ -374,7 +408,7 @@ impl<T: Stack + Clone + Hash> State<T> {
             Effect::Job(job) => {
                 if let Some(Ok(done)) = on.scenario.catalogue.job(job.event()).map(|run| run(job)) {
                     let input = Input::Trigger(done);
-                    self.enqueue((node, node, OWN), Packet { input, left: 1 });
+                    self.enqueue((node, node, JOBS), Packet { input, left: 1 });
                 }
             }
             _ => (),

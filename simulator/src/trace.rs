@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fmt::Write as _;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use synod_core::{Catalogue, Envelope, NodeId};
 use xxhash_rust::xxh3::xxh3_128;
+
+pub use read::BadTrace;
+
+mod read;
 
 /// The identity of a message: who sent it, and the how-manieth of its messages it is.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -19,7 +23,7 @@ pub struct MessageId {
 }
 
 /// A whole run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
     /// The algorithm's name.
     pub algorithm: String,
@@ -30,7 +34,8 @@ pub struct Trace {
 }
 
 /// One handler activation, or one act of the environment.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     /// The step's number, from 0.
     #[serde(rename = "i")]
@@ -39,7 +44,7 @@ pub struct Step {
     #[serde(rename = "t")]
     pub time_us: u64,
     /// The node that acts; `None` for the network.
-    #[serde(rename = "n")]
+    #[serde(rename = "n", deserialize_with = "Option::deserialize")]
     pub node: Option<NodeId>,
     /// What happened.
     #[serde(rename = "k")]
@@ -48,7 +53,7 @@ pub struct Step {
     #[serde(rename = "y")]
     pub event: String,
     /// The event written out.
-    #[serde(rename = "d", skip_serializing_if = "String::is_empty")]
+    #[serde(rename = "d", default, skip_serializing_if = "String::is_empty")]
     pub payload: String,
     /// The step that caused this one: the one that sent the message, or armed the timer.
     #[serde(rename = "c", skip_serializing_if = "Option::is_none")]
@@ -60,22 +65,22 @@ pub struct Step {
     #[serde(rename = "delay", skip_serializing_if = "Option::is_none")]
     pub delay_us: Option<u64>,
     /// What was sent.
-    #[serde(rename = "o", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "o", default, skip_serializing_if = "Vec::is_empty")]
     pub sends: Vec<Sent>,
     /// The timers that were armed.
-    #[serde(rename = "w", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
     pub armed: Vec<Armed>,
     /// What the step changed in the node's state; empty where the scenario does not show states.
-    #[serde(rename = "s", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
     /// The node's summary, where the step changed it.
     #[serde(rename = "summary", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// What the node indicated to the application.
-    #[serde(rename = "a", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
     /// The algorithm's own lines.
-    #[serde(rename = "l", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
     /// The property that no longer holds, and in which way.
     #[serde(rename = "p", skip_serializing_if = "Option::is_none")]
@@ -83,7 +88,7 @@ pub struct Step {
 }
 
 /// What kind of step it is.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
     /// A node starts.
@@ -112,7 +117,8 @@ pub enum StepKind {
 }
 
 /// A message as it was sent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sent {
     /// Its identity.
     #[serde(rename = "m")]
@@ -127,11 +133,12 @@ pub struct Sent {
     pub payload: String,
     /// Why it will never arrive, if so.
     #[serde(rename = "x", skip_serializing_if = "Option::is_none")]
-    pub lost: Option<&'static str>,
+    pub lost: Option<String>,
 }
 
 /// A timer as it was armed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Armed {
     /// The wire name of its event.
     #[serde(rename = "y")]
@@ -153,6 +160,13 @@ pub struct Change {
     pub old: Value,
     /// What is there now.
     pub new: Value,
+}
+
+impl<'de> Deserialize<'de> for Change {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (path, old, new) = Deserialize::deserialize(deserializer)?;
+        Ok(Self { path, old, new })
+    }
 }
 
 impl Serialize for Change {
@@ -190,6 +204,11 @@ fn compare(path: &str, old: &Value, new: &Value, found: &mut Vec<Change>) {
     }
 }
 
+/// A 128-bit hash of a text, in hexadecimal.
+pub(crate) fn hash_of(text: &str) -> String {
+    format!("{:032x}", xxh3_128(text.as_bytes()))
+}
+
 /// Writes a trace down, and finds the cause of each step.
 #[derive(Debug)]
 pub(crate) struct Tracer {
@@ -219,6 +238,11 @@ impl Tracer {
             self.armed.extend(keys.map(|key| (key, index)));
         }
         self.trace.push(step);
+    }
+
+    /// How many steps are written down.
+    pub(crate) fn len(&self) -> usize {
+        self.trace.steps.len()
     }
 
     pub(crate) fn last_mut(&mut self) -> Option<&mut Step> {
@@ -264,8 +288,9 @@ impl Trace {
     #[must_use]
     pub fn json_lines(&self) -> String {
         let Self { algorithm, nodes, steps } = self;
+        let algorithm = Value::from(algorithm.as_str());
         let mut text =
-            format!("{{\"synod_trace\":1,\"algorithm\":\"{algorithm}\",\"nodes\":{nodes}}}\n");
+            format!("{{\"synod_trace\":1,\"algorithm\":{algorithm},\"nodes\":{nodes}}}\n");
         for step in steps {
             match serde_json::to_string(step) {
                 Ok(line) => text.push_str(&line),
@@ -279,10 +304,14 @@ impl Trace {
     /// A 128-bit hash of [`Trace::json_lines`], in hexadecimal.
     #[must_use]
     pub fn hash(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{:032x}", xxh3_128(self.json_lines().as_bytes()));
-        text
+        hash_of(&self.json_lines())
+    }
+
+    /// The last summary of each node that has one, by node.
+    #[must_use]
+    pub fn last_summaries(&self) -> BTreeMap<NodeId, &str> {
+        let told = self.steps.iter().filter_map(|step| Some((step.node?, step.state.as_deref()?)));
+        told.collect()
     }
 
     pub(crate) fn push(&mut self, mut step: Step) {
@@ -300,5 +329,16 @@ impl fmt::Display for MessageId {
 impl Serialize for MessageId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MessageId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parts = text.split_once('.').and_then(|(from, number)| {
+            Some(Self { from: from.parse().ok()?, number: number.parse().ok()? })
+        });
+        let id = parts.filter(|id| id.to_string() == text);
+        id.ok_or_else(|| D::Error::custom("a message is written as `n1.7`"))
     }
 }

@@ -1,6 +1,7 @@
 //! One run: nodes, a virtual clock, a network with faults, and a stream of choices.
 
 mod faults;
+pub(crate) mod settling;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -9,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use synod_core::{
-    Choices, Cluster, Effect, Envelope, Event, Input, Kind, Member, Node, NodeId, PeerDown, PeerUp,
-    Stack, StepError, TimerId,
+    Choices, Cluster, Effect, Envelope, Event, Input, Kind, Member, Monitor, Node, NodeId,
+    PeerDown, PeerUp, Stack, StepError, TimerId,
 };
 
 use crate::choice::{About, Label, Stream};
@@ -23,6 +24,7 @@ use crate::quiet::quietly;
 use crate::scenario::{Scenario, micros};
 use crate::settings::Settings;
 use crate::trace::{Armed, Step, StepKind, Trace, Tracer, changes};
+use settling::Settling;
 
 /// What came of one run.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,8 @@ pub struct Outcome {
     pub counts: Counts,
     /// What happened, step by step; empty unless it was asked for.
     pub trace: Trace,
+    /// What should happen sometimes, and did not in this run.
+    pub never: Vec<&'static str>,
 }
 
 /// A property that did not hold.
@@ -53,6 +57,8 @@ pub struct Counts {
     pub steps: u64,
     /// Messages sent, those that a crash or a partition took included.
     pub sent: u64,
+    /// Bytes of the bodies of the messages sent.
+    pub bytes: u64,
     /// Messages delivered.
     pub delivered: u64,
     /// Messages lost.
@@ -83,9 +89,17 @@ pub(crate) struct World<'a, T: Stack> {
     last_fault_us: u64,
     counts: Counts,
     trace: Option<Tracer>,
+    settling: Option<Settling>,
+    /// Whether something has happened since the nodes started.
+    has_begun: bool,
     effects: Vec<Effect>,
     /// Whether some algorithm of the stack wants to know of links.
     links_are_told: bool,
+    /// What should happen sometimes, and has not yet.
+    never: Vec<&'static str>,
+    monitors: Vec<(&'static str, Monitor)>,
+    /// What a monitor found wrong in the step under way.
+    objection: Option<Wrong>,
 }
 
 /// What is left of a node when it is down, and what the host holds for it when it is up.
@@ -97,11 +111,20 @@ struct NodePlace {
     sent: u64,
     /// A crash that waits for the node's next handler.
     doomed: Option<Crash>,
+    /// What the node is told last of each other one.
+    heard: BTreeMap<NodeId, News>,
     /// Until when the node does nothing.
     paused_until_us: u64,
     clock: Clock,
     /// Whether the node starts later than the others.
     is_late: bool,
+}
+
+/// Which life of another node is up, 0 for none, and when a node learns of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct News {
+    life: u64,
+    at_us: u64,
 }
 
 /// Answers a handler's questions from the run's stream.
@@ -130,8 +153,21 @@ pub fn run<T: Stack>(
     stream: Stream,
     traced: bool,
 ) -> (Outcome, Stream) {
+    let (outcome, stream, _) = run_watched(scenario, settings, stream, traced, None);
+    (outcome, stream)
+}
+
+/// The same; tells since when the run was settled, if it is to watch for it.
+fn run_watched<T: Stack>(
+    scenario: &Scenario<T>,
+    settings: &Settings,
+    stream: Stream,
+    traced: bool,
+    settling: Option<Settling>,
+) -> (Outcome, Stream, Option<Settling>) {
     let stream = Arc::new(Mutex::new(stream));
     let mut world = World::new(scenario, settings, Arc::clone(&stream), traced);
+    world.settling = settling;
     let violation = quietly(|| world.run()).err().map(|(property, reason)| Violation {
         property,
         reason,
@@ -139,13 +175,15 @@ pub fn run<T: Stack>(
     });
     world.counts.time_us = world.now_us;
     let outcome = Outcome {
+        never: std::mem::take(&mut world.never),
         violation,
         counts: world.counts,
         trace: world.trace.take().map(Tracer::finish).unwrap_or_default(),
     };
+    let settling = world.settling.take();
     drop(world); // The nodes hold the stream too.
     let stream = Arc::into_inner(stream).expect("the world is gone");
-    (outcome, stream.into_inner().unwrap_or_else(PoisonError::into_inner))
+    (outcome, stream.into_inner().unwrap_or_else(PoisonError::into_inner), settling)
 }
 
 impl<'a, T: Stack> World<'a, T> {
@@ -156,6 +194,9 @@ impl<'a, T: Stack> World<'a, T> {
         traced: bool,
     ) -> Self {
         let trace = Tracer::new(scenario.name, settings.nodes);
+        let properties = || scenario.properties.iter();
+        let sometimes = properties().filter(|property| property.kind == Kind::Sometimes);
+        let monitors = properties().filter_map(|it| Some((it.name, it.observe()?)));
         Self {
             scenario,
             settings,
@@ -168,7 +209,12 @@ impl<'a, T: Stack> World<'a, T> {
             last_fault_us: 0,
             counts: Counts::default(),
             trace: traced.then_some(trace),
+            settling: None,
+            has_begun: false,
             effects: Vec::new(),
+            never: sometimes.map(|property| property.name).collect(),
+            monitors: monitors.collect(),
+            objection: None,
             links_are_told: scenario.catalogue.handled(PeerUp::ID).is_some()
                 || scenario.catalogue.handled(PeerDown::ID).is_some(),
         }
@@ -177,23 +223,30 @@ impl<'a, T: Stack> World<'a, T> {
     fn run(&mut self) -> Result<(), Wrong> {
         self.prepare();
         for (node, at, envelope) in &self.scenario.inputs {
-            let told = Happening::Told { node: *node, input: Input::Trigger(envelope.clone()) };
+            let input = Input::Trigger(envelope.clone());
+            let told = Happening::Told { node: *node, life: 0, input };
             self.queue.add(micros(*at), told);
         }
         let all = (1..=self.settings.nodes).map(NodeId);
         let first: Vec<NodeId> = all.filter(|node| !self.places[*node].is_late).collect();
         first.iter().for_each(|node| self.boot(*node));
         first.into_iter().try_for_each(|node| self.start(node))?;
+        self.settle();
         while let Some((at_us, turn, happening)) = self.queue.take() {
             if self.settings.time_us < at_us {
+                self.queue.put(at_us, turn, happening); // It is still under way at the end.
                 break;
             }
-            self.now_us = at_us;
+            self.moment();
+            self.pass(at_us)?;
             match self.held_until_us(&happening) {
                 0 => self.happen(happening)?,
                 until_us => self.put_off(until_us, turn, happening),
             }
+            self.has_begun = true;
+            self.settle();
         }
+        self.moment();
         self.end()
     }
 
@@ -214,21 +267,52 @@ impl<'a, T: Stack> World<'a, T> {
     }
 
     fn start(&mut self, node: NodeId) -> Result<(), Wrong> {
+        self.moment();
         let step = self.noting(|_| Step::says(StepKind::Start, Some(node), "starts"));
         self.step(node, Input::Start, step)?;
         self.tell_links(node);
         Ok(())
     }
 
+    /// A traced run remembers where it could be left.
+    fn moment(&self) {
+        if let Some(trace) = &self.trace {
+            let after_us = self.has_begun.then_some(self.now_us);
+            lock(&self.stream).mark(trace.len(), after_us);
+        }
+    }
+
     /// Lets the rest of the time pass, in which nothing happens.
     fn end(&mut self) -> Result<(), Wrong> {
         let at_rest = self.queue.is_empty() && self.network.is_whole();
-        self.now_us = self.settings.time_us;
+        self.rest(at_rest);
+        self.pass(self.settings.time_us)?;
         self.check(|kind| match kind {
             Kind::Eventually { .. } => true,
             Kind::AtRest => at_rest,
             _ => false,
         })
+    }
+
+    /// Lets time pass, in which nothing happens. A promise whose time is over on the way is held
+    /// against what stands.
+    fn pass(&mut self, to_us: u64) -> Result<(), Wrong> {
+        while let Some(due_us) = self.next_due_us().filter(|due_us| *due_us < to_us) {
+            self.now_us = due_us;
+            self.check(|kind| matches!(kind, Kind::Eventually { .. }))?;
+        }
+        self.now_us = to_us;
+        Ok(())
+    }
+
+    /// When the time of the next promise is over.
+    fn next_due_us(&self) -> Option<u64> {
+        let due_us = |kind| match kind {
+            Kind::Eventually { within } => Some(self.last_fault_us.saturating_add(micros(within))),
+            _ => None,
+        };
+        let due = self.scenario.properties.iter().filter_map(|property| due_us(property.kind));
+        due.filter(|due_us| self.now_us < *due_us && self.network.is_whole()).min()
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), Wrong> {
@@ -242,7 +326,7 @@ impl<'a, T: Stack> World<'a, T> {
                     self.noting(|catalogue| Step::of(StepKind::Timer, node, &envelope, catalogue));
                 self.step(node, Input::Timer(id), step)
             }
-            Happening::Told { node, input } => self.tell(node, input),
+            Happening::Told { node, life, input } => self.tell(node, life, input),
             Happening::Crash(crash) => self.plan_crash(crash),
             Happening::Restart(node) => self.restart(node),
             Happening::Join(node) => self.join(node),
@@ -254,8 +338,9 @@ impl<'a, T: Stack> World<'a, T> {
         }
     }
 
-    fn tell(&mut self, node: NodeId, input: Input) -> Result<(), Wrong> {
-        if self.members[node].node.is_none() {
+    fn tell(&mut self, node: NodeId, life: u64, input: Input) -> Result<(), Wrong> {
+        let is_another = life != 0 && life != self.places[node].incarnation;
+        if self.members[node].node.is_none() || is_another {
             return Ok(());
         }
         let step = self.noting(|catalogue| match &input {
@@ -269,6 +354,7 @@ impl<'a, T: Stack> World<'a, T> {
     fn boot(&mut self, node: NodeId) {
         let place = &mut self.places[node];
         place.incarnation += 1;
+        place.heard.clear();
         let mut machine = self.scenario.boot(node, self.settings.nodes, place.incarnation);
         machine.decide_by(Arc::new(Mutex::new(FromStream(Arc::clone(&self.stream)))));
         self.members[node].node = Some(Arc::new(machine));
@@ -299,6 +385,8 @@ impl<'a, T: Stack> World<'a, T> {
         self.effects = effects;
         self.note(step);
         self.blame(carried)?;
+        let objection = self.objection.take();
+        self.blame(objection.map_or(Ok(()), Err))?;
         if let Some(crash) = crash {
             self.crash(crash);
         }
@@ -340,6 +428,7 @@ impl<'a, T: Stack> World<'a, T> {
                 }
                 Effect::Job(job) => self.work(&mut stream, node, &job),
                 Effect::Output(envelope) => {
+                    self.observe(node, &envelope);
                     if let Some(step) = step {
                         step.outputs.push(self.scenario.catalogue.show(&envelope));
                     }
@@ -350,6 +439,15 @@ impl<'a, T: Stack> World<'a, T> {
                     }
                 }
                 _ => (),
+            }
+        }
+    }
+
+    /// Shows the monitors what a node indicates; the first objection is kept.
+    fn observe(&mut self, node: NodeId, envelope: &Envelope) {
+        for (name, monitor) in &mut self.monitors {
+            if let Err(reason) = monitor(node, envelope) {
+                self.objection.get_or_insert_with(|| (String::from(*name), reason));
             }
         }
     }
@@ -368,15 +466,20 @@ impl<'a, T: Stack> World<'a, T> {
             return;
         };
         let label = Label { what: "job", about: About::Node(node) };
-        let at_us = self.now_us + 1 + stream.choose(label, self.settings.delay_max_us);
-        self.queue.add(at_us, Happening::Told { node, input: Input::Trigger(result) });
+        let at_us = self.now_us + 1 + stream.choose(label, self.settings.delay_max_us.max(1));
+        let (life, input) = (self.places[node].incarnation, Input::Trigger(result));
+        self.queue.add(at_us, Happening::Told { node, life, input });
     }
 
     /// Holds the properties of the chosen kinds against the present moment.
     fn check(&mut self, due: impl Fn(Kind) -> bool) -> Result<(), Wrong> {
         let quiet_us = self.now_us.checked_sub(self.last_fault_us);
-        let cluster = Cluster::new(self.members.all());
-        for property in &self.scenario.properties {
+        let cluster = Cluster::new(self.members.all()).having_sent(self.counts.sent);
+        let properties = &self.scenario.properties;
+        self.never.retain(|name| {
+            properties.iter().all(|it| it.name != *name || it.check(&cluster).is_err())
+        });
+        for property in properties {
             let ripe = match property.kind {
                 Kind::Eventually { within } => {
                     quiet_us.is_some_and(|quiet| micros(within) <= quiet) && self.network.is_whole()

@@ -74,6 +74,8 @@ async fn write_lane(link: Arc<Link>, lane: LaneId) {
             return pending().await;
         }
         link.outbox.written(size);
+        // The connection sends this while more comes: a writer that ran on would take it in sips.
+        tokio::task::yield_now().await;
     }
     if link.outbox.is_finishing() {
         let _ = stream.finish();

@@ -25,7 +25,12 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
     let entry = app.entry(Some(&asked.algorithm))?;
     let home = Home::new()?;
     let began = Instant::now();
-    let mut processes = Processes::spawn(&home.0, entry.name(), asked.nodes)?;
+    if let Some(directory) = &asked.record {
+        fs::create_dir_all(directory).map_err(|error| {
+            Problem::environment(format!("cannot make `{}`", directory.display()), &error)
+        })?;
+    }
+    let mut processes = Processes::spawn(&home.0, entry.name(), asked)?;
     printer.say(format!("{} processes run {} over QUIC", asked.nodes, entry.name()));
     let within = Duration::from_secs(asked.timeout);
     let leader = processes.elected(within)?;
@@ -96,8 +101,8 @@ struct Line {
 }
 
 impl Processes {
-    fn spawn(home: &Path, algorithm: &str, nodes: u32) -> Result<Self, Problem> {
-        let peers = addresses(nodes)?;
+    fn spawn(home: &Path, algorithm: &str, asked: &Cluster) -> Result<Self, Problem> {
+        let peers = addresses(asked.nodes)?;
         let authority = Authority::new("loopback", days(1))
             .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
         let (say, said) = channel();
@@ -107,7 +112,11 @@ impl Processes {
             let path = home.join(format!("{node}.synod"));
             let written = bundle(&authority, node, &peers, days(1))?.write_new(&path);
             written.map_err(|error| Problem::caused(&error))?;
-            let child = spawn(&path, algorithm, node, say.clone())?;
+            let mut command = command(&path, algorithm)?;
+            if let Some(directory) = &asked.record {
+                command.arg("--record").arg(directory.join(format!("{node}.recording")));
+            }
+            let child = spawn(command, node, say.clone())?;
             processes.live.insert(node, child);
         }
         Ok(processes)
@@ -200,22 +209,28 @@ fn addresses(nodes: u32) -> Result<BTreeMap<NodeId, String>, Problem> {
         .map_err(failed)
 }
 
-/// Starts one node, which ends when this process does, and listens to what it says.
-fn spawn(
-    bundle: &Path,
-    algorithm: &str,
-    node: NodeId,
-    say: Sender<(NodeId, String)>,
-) -> Result<Child, Problem> {
-    let failed = |error| Problem::environment(format!("cannot start {node}"), &error);
-    let mut child = Command::new(std::env::current_exe().map_err(failed)?)
+/// What starts one node, which ends when this process does.
+fn command(bundle: &Path, algorithm: &str) -> Result<Command, Problem> {
+    let program = std::env::current_exe()
+        .map_err(|error| Problem::environment("cannot find this program", &error))?;
+    let mut command = Command::new(program);
+    command
         .args(["node", "--json", "--exit-with-stdin", "--algorithm", algorithm])
         .arg(bundle)
         .env("SYNOD_LOG", std::env::var("SYNOD_LOG").unwrap_or_else(|_| String::from("error")))
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
+        .stdout(Stdio::piped());
+    Ok(command)
+}
+
+/// Starts one node, and listens to what it says.
+fn spawn(
+    mut command: Command,
+    node: NodeId,
+    say: Sender<(NodeId, String)>,
+) -> Result<Child, Problem> {
+    let failed = |error| Problem::environment(format!("cannot start {node}"), &error);
+    let mut child = command.spawn().map_err(failed)?;
     if let Some(stdout) = child.stdout.take() {
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {

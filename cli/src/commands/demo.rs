@@ -33,7 +33,7 @@ pub(crate) fn run(app: &App, printer: &Printer) -> Result<(), Problem> {
 
 fn simulate(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
     title(printer, "1  simulate: what the algorithm claims to survive");
-    let asked = Asked { nodes: 5, seeds: 0..500, calm: false, faults: Vec::new(), time_us: None };
+    let asked = Asked::of(5, 0..500);
     let report = entry.simulate(&asked);
     sim::numbers(entry, &asked, &report, printer);
     if let Some(failure) = &report.failure {
@@ -66,8 +66,7 @@ fn check_all(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
 /// Drops the assumption that there are no partitions. Returns where the schedule is.
 fn find(entry: &dyn Entry, printer: &Printer) -> Result<String, Problem> {
     title(printer, "3  find a bug: drop the assumption that there are no partitions");
-    let faults = vec![Fault::Partition];
-    let asked = Asked { nodes: 5, seeds: 0..1_000, calm: false, faults, time_us: None };
+    let asked = Asked { faults: vec![Fault::Partition], ..Asked::of(5, 0..1_000) };
     let report = entry.simulate(&asked);
     let Some(failure) = &report.failure else {
         return Err(Problem::new(Exit::Inconclusive, "no partition did any harm"));

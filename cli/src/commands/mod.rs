@@ -1,12 +1,18 @@
 //! One file for each command.
 
+pub(crate) mod as_test;
 pub(crate) mod cert;
 pub(crate) mod check;
 pub(crate) mod cluster;
+pub(crate) mod convert;
 pub(crate) mod demo;
 pub(crate) mod node;
+pub(crate) mod recording;
 pub(crate) mod replay;
 pub(crate) mod sim;
+pub(crate) mod sweep;
+pub(crate) mod trace;
+pub(crate) mod why;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,4 +30,15 @@ fn keep(directory: &Path, name: &str, text: &str) -> Result<PathBuf, Problem> {
             Problem::environment(format!("cannot write `{}`", path.display()), &error)
         })?;
     Ok(path)
+}
+
+/// Writes a file as a whole: what was there before, or nothing, stays until all of it is written.
+fn replace(path: &Path, text: &str) -> Result<(), Problem> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(|error| {
+        // If it cannot be removed either, the first reason is the one to tell.
+        let _ = fs::remove_file(&partial);
+        Problem::environment(format!("cannot write `{}`", path.display()), &error)
+    })
 }

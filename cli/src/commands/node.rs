@@ -55,6 +55,9 @@ async fn serve(app: &App, asked: &Node, printer: &Printer) -> Result<(), Problem
         let store = FileStore::new(directory);
         builder = builder.store(Box::new(store));
     }
+    if let Some(file) = &asked.record {
+        builder = builder.record(entry.name(), file);
+    }
     let started = builder.start().await;
     let node = started.map_err(|error| Problem::environment("the node does not start", &error))?;
     printer.say(format!("{} runs {} · listens on {address}/udp", bundle.node, entry.name()));

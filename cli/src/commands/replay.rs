@@ -1,17 +1,25 @@
-//! `replay`: a recorded schedule once more.
+//! `replay`: a recorded schedule, or the recording of a node, once more.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::json;
-use synod_simulator::{Diagram, Schedule};
+use synod_simulator::{BadSchedule, Diagram, Replay as Replayed, Schedule};
 
+use super::{as_test, recording};
 use crate::app::App;
 use crate::args::Replay;
 use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Problem> {
-    let schedule = read(asked)?;
+    if asked.as_test {
+        return as_test::run(app, asked, printer);
+    }
+    if recording::is_one(&asked.file) {
+        return recording::replay(app, asked, printer);
+    }
+    let schedule = read(&asked.file)?;
     let entry = app.entry(Some(&schedule.algorithm))?;
     let replayed = entry.replay(&schedule);
     let hash = replayed.trace.hash();
@@ -25,7 +33,6 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
     let diagram = if asked.ascii { diagram.ascii() } else { diagram };
     let diagram = if asked.full { diagram.full() } else { diagram };
     printer.say(diagram.to_string());
-    let gone = replayed.decisions - replayed.found.min(replayed.decisions);
     printer.say(format!("replayed {} of {} decisions", replayed.found, replayed.decisions));
     printer.say(format!("trace {hash}"));
     let violation = replayed.violation.as_ref();
@@ -35,31 +42,43 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
         "property": violation.map(|it| &it.property), "reason": violation.map(|it| &it.reason),
         "dropped": schedule.dropped,
     }));
-    match (&schedule.property, violation) {
-        (_, Some(violation)) => {
-            printer.next(format!("replay {} --full", asked.file.display()));
+    match violation {
+        Some(violation) => {
+            printer.next(format!("why {}", asked.file.display()));
             Err(Problem::violated(&violation.property))
         }
-        (Some(property), None) => {
-            let what = format!("the schedule no longer violates `{property}`");
-            let hint = format!("{gone} of its decisions are no longer asked for: is it fixed?");
-            Err(Problem::new(Exit::Diverged, what).hint(hint))
-        }
-        (None, None) => Ok(()),
+        None => diverged(&schedule, &replayed).map_or(Ok(()), Err),
     }
 }
 
-fn read(asked: &Replay) -> Result<Schedule, Problem> {
-    let file = asked.file.display();
+/// A run that was to fail holds.
+pub(super) fn diverged(schedule: &Schedule, replayed: &Replayed) -> Option<Problem> {
+    let property = schedule.property.as_ref()?;
+    let gone = replayed.decisions - replayed.found.min(replayed.decisions);
+    let what = format!("the schedule no longer violates `{property}`");
+    let hint = format!("{gone} of its decisions are no longer asked for: is it fixed?");
+    Some(Problem::new(Exit::Diverged, what).hint(hint))
+}
+
+pub(super) fn read(path: &Path) -> Result<Schedule, Problem> {
+    parse(path, &text(path)?)
+}
+
+pub(super) fn parse(path: &Path, text: &str) -> Result<Schedule, Problem> {
+    let wrong = |error| Problem::new(Exit::Usage, format!("`{}`, {error}", path.display()));
+    text.parse().map_err(|error: BadSchedule| wrong(error))
+}
+
+pub(super) fn text(path: &Path) -> Result<String, Problem> {
+    let file = path.display();
     let cannot = |error: std::io::Error| {
         Problem::environment(format!("cannot read `{file}`"), &error)
             .hint("`sim` and `check` write the schedules of violations to target/synod")
     };
-    let size = fs::metadata(&asked.file).map_err(cannot)?.len();
+    let size = fs::metadata(path).map_err(cannot)?.len();
     if u64::try_from(Schedule::SIZE_MAX).unwrap_or(u64::MAX) < size {
         let what = format!("`{file}` has {size} bytes, {} at most are read", Schedule::SIZE_MAX);
         return Err(Problem::new(Exit::Usage, what));
     }
-    let text = fs::read_to_string(&asked.file).map_err(cannot)?;
-    text.parse().map_err(|error| Problem::new(Exit::Usage, format!("`{file}`, {error}")))
+    fs::read_to_string(path).map_err(cannot)
 }

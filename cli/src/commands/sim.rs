@@ -1,7 +1,9 @@
 //! `sim`: many simulated worlds.
 
-use serde_json::json;
-use synod_simulator::{Diagram, Failure, Report};
+use std::ops::RangeInclusive;
+
+use serde_json::{Value, json};
+use synod_simulator::{Diagram, Failure, Fault, Report};
 
 use super::keep;
 use crate::app::App;
@@ -15,26 +17,35 @@ pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem
     if sim.seeds == 0 {
         return Err(Problem::new(Exit::NothingRan, "no seed was asked for"));
     }
+    let calm = sim.faults.contains(&FaultArg::None);
+    let faults: Vec<Fault> = sim.faults.iter().filter_map(|it| it.kind()).collect();
+    if calm && 1 < sim.faults.len() {
+        let what = "`--faults none` and other faults contradict each other";
+        return Err(Problem::new(Exit::Usage, what).hint("leave `none` out, or the others"));
+    }
     let asked = Asked {
-        nodes: sim.nodes,
-        seeds: sim.seed..sim.seed.saturating_add(sim.seeds),
-        calm: sim.faults.contains(&FaultArg::None),
-        faults: sim.faults.iter().filter_map(|fault| fault.fault()).collect(),
+        nodes: sim.nodes.0.clone(),
+        calm,
+        faults,
         time_us: sim.time.map(|seconds| u64::from(seconds) * 1_000_000),
+        strategy: sim.strategy,
+        threads: sim.threads,
+        ..Asked::of(0, sim.seed..sim.seed.saturating_add(sim.seeds))
     };
     let report = entry.simulate(&asked);
     numbers(entry, &asked, &report, printer);
-    match &report.failure {
-        None => clean(entry, &asked, &report, printer),
-        Some(failure) => violated(sim, failure, &report, printer)?,
+    match (&report.failure, &report.divergence) {
+        (Some(failure), _) => violated(sim, failure, &report, printer),
+        (None, Some(divergence)) => Err(Problem::new(Exit::Diverged, divergence.to_string())),
+        (None, None) => clean(entry, &asked, &report, printer),
     }
-    Ok(())
 }
 
 /// What the runs were, and what they came to.
 pub(crate) fn numbers(entry: &dyn Entry, asked: &Asked, report: &Report, printer: &Printer) {
     let counts = &report.counts;
-    printer.say(format!("{} on {} nodes · {}", entry.name(), asked.nodes, entry.model()));
+    let nodes = words(&asked.nodes);
+    printer.say(format!("{} on {nodes} nodes · {}", entry.name(), entry.model()));
     printer.say(format!(
         "  {} runs · {:.1} virtual minutes · {} messages delivered, {} lost · {} crashes · {} partitions",
         thousands(report.runs),
@@ -46,20 +57,51 @@ pub(crate) fn numbers(entry: &dyn Entry, asked: &Asked, report: &Report, printer
     ));
 }
 
-fn clean(entry: &dyn Entry, asked: &Asked, report: &Report, printer: &Printer) {
+fn clean(
+    entry: &dyn Entry,
+    asked: &Asked,
+    report: &Report,
+    printer: &Printer,
+) -> Result<(), Problem> {
     for property in entry.properties() {
-        printer.say(format!("  ✓ {property}"));
+        let mark = if report.never.contains(&property) { "? never:" } else { "✓" };
+        printer.say(format!("  {mark} {property}"));
+    }
+    let drawn: Vec<String> =
+        report.drawn.iter().map(|(kind, runs)| format!("{kind} in {}", thousands(*runs))).collect();
+    if !drawn.is_empty() {
+        printer.say(format!("  faults that were on: {}", drawn.join(", ")));
     }
     let counts = &report.counts;
     printer.event(&json!({
-        "event": "sim", "algorithm": entry.name(), "nodes": asked.nodes,
+        "event": "sim", "algorithm": entry.name(), "nodes": number(&asked.nodes),
         "runs": report.runs, "violations": 0,
         "delivered": counts.delivered, "simulated_seconds": counts.time_us / 1_000_000,
         "sent": counts.sent, "lost": counts.lost,
         "crashes": counts.crashes, "partitions": counts.partitions,
-        "dropped": dropped(report),
+        "dropped": dropped(report), "drawn": report.drawn, "audited": report.audited,
+        "never": report.never, "trace_hash": report.trace_hash,
     }));
+    if !report.never.is_empty() {
+        let what = format!("in {} runs there was never: {}", report.runs, report.never.join(", "));
+        let hint = "more seeds, a longer --time, or more --faults may show it";
+        return Err(Problem::new(Exit::Inconclusive, what).hint(hint));
+    }
     printer.next(format!("check {} --nodes 3", entry.name()));
+    Ok(())
+}
+
+/// One number as such, a range in words.
+fn number(nodes: &RangeInclusive<u32>) -> Value {
+    if nodes.start() == nodes.end() { json!(nodes.start()) } else { json!(words(nodes)) }
+}
+
+/// One number, or a range.
+fn words(nodes: &RangeInclusive<u32>) -> String {
+    match (nodes.start(), nodes.end()) {
+        (least, most) if least == most => most.to_string(),
+        (least, most) => format!("{least}..{most}"),
+    }
 }
 
 fn violated(
@@ -86,7 +128,7 @@ fn violated(
     printer.say(format!("\n{diagram}"));
     printer.next(format!("replay {}", file.display()));
     printer.event(&json!({
-        "event": "sim", "algorithm": sim.algorithm, "nodes": sim.nodes,
+        "event": "sim", "algorithm": sim.algorithm, "nodes": number(&sim.nodes.0),
         "runs": report.runs, "violations": 1,
         "delivered": report.counts.delivered,
         "simulated_seconds": report.counts.time_us / 1_000_000,

@@ -1,8 +1,14 @@
 //! The binary, as a user calls it.
 
+mod as_test;
 mod commands;
 mod deployment;
+mod generated;
 mod readme;
+mod recording;
+mod sweep;
+mod traces;
+mod why;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,7 +1,7 @@
 //! What a node handles, stores, computes and indicates: read off its handler tables.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -119,6 +119,12 @@ impl Catalogue {
     #[must_use]
     pub fn job(&self, event: EventId) -> Option<&JobFn> {
         self.jobs.get(&event)
+    }
+
+    /// The wire names of all event types, in whatever role. O(types).
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<&'static str> {
+        self.events.values().map(|info| info.name).collect()
     }
 
     /// The wire name of an identity, in whatever role; its hash where the node does not know it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::envelope::{Envelope, Instance, Lane, LaneId, Tag, encode};
+use crate::envelope::{Envelope, Instance, Lane, LaneId, Scratch, Tag};
 use crate::event::{Event, EventId, NodeId, Time};
 use crate::random::Random;
 use crate::request::{Request, Ticket};
@@ -35,7 +35,7 @@ pub struct Context {
     pub(crate) local: VecDeque<Envelope>,
     /// Who is running: set by the stack around each handler.
     pub(crate) scope: Scope,
-    pub(crate) scratch: Vec<u8>,
+    pub(crate) scratch: Scratch,
 }
 
 /// Which algorithm of the node is running.
@@ -318,7 +318,7 @@ impl Context {
     }
 
     fn seal<E: Event>(&mut self, tag: Tag, event: &E) -> Envelope {
-        let body = encode(&mut self.scratch, event);
+        let body = self.scratch.encode(event);
         Envelope::from_parts(E::ID, self.scope.instance.clone(), tag, body)
     }
 }

@@ -1,6 +1,6 @@
 //! What an event travels in.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, EventId};
@@ -79,7 +79,7 @@ impl DecodeError {
         Self(what.into())
     }
 
-    fn codec(error: &postcard::Error) -> Self {
+    pub(crate) fn codec(error: &postcard::Error) -> Self {
         Self(match error {
             postcard::Error::DeserializeUnexpectedEnd => String::from("the bytes end too early"),
             other => format!("the bytes do not decode: {other}"),
@@ -106,7 +106,11 @@ impl Envelope {
     /// If the event's `Serialize` implementation reports an error.
     #[must_use]
     pub fn seal<E: Event>(event: &E) -> Self {
-        Self::from_parts(E::ID, Instance::ROOT, Tag::Plain, encode(&mut Vec::new(), event))
+        let mut body = Vec::new();
+        match postcard::serialize_with_flavor(event, Tail(&mut body)) {
+            Ok(()) => Self::from_parts(E::ID, Instance::ROOT, Tag::Plain, body.into()),
+            Err(error) => panic!("`{}` does not serialize: {error}", E::NAME),
+        }
     }
 
     /// An envelope of bytes that are already encoded.
@@ -197,20 +201,53 @@ impl Envelope {
     }
 }
 
-fn append<T: Serialize>(out: &mut Vec<u8>, value: &T) {
+/// Appends plain data of this crate.
+pub(crate) fn append<T: Serialize>(out: &mut Vec<u8>, value: &T) {
     match postcard::serialize_with_flavor(value, Tail(out)) {
         Ok(()) => (),
-        Err(error) => panic!("a header of integers does not serialize: {error}"),
+        Err(error) => panic!("integers and bytes do not serialize: {error}"),
     }
 }
 
-/// Encodes into a buffer that is kept, then copies: one allocation of the exact size.
-pub(crate) fn encode<E: Event>(scratch: &mut Vec<u8>, event: &E) -> Bytes {
-    scratch.clear();
-    match postcard::serialize_with_flavor(event, Tail(scratch)) {
-        Ok(()) if scratch.is_empty() => Bytes::new(),
-        Ok(()) => Bytes::copy_from_slice(scratch),
-        Err(error) => panic!("`{}` does not serialize: {error}", E::NAME),
+/// Where events are encoded. Many small bodies share one allocation, and a body that is cut off it
+/// is cloned without another one; the price is that a body that is kept keeps its neighbours.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    encoded: Vec<u8>,
+    chunk: BytesMut,
+}
+
+impl Scratch {
+    /// Bytes of a chunk. A larger body has an allocation of its own.
+    const CHUNK: usize = 2_048;
+
+    /// # Panics
+    ///
+    /// If the event's `Serialize` implementation reports an error.
+    pub(crate) fn encode<E: Event>(&mut self, event: &E) -> Bytes {
+        let Self { encoded, chunk } = self;
+        encoded.clear();
+        if let Err(error) = postcard::serialize_with_flavor(event, Tail(encoded)) {
+            panic!("`{}` does not serialize: {error}", E::NAME);
+        }
+        if encoded.is_empty() {
+            return Bytes::new();
+        }
+        if Self::CHUNK / 4 < encoded.len() {
+            return Bytes::copy_from_slice(encoded);
+        }
+        if chunk.capacity() < encoded.len() {
+            *chunk = BytesMut::with_capacity(Self::CHUNK);
+        }
+        chunk.extend_from_slice(encoded);
+        chunk.split().freeze()
+    }
+}
+
+impl Clone for Scratch {
+    /// Copies nothing: between two events there is nothing in it.
+    fn clone(&self) -> Self {
+        Self::default()
     }
 }
 

@@ -8,6 +8,7 @@
 //! 4. [`Model`] and [`Property`]: what an algorithm assumes, and what it promises.
 //! 5. [`Node`]: one deterministic step, `(state, now, input) -> (state, effects)`.
 //! 6. [`Machine`], [`Transport`], [`Inbox`]: what a host holds and is held by.
+//! 7. [`Recording`]: what a node was fed, kept so that it can be fed the same again.
 //!
 //! **Invariant:** this crate knows no clock, thread, socket, file or random source of the world.
 
@@ -23,6 +24,7 @@ mod model;
 mod node;
 mod property;
 mod random;
+mod recording;
 mod request;
 mod stack;
 mod transport;
@@ -37,8 +39,12 @@ pub use keyed::Keyed;
 pub use machine::Machine;
 pub use model::{Assumption, Faults, Links, Model, Timing, Tolerance, Topology};
 pub use node::{Boot, Input, Node, StepError};
-pub use property::{Cluster, Kind, Member, Property, Summary, Verdict};
+pub use property::{Cluster, Kind, Member, Monitor, Property, Summary, Verdict};
 pub use random::Random;
+pub use recording::{
+    BadRecording, Fingerprint, Origin, RecordTooLarge, RecordedLife, RecordedStep, Recording,
+    RecordingWriter,
+};
 pub use request::{Call, Reply, Request, Ticket};
 pub use stack::Stack;
 pub use synod_derive::Event;

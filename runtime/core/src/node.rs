@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::catalogue::{BuildError, Catalogue};
 use crate::context::{Choices, Context, Effect, Scope, SharedChoices, TimerId, expiry};
-use crate::envelope::{DecodeError, Envelope, Tag};
+use crate::envelope::{DecodeError, Envelope, Scratch, Tag};
 use crate::event::{EventId, NodeId, PeerDown, PeerUp, Time};
 use crate::property::Summary;
 use crate::random::Random;
@@ -339,7 +339,7 @@ impl Context {
             effects: Vec::new(),
             local: std::collections::VecDeque::new(),
             scope: Scope::root(),
-            scratch: Vec::new(),
+            scratch: Scratch::default(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::envelope::Envelope;
 use crate::event::NodeId;
 use crate::node::Node;
 use crate::stack::Stack;
@@ -16,9 +17,15 @@ pub struct Property<S: Stack> {
     /// When it must hold.
     pub kind: Kind,
     holds: Predicate<S>,
+    monitor: Option<MakeMonitor>,
 }
 
 type Predicate<S> = Arc<dyn Fn(&Cluster<'_, S>) -> Verdict + Send + Sync>;
+
+/// An observer of what the nodes of one run indicate.
+pub type Monitor = Box<dyn FnMut(NodeId, &Envelope) -> Verdict + Send>;
+
+type MakeMonitor = Arc<dyn Fn() -> Monitor + Send + Sync>;
 
 /// Whether a property holds, and if not, in which way: "n2 and n3 both lead".
 pub type Verdict = Result<(), String>;
@@ -36,6 +43,11 @@ pub enum Kind {
     },
     /// Whenever nothing is under way: no message, no timer, no fault to heal.
     AtRest,
+    /// At some moment of some run. A set of runs in which it never did is not a pass: it has not
+    /// shown what it should.
+    Sometimes,
+    /// With every event that a node indicates, given all those before.
+    Monitor,
 }
 
 impl<S: Stack> Property<S> {
@@ -44,7 +56,7 @@ impl<S: Stack> Property<S> {
         name: &'static str,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { name, kind: Kind::Always, holds: Arc::new(holds) }
+        Self { name, kind: Kind::Always, holds: Arc::new(holds), monitor: None }
     }
 
     /// Must hold once no fault has happened for `within`, and from then on until the next one:
@@ -54,7 +66,7 @@ impl<S: Stack> Property<S> {
         within: Duration,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { name, kind: Kind::Eventually { within }, holds: Arc::new(holds) }
+        Self { name, kind: Kind::Eventually { within }, holds: Arc::new(holds), monitor: None }
     }
 
     /// Must hold whenever nothing is under way any more: liveness of an algorithm that comes to
@@ -63,7 +75,38 @@ impl<S: Stack> Property<S> {
         name: &'static str,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { name, kind: Kind::AtRest, holds: Arc::new(holds) }
+        Self { name, kind: Kind::AtRest, holds: Arc::new(holds), monitor: None }
+    }
+
+    /// Must hold at some moment of some run: a fault was survived, a rare branch was taken.
+    pub fn sometimes(
+        name: &'static str,
+        holds: impl Fn(&Cluster<'_, S>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let verdict = move |cluster: &Cluster<'_, S>| match holds(cluster) {
+            true => Ok(()),
+            false => Err(String::from("not yet")),
+        };
+        Self { name, kind: Kind::Sometimes, holds: Arc::new(verdict), monitor: None }
+    }
+
+    /// Judges what the nodes indicate to their applications, in the order of the run, without
+    /// looking into their states. `make` begins a run: a function over what was indicated.
+    ///
+    /// The crash of a node is not told; what it indicated before is. An exploration does not hold
+    /// monitors, since what they remember is no part of a state.
+    pub fn monitor<M>(name: &'static str, make: impl Fn() -> M + Send + Sync + 'static) -> Self
+    where
+        M: FnMut(NodeId, &Envelope) -> Verdict + Send + 'static,
+    {
+        let monitor: MakeMonitor = Arc::new(move || Box::new(make()));
+        Self { name, kind: Kind::Monitor, holds: Arc::new(|_| Ok(())), monitor: Some(monitor) }
+    }
+
+    /// The observer of a new run, if this is a monitor.
+    #[must_use]
+    pub fn observe(&self) -> Option<Monitor> {
+        self.monitor.as_ref().map(|make| make())
     }
 
     /// Evaluates the predicate.
@@ -78,7 +121,8 @@ impl<S: Stack> Property<S> {
 
 impl<S: Stack> Clone for Property<S> {
     fn clone(&self) -> Self {
-        Self { name: self.name, kind: self.kind, holds: Arc::clone(&self.holds) }
+        let Self { name, kind, holds, monitor } = self;
+        Self { name, kind: *kind, holds: Arc::clone(holds), monitor: monitor.clone() }
     }
 }
 
@@ -106,24 +150,41 @@ impl<S: Stack> Clone for Member<S> {
 
 /// A cluster at one moment.
 #[derive(Debug)]
-pub struct Cluster<'a, S: Stack>(&'a [Member<S>]);
+pub struct Cluster<'a, S: Stack> {
+    members: &'a [Member<S>],
+    sent: Option<u64>,
+}
 
 impl<'a, S: Stack> Cluster<'a, S> {
     /// A view of `members`, in ascending order of identity.
     #[must_use]
     pub fn new(members: &'a [Member<S>]) -> Self {
-        Self(members)
+        Self { members, sent: None }
+    }
+
+    /// The same, with the messages that were sent so far.
+    #[must_use]
+    pub fn having_sent(self, messages: u64) -> Self {
+        Self { sent: Some(messages), ..self }
+    }
+
+    /// How many messages the run has sent so far, those to oneself not counted: for bounds on what
+    /// an algorithm costs. `None` in an exploration, where runs that sent more and fewer meet in
+    /// one state.
+    #[must_use]
+    pub fn sent(&self) -> Option<u64> {
+        self.sent
     }
 
     /// How many nodes the cluster has, up or down.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.0.len()
+        self.members.len()
     }
 
     /// The nodes that are up, in ascending order.
     pub fn live(&self) -> impl DoubleEndedIterator<Item = (NodeId, &'a S)> + use<'a, S> {
-        self.0.iter().filter_map(|member| Some((member.id, member.node.as_ref()?.stack())))
+        self.members.iter().filter_map(|member| Some((member.id, member.node.as_ref()?.stack())))
     }
 
     /// The state of `node`, if it is up.

@@ -5,6 +5,7 @@ mod events;
 mod failures;
 mod links;
 mod ordering;
+mod recording;
 mod shutdown;
 mod support;
 mod throughput;

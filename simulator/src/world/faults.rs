@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use synod_core::{Effect, Input, Kind, NodeId, PeerDown, PeerUp, Reason, Stack};
 
-use super::{World, Wrong, lock};
+use super::{News, World, Wrong, lock};
 use crate::choice::{About, Label, Stream};
 use crate::network::{Split, members};
 use crate::queue::{Crash, Happening, Turn};
@@ -84,7 +84,11 @@ impl<T: Stack> World<'_, T> {
         Ok(())
     }
 
+    /// A node that was left out at the beginning starts. It may be drawn twice, and starts once.
     pub(super) fn join(&mut self, node: NodeId) -> Result<(), Wrong> {
+        if 0 < self.places[node].incarnation {
+            return Ok(());
+        }
         self.disturb(0);
         self.boot(node);
         self.start(node)
@@ -198,9 +202,22 @@ impl<T: Stack> World<'_, T> {
         }
     }
 
+    /// Lets `node` learn of a link. As over any transport, up and down of a peer alternate.
     fn notice(&mut self, stream: &mut Stream, node: NodeId, input: Input) {
+        let (peer, life) = match &input {
+            Input::PeerUp(up) => (up.peer, up.incarnation),
+            Input::PeerDown(down) => (down.peer, 0),
+            _ => return,
+        };
+        let heard = self.places[node].heard.get(&peer).copied().unwrap_or_default();
+        if heard.life == life {
+            return;
+        }
         let label = Label { what: "notice", about: About::Node(node) };
-        let at_us = self.now_us + 1 + stream.choose(label, self.settings.delay_max_us);
-        self.queue.add(at_us, Happening::Told { node, input });
+        let at_us = self.now_us + 1 + stream.choose(label, self.settings.delay_max_us.max(1));
+        let at_us = at_us.max(heard.at_us);
+        self.places[node].heard.insert(peer, News { life, at_us });
+        let life = self.places[node].incarnation;
+        self.queue.add(at_us, Happening::Told { node, life, input });
     }
 }

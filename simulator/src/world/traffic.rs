@@ -51,6 +51,7 @@ impl<T: Stack> World<'_, T> {
         let place = &mut self.places[from];
         place.sent += 1;
         self.counts.sent += 1;
+        self.counts.bytes += envelope.body().len() as u64;
         let id = MessageId { from, number: place.sent };
         let about = About::Message { from, to, event: envelope.event() };
         let lost = self.loss(stream, about, from, to, lane);
@@ -59,7 +60,7 @@ impl<T: Stack> World<'_, T> {
             to,
             event: self.scenario.catalogue.name(envelope.event()),
             payload: self.scenario.catalogue.show(&envelope),
-            lost,
+            lost: lost.map(String::from),
         });
         if lost.is_some() {
             self.counts.lost += 1;

@@ -7,6 +7,7 @@ mod envelopes;
 mod instances;
 mod kit;
 mod purity;
+mod recordings;
 mod recovery;
 mod refusals;
 mod refused;

@@ -1,0 +1,231 @@
+//! `replay --as-test`: a recorded run as Rust code that fails in the same way.
+
+use serde_json::{Map, Value, json};
+use synod_simulator::{Bounds, Recorded, Schedule, Settings};
+
+use super::replay::{diverged, parse, text};
+use crate::app::App;
+use crate::args::Replay;
+use crate::printer::Printer;
+use crate::problem::{Exit, Problem};
+
+pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Problem> {
+    let text = text(&asked.file)?;
+    let schedule = parse(&asked.file, &text)?;
+    let entry = app.entry(Some(&schedule.algorithm))?;
+    let replayed = entry.replay(&schedule);
+    let Some(violation) = &replayed.violation else {
+        return Err(diverged(&schedule, &replayed).unwrap_or_else(|| {
+            let what = format!("the run of `{}` violates no property", asked.file.display());
+            let hint = "`sim` and `check` write the schedules of violations to target/synod";
+            Problem::new(Exit::NothingRan, what).hint(hint)
+        }));
+    };
+    let name = format!("{}_is_violated", words(&violation.property));
+    let test = Test {
+        name: &name,
+        algorithm: entry.type_name(),
+        schedule: &schedule,
+        decided: decided(&text),
+        property: &violation.property,
+        reason: &violation.reason,
+    };
+    let code = test.code();
+    printer.say(code.trim_end());
+    printer.event(&json!({
+        "event": "test", "algorithm": schedule.algorithm, "name": name, "code": code,
+        "property": violation.property, "reason": violation.reason,
+    }));
+    printer.advise(format!("save it as tests/{name}.rs, then: cargo test {name}"));
+    Ok(())
+}
+
+/// The lines of the schedule that become lines of the test.
+fn decided(text: &str) -> Vec<Line<'_>> {
+    let line = |line| {
+        if let Some(action) = str::strip_prefix(line, "act ") {
+            return Some(Line::Act(action));
+        }
+        let (question, choice) = str::strip_prefix(line, "decide ")?.rsplit_once(" = ")?;
+        Some(Line::Decide(question, choice.trim().parse().ok()?))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// A line of a schedule.
+enum Line<'a> {
+    Decide(&'a str, u64),
+    Act(&'a str),
+}
+
+/// What the code of a test is made of.
+struct Test<'a> {
+    name: &'a str,
+    /// The Rust type, with the path that the compiler gives it.
+    algorithm: &'a str,
+    schedule: &'a Schedule,
+    decided: Vec<Line<'a>>,
+    property: &'a str,
+    reason: &'a str,
+}
+
+impl Test<'_> {
+    fn code(&self) -> String {
+        let Self { name, property, reason, .. } = self;
+        let (path, algorithm) = public(self.algorithm);
+        let (world, begin) = self.world();
+        let mut uses = vec![format!("use synod::simulator::{{{}}};", self.used())];
+        uses.extend(path.map(|path| format!("use {path};")));
+        uses.sort();
+        let uses = uses.join("\n");
+        let lines: String = self.decided.iter().map(Line::code).collect();
+        format!(
+            "//! A run that violates a property, decision by decision, as `synod replay --as-test` has
+//! written it. What it does not decide is calm.
+
+{uses}
+
+#[test]
+#[rustfmt::skip] // A decision is a line.
+fn {name}() {{
+    let scenario = Scenario::of(|_| {algorithm}::default());
+{world}    let violation = {begin}
+{lines}        .expect_violation(&scenario, {property:?});
+    assert_eq!(violation.reason, {reason:?});
+}}
+"
+        )
+    }
+
+    fn used(&self) -> &'static str {
+        match &self.schedule.run {
+            Recorded::Explored { .. } => "Bounds, Scenario, Script",
+            Recorded::Simulated { settings, .. } if settings.shape == Default::default() => {
+                "Scenario, Script, Settings"
+            }
+            Recorded::Simulated { .. } => "Scenario, Script, Settings, Shape",
+        }
+    }
+
+    /// The statement that builds the world, and the expression that begins the script.
+    fn world(&self) -> (String, &'static str) {
+        match &self.schedule.run {
+            Recorded::Simulated { settings, .. } => (statement(settings), "Script::new(settings)"),
+            Recorded::Explored { bounds, .. } => {
+                (bounds_statement(bounds), "Script::exploring(bounds)")
+            }
+        }
+    }
+}
+
+impl Line<'_> {
+    fn code(&self) -> String {
+        match self {
+            Self::Decide(question, choice) => {
+                format!("        .decide({question:?}, {})\n", grouped(*choice))
+            }
+            Self::Act(action) => format!("        .act({action:?})\n"),
+        }
+    }
+}
+
+/// The settings, told by what is not calm.
+fn statement(settings: &Settings) -> String {
+    let calm = fields(&Settings::calm(settings.nodes));
+    let mut told = fields(settings);
+    told.retain(|field, value| calm.get(field) != Some(value));
+    let calm = format!("Settings::calm({})", settings.nodes);
+    if told.is_empty() {
+        return format!("    let settings = {calm};\n");
+    }
+    format!("    let settings = Settings {{\n{}        ..{calm}\n    }};\n", literal(&told))
+}
+
+fn bounds_statement(bounds: &Bounds) -> String {
+    format!("    let bounds = Bounds {{\n{}    }};\n", literal(&fields(bounds)))
+}
+
+/// A struct of plain values by the names of its fields.
+fn fields(value: &impl serde::Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(fields)) => fields,
+        _ => unreachable!("a struct of numbers, truth values and names"),
+    }
+}
+
+fn literal(fields: &Map<String, Value>) -> String {
+    let line = |(field, value): (&String, &Value)| {
+        let value = match value {
+            Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), grouped),
+            Value::String(variant) => format!("{}::{}", camel(field), camel(variant)),
+            other => other.to_string(),
+        };
+        format!("        {field}: {value},\n")
+    };
+    fields.iter().map(line).collect()
+}
+
+/// `heavy_tail` as `HeavyTail`: a field of a type is called as the type is.
+fn camel(name: &str) -> String {
+    let capital = |word: &str| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        first.to_uppercase() + rest
+    };
+    name.split('_').map(capital).collect()
+}
+
+/// The path to import, if there is one, and the name of the type.
+fn public(type_name: &str) -> (Option<String>, &str) {
+    let (path, name) = type_name.rsplit_once("::").unwrap_or(("", type_name));
+    match path {
+        _ if type_name.contains('<') || path.is_empty() => (None, type_name),
+        path if path.starts_with("synod_algorithms") => {
+            (Some(format!("synod::algorithms::{name}")), name)
+        }
+        path => (Some(format!("{path}::{name}")), name),
+    }
+}
+
+/// A sentence as the name of a function.
+fn words(sentence: &str) -> String {
+    let name: String = sentence
+        .chars()
+        .map(|it| if it.is_ascii_alphanumeric() { it.to_ascii_lowercase() } else { '_' })
+        .collect();
+    let parts: Vec<&str> = name.split('_').filter(|part| !part.is_empty()).collect();
+    match parts.first() {
+        Some(first) if first.starts_with(|it: char| it.is_ascii_digit()) => {
+            format!("it_{}", parts.join("_"))
+        }
+        Some(_) => parts.join("_"),
+        None => String::from("the_property"),
+    }
+}
+
+/// A number as Rust writes it.
+fn grouped(number: u64) -> String {
+    crate::printer::thousands(number).replace(',', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_names_of_rust() {
+        assert_eq!(words("at most one node leads"), "at_most_one_node_leads");
+        assert_eq!(words("2 nodes: never both"), "it_2_nodes_never_both");
+        assert_eq!(words("…"), "the_property");
+        assert_eq!(camel("heavy_tail"), "HeavyTail");
+        assert_eq!(grouped(4_211), "4_211");
+    }
+
+    #[test]
+    fn types_of_the_library_are_imported_from_where_they_are_public() {
+        let (path, name) = public("synod_algorithms::election::bully::Bully");
+        assert_eq!((path.as_deref(), name), (Some("synod::algorithms::Bully"), "Bully"));
+        let (path, name) = public("mine::Election");
+        assert_eq!((path.as_deref(), name), (Some("mine::Election"), "Election"));
+        assert_eq!(public("mine::Over<mine::Link>").1, "mine::Over<mine::Link>");
+    }
+}

@@ -1,0 +1,119 @@
+//! `trace convert`: a trace, or the run of a schedule, for another tool.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::json;
+use synod_simulator::{Format, Schedule, Trace, convert};
+
+use super::{recording, replace};
+use crate::app::App;
+use crate::args::TraceConvert;
+use crate::printer::Printer;
+use crate::problem::{Exit, Problem};
+
+pub(crate) fn run(app: &App, asked: &TraceConvert, printer: &Printer) -> Result<(), Problem> {
+    if let Some(out) = &asked.out {
+        writable(&asked.file, out)?;
+    }
+    let trace = read(app, &asked.file)?;
+    let format = asked.to.format();
+    let text = convert(&trace, format);
+    if let Some(out) = &asked.out {
+        replace(out, &text)?;
+        let (steps, path) = (trace.steps.len(), out.display());
+        printer.say(format!(
+            "{path}: {steps} steps of {}, for {}",
+            trace.algorithm,
+            reader(format)
+        ));
+    } else {
+        printer.say(text.strip_suffix('\n').unwrap_or(&text));
+    }
+    printer.event(&json!({
+        "event": "converted", "to": format.to_string(), "algorithm": trace.algorithm,
+        "steps": trace.steps.len(), "bytes": text.len(), "out": asked.out,
+        "text": asked.out.is_none().then_some(&text),
+    }));
+    printer.next(next(asked, format));
+    Ok(())
+}
+
+/// The same trace in a format that shows something else.
+fn next(asked: &TraceConvert, format: Format) -> String {
+    let other = if format == Format::Svg { Format::Chrome } else { Format::Svg };
+    let (file, ending) = (asked.file.display(), other.ending());
+    format!("trace convert {file} --to {other} --out run.{ending}")
+}
+
+/// Where a format is looked at.
+fn reader(format: Format) -> &'static str {
+    match format {
+        Format::ShiViz => "https://bestchai.bitbucket.io/shiviz",
+        Format::Chrome => "https://ui.perfetto.dev",
+        Format::PlantUml => "PlantUML",
+        Format::Mermaid => "Mermaid: in Markdown, a block of the language `mermaid`",
+        Format::Svg => "a browser",
+        Format::Csv => "a spreadsheet",
+        _ => "another tool",
+    }
+}
+
+/// Refuses to write over the trace itself, or over what is not a file.
+fn writable(file: &Path, out: &Path) -> Result<(), Problem> {
+    let Ok(there) = fs::canonicalize(out) else { return Ok(()) };
+    let what = if !there.is_file() {
+        format!("`{}` is not a file", out.display())
+    } else if fs::canonicalize(file).is_ok_and(|file| file == there) {
+        format!("`{}` is what is converted", out.display())
+    } else {
+        return Ok(());
+    };
+    let hint = "without --out, the result goes to the standard output";
+    Err(Problem::new(Exit::Usage, what).hint(hint))
+}
+
+/// The trace in `path`, or the one of the schedule in it.
+fn read(app: &App, path: &Path) -> Result<Trace, Problem> {
+    let file = path.display();
+    if recording::is_one(path) {
+        let what = format!("`{file}` is the recording of a node, not yet a trace");
+        let hint = format!("first: trace merge {file} --out run.jsonl");
+        return Err(Problem::new(Exit::Usage, what).hint(hint));
+    }
+    let text = text(path)?;
+    if !text.starts_with("synod schedule ") {
+        return Trace::read(&text).map_err(|error| {
+            Problem::new(Exit::Usage, format!("`{file}`, {error}")).hint(
+                "a trace is written by `replay --trace` and `trace merge`, a schedule by `sim` and \
+                 `check`",
+            )
+        });
+    }
+    let schedule: Schedule =
+        text.parse().map_err(|error| Problem::new(Exit::Usage, format!("`{file}`, {error}")))?;
+    Ok(app.entry(Some(&schedule.algorithm))?.replay(&schedule).trace)
+}
+
+/// The text of a file, of the longest trace at most, even if it has no end.
+fn text(path: &Path) -> Result<String, Problem> {
+    let file = path.display();
+    let most = u64::try_from(Trace::SIZE_MAX).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(
+        |error| {
+            Problem::environment(format!("cannot read `{file}`"), &error)
+                .hint("`replay --trace` writes traces, `sim` and `check` write schedules")
+        },
+    )?;
+    if Trace::SIZE_MAX < bytes.len() {
+        let what = format!("`{file}` has more than the {most} bytes that are read");
+        return Err(Problem::new(Exit::Usage, what));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let (good, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        Problem::new(Exit::Usage, format!("`{file}`, line {line}: not UTF-8"))
+    })
+}

@@ -1,0 +1,125 @@
+//! What deployed nodes have recorded: reading it, and running it once more.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::json;
+use synod_core::Recording;
+use synod_simulator::{Deviation, Diagram, Replayed};
+
+use crate::app::App;
+use crate::args::Replay;
+use crate::printer::Printer;
+use crate::problem::{Exit, Problem};
+
+/// Bytes of a recording that are read; a node records fewer.
+const BYTES_MAX: u64 = 2 << 30;
+/// Nodes of a cluster whose picture is drawn.
+const DRAWN_MAX: u32 = 1_000;
+
+/// Whether the file begins as a recording does.
+pub(super) fn is_one(path: &Path) -> bool {
+    let mut magic = [0; Recording::MAGIC.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == *Recording::MAGIC
+}
+
+/// Reads a recording of at least one life.
+pub(super) fn read(path: &Path) -> Result<Recording, Problem> {
+    let file = path.display();
+    let cannot = |error| Problem::environment(format!("cannot read `{file}`"), &error);
+    let size = fs::metadata(path).map_err(cannot)?.len();
+    if BYTES_MAX < size {
+        let what = format!("`{file}` has {size} bytes, {BYTES_MAX} at most are read");
+        return Err(Problem::new(Exit::Usage, what));
+    }
+    let bytes = fs::read(path).map_err(cannot)?;
+    let recording = Recording::read(&bytes)
+        .map_err(|error| Problem::new(Exit::Usage, format!("`{file}`: {error}")))?;
+    if recording.lives.is_empty() {
+        return Err(Problem::new(Exit::NothingRan, format!("`{file}` holds no life of a node")));
+    }
+    Ok(recording)
+}
+
+/// Runs what was read of `path` once more.
+pub(super) fn again(app: &App, path: &Path, recording: &Recording) -> Result<Replayed, Problem> {
+    let algorithm = recording.lives.first().map(|life| life.origin.algorithm.as_str());
+    let replayed = app.entry(algorithm)?.replay_recording(recording);
+    replayed.map_err(|error| Problem::new(Exit::Usage, format!("`{}`: {error}", path.display())))
+}
+
+pub(super) fn replay(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Problem> {
+    let recording = read(&asked.file)?;
+    let replayed = again(app, &asked.file, &recording)?;
+    let hash = replayed.trace.hash();
+    if let Some(path) = &asked.trace {
+        let text = replayed.trace.json_lines();
+        fs::write(path, text).map_err(|error| {
+            Problem::environment(format!("cannot write `{}`", path.display()), &error)
+        })?;
+    }
+    if replayed.trace.nodes <= DRAWN_MAX {
+        let diagram = Diagram::of(&replayed.trace);
+        let diagram = if asked.ascii { diagram.ascii() } else { diagram };
+        let diagram = if asked.full { diagram.full() } else { diagram };
+        printer.say(diagram.to_string());
+    }
+    let (node, algorithm) = (replayed.node, &replayed.trace.algorithm);
+    let (steps, lives) = (recording.steps(), recording.lives.len());
+    let cut = recording.lives.iter().any(|life| life.cut);
+    printer.say(format!("replayed {} of {steps} steps of {algorithm} on {node}", replayed.steps));
+    if recording.torn {
+        printer.say("the recording ends in the middle of a record: the process was killed");
+    }
+    if cut {
+        printer.say("the recording is not complete: it ended before the node did");
+    }
+    printer.say(format!("trace {hash}"));
+    let divergence = replayed.divergence.as_ref();
+    printer.event(&json!({
+        "event": "replay", "algorithm": algorithm, "node": node.to_string(), "lives": lives,
+        "steps": steps, "replayed": replayed.steps, "torn": recording.torn, "cut": cut,
+        "trace_hash": hash, "divergence": divergence.map(fields),
+        "events_gone": replayed.events_gone, "events_new": replayed.events_new,
+    }));
+    match divergence {
+        None => Ok(()),
+        Some(divergence) => Err(diverged(&replayed, divergence)),
+    }
+}
+
+fn fields(divergence: &Deviation) -> serde_json::Value {
+    let Deviation { index, incarnation, time, input, expected, got, effects } = divergence;
+    json!({
+        "step": index, "incarnation": incarnation,
+        "time_us": u64::try_from(time.as_micros()).unwrap_or(u64::MAX), "input": input,
+        "expected": expected.to_string(), "got": got.to_string(), "effects": effects,
+    })
+}
+
+/// Says which step came to something else, and what may be the reason.
+pub(super) fn diverged(replayed: &Replayed, divergence: &Deviation) -> Problem {
+    let Deviation { index, time, input, expected, got, effects, .. } = divergence;
+    let what = format!(
+        "{} diverges from its recording at step {index}, after {time:?}, upon {input}",
+        replayed.node
+    );
+    let mut hint = format!("recorded {expected}, came to {got}:");
+    if effects.is_empty() {
+        hint += " nothing";
+    }
+    for effect in effects {
+        hint += &format!("\n    {effect}");
+    }
+    for (words, events) in [
+        ("this program does not know", &replayed.events_gone),
+        ("this program also knows", &replayed.events_new),
+    ] {
+        if !events.is_empty() {
+            hint += &format!("\n  {words} {}", events.join(", "));
+        }
+    }
+    Problem { told: true, ..Problem::new(Exit::Diverged, what).hint(hint) }
+}

@@ -1,0 +1,56 @@
+//! `trace`: what is done with what happened in runs.
+
+use std::fs;
+use std::io::{self, Write};
+
+use serde_json::json;
+use synod_simulator::merge;
+
+use super::{convert, recording};
+use crate::app::App;
+use crate::args::{Trace, TraceMerge};
+use crate::printer::Printer;
+use crate::problem::{Exit, Problem};
+
+pub(crate) fn run(app: &App, asked: &Trace, printer: &Printer) -> Result<(), Problem> {
+    match asked {
+        Trace::Merge(asked) => run_merge(app, asked, printer),
+        Trace::Convert(asked) => convert::run(app, asked, printer),
+    }
+}
+
+/// One trace of a cluster from the recordings of its nodes.
+fn run_merge(app: &App, asked: &TraceMerge, printer: &Printer) -> Result<(), Problem> {
+    let mut nodes = Vec::new();
+    for file in &asked.files {
+        let replayed = recording::again(app, file, &recording::read(file)?)?;
+        if let Some(divergence) = &replayed.divergence {
+            let problem = recording::diverged(&replayed, divergence);
+            return Err(Problem { told: false, ..problem });
+        }
+        nodes.push(replayed);
+    }
+    let merged = merge(&nodes).map_err(|error| Problem::new(Exit::Usage, error.to_string()))?;
+    let text = merged.trace.json_lines();
+    let Some(path) = &asked.out else {
+        // Whoever reads may have left, as `head` does.
+        let _ = io::stdout().write_all(text.as_bytes());
+        return Ok(());
+    };
+    fs::write(path, text).map_err(|error| {
+        Problem::environment(format!("cannot write `{}`", path.display()), &error)
+    })?;
+    let (steps, hash) = (merged.trace.steps.len(), merged.trace.hash());
+    printer.say(format!(
+        "{steps} steps of {} nodes, {} messages from send to delivery, {} without a send",
+        nodes.len(),
+        merged.matched,
+        merged.unmatched,
+    ));
+    printer.say(format!("trace {hash}"));
+    printer.event(&json!({
+        "event": "merged", "nodes": nodes.len(), "steps": steps, "matched": merged.matched,
+        "unmatched": merged.unmatched, "trace": path, "trace_hash": hash,
+    }));
+    Ok(())
+}

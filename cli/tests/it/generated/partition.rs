@@ -1,0 +1,27 @@
+//! A run that violates a property, decision by decision, as `synod replay --as-test` has
+//! written it. What it does not decide is calm.
+
+use synod::algorithms::Bully;
+use synod::simulator::{Scenario, Script, Settings};
+
+#[test]
+#[rustfmt::skip] // A decision is a line.
+fn at_most_one_node_leads_is_violated() {
+    let scenario = Scenario::of(|_| Bully::default());
+    let settings = Settings {
+        time_us: 1_250_000,
+        delay_max_us: 100_000,
+        lose_datagram: 10_000,
+        crashes: 3,
+        down_max: 1,
+        down_us: 5_000_000,
+        partitions: 2,
+        partition_us: 5_000_000,
+        ..Settings::calm(2)
+    };
+    let violation = Script::new(settings)
+        .decide("partition.side 1 #1", 1)
+        .decide("partition.length 1 #1", 299_999)
+        .expect_violation(&scenario, "at most one node leads");
+    assert_eq!(violation.reason, "n1 and n2 both lead");
+}

@@ -1,0 +1,127 @@
+//! Recording a cluster of processes, replaying it, and merging what its nodes tell.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use synod::{Fingerprint, RecordedStep, Recording, RecordingWriter};
+
+use crate::{Called, Place, synod};
+
+/// Records a cluster of three in `place/rec`, its leader killed.
+fn record(place: &Path) {
+    let asked = ["cluster", "bully", "--nodes", "3", "--kill-leader", "--record", "rec", "--json"];
+    let called = synod(place, &asked);
+    assert_eq!(called.exit, 0, "{}\n{}", called.stdout, called.stderr);
+}
+
+fn fails(place: &Path, args: &[&str], exit: i32, says: &str) -> Called {
+    let called = synod(place, args);
+    assert_eq!(called.exit, exit, "{args:?}: {}", called.stderr);
+    assert!(called.stderr.contains(says), "{args:?}: {}", called.stderr);
+    called
+}
+
+#[test]
+fn a_cluster_of_processes_is_recorded_replayed_and_merged() {
+    let place = Place::new("recorded");
+    record(&place.0);
+    let mut steps = 0;
+    for node in ["n1", "n2", "n3"] {
+        let file = format!("rec/{node}.recording");
+        let replays = [(); 2].map(|()| synod(&place.0, &["replay", &file, "--json"]));
+        for called in &replays {
+            assert_eq!(called.exit, 0, "{}", called.stderr);
+            assert!(called.stdout.contains("\"divergence\":null"), "{}", called.stdout);
+        }
+        let last = replays[0].last();
+        assert_eq!((&last["node"], &last["algorithm"]), (&node.into(), &"bully".into()));
+        assert_eq!(last["steps"], last["replayed"]);
+        assert_eq!(replays[0].stdout, replays[1].stdout, "the same trace on every run");
+        steps += last["steps"].as_u64().expect("a number");
+    }
+    let merge = ["trace", "merge", "rec/n1.recording", "rec/n2.recording", "rec/n3.recording"];
+    let called = synod(&place.0, &[&merge[..], &["--out", "run.jsonl", "--json"]].concat());
+    assert_eq!(called.exit, 0, "{}", called.stderr);
+    assert_eq!(called.last()["steps"], steps);
+    let written = fs::read_to_string(place.0.join("run.jsonl")).expect("the trace");
+    assert_eq!(synod(&place.0, &merge).stdout, written);
+    let lines: Vec<Value> =
+        written.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((&lines[0]["algorithm"], &lines[0]["nodes"]), (&"bully".into(), &3.into()));
+    for line in lines.iter().filter(|line| line["c"].is_u64()) {
+        assert!(line["c"].as_u64() < line["i"].as_u64(), "a cause comes first: {line}");
+    }
+}
+
+#[test]
+fn pictures_and_traces_of_a_recording_are_made_as_of_a_schedule() {
+    let place = Place::new("pictures");
+    record(&place.0);
+    let asked = ["replay", "rec/n2.recording", "--full", "--ascii", "--trace", "run.jsonl"];
+    let called = synod(&place.0, &asked);
+    assert_eq!(called.exit, 0, "{}", called.stderr);
+    assert!(called.stdout.contains("steps of bully on n2"), "{}", called.stdout);
+    assert!(called.stdout.contains("starts"), "{}", called.stdout);
+    let trace = fs::read_to_string(place.0.join("run.jsonl")).expect("the trace");
+    assert!(trace.starts_with("{\"synod_trace\":"));
+}
+
+#[test]
+fn what_is_wrong_with_a_recording_is_said_with_an_exit_code() {
+    let place = Place::new("damaged");
+    record(&place.0);
+    let path = place.0.join("rec/n1.recording");
+    let intact = fs::read(&path).expect("the recording");
+    let file = "rec/n1.recording";
+
+    let mut damaged = intact.clone();
+    damaged[intact.len() / 2] ^= 1;
+    fs::write(&path, &damaged).expect("written");
+    fails(&place.0, &["replay", file], 2, "is damaged");
+    fails(&place.0, &["trace", "merge", file, "rec/n2.recording"], 2, "is damaged");
+
+    fs::write(&path, &intact[..intact.len() - 3]).expect("written");
+    let torn = synod(&place.0, &["replay", file, "--json"]);
+    assert_eq!((torn.exit, &torn.last()["torn"]), (0, &true.into()), "{}", torn.stderr);
+
+    fs::write(&path, &intact[..12]).expect("written");
+    fails(&place.0, &["replay", file], 5, "holds no life");
+    fails(&place.0, &["trace", "merge", "rec/n2.recording", "rec/n2.recording"], 2, "of n2");
+    fs::write(&path, "synod schedule 1\n").expect("written");
+    fails(&place.0, &["trace", "merge", file], 2, "does not begin with `synodrec`");
+    fails(&place.0, &["trace", "merge"], 2, "FILES");
+}
+
+/// The recording, with another fingerprint for the third step.
+fn forged(bytes: &[u8]) -> Vec<u8> {
+    let recording = Recording::read(bytes).expect("the recording");
+    let life = recording.lives.first().expect("a life");
+    let (mut writer, mut forged) = (RecordingWriter::new(), Vec::new());
+    writer.begin(&life.origin, &mut forged).expect("it was written before");
+    for (index, step) in life.steps.iter().enumerate() {
+        let RecordedStep { now, input, fingerprint: Fingerprint(fingerprint) } = step;
+        let fingerprint = Fingerprint(if index == 2 { !fingerprint } else { *fingerprint });
+        writer.step(*now, input, fingerprint, &mut forged).expect("it was written before");
+    }
+    forged
+}
+
+#[test]
+fn a_step_that_comes_to_something_else_is_named() {
+    let place = Place::new("diverges");
+    record(&place.0);
+    let path = place.0.join("rec/n1.recording");
+    let bytes = fs::read(&path).expect("the recording");
+    fs::write(&path, forged(&bytes)).expect("written");
+    let called = fails(
+        &place.0,
+        &["replay", "rec/n1.recording", "--json"],
+        4,
+        "n1 diverges from its recording at step 2",
+    );
+    let divergence = &called.last()["divergence"];
+    assert_eq!(divergence["step"], 2);
+    assert_ne!(divergence["expected"], divergence["got"]);
+    fails(&place.0, &["trace", "merge", "rec/n1.recording"], 4, "at step 2");
+}

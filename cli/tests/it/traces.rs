@@ -1,0 +1,117 @@
+//! Traces for other tools.
+
+use std::fs;
+
+use crate::{Place, synod};
+
+const FORMATS: [&str; 6] = ["shiviz", "chrome", "plantuml", "mermaid", "svg", "csv"];
+
+/// A directory with the schedule of a violation, its path, and that of its trace.
+fn recorded(name: &str) -> (Place, String, String) {
+    let place = Place::new(name);
+    let asked = ["sim", "bully", "--seeds", "10", "--faults", "partition", "--json"];
+    let last = synod(&place.0, &asked).last();
+    let schedule = String::from(last["schedule"].as_str().expect("a file"));
+    let replayed = synod(&place.0, &["replay", &schedule, "--trace", "run.jsonl"]);
+    assert_eq!(replayed.exit, 1, "{}", replayed.stderr);
+    (place, schedule, "run.jsonl".into())
+}
+
+#[test]
+fn a_schedule_and_its_trace_are_converted_to_the_same_bytes() {
+    let (place, schedule, trace) = recorded("convert-same");
+    for format in FORMATS {
+        let [one, other] = [&schedule, &trace]
+            .map(|file| synod(&place.0, &["trace", "convert", file, "--to", format]));
+        assert_eq!((one.exit, other.exit), (0, 0), "{format}: {}", one.stderr);
+        assert!(!one.stdout.is_empty() && one.stdout == other.stdout, "{format}");
+        assert!(one.stderr.contains("trace convert"), "what next: {}", one.stderr);
+    }
+}
+
+#[test]
+fn a_file_is_written_whole_and_is_what_the_standard_output_would_be() {
+    let (place, _, trace) = recorded("convert-out");
+    fs::write(place.0.join("run.svg"), "before").expect("written");
+    let args = ["trace", "convert", &trace, "--to", "svg"];
+    let printed = synod(&place.0, &args);
+    let called = synod(&place.0, &[&args[..], &["--out", "run.svg"]].concat());
+    assert_eq!(called.exit, 0, "{}", called.stderr);
+    assert!(called.stdout.contains("run.svg: "), "{}", called.stdout);
+    assert_eq!(fs::read_to_string(place.0.join("run.svg")).expect("written"), printed.stdout);
+    let left = fs::read_dir(&place.0).expect("a directory").flatten();
+    let names: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().contains("partial")), "{names:?}");
+}
+
+#[test]
+fn programs_are_told_in_json() {
+    let (place, _, trace) = recorded("convert-json");
+    let args = ["trace", "convert", &trace, "--to", "csv", "--json"];
+    let printed = synod(&place.0, &args).last();
+    assert!(printed["text"].as_str().is_some_and(|text| text.starts_with("step,time_us,")));
+    let written = synod(&place.0, &[&args[..], &["--out", "run.csv"]].concat()).last();
+    assert_eq!((&written["to"], &written["out"]), (&"csv".into(), &"run.csv".into()));
+    assert_eq!(written["bytes"], printed["bytes"]);
+    assert!(written["text"].is_null());
+}
+
+#[test]
+fn a_damaged_trace_is_refused_with_its_line_and_nothing_is_written() {
+    let (place, _, trace) = recorded("convert-damaged");
+    let text = fs::read_to_string(place.0.join(&trace)).expect("a trace");
+    let cut = text.len() - 9;
+    let last = text.lines().count();
+    for (damaged, line, says) in [
+        (Vec::from(&text.as_bytes()[..cut]), last, "EOF while parsing"),
+        (text.replace("\"i\":1,", "\"i\":7,").into_bytes(), 3, "step 7 stands where step 1 is due"),
+        (text.replace("synod_trace\":1", "synod_trace\":9").into_bytes(), 1, "reads format 1"),
+        ([text.as_bytes(), b"\xff"].concat(), last + 1, "not UTF-8"),
+        (b"hello\n".to_vec(), 1, "a trace begins with"),
+        (Vec::new(), 1, "the line is empty"),
+    ] {
+        fs::write(place.0.join("damaged.jsonl"), damaged).expect("written");
+        let args = ["trace", "convert", "damaged.jsonl", "--to", "svg", "--out", "out.svg"];
+        let called = synod(&place.0, &args);
+        assert_eq!(called.exit, 2, "{says}: {}", called.stderr);
+        let place_of = format!("`damaged.jsonl`, line {line}: ");
+        assert!(called.stderr.contains(&place_of), "{place_of}: {}", called.stderr);
+        assert!(called.stderr.contains(says), "{says}: {}", called.stderr);
+        assert!(!place.0.join("out.svg").exists());
+    }
+}
+
+#[test]
+fn mistakes_are_named_and_have_their_exit_codes() {
+    let (place, schedule, trace) = recorded("convert-mistakes");
+    let text = fs::read_to_string(place.0.join(&schedule)).expect("a schedule");
+    fs::write(place.0.join("damaged.schedule"), text.replace("decide ", "decode "))
+        .expect("written");
+    fs::write(place.0.join("strange.schedule"), text.replace("algorithm bully", "algorithm b"))
+        .expect("written");
+    for (args, exit, says) in [
+        (&[trace.as_str(), "--to", "dot"][..], 2, "shiviz, chrome, plantuml, mermaid, svg, csv"),
+        (&[&trace], 2, "--to"),
+        (&["nowhere.jsonl", "--to", "svg"], 6, "cannot read `nowhere.jsonl`"),
+        (&["damaged.schedule", "--to", "svg"], 2, "`decode` is not one of"),
+        (&["strange.schedule", "--to", "svg"], 2, "known here: bully"),
+        (&[&trace, "--to", "svg", "--out", &trace], 2, "is what is converted"),
+        (&[&trace, "--to", "svg", "--out", "."], 2, "is not a file"),
+        (&[&trace, "--to", "svg", "--out", "no/such/place.svg"], 6, "cannot write"),
+        (&["/dev/zero", "--to", "svg"], 2, "bytes that are read"),
+    ] {
+        let called = synod(&place.0, &[&["trace", "convert"], args].concat());
+        assert_eq!(called.exit, exit, "{args:?}: {}", called.stderr);
+        assert!(called.stderr.contains(says), "{args:?}: {}", called.stderr);
+    }
+    assert!(fs::read_to_string(place.0.join(&trace)).is_ok_and(|text| text.starts_with('{')));
+}
+
+#[test]
+fn the_help_shows_examples_and_every_format() {
+    let place = Place::new("convert-help");
+    let called = synod(&place.0, &["trace", "convert", "--help"]);
+    assert_eq!(called.exit, 0);
+    assert!(called.stdout.contains("Examples:"));
+    assert!(FORMATS.iter().all(|format| called.stdout.contains(format)), "{}", called.stdout);
+}

@@ -1,0 +1,265 @@
+//! Keeps what the node is fed: every input with a hash of what came of it, in a file.
+//!
+//! The step only encodes into a buffer. A thread takes whatever the buffer holds and writes it
+//! out. If the thread falls behind its bound, the file is full or the disk refuses, the recording
+//! ends; the node goes on.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::{mem, thread};
+
+use synod_core::{
+    Fingerprint, Input, NodeId, Origin, RecordTooLarge, Recording, RecordingWriter, Time,
+};
+use tokio::sync::Notify;
+
+use crate::gate::{locked, until};
+use crate::limits::Limits;
+use crate::status::RecordingStatus;
+
+/// The side of the cell: it tells what happens, in the order of stepping.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    writer: RecordingWriter,
+    origin: Origin,
+    tape: Arc<Tape>,
+}
+
+/// What the cell, the thread and the node's handle share.
+#[derive(Debug)]
+pub(crate) struct Tape {
+    node: NodeId,
+    waiting_max: usize,
+    file_max: u64,
+    reel: Mutex<Reel>,
+    /// Something waits, or the recorder is gone.
+    filled: Condvar,
+    /// The thread has ended.
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Reel {
+    /// Encoded, and not yet written.
+    waiting: Vec<u8>,
+    /// Bytes of the file, those that wait included.
+    bytes: u64,
+    steps: u64,
+    missed: u64,
+    /// Why nothing more is recorded.
+    over: Option<String>,
+    closing: bool,
+    closed: bool,
+}
+
+/// Where the thread writes.
+pub(crate) type Sink = Box<dyn Write + Send>;
+
+/// A file that may be recorded to: where its writer goes on, and after how many bytes.
+struct Opened {
+    sink: Sink,
+    writer: RecordingWriter,
+    bytes: u64,
+}
+
+impl Recorder {
+    /// Opens the file of `path`, or makes it, and starts the thread. Blocks for as long as it takes
+    /// to read what stands in the file.
+    pub(crate) fn open(path: &Path, origin: Origin, limits: Limits) -> io::Result<Self> {
+        let Opened { sink, writer, bytes } = open(path, &origin, limits.recording_file_bytes)?;
+        let recorder = Self::start(sink, writer, origin, limits, bytes)?;
+        if limits.recording_file_bytes <= bytes {
+            let why = format!("{} has {bytes} bytes, as many as it may have", path.display());
+            recorder.tape.end(&mut locked(&recorder.tape.reel), why);
+        }
+        Ok(recorder)
+    }
+
+    fn start(
+        sink: Sink,
+        writer: RecordingWriter,
+        origin: Origin,
+        limits: Limits,
+        bytes: u64,
+    ) -> io::Result<Self> {
+        let node = origin.boot.id;
+        let tape = Arc::new(Tape {
+            node,
+            waiting_max: limits.recording_waiting_bytes,
+            file_max: limits.recording_file_bytes,
+            reel: Mutex::new(Reel { bytes, ..Reel::default() }),
+            filled: Condvar::new(),
+            ended: Notify::new(),
+        });
+        let tape_of_thread = Arc::clone(&tape);
+        let thread = thread::Builder::new().name(format!("{node} recording"));
+        thread.spawn(move || tape_of_thread.write_to(sink))?;
+        Ok(Self { writer, origin, tape })
+    }
+
+    pub(crate) fn tape(&self) -> Arc<Tape> {
+        Arc::clone(&self.tape)
+    }
+
+    /// A life of the node begins.
+    pub(crate) fn begin(&mut self, incarnation: u64) {
+        self.origin.boot.incarnation = incarnation;
+        let Self { writer, origin, tape } = self;
+        let mut reel = locked(&tape.reel);
+        if reel.takes() {
+            let before = reel.waiting.len();
+            let written = writer.begin(origin, &mut reel.waiting);
+            tape.took(&mut reel, before, written, writer);
+        }
+    }
+
+    /// A step was taken. O(size of the input).
+    pub(crate) fn note(&mut self, now: Time, input: &Input, fingerprint: Fingerprint) {
+        let Self { writer, tape, .. } = self;
+        let mut reel = locked(&tape.reel);
+        if !reel.takes() {
+            reel.missed += 1;
+            return;
+        }
+        let before = reel.waiting.len();
+        let written = writer.step(now, input, fingerprint, &mut reel.waiting);
+        let counter = if written.is_ok() { &mut reel.steps } else { &mut reel.missed };
+        *counter += 1;
+        tape.took(&mut reel, before, written, writer);
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.tape.no_more();
+    }
+}
+
+impl Reel {
+    fn takes(&self) -> bool {
+        self.over.is_none() && !self.closing
+    }
+}
+
+impl Tape {
+    /// A record was encoded, or was too large: wakes the thread, and ends the recording at its
+    /// bounds, which the last record may overshoot.
+    fn took(
+        &self,
+        reel: &mut Reel,
+        before: usize,
+        written: Result<(), RecordTooLarge>,
+        writer: &mut RecordingWriter,
+    ) {
+        let bytes = reel.bytes + (reel.waiting.len() - before) as u64;
+        let over = match written {
+            Err(too_large) => Some(too_large.to_string()),
+            Ok(()) if self.file_max <= bytes => {
+                Some(format!("the file has {bytes} bytes, as many as it may have"))
+            }
+            Ok(()) if self.waiting_max <= reel.waiting.len() => {
+                Some(format!("{} bytes wait for the disk, as many as may", reel.waiting.len()))
+            }
+            Ok(()) => None,
+        };
+        if let Some(why) = over {
+            writer.cut(&mut reel.waiting);
+            self.end(reel, why);
+        }
+        reel.bytes += (reel.waiting.len() - before) as u64;
+        if before == 0 {
+            self.filled.notify_one();
+        }
+    }
+
+    fn end(&self, reel: &mut Reel, why: String) {
+        tracing::warn!(node = %self.node, why, "the recording has ended, the node goes on");
+        reel.over = Some(why);
+    }
+
+    fn no_more(&self) {
+        locked(&self.reel).closing = true;
+        self.filled.notify_one();
+    }
+
+    /// Takes nothing any more; resolves when everything taken before is written, or could not be.
+    pub(crate) async fn close(&self) {
+        self.no_more();
+        until(&self.ended, || locked(&self.reel).closed).await;
+    }
+
+    pub(crate) fn status(&self) -> RecordingStatus {
+        let reel = locked(&self.reel);
+        RecordingStatus {
+            steps: reel.steps,
+            missed: reel.missed,
+            bytes: reel.bytes,
+            over: reel.over.clone(),
+        }
+    }
+
+    /// Writes whatever waits, all at once, until there is nothing more to come.
+    fn write_to(&self, mut sink: Sink) {
+        let mut taken = Vec::new();
+        while self.take(&mut taken) {
+            if let Err(error) = sink.write_all(&taken).and_then(|()| sink.flush()) {
+                let mut reel = locked(&self.reel);
+                self.end(&mut reel, error.to_string());
+                reel.waiting = Vec::new();
+                break;
+            }
+            taken.clear();
+        }
+        drop(sink); // Before whoever waits may open it again.
+        locked(&self.reel).closed = true;
+        self.ended.notify_waiters();
+    }
+
+    /// Waits for something to write; false if there is nothing, and never will be.
+    fn take(&self, taken: &mut Vec<u8>) -> bool {
+        let idle = |reel: &mut Reel| reel.waiting.is_empty() && !reel.closing;
+        let reel = self.filled.wait_while(locked(&self.reel), idle);
+        let mut reel = reel.unwrap_or_else(PoisonError::into_inner);
+        mem::swap(taken, &mut reel.waiting);
+        !taken.is_empty()
+    }
+}
+
+/// Opens the file, and makes sure that what follows can be read with what stands there.
+fn open(path: &Path, origin: &Origin, file_max: u64) -> io::Result<Opened> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600); // It holds what the peers say.
+    let mut file = options.open(path)?;
+    let size = file.metadata()?.len();
+    if file_max <= size {
+        let (sink, writer) = (Box::new(file), RecordingWriter::new());
+        return Ok(Opened { sink, writer, bytes: size }); // Nothing will be written.
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let recording = Recording::read(&bytes).map_err(invalid)?;
+    if let Some(other) = recording.lives.iter().find(|life| !is_same(&life.origin, origin)) {
+        let Origin { algorithm, boot, .. } = &other.origin;
+        return Err(invalid(format!("it is the recording of {algorithm} on {}", boot.id)));
+    }
+    if recording.intact_bytes < bytes.len() {
+        file.set_len(recording.intact_bytes as u64)?;
+    }
+    let writer = RecordingWriter::after(&recording);
+    Ok(Opened { sink: Box::new(file), writer, bytes: recording.intact_bytes as u64 })
+}
+
+fn is_same(one: &Origin, other: &Origin) -> bool {
+    one.algorithm == other.algorithm && one.boot.id == other.boot.id
+}
+
+fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+#[cfg(test)]
+mod tests;

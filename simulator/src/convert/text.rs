@@ -1,0 +1,82 @@
+//! Words for pictures.
+
+use std::fmt::Write as _;
+
+use crate::trace::{Step, StepKind};
+
+/// `text` with every character visible: those that move, reorder or hide text are written as
+/// their number. At most `max` characters of it, then an ellipsis.
+pub(super) fn visible(text: &str, max: usize) -> String {
+    let mut shown = String::new();
+    for (index, it) in text.chars().enumerate() {
+        if index == max {
+            shown.push('…');
+            break;
+        }
+        match it {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            it if is_deceptive(it) => {
+                // Writing to a string cannot fail.
+                let _ = write!(shown, "\\u{{{:x}}}", u32::from(it));
+            }
+            it => shown.push(it),
+        }
+    }
+    shown
+}
+
+/// Whether a character changes how others are shown, or is no character of XML.
+fn is_deceptive(it: char) -> bool {
+    it.is_control()
+        || matches!(it,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{ffff}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A time as milliseconds with three digits.
+pub(super) fn millis(time_us: u64) -> String {
+    format!("{}.{:03}ms", time_us / 1_000, time_us % 1_000)
+}
+
+/// The event of a step: as it was written out, else its name.
+pub(super) fn event<'a>(name: &'a str, payload: &'a str) -> &'a str {
+    if payload.is_empty() { name } else { payload }
+}
+
+/// What happened in a step, without the node.
+pub(super) fn happening(step: &Step) -> String {
+    let event = event(&step.event, &step.payload);
+    match step.kind {
+        StepKind::Timer => format!("timer: {event}"),
+        StepKind::Partition => format!("partition: {event}"),
+        StepKind::Heal => format!("healed: {event}"),
+        StepKind::Lost => match step.log.first() {
+            Some(why) => format!("{event} (lost: {why})"),
+            None => format!("{event} (lost)"),
+        },
+        _ => String::from(event),
+    }
+}
+
+/// What the step changed, indicated and noted, in one line; empty if nothing.
+pub(super) fn effects(step: &Step) -> String {
+    let log = if step.kind == StepKind::Lost { &[] } else { step.log.as_slice() };
+    let words: Vec<&str> =
+        step.state.iter().chain(&step.outputs).chain(log).map(String::as_str).collect();
+    words.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::visible;
+
+    #[test]
+    fn what_would_move_or_reorder_text_is_written_as_its_number() {
+        assert_eq!(visible("a\nb\u{202e}c\u{1b}", 9), "a\\nb\\u{202e}c\\u{1b}");
+        assert_eq!(visible("שלום < é", 9), "שלום < é");
+        assert_eq!(visible("abcdef", 3), "abc…");
+    }
+}

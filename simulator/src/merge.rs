@@ -1,0 +1,349 @@
+//! One trace of a whole cluster, from the recordings of its nodes.
+//!
+//! Each node's recording tells its own steps in its own time. What ties them together is the
+//! messages: the same bytes that one node sent, another received. A delivery comes after its send,
+//! and the clocks are shifted until the times say so too.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use synod_core::{Envelope, NodeId};
+
+use crate::playback::{Act, Replayed};
+use crate::scenario::micros;
+use crate::trace::{MessageId, Step, Trace, Tracer};
+
+/// A trace of several nodes.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// The steps of all nodes: each node's in its own order, each delivery after its send.
+    pub trace: Trace,
+    /// Deliveries whose send was found.
+    pub matched: usize,
+    /// Deliveries whose send was not: the sender was not recorded, or not to the end. They are
+    /// numbered after the messages of that sender that are known.
+    pub unmatched: usize,
+}
+
+/// Why recordings do not go together.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CannotMerge {
+    /// They are of different algorithms.
+    #[error("these are recordings of different algorithms: {one} and {other}")]
+    Algorithms {
+        /// An algorithm.
+        one: String,
+        /// Another one.
+        other: String,
+    },
+    /// One life of a node is told twice.
+    #[error("two recordings tell of the life {incarnation} of {node}")]
+    Twice {
+        /// The node.
+        node: NodeId,
+        /// Which life of it.
+        incarnation: u64,
+    },
+}
+
+/// Merges what was replayed of several nodes.
+///
+/// A delivery belongs to the first send of the same bytes by the same sender to the same receiver
+/// that is not yet taken, in the life of the sender that the receiver was linked to. Where equal
+/// messages were lost, it may be taken for an earlier one than it was, never for a later one.
+/// O(steps · log steps + lives³).
+///
+/// # Errors
+///
+/// [`CannotMerge`].
+pub fn merge(nodes: &[Replayed]) -> Result<Merged, CannotMerge> {
+    let mut cast = Cast::of(nodes)?;
+    cast.match_messages();
+    cast.set_clocks();
+    Ok(cast.tell(nodes))
+}
+
+/// All steps of all nodes.
+struct Cast<'a> {
+    acts: Vec<Placed<'a>>,
+    /// The steps of each node, in its own order.
+    order: BTreeMap<NodeId, Vec<usize>>,
+    /// Clocks, one for each life of each node, and how far each is shifted.
+    shifts: Vec<Duration>,
+    unmatched: BTreeMap<NodeId, u64>,
+}
+
+/// A step, and what ties it to others.
+struct Placed<'a> {
+    node: NodeId,
+    act: &'a Act,
+    step: &'a Step,
+    clock: usize,
+    /// The number of its first message.
+    first: u64,
+    /// The step that sent what this one received, and the message.
+    cause: Option<(usize, MessageId)>,
+    /// Which of the messages it sent arrived.
+    arrived: Vec<bool>,
+}
+
+/// A message that may still arrive.
+#[derive(Clone, Copy)]
+struct OnItsWay {
+    sender: usize,
+    place: usize,
+    incarnation: u64,
+}
+
+impl<'a> Cast<'a> {
+    fn of(nodes: &'a [Replayed]) -> Result<Self, CannotMerge> {
+        let mut lives: BTreeMap<(NodeId, u64), Vec<(&Act, &Step)>> = BTreeMap::new();
+        for replayed in nodes {
+            same_algorithm(nodes.first(), replayed)?;
+            let node = replayed.node;
+            let own: BTreeSet<u64> = replayed.acts.iter().map(|act| act.incarnation).collect();
+            if let Some(&incarnation) = own.iter().find(|life| lives.contains_key(&(node, **life)))
+            {
+                return Err(CannotMerge::Twice { node, incarnation });
+            }
+            for (act, step) in replayed.acts.iter().zip(&replayed.trace.steps) {
+                lives.entry((node, act.incarnation)).or_default().push((act, step));
+            }
+        }
+        let mut acts = Vec::new();
+        let mut order: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
+        let mut sent: BTreeMap<NodeId, u64> = BTreeMap::new();
+        let shifts = vec![Duration::ZERO; lives.len()];
+        for (clock, ((node, _), life)) in lives.into_iter().enumerate() {
+            for (act, step) in life {
+                let sent = sent.entry(node).or_default();
+                let (first, arrived) = (*sent + 1, vec![false; act.sent.len()]);
+                *sent += act.sent.len() as u64;
+                order.entry(node).or_default().push(acts.len());
+                acts.push(Placed { node, act, step, clock, first, cause: None, arrived });
+            }
+        }
+        Ok(Self { acts, order, shifts, unmatched: sent })
+    }
+
+    fn match_messages(&mut self) {
+        let mut under_way: BTreeMap<(NodeId, NodeId, &Envelope), VecDeque<OnItsWay>> =
+            BTreeMap::new();
+        for (sender, placed) in self.acts.iter().enumerate() {
+            for (place, (to, envelope)) in placed.act.sent.iter().enumerate() {
+                let sent = OnItsWay { sender, place, incarnation: placed.act.incarnation };
+                under_way.entry((placed.node, *to, envelope)).or_default().push_back(sent);
+            }
+        }
+        let mut taken = Vec::new();
+        for (to, own) in &self.order {
+            let mut linked: BTreeMap<NodeId, u64> = BTreeMap::new();
+            for (receiver, placed) in own.iter().filter_map(|it| Some((*it, self.acts.get(*it)?))) {
+                linked.extend(placed.act.linked);
+                let Some((from, envelope)) = &placed.act.received else {
+                    continue;
+                };
+                let queue = under_way.get_mut(&(*from, *to, envelope));
+                if let Some(sent) = queue.and_then(|queue| next(queue, linked.get(from).copied())) {
+                    taken.push((receiver, sent));
+                }
+            }
+        }
+        for (receiver, OnItsWay { sender, place, .. }) in taken {
+            let Some(sent) = self.acts.get_mut(sender) else {
+                continue;
+            };
+            sent.arrived.get_mut(place).iter_mut().for_each(|it| **it = true);
+            let id = MessageId { from: sent.node, number: sent.first + place as u64 };
+            if let Some(received) = self.acts.get_mut(receiver) {
+                received.cause = Some((sender, id));
+            }
+        }
+    }
+
+    /// Shifts the clocks as little as it takes for no message to arrive before it was sent, and
+    /// for no life to begin before the one before it has ended. Clocks that do not run alike
+    /// cannot satisfy that: then the steps in question are put later when they are told.
+    fn set_clocks(&mut self) {
+        // By how much the clock of the first step must be ahead of that of the second, at least.
+        let mut bounds: BTreeMap<(usize, usize), (Duration, Duration)> = BTreeMap::new();
+        let mut before = |earlier: &Placed<'_>, later: &Placed<'_>| {
+            let (sent, received) = (earlier.act.now, later.act.now);
+            let bound = bounds.entry((earlier.clock, later.clock)).or_insert((sent, received));
+            if bound.0.saturating_add(received) < sent.saturating_add(bound.1) {
+                *bound = (sent, received);
+            }
+        };
+        for placed in &self.acts {
+            if let Some(sender) = placed.cause.and_then(|(sender, _)| self.acts.get(sender)) {
+                before(sender, placed);
+            }
+        }
+        for own in self.order.values() {
+            for pair in own.windows(2) {
+                if let [one, next] = pair
+                    && let (Some(one), Some(next)) = (self.acts.get(*one), self.acts.get(*next))
+                    && one.clock != next.clock
+                {
+                    before(one, next);
+                }
+            }
+        }
+        for _ in 0..self.shifts.len() {
+            for ((earlier, later), (sent, received)) in &bounds {
+                let shift = self.shifts.get(*earlier).copied().unwrap_or_default();
+                let least = shift.saturating_add(*sent).saturating_sub(*received);
+                if let Some(shift) = self.shifts.get_mut(*later) {
+                    *shift = (*shift).max(least);
+                }
+            }
+        }
+    }
+
+    /// Tells the steps in the order of their times, causes first.
+    fn tell(mut self, nodes: &[Replayed]) -> Merged {
+        let algorithm = nodes.first().map_or("", |node| node.trace.algorithm.as_str());
+        let count = nodes.iter().map(|node| node.trace.nodes).max().unwrap_or(0);
+        let mut telling = Telling::new(&self, Tracer::new(algorithm, count));
+        let mut matched = 0;
+        loop {
+            let Some((Reverse(time), Reverse(index))) = telling.ready.pop() else {
+                match telling.stuck(&self) {
+                    // Recordings that cannot be of one run: a cause that comes after its effect.
+                    Some(index) => {
+                        if let Some(placed) = self.acts.get_mut(index) {
+                            placed.cause = None;
+                        }
+                        telling.offer(&self, index);
+                        continue;
+                    }
+                    None => break,
+                }
+            };
+            matched += usize::from(self.acts.get(index).is_some_and(|it| it.cause.is_some()));
+            telling.tell(&mut self, index, time);
+        }
+        let trace = telling.tracer.finish();
+        let delivered = self.acts.iter().filter(|placed| placed.act.received.is_some()).count();
+        Merged { trace, matched, unmatched: delivered - matched }
+    }
+
+    /// The step as the trace tells it.
+    fn step(&mut self, index: usize, time: Duration, sent_at: Option<Duration>) -> Option<Step> {
+        let placed = self.acts.get(index)?;
+        let mut step = placed.step.clone();
+        step.time_us = micros(time);
+        for (place, (sent, arrived)) in step.sends.iter_mut().zip(&placed.arrived).enumerate() {
+            sent.id.number = placed.first + place as u64;
+            let recorded = self.order.contains_key(&sent.to);
+            sent.lost = (recorded && !arrived).then(|| String::from("not seen to arrive"));
+        }
+        if let Some((_, id)) = placed.cause {
+            step.message = Some(id);
+            step.delay_us = sent_at.map(|sent| micros(time).saturating_sub(micros(sent)));
+        } else if let Some(message) = &mut step.message {
+            let unmatched = self.unmatched.entry(message.from).or_default();
+            *unmatched += 1;
+            message.number = *unmatched;
+        }
+        Some(step)
+    }
+}
+
+/// A merge under way.
+struct Telling {
+    tracer: Tracer,
+    /// When each step was told.
+    told: Vec<Option<Duration>>,
+    /// Steps that may be told, the earliest first.
+    ready: BinaryHeap<(Reverse<Duration>, Reverse<usize>)>,
+    /// How far each node has come.
+    next: BTreeMap<NodeId, usize>,
+    /// Receivers that wait for a step to be told.
+    waiting: BTreeMap<usize, Vec<usize>>,
+}
+
+impl Telling {
+    fn new(cast: &Cast<'_>, tracer: Tracer) -> Self {
+        let told = vec![None; cast.acts.len()];
+        let next = cast.order.keys().map(|node| (*node, 0)).collect();
+        let (ready, waiting) = (BinaryHeap::new(), BTreeMap::new());
+        let mut telling = Self { tracer, told, ready, next, waiting };
+        for index in cast.order.values().filter_map(|own| own.first()) {
+            telling.offer(cast, *index);
+        }
+        telling
+    }
+
+    /// Takes note that all steps of its own node before this one are told.
+    fn offer(&mut self, cast: &Cast<'_>, index: usize) {
+        let Some(placed) = cast.acts.get(index) else {
+            return;
+        };
+        let when = |told: &[Option<Duration>], index: usize| told.get(index).copied().flatten();
+        let sent = match placed.cause {
+            None => Duration::ZERO,
+            Some((sender, _)) => match when(&self.told, sender) {
+                Some(sent) => sent,
+                None => return self.waiting.entry(sender).or_default().push(index),
+            },
+        };
+        let own = cast.order.get(&placed.node).zip(self.next.get(&placed.node));
+        let before = own.and_then(|(own, next)| own.get(next.checked_sub(1)?).copied());
+        let before = before.and_then(|before| when(&self.told, before)).unwrap_or_default();
+        let shift = cast.shifts.get(placed.clock).copied().unwrap_or_default();
+        let time = placed.act.now.saturating_add(shift).max(sent).max(before);
+        self.ready.push((Reverse(time), Reverse(index)));
+    }
+
+    fn tell(&mut self, cast: &mut Cast<'_>, index: usize, time: Duration) {
+        let cause = cast.acts.get(index).and_then(|placed| placed.cause);
+        let sent_at = cause.and_then(|(sender, _)| self.told.get(sender).copied().flatten());
+        let Some(step) = cast.step(index, time, sent_at) else {
+            return;
+        };
+        self.tracer.push(step);
+        self.told.get_mut(index).iter_mut().for_each(|told| **told = Some(time));
+        let Some(node) = cast.acts.get(index).map(|placed| placed.node) else {
+            return;
+        };
+        let next = self.next.entry(node).or_default();
+        *next += 1;
+        let following = cast.order.get(&node).and_then(|own| own.get(*next)).copied();
+        for index in self.waiting.remove(&index).unwrap_or_default().into_iter().chain(following) {
+            self.offer(cast, index);
+        }
+    }
+
+    /// The earliest of the steps that wait for each other.
+    fn stuck(&mut self, cast: &Cast<'_>) -> Option<usize> {
+        let heads = self.next.iter().filter_map(|(node, next)| cast.order.get(node)?.get(*next));
+        let first =
+            heads.copied().min_by_key(|index| cast.acts.get(*index).map(|it| it.act.now))?;
+        self.waiting.values_mut().for_each(|waiting| waiting.retain(|index| *index != first));
+        Some(first)
+    }
+}
+
+/// Takes the next message of the life that the receiver is linked to; of any if it does not say.
+fn next(queue: &mut VecDeque<OnItsWay>, linked: Option<u64>) -> Option<OnItsWay> {
+    while queue.front().is_some_and(|sent| linked.is_some_and(|life| sent.incarnation < life)) {
+        queue.pop_front();
+    }
+    let fits = queue.front().is_some_and(|sent| linked.is_none_or(|life| sent.incarnation == life));
+    if fits { queue.pop_front() } else { None }
+}
+
+fn same_algorithm(first: Option<&Replayed>, other: &Replayed) -> Result<(), CannotMerge> {
+    match first.map(|first| first.trace.algorithm.clone()) {
+        Some(one) if one != other.trace.algorithm => {
+            Err(CannotMerge::Algorithms { one, other: other.trace.algorithm.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! How seeds become choices: which runs are tried first.
+//!
+//! Random choices find shallow bugs in many places. The others spend their runs elsewhere: on few
+//! faults at a time, on one slow link, on almost calm runs.
+
+use std::collections::BTreeMap;
+
+use synod_core::{NodeId, Random};
+
+use crate::choice::{About, Label};
+use crate::settings::{Settings, Shape};
+
+/// How the seeds of a simulation become runs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Strategy {
+    /// The others in turn, one for each seed.
+    #[default]
+    Portfolio,
+    /// Every choice is drawn on its own; every fault of the settings is on.
+    Random,
+    /// Each seed first draws which faults are on, and how strong (A. Groce et al., "Swarm
+    /// testing", ISSTA 2012): some bugs need the absence of a fault.
+    Swarm,
+    /// Each link has a priority, which says how long its messages take; at a few points of the run
+    /// the priority of a link falls below all others. Probabilistic concurrency testing
+    /// (S. Burckhardt et al., ASPLOS 2010) with links as the chains of messages. The rest of the
+    /// run is fair: random.
+    Pct,
+    /// Everything is calm but a few choices (M. Emmi, S. Qadeer, Z. Rakamaric, "Delay-bounded
+    /// scheduling", POPL 2011).
+    DelayBounded,
+}
+
+impl Strategy {
+    /// Every strategy, by name.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("portfolio", Self::Portfolio),
+        ("random", Self::Random),
+        ("swarm", Self::Swarm),
+        ("pct", Self::Pct),
+        ("delay-bounded", Self::DelayBounded),
+    ];
+
+    /// The strategy of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, strategy)| *strategy)
+    }
+
+    /// What is done with one seed: never the portfolio itself.
+    #[must_use]
+    pub fn of_seed(self, seed: u64) -> Self {
+        match (self, seed % 4) {
+            (Self::Portfolio, 0) => Self::Random,
+            (Self::Portfolio, 1) => Self::Swarm,
+            (Self::Portfolio, 2) => Self::Pct,
+            (Self::Portfolio, _) => Self::DelayBounded,
+            (strategy, _) => strategy,
+        }
+    }
+
+    /// The world of one seed: what the settings allow, or a part of it.
+    #[must_use]
+    pub fn world(self, settings: &Settings, seed: u64) -> Settings {
+        match self.of_seed(seed) {
+            // Another stream of numbers than that of the choices.
+            Self::Swarm | Self::Pct => part_of(settings, &mut Random::new(!seed)),
+            _ => settings.clone(),
+        }
+    }
+}
+
+/// Draws which kinds of faults stay, and how strong they are.
+fn part_of(settings: &Settings, random: &mut Random) -> Settings {
+    let mut world = settings.clone();
+    {
+        let mut rate = |rate: &mut u32| {
+            let kept = random.below(2) * (1 + random.below(u64::from(*rate).max(1)));
+            *rate = u32::try_from(kept).unwrap_or(0).min(*rate);
+        };
+        for kind in [
+            &mut world.tail,
+            &mut world.lose,
+            &mut world.burst,
+            &mut world.duplicate,
+            &mut world.crashes,
+            &mut world.partitions,
+            &mut world.clogs,
+            &mut world.pauses,
+            &mut world.drift,
+            &mut world.jumps,
+            &mut world.joins,
+        ] {
+            rate(kind);
+        }
+    }
+    let shapes = [Shape::Uniform, Shape::Fixed, Shape::Exponential, Shape::HeavyTail];
+    let drawn = usize::try_from(random.below(4)).unwrap_or(0);
+    world.shape = shapes.get(drawn).copied().unwrap_or_default();
+    let range = world.delay_max_us.saturating_sub(world.delay_min_us);
+    world.delay_max_us -= random.below(range.max(1));
+    world
+}
+
+/// A generator of choices that follows a strategy.
+#[derive(Clone, Debug)]
+pub(crate) struct Driver {
+    random: Random,
+    tactic: Tactic,
+}
+
+#[derive(Clone, Debug)]
+enum Tactic {
+    Free,
+    Priorities(Priorities),
+    FewChoices(FewChoices),
+}
+
+/// Links with priorities, as fractions of 2^32: how much of the longest delay they take.
+#[derive(Clone, Debug)]
+struct Priorities {
+    of_links: BTreeMap<(NodeId, NodeId), u64>,
+    /// At which messages a link's priority falls.
+    falls: Vec<u64>,
+    messages: u64,
+    fair_after: u64,
+}
+
+/// Which choices, by their number, are not calm.
+#[derive(Clone, Debug)]
+struct FewChoices {
+    disturbed: Vec<u64>,
+    asked: u64,
+}
+
+impl Driver {
+    pub(crate) fn new(strategy: Strategy, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let tactic = match strategy.of_seed(seed) {
+            Strategy::Pct => Tactic::Priorities(Priorities::draw(&mut random)),
+            Strategy::DelayBounded => Tactic::FewChoices(FewChoices::draw(&mut random)),
+            Strategy::Portfolio | Strategy::Random | Strategy::Swarm => Tactic::Free,
+        };
+        Self { random, tactic }
+    }
+
+    /// A choice among `options`; `draw` is how it would be drawn at random.
+    pub(crate) fn decide(
+        &mut self,
+        label: Label,
+        options: u64,
+        draw: impl Fn(&mut Random) -> u64,
+    ) -> u64 {
+        let Self { random, tactic } = self;
+        match tactic {
+            Tactic::Free => draw(random),
+            Tactic::Priorities(priorities) => match priorities.of(label, random) {
+                Some(part) => u64::try_from((u128::from(part) * u128::from(options)) >> 32)
+                    .unwrap_or(options - 1)
+                    .min(options - 1),
+                None => draw(random),
+            },
+            Tactic::FewChoices(few) => {
+                few.asked += 1;
+                match few.disturbed.binary_search(&few.asked) {
+                    Ok(_) => draw(random).clamp(1.min(options - 1), options - 1),
+                    Err(_) => 0,
+                }
+            }
+        }
+    }
+}
+
+/// How long a run may be whose length is not known: a power of two between 16 and 4096.
+fn length(random: &mut Random) -> u64 {
+    16 << random.below(9)
+}
+
+impl Priorities {
+    fn draw(random: &mut Random) -> Self {
+        let length = length(random);
+        let falls = (0..=random.below(3)).map(|_| 1 + random.below(length)).collect();
+        Self { of_links: BTreeMap::new(), falls, messages: 0, fair_after: 2 * length }
+    }
+
+    /// How much of the longest delay a message takes; `None` for other questions and in the fair
+    /// rest of the run.
+    fn of(&mut self, label: Label, random: &mut Random) -> Option<u64> {
+        let (About::Message { from, to, .. }, "delay") = (label.about, label.what) else {
+            return None;
+        };
+        self.messages += 1;
+        if self.fair_after < self.messages {
+            return None;
+        }
+        let part = self.of_links.entry((from, to)).or_insert_with(|| random.below(1 << 31));
+        if self.falls.contains(&self.messages) {
+            *part = (1 << 32) - 1;
+        }
+        Some(*part)
+    }
+}
+
+impl FewChoices {
+    /// Planned faults are asked for first, so half of the choices are among the first ones.
+    fn draw(random: &mut Random) -> Self {
+        let length = length(random);
+        let count = 1 + random.below(5);
+        let mut disturbed: Vec<u64> = (0..count)
+            .map(|_| 1 + if random.below(2) == 0 { random.below(32) } else { random.below(length) })
+            .collect();
+        disturbed.sort_unstable();
+        Self { disturbed, asked: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synod_core::EventId;
+
+    use super::*;
+
+    fn delay(from: u32, to: u32) -> Label {
+        let event = EventId::of("a.b");
+        Label { what: "delay", about: About::Message { from: NodeId(from), to: NodeId(to), event } }
+    }
+
+    fn delays(strategy: Strategy, seed: u64) -> Vec<u64> {
+        let mut driver = Driver::new(strategy, seed);
+        (0..64).map(|n| driver.decide(delay(1, 2 + n % 2), 1_000, |it| it.below(1_000))).collect()
+    }
+
+    #[test]
+    fn a_strategy_and_a_seed_are_one_run() {
+        for (_, strategy) in Strategy::ALL {
+            assert_eq!(delays(strategy, 5), delays(strategy, 5));
+        }
+    }
+
+    #[test]
+    fn priorities_give_a_link_one_delay_until_it_falls() {
+        let differ = |seed| {
+            let drawn = delays(Strategy::Pct, seed);
+            let mut of_link: Vec<u64> = drawn.iter().step_by(2).take(12).copied().collect();
+            of_link.dedup();
+            of_link.len()
+        };
+        let most = (0..200).filter(|seed| differ(4 * seed + 2) <= 4).count();
+        assert!(150 < most, "{most} of 200 runs keep to few delays");
+    }
+
+    #[test]
+    fn almost_everything_is_calm_under_a_bound_on_choices() {
+        for seed in 0..100 {
+            let disturbed =
+                delays(Strategy::DelayBounded, seed).iter().filter(|it| **it > 0).count();
+            assert!(disturbed <= 5);
+        }
+        let some =
+            (0..100).filter(|seed| delays(Strategy::DelayBounded, *seed).iter().any(|it| *it > 0));
+        assert!(30 < some.count());
+    }
+
+    #[test]
+    fn a_swarm_keeps_within_the_settings_and_drops_some_faults() {
+        let mut settings = Settings::calm(5);
+        (settings.crashes, settings.lose, settings.pauses) = (3, 50_000, 2);
+        let worlds: Vec<Settings> =
+            (0..100).map(|seed| Strategy::Swarm.world(&settings, seed)).collect();
+        assert!(worlds.iter().all(|it| it.crashes <= 3 && it.lose <= 50_000 && it.pauses <= 2));
+        let without = worlds.iter().filter(|world| world.crashes == 0).count();
+        assert!((25..=75).contains(&without), "{without}");
+    }
+}

@@ -1,0 +1,166 @@
+//! A simulation as a test: what failed once runs first, then new seeds until the time is up.
+
+use std::fs;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use synod_core::Stack;
+
+use crate::choice::Stream;
+use crate::schedule::{Recorded, Schedule};
+use crate::simulation::{Failure, Simulation};
+use crate::trace::{Trace, hash_of};
+use crate::world::run;
+
+/// How long a test runs unless `SYNOD_BUDGET` says otherwise.
+const BUDGET: Duration = Duration::from_secs(2);
+/// Seeds between two looks at the clock.
+const ROUND: u64 = 512;
+
+impl<T: Stack> Simulation<'_, T> {
+    /// Runs as a test of that name, in the package's folder `tests/schedules`: first the schedules
+    /// that are stored there under the name, then seeds from 0 on until `SYNOD_BUDGET` is spent
+    /// (seconds, or with a unit: `500ms`, `2s`, `10m`). A failure is shrunk and stored there, so
+    /// that it runs first the next time, and can be kept in git.
+    ///
+    /// # Panics
+    ///
+    /// If a run fails: with everything that is needed to understand it. If `SYNOD_BUDGET` is not
+    /// a time.
+    #[track_caller]
+    pub fn check(&self, name: &str) {
+        let place = Location::caller();
+        let directory = Path::new("tests/schedules");
+        self.rerun(directory, name, place);
+        let (mut next, mut runs) = (0, 0);
+        let deadline = now() + budget();
+        while runs == 0 || now() < deadline {
+            let report = self.run(next..next + ROUND);
+            (next, runs) = (next + ROUND, runs + report.runs);
+            if let Some(failure) = &report.failure {
+                let stored = store(directory, name, failure);
+                panic!("{}", block(failure, name, place, &stored));
+            }
+            if let Some(divergence) = &report.divergence {
+                panic!("{divergence}");
+            }
+        }
+    }
+
+    fn rerun(&self, directory: &Path, name: &str, place: &Location<'_>) {
+        for path in stored(directory, name) {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let schedule: Schedule = match text.parse() {
+                Ok(schedule) => schedule,
+                Err(error) => panic!("`{}`, {error}", path.display()),
+            };
+            let Recorded::Simulated { settings, decisions, .. } = &schedule.run else {
+                continue;
+            };
+            let (outcome, _) = run(self.scenario(), settings, Stream::replaying(decisions), true);
+            if let Some(violation) = outcome.violation {
+                let (trace, steps_found) = (outcome.trace, outcome.counts.steps);
+                let seed = 0;
+                let failure =
+                    Failure { seed, violation, schedule, text, trace, steps_found, replays: 0 };
+                panic!("{}", block(&failure, name, place, &path));
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how many seeds fit is no part of a run")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// What `SYNOD_BUDGET` says.
+fn budget() -> Duration {
+    let Ok(text) = std::env::var("SYNOD_BUDGET") else {
+        return BUDGET;
+    };
+    match read_budget(&text) {
+        Some(budget) => budget,
+        None => panic!("SYNOD_BUDGET is `{text}`: write 500ms, 2s or 10m"),
+    }
+}
+
+fn read_budget(text: &str) -> Option<Duration> {
+    let unit = text.trim_start_matches(|it: char| it.is_ascii_digit());
+    let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(count)),
+        "" | "s" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_secs(count.checked_mul(60)?)),
+        _ => None,
+    }
+}
+
+/// The stored schedules of a test, by name.
+fn stored(directory: &Path, name: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+            let rest = file.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+            rest.is_some_and(|rest| rest.len() == 13 && rest.ends_with(".schedule"))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Writes the schedule of a failure beside the tests; the file's name tells it from others.
+fn store(directory: &Path, name: &str, failure: &Failure) -> PathBuf {
+    let hash: String = hash_of(&failure.text).chars().take(4).collect();
+    let path = directory.join(format!("{name}-{hash}.schedule"));
+    let partial = path.with_extension("partial");
+    // A test that cannot write still tells the schedule.
+    let written = fs::create_dir_all(directory)
+        .and_then(|()| fs::write(&partial, &failure.text))
+        .and_then(|()| fs::rename(&partial, &path));
+    match written {
+        Ok(()) => path,
+        Err(error) => PathBuf::from(format!("not stored: {error}")),
+    }
+}
+
+fn block(failure: &Failure, name: &str, place: &Location<'_>, file: &Path) -> String {
+    let mut block = failure.block();
+    block += "state when it broke\n";
+    for (node, summary) in failure.trace.last_summaries() {
+        block += &format!("  {node}  {summary}\n");
+    }
+    let lines = log_lines(&failure.trace);
+    if !lines.is_empty() {
+        block += &format!("log lines of this run\n{lines}");
+    }
+    format!(
+        "{block}test      {}:{}\nreplay    cargo test {name}   (stored schedules run first)\n\
+         keep it   git add {}\n",
+        place.file(),
+        place.line(),
+        file.display()
+    )
+}
+
+fn log_lines(trace: &Trace) -> String {
+    let steps = trace.steps.iter().filter_map(|step| Some((step.node?, &step.log)));
+    steps
+        .flat_map(|(node, log)| log.iter().map(move |line| format!("  {node}  {line}\n")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_a_number_with_a_unit() {
+        let read = |text| read_budget(text).map(|it| it.as_millis());
+        assert_eq!(["500ms", "2s", "2", "10m"].map(read), [500, 2_000, 2_000, 600_000].map(Some));
+        assert_eq!(["", "s", "2h", "fast", "-1s"].map(read), [None; 5]);
+    }
+}

@@ -1,0 +1,172 @@
+//! Which step of a run decides that it fails: the probability of the violation along the run.
+//!
+//! At each moment of a recorded run, many random runs are continued from there: they take what was
+//! recorded up to that moment and random choices after it. The share of them that fail in the same
+//! property is a curve over the run; where it jumps, something was decided. Shrinking says which
+//! decisions a violation needs, the curve says which of them dooms the run.
+//!
+//! Every number here is drawn from the position in the run, so equal schedules give equal curves.
+
+mod curve;
+mod simulated;
+mod walked;
+
+#[cfg(test)]
+mod tests;
+
+use std::hash::Hash;
+
+use synod_core::Stack;
+
+use self::curve::Continued;
+use self::simulated::Simulated;
+use self::walked::Walked;
+use crate::scenario::Scenario;
+use crate::schedule::{Recorded, Schedule};
+use crate::state::Ground;
+use crate::trace::Trace;
+use crate::world::Violation;
+
+/// How a run came to fail.
+#[derive(Clone, Debug)]
+pub struct Why {
+    /// The run, step by step.
+    pub trace: Trace,
+    /// What it violates.
+    pub violation: Violation,
+    /// How likely the violation was, from before the first step to the last one.
+    pub curve: Vec<Point>,
+    /// Whether every step was probed. Where not, the curve was bisected between steps that differ,
+    /// and a rise and fall between two equal ones is not seen.
+    pub complete: bool,
+    /// The step after which the violation is most likelier than before it; `None` if no step stands
+    /// out from chance, because every run fails.
+    pub culprit: Option<Jump>,
+}
+
+/// How likely the violation is at one moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Point {
+    /// The last step of the recorded run that the continuations share, as the trace numbers it;
+    /// `None` before the first one.
+    pub step: Option<usize>,
+    /// Continuations that violated the property.
+    pub failed: u32,
+    /// Continuations.
+    pub runs: u32,
+}
+
+/// A step that makes the violation more likely, or less.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Jump {
+    /// The step's number in the trace.
+    pub step: usize,
+    /// The moment before it.
+    pub before: Point,
+    /// The moment after it.
+    pub after: Point,
+    /// What happens in the step, in words.
+    pub what: String,
+    /// What is decided in it, as the lines of a schedule say it; calm decisions are left out.
+    pub decisions: Vec<String>,
+}
+
+/// A schedule whose run fails in nothing: there is nothing to explain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the run violates no property")]
+pub struct NothingViolated;
+
+/// Finds out which step of `schedule` decides that its run fails, by `runs` random continuations
+/// from each moment of it, on all cores. A run of more than 100 steps is bisected.
+///
+/// A continuation of a simulated run has the same settings, and ends at the same virtual time at
+/// the latest. Faults that had begun by the moment stay as they were; those that had not are drawn
+/// anew, under the condition that they have not begun yet. A continuation of an explored run is a
+/// random walk over what can happen; with what was recorded it has twice the steps of the run at most.
+///
+/// O(steps · `runs`) runs at most.
+///
+/// # Errors
+///
+/// [`NothingViolated`] if the run holds every property.
+pub fn why<T: Stack + Clone + Hash>(
+    scenario: &Scenario<T>,
+    schedule: &Schedule,
+    runs: u32,
+) -> Result<Why, NothingViolated> {
+    match &schedule.run {
+        Recorded::Simulated { settings, decisions, .. } => {
+            let simulated = Simulated::replay(scenario, settings, decisions)?;
+            Ok(explain(simulated, runs.max(1)))
+        }
+        Recorded::Explored { bounds, actions } => {
+            let walked = Walked::replay(Ground { scenario, bounds }, actions)?;
+            Ok(explain(walked, runs.max(1)))
+        }
+    }
+}
+
+fn explain<C: Continued>(run: C, runs: u32) -> Why {
+    let (probed, complete) = curve::probe(&run, runs);
+    let culprit = curve::steepest(&probed).map(|(from, to)| curve::jump(&run, &probed, from, to));
+    let curve = probed.into_values().collect();
+    let (trace, violation) = run.into_parts();
+    Why { trace, violation, curve, complete, culprit }
+}
+
+impl Why {
+    /// Steps that make the violation more likely, or less, by more than chance explains.
+    #[must_use]
+    pub fn jumps(&self) -> Vec<(Point, Point)> {
+        let pairs = self.curve.windows(2).filter_map(|pair| <[Point; 2]>::try_from(pair).ok());
+        let jumps = pairs.filter(|[before, after]| curve::is_beyond_chance(*before, *after));
+        jumps.map(|[before, after]| (before, after)).collect()
+    }
+
+    /// How many continuations there were.
+    #[must_use]
+    pub fn continuations(&self) -> u64 {
+        self.curve.iter().map(|point| u64::from(point.runs)).sum()
+    }
+
+    /// The curve as one line, a character for each point.
+    #[must_use]
+    pub fn sparkline(&self) -> String {
+        const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+        self.curve.iter().filter_map(|point| LEVELS.get(point.level(7))).collect()
+    }
+
+    /// The same with the digits 0 to 9.
+    #[must_use]
+    pub fn digits(&self) -> String {
+        self.curve.iter().map(|point| point.level(9).to_string()).collect()
+    }
+
+    /// A step of the run in words: who, what, and what it changed.
+    #[must_use]
+    pub fn words(&self, step: usize) -> String {
+        self.trace.steps.get(step).map(curve::words).unwrap_or_default()
+    }
+}
+
+impl Point {
+    /// The share of the continuations that fail, in percent, rounded to the nearest; all and none
+    /// are 100 and 0, nothing else is.
+    #[must_use]
+    pub fn percent(&self) -> u32 {
+        match self.failed {
+            0 => 0,
+            failed if failed == self.runs => 100,
+            failed => u32::try_from(
+                (200 * u64::from(failed) + u64::from(self.runs)) / (2 * u64::from(self.runs)),
+            )
+            .unwrap_or(100)
+            .clamp(1, 99),
+        }
+    }
+
+    fn level(&self, highest: u32) -> usize {
+        let part = u64::from(self.failed) * u64::from(highest);
+        usize::try_from(part.div_ceil(u64::from(self.runs.max(1)))).unwrap_or(0)
+    }
+}

@@ -1,0 +1,199 @@
+//! Simulated runs, continued with other choices.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::thread;
+
+use synod_core::{Random, Stack};
+
+use super::NothingViolated;
+use super::curve::Continued;
+use crate::choice::{About, Decision, Moment, Stream};
+use crate::plan::plan;
+use crate::scenario::Scenario;
+use crate::settings::Settings;
+use crate::trace::Trace;
+use crate::world::{Violation, run};
+
+/// A simulated run that failed.
+pub(super) struct Simulated<'a, T: Stack> {
+    scenario: &'a Scenario<T>,
+    settings: &'a Settings,
+    trace: Trace,
+    violation: Violation,
+    /// Every decision that the run took, the calm ones included, in the order of taking.
+    taken: Vec<Decision>,
+    moments: Vec<Moment>,
+}
+
+/// How often a plan is drawn in which the faults have not begun yet, at most.
+const PLANS_MAX: u32 = 256;
+
+impl<'a, T: Stack> Simulated<'a, T> {
+    pub(super) fn replay(
+        scenario: &'a Scenario<T>,
+        settings: &'a Settings,
+        decisions: &[Decision],
+    ) -> Result<Self, NothingViolated> {
+        let (outcome, stream) = run(scenario, settings, Stream::replaying(decisions), true);
+        let (trace, violation) = (outcome.trace, outcome.violation.ok_or(NothingViolated)?);
+        let mut moments = stream.moments().to_vec();
+        // Where nothing was written down in between, the earlier moment has more to decide.
+        moments.dedup_by_key(|moment| moment.steps);
+        moments.retain(|moment| moment.steps < trace.steps.len());
+        let taken = stream.log().to_vec();
+        Ok(Self { scenario, settings, trace, violation, taken, moments })
+    }
+
+    /// The choices of a continuation from a moment: random ones from `seed` after it.
+    pub(super) fn stream(&self, moment: usize, seed: u64) -> Stream {
+        match self.moments.get(moment).filter(|_| 0 < moment) {
+            None => Stream::seeded(seed),
+            Some(from) => Stream::diverging(&self.drawn(*from, seed), from.asked, seed),
+        }
+    }
+
+    /// Whether a continuation fails in the same property.
+    fn fails(&self, moment: usize, seed: u64) -> bool {
+        let stream = self.stream(moment, seed);
+        let (outcome, _) = run(self.scenario, self.settings, stream, false);
+        outcome.violation.is_some_and(|it| it.property == self.violation.property)
+    }
+
+    /// The decisions of the run, but those about faults that had not begun by a moment drawn anew.
+    pub(super) fn drawn(&self, moment: Moment, seed: u64) -> Vec<Decision> {
+        let mut open = Vec::new();
+        let mut decisions: Vec<Decision> =
+            self.taken.iter().filter(|it| fault_of(it).is_none()).copied().collect();
+        for (fault, taken) in faults(&self.taken) {
+            if taken.is_settled_at(moment) {
+                decisions.extend(taken.decisions);
+            } else {
+                open.push(fault);
+            }
+        }
+        // Another generator than the one of the continuation itself.
+        let mut seeds = Random::new(seed ^ 0x706c_616e);
+        for _ in 0..PLANS_MAX {
+            if open.is_empty() {
+                break;
+            }
+            let mut stream = Stream::recording(seeds.next_u64());
+            plan(self.settings, &mut stream);
+            let mut drawn = faults(stream.log());
+            open.retain(|fault| match drawn.remove(fault).filter(|it| it.may_follow(moment)) {
+                Some(fits) => {
+                    decisions.extend(fits.decisions);
+                    false
+                }
+                None => true,
+            });
+        }
+        decisions
+    }
+}
+
+/// A planned fault: its kind, and its number.
+type Fault = (&'static str, u32);
+
+fn fault_of(decision: &Decision) -> Option<Fault> {
+    let kind = decision.label.what.split('.').next()?;
+    match decision.label.about {
+        About::Fault(number) => Some((kind, number)),
+        _ => None,
+    }
+}
+
+/// What is decided about one planned fault.
+#[derive(Default)]
+struct Planned {
+    decisions: Vec<Decision>,
+}
+
+fn faults(decisions: &[Decision]) -> BTreeMap<Fault, Planned> {
+    let mut faults: BTreeMap<Fault, Planned> = BTreeMap::new();
+    for decision in decisions {
+        if let Some(fault) = fault_of(decision) {
+            faults.entry(fault).or_default().decisions.push(*decision);
+        }
+    }
+    faults
+}
+
+impl Planned {
+    /// The first question is always what the fault hits, and the calm answer that there is none.
+    fn is_none(&self) -> bool {
+        self.decisions.first().is_none_or(|first| first.choice == 0)
+    }
+
+    fn begins(&self) -> Option<&Decision> {
+        self.decisions.iter().find(|decision| decision.label.what.ends_with(".at"))
+    }
+
+    /// Whether nothing about the fault is open at a moment: it has begun, or has no time to begin
+    /// at. A late start has begun with the run.
+    fn is_settled_at(&self, moment: Moment) -> bool {
+        let is_late_start =
+            self.decisions.first().is_some_and(|it| it.label.what.starts_with("join."));
+        self.begins().is_none_or(|begins| {
+            let begun = moment.after_us.is_some_and(|after_us| begins.choice <= after_us);
+            let over = moment.after_us.is_some_and(|after_us| begins.options <= after_us + 1);
+            is_late_start || (begun && !self.is_none()) || over
+        })
+    }
+
+    /// Whether the fault does not happen, or only after a moment.
+    fn may_follow(&self, moment: Moment) -> bool {
+        let after = |begins: &Decision| moment.after_us.is_none_or(|it| it < begins.choice);
+        self.is_none() || self.begins().is_none_or(after)
+    }
+}
+
+impl<T: Stack> Continued for Simulated<'_, T> {
+    fn moments(&self) -> usize {
+        self.moments.len()
+    }
+
+    fn step(&self, moment: usize) -> Option<usize> {
+        self.moments.get(moment)?.steps.checked_sub(1)
+    }
+
+    fn failed(&self, moment: usize, runs: u32) -> u32 {
+        let mut seeds = Random::new(moment as u64);
+        let seeds: Vec<u64> = (0..runs).map(|_| seeds.next_u64()).collect();
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        thread::scope(|scope| {
+            let workers: Vec<_> = seeds
+                .chunks(seeds.len().div_ceil(threads).max(1))
+                .map(|part| {
+                    scope.spawn(|| part.iter().filter(|seed| self.fails(moment, **seed)).count())
+                })
+                .collect();
+            let failed = workers.into_iter().map(|it| it.join().expect("a panic is a finding"));
+            u32::try_from(failed.sum::<usize>()).unwrap_or(runs)
+        })
+    }
+
+    fn decisions(&self, from: usize, to: usize) -> Vec<String> {
+        let at = |moment: usize| self.moments.get(moment);
+        let in_run = self.taken.iter().filter(|it| fault_of(it).is_none());
+        let first = at(from).filter(|_| 0 < from).map_or(0, |moment| moment.asked);
+        let last = at(to).map_or(usize::MAX, |moment| moment.asked);
+        let taken = in_run.skip(first).take(last.saturating_sub(first));
+        let begun = faults(&self.taken).into_values().filter(|fault| {
+            let settled = |moment: &Moment| fault.is_settled_at(*moment);
+            !fault.is_none() && !at(from).is_some_and(settled) && at(to).is_none_or(settled)
+        });
+        let begun: Vec<Decision> = begun.flat_map(|fault| fault.decisions).collect();
+        let all = begun.iter().chain(taken).filter(|decision| 0 < decision.choice);
+        all.map(|it| it.line(|event| self.scenario.catalogue.name(event))).collect()
+    }
+
+    fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    fn into_parts(self) -> (Trace, Violation) {
+        (self.trace, self.violation)
+    }
+}

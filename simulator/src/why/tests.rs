@@ -1,0 +1,225 @@
+//! Toys whose fate is known.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use synod_algorithms::Bully;
+use synod_core::{Algorithm, Cluster, Context, Event, Faults, Handlers, Model, Property};
+use synod_core::{Tolerance, Verdict};
+
+use super::*;
+use crate::choice::{Decision, Stream};
+use crate::explore::{Bounds, explore};
+use crate::settings::{Fault, Settings};
+use crate::simulation::Simulation;
+use crate::trace::StepKind;
+use crate::world::run;
+
+/// Counts ten ticks. At the fifth, it may choose its doom; at the tenth, it falls.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Doomed {
+    ticks: u32,
+    doomed: bool,
+    fallen: bool,
+}
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "doomed.tick", local)]
+struct Tick;
+
+const TICK: Duration = Duration::from_millis(10);
+
+impl Algorithm for Doomed {
+    const NAME: &'static str = "doomed";
+    const MODEL: Model = Model::synchronous(TICK);
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::tick)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        ctx.after(TICK, &Tick);
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::always("nobody falls", nobody_falls)]
+    }
+}
+
+impl Doomed {
+    fn tick(&mut self, _: Tick, ctx: &mut Context) {
+        self.ticks += 1;
+        if self.ticks == 5 {
+            self.doomed = ctx.choose(4) == 3;
+        }
+        self.fallen = self.doomed && self.ticks == 10;
+        if self.ticks < 10 {
+            ctx.after(TICK, &Tick);
+        }
+    }
+}
+
+fn nobody_falls(cluster: &Cluster<'_, Doomed>) -> Verdict {
+    let mut live = cluster.live();
+    live.try_for_each(
+        |(node, state)| if state.fallen { Err(format!("{node} fell")) } else { Ok(()) },
+    )
+}
+
+fn percents(why: &Why) -> Vec<u32> {
+    why.curve.iter().map(Point::percent).collect()
+}
+
+#[test]
+fn the_step_that_dooms_a_simulated_run_is_named() {
+    let scenario = Scenario::of(|_| Doomed::default());
+    let failure = Simulation::new(&scenario, 1).calm().run(0..1_000);
+    let schedule = &failure.expect_failure().schedule;
+    let why = why(&scenario, schedule, 400).expect("a violation");
+    let culprit = why.culprit.clone().expect("one step decides");
+    // The node's start is step 0, so the fifth tick is step 5.
+    assert_eq!((culprit.step, culprit.after.percent()), (5, 100));
+    assert!((15..=35).contains(&culprit.before.percent()), "{culprit:?}");
+    assert_eq!(culprit.decisions.len(), 1);
+    assert!(culprit.decisions[0].starts_with("choose n1 #1 = "), "{culprit:?}");
+    let percents = percents(&why);
+    assert_eq!(percents.len(), 12, "before the run, and after each of its 11 steps");
+    assert!(percents[..6].iter().all(|percent| (15..=35).contains(percent)), "{percents:?}");
+    assert!(percents[6..].iter().all(|percent| *percent == 100), "{percents:?}");
+    assert_eq!(why.jumps().len(), 1);
+    assert!(why.complete);
+    assert_eq!(why.continuations(), 12 * 400);
+}
+
+#[test]
+fn the_step_that_dooms_an_explored_run_is_named() {
+    let scenario = Scenario::of(|_| Doomed::default());
+    let bounds = Bounds::within(scenario.model(), 1);
+    let explored = explore(&scenario, &bounds);
+    let why = why(&scenario, &explored.expect_failure().schedule, 400).expect("a violation");
+    let culprit = why.culprit.clone().expect("one step decides");
+    assert!(culprit.decisions[0].ends_with("| choosing 3"), "{culprit:?}");
+    assert_eq!(culprit.after.percent(), 100);
+    assert!((15..=35).contains(&culprit.before.percent()), "{culprit:?}");
+    assert_eq!(percents(&why).last(), Some(&100));
+}
+
+/// Falls when it crashes and comes back, which it does not expect.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Fragile(Doomed);
+
+impl Algorithm for Fragile {
+    const NAME: &'static str = "fragile";
+    const MODEL: Model =
+        Model::synchronous(TICK).tolerating(Faults::CrashRecovery(Tolerance::AllButOne));
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::tick)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        self.0.fallen = 1 < ctx.incarnation();
+        ctx.after(TICK * 50, &Tick);
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::always("nobody comes back", |cluster: &Cluster<'_, Self>| {
+            let back = cluster.live().find(|(_, state)| state.0.fallen);
+            back.map_or(Ok(()), |(node, _)| Err(format!("{node} is back")))
+        })]
+    }
+}
+
+impl Fragile {
+    fn tick(&mut self, _: Tick, ctx: &mut Context) {
+        self.0.ticks += 1;
+        ctx.after(TICK * 50, &Tick);
+    }
+}
+
+fn fragile(settings: &Settings, lines: &[&str]) -> Schedule {
+    let decisions = lines.iter().map(|line| line.parse().expect("a decision")).collect();
+    let run = Recorded::Simulated { settings: settings.clone(), seed: 0, decisions };
+    Schedule { algorithm: "fragile".into(), property: None, dropped: Vec::new(), run }
+}
+
+/// One crash at 4 s of a run of 20 s, in the first half of which faults begin.
+fn one_crash() -> (Settings, Schedule) {
+    let settings = Settings { crashes: 1, down_max: 1, down_us: 1_000, ..Settings::calm(2) };
+    let lines = ["crash.node 1 #1 = 1", "crash.at 1 #1 = 4000000", "crash.down 1 #1 = 10"];
+    let schedule = fragile(&settings, &lines);
+    (settings, schedule)
+}
+
+#[test]
+fn a_fault_that_has_not_begun_is_open_and_does_not_begin_in_the_past() {
+    let (settings, schedule) = one_crash();
+    let scenario = Scenario::of(|_| Fragile::default());
+    let why = why(&scenario, &schedule, 1_000).expect("a violation");
+    let percents = percents(&why);
+    // A crash hits one of two nodes or none, at a time before 10 s: 2 in 3 at first, and at 4 s,
+    // when 2 in 5 of the crashes would have begun, (2/3 * 3/5) in (1/3 + 2/3 * 3/5).
+    assert!((62..=71).contains(&percents[0]), "{percents:?}");
+    let before = why.culprit.as_ref().map(|it| it.before.percent()).expect("the crash decides");
+    assert!((50..=60).contains(&before), "{percents:?}");
+    let culprit = why.culprit.as_ref().expect("the crash decides");
+    assert_eq!(why.trace.steps[culprit.step].kind, StepKind::Crash);
+    let crash = ["crash.node 1 #1 = 1", "crash.at 1 #1 = 4000000", "crash.down 1 #1 = 10"];
+    assert_eq!(culprit.decisions, crash);
+    assert_eq!(percents.last(), Some(&100));
+    assert_eq!(settings.crashes, 1);
+}
+
+/// A run of Bully in which everything goes wrong, as it was found.
+fn everything_at_once() -> (Settings, Vec<Decision>) {
+    let scenario = Scenario::of(|_| Bully::default());
+    let mut settings = Settings::within(scenario.model(), 4);
+    for (_, fault) in Fault::ALL {
+        settings.add(fault, scenario.model());
+    }
+    let found = (0..1_000).find_map(|seed| {
+        let (outcome, stream) = run(&scenario, &settings, Stream::recording(seed), false);
+        outcome.violation.filter(|it| 5_000_000 < it.time_us).map(|_| stream.decisions())
+    });
+    (settings, found.expect("Bully does not survive this"))
+}
+
+#[test]
+fn a_continuation_shares_every_step_up_to_its_moment() {
+    let scenario = Scenario::of(|_| Bully::default());
+    let (settings, decisions) = everything_at_once();
+    let simulated = Simulated::replay(&scenario, &settings, &decisions).expect("a violation");
+    let text = |trace: &Trace, index: usize| serde_json::to_string(&trace.steps[index]).ok();
+    let mut differing = 0;
+    for moment in (1..simulated.moments()).step_by(5) {
+        let stream = simulated.stream(moment, 7);
+        let continued = run(&scenario, &settings, stream, true).0.trace;
+        let steps = simulated.step(moment).map_or(0, |step| step + 1);
+        for index in 0..steps {
+            let (recorded, again) = (text(simulated.trace(), index), text(&continued, index));
+            assert_eq!(recorded, again, "step {index} of {steps} at moment {moment}");
+        }
+        differing += usize::from(continued.hash() != simulated.trace().hash());
+    }
+    assert!(10 < differing, "the continuations go elsewhere");
+}
+
+#[test]
+fn a_long_run_is_bisected_to_the_same_step() {
+    let scenario = Scenario::of(|_| Fragile::default());
+    let settings = Settings { time_us: 200_000_000, crashes: 1, down_max: 1, ..one_crash().0 };
+    let lines = ["crash.node 1 #1 = 2", "crash.at 1 #1 = 60000001", "crash.down 1 #1 = 10"];
+    let why = why(&scenario, &fragile(&settings, &lines), 100).expect("a violation");
+    assert!(!why.complete && 200 < why.trace.steps.len() && why.curve.len() < 70);
+    let culprit = why.culprit.as_ref().expect("the crash decides");
+    assert_eq!(why.trace.steps[culprit.step].kind, StepKind::Crash);
+    let again = super::why(&scenario, &fragile(&settings, &lines), 100).expect("a violation");
+    assert_eq!((why.curve, why.culprit), (again.curve, again.culprit));
+}
+
+#[test]
+fn a_run_that_holds_has_nothing_to_explain() {
+    let scenario = Scenario::of(|_| Fragile::default());
+    let schedule = fragile(&Settings::calm(2), &[]);
+    assert_eq!(why(&scenario, &schedule, 10).err(), Some(NothingViolated));
+}

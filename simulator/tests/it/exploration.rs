@@ -1,0 +1,346 @@
+//! That an exploration visits every state, each once, and the nearest violation first. The
+//! expected numbers are computed by hand or by brute force.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property};
+use synod_simulator::{Bounds, Recorded, Scenario, explore};
+
+use crate::kit::{N1, N2, calm_bounds, ms, watch, watch_rest};
+
+/// n1 sends `each` numbered messages to every other node, in order or as datagrams.
+#[derive(Clone, Debug, Hash)]
+struct Shower {
+    each: u32,
+    as_datagrams: bool,
+    keeps_order: bool,
+    received: Vec<u32>,
+}
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "shower.drop")]
+struct Drop(u32);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "shower.spray", unreliable)]
+struct Spray(u32);
+
+impl Algorithm for Shower {
+    const NAME: &'static str = "shower";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+            .on(|it: &mut Self, Drop(number): Drop| it.receive(number))
+            .on(|it: &mut Self, Spray(number): Spray| it.receive(number))
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        if ctx.me() != N1 {
+            return;
+        }
+        for number in 0..self.each {
+            if self.as_datagrams {
+                ctx.send_where(&Spray(number), |peer| peer != N1);
+            } else {
+                ctx.send_where(&Drop(number), |peer| peer != N1);
+            }
+        }
+    }
+}
+
+impl Shower {
+    fn receive(&mut self, number: u32) {
+        self.received.push(number);
+        if !self.keeps_order {
+            self.received.sort_unstable();
+        }
+    }
+}
+
+fn shower(each: u32, as_datagrams: bool, keeps_order: bool) -> Scenario<Shower> {
+    Scenario::of(move |_| Shower { each, as_datagrams, keeps_order, received: Vec::new() })
+}
+
+#[test]
+fn independent_messages_make_a_state_of_each_subset() {
+    for peers in 0..=8_u32 {
+        let explored = explore(&shower(1, false, true), &calm_bounds(peers + 1));
+        explored.expect_complete();
+        assert_eq!(explored.states, 1 << peers);
+        assert_eq!(explored.transitions, u64::from(peers) * (1 << peers) / 2);
+        assert_eq!(explored.depth, peers);
+    }
+}
+
+#[test]
+fn messages_of_one_lane_make_a_state_of_each_prefix() {
+    for (each, peers) in [(1, 1), (5, 1), (3, 2), (2, 4)] {
+        let explored = explore(&shower(each, false, true), &calm_bounds(peers + 1));
+        explored.expect_complete();
+        assert_eq!(explored.states, u64::from(each + 1).pow(peers));
+        assert_eq!(explored.depth, each * peers);
+    }
+}
+
+#[test]
+fn each_datagram_is_under_way_or_lost_or_there() {
+    for each in 0..=5 {
+        let explored = explore(&shower(each, true, false), &calm_bounds(2));
+        explored.expect_complete();
+        assert_eq!(explored.states, 3_u64.pow(each));
+        assert_eq!(explored.transitions, 2 * u64::from(each) * 3_u64.pow(each) / 3);
+    }
+}
+
+#[test]
+fn datagrams_come_in_every_order() {
+    let (scenario, seen) = watch_rest(shower(3, true, true), |cluster| {
+        cluster.state(N2).map(|state| state.received.clone())
+    });
+    let explored = explore(&scenario, &calm_bounds(2));
+    explored.expect_complete();
+    // Every sequence of different ones: 1 + 3 + 6 + 6.
+    assert_eq!(seen.all().len(), 16);
+    // For each sequence, each of the others is under way or lost: 8 + 3·4 + 6·2 + 6.
+    assert_eq!(explored.states, 38);
+}
+
+#[test]
+fn equal_datagrams_are_not_told_apart() {
+    let first = |node: NodeId| Twin { sends: node == N1, received: 0 };
+    let explored = explore(&Scenario::of(first), &calm_bounds(2));
+    explored.expect_complete();
+    // How many of three are under way, and how many of the others are lost: 1 + 2 + 3 + 4.
+    assert_eq!(explored.states, 10);
+}
+
+/// Sends three equal datagrams.
+#[derive(Clone, Debug, Hash)]
+struct Twin {
+    sends: bool,
+    received: u32,
+}
+
+impl Algorithm for Twin {
+    const NAME: &'static str = "twin";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|it: &mut Self, _: Spray| it.received += 1)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        if self.sends {
+            (0..3).for_each(|_| ctx.send(N2, &Spray(0)));
+        }
+    }
+}
+
+/// Each node but n1 sends its operation to n1, which applies them as they come.
+#[derive(Clone, Debug, Hash)]
+struct Calculator {
+    value: u32,
+}
+
+#[derive(Clone, Copy, Event, Debug, Serialize, Deserialize)]
+#[event(name = "calculator.operation")]
+enum Operation {
+    Add(u32),
+    Multiply(u32),
+}
+
+impl Operation {
+    const ALL: [Self; 5] =
+        [Self::Add(1), Self::Multiply(2), Self::Add(3), Self::Multiply(5), Self::Add(7)];
+
+    fn apply(self, value: u32) -> u32 {
+        match self {
+            Self::Add(number) => value + number,
+            Self::Multiply(number) => value * number,
+        }
+    }
+}
+
+impl Algorithm for Calculator {
+    const NAME: &'static str = "calculator";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+            .on(|it: &mut Self, operation: Operation| it.value = operation.apply(it.value))
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        let index = ctx.me().0 as usize;
+        if let Some(operation) = index.checked_sub(2).and_then(|index| Operation::ALL.get(index)) {
+            ctx.send(N1, operation);
+        }
+    }
+}
+
+/// The least number of operations that make `target` of `value`.
+fn least(value: u32, target: u32, left: &[Operation]) -> Option<usize> {
+    if value == target {
+        return Some(0);
+    }
+    let with = (0..left.len()).filter_map(|index| {
+        let mut left = left.to_vec();
+        let operation = left.remove(index);
+        Some(1 + least(operation.apply(value), target, &left)?)
+    });
+    with.min()
+}
+
+#[test]
+fn the_shortest_violation_is_found_first() {
+    let mut lengths = BTreeSet::new();
+    for target in 1..=120 {
+        let scenario = Scenario::of(|_| Calculator { value: 1 }).property(Property::always(
+            "the target is missed",
+            move |cluster: &Cluster<'_, Calculator>| match cluster.state(N1) {
+                Some(state) if state.value == target => Err(format!("it is {target}")),
+                _ => Ok(()),
+            },
+        ));
+        let explored = explore(&scenario, &calm_bounds(6));
+        let found = explored.failure.as_ref().map(|failure| match &failure.schedule.run {
+            Recorded::Explored { actions, .. } => actions.len(),
+            Recorded::Simulated { .. } => panic!("an exploration records actions"),
+        });
+        let expected = least(1, target, &Operation::ALL);
+        assert_eq!(found, expected, "to {target}");
+        assert_eq!(explored.complete, expected.is_none());
+        if let Some(length) = expected {
+            assert_eq!(explored.depth as usize, length);
+        }
+        lengths.extend(expected);
+    }
+    assert_eq!(lengths, (0..=5).collect(), "the targets are near and far");
+}
+
+#[test]
+fn an_exploration_that_reaches_its_limit_of_states_does_not_claim_to_be_complete() {
+    let whole = explore(&shower(1, false, true), &calm_bounds(7));
+    whole.expect_complete();
+    assert_eq!(whole.states, 64);
+    for states_max in [1, 10, 63] {
+        let bounds = Bounds { states_max, ..calm_bounds(7) };
+        let explored = explore(&shower(1, false, true), &bounds);
+        assert!(!explored.complete && explored.failure.is_none());
+        assert_eq!(explored.states, states_max);
+    }
+    let bounds = Bounds { states_max: 64, ..calm_bounds(7) };
+    explore(&shower(1, false, true), &bounds).expect_complete();
+}
+
+/// Arms its timers at the start; n1 also sends to n2.
+#[derive(Clone, Debug, Hash)]
+struct Timed {
+    timers: Vec<u64>,
+    log: Vec<Line>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+enum Line {
+    Timer(u64),
+    Message,
+}
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "timed.fire", local)]
+struct Fire(u64);
+
+impl Algorithm for Timed {
+    const NAME: &'static str = "timed";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+            .on(|it: &mut Self, Fire(number): Fire| it.log.push(Line::Timer(number)))
+            .on(|it: &mut Self, _: Drop| it.log.push(Line::Message))
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        for timer in &self.timers {
+            ctx.after(Duration::from_millis(*timer), &Fire(*timer));
+        }
+        if ctx.me() == N1 {
+            ctx.send(N2, &Drop(0));
+        }
+    }
+}
+
+/// What n2 sees in each run, with timers of `first` and `second`, in ticks of 10 ms or none.
+fn logs(first: &[u64], second: &[u64], tick_us: u64) -> BTreeSet<Vec<Line>> {
+    let (first, second) = (first.to_vec(), second.to_vec());
+    let scenario = Scenario::of(move |node| Timed {
+        timers: if node == N1 { first.clone() } else { second.clone() },
+        log: Vec::new(),
+    });
+    let (scenario, seen) =
+        watch_rest(scenario, |cluster| cluster.state(N2).map(|state| state.log.clone()));
+    explore(&scenario, &Bounds { tick_us, ..calm_bounds(2) }).expect_complete();
+    seen.all()
+}
+
+#[test]
+fn without_a_bound_the_timers_of_a_node_fire_in_the_order_of_its_clock_around_any_message() {
+    use Line::{Message, Timer};
+    let expected = [
+        vec![Message, Timer(10), Timer(20), Timer(30)],
+        vec![Timer(10), Message, Timer(20), Timer(30)],
+        vec![Timer(10), Timer(20), Message, Timer(30)],
+        vec![Timer(10), Timer(20), Timer(30), Message],
+    ];
+    assert_eq!(logs(&[], &[30, 10, 20], 0), expected.into());
+}
+
+#[test]
+fn with_a_bound_a_message_is_there_before_any_later_timer() {
+    use Line::{Message, Timer};
+    let early = vec![Message, Timer(10), Timer(20), Timer(30)];
+    let at_the_bound = vec![Timer(10), Message, Timer(20), Timer(30)];
+    assert_eq!(logs(&[], &[30, 10, 20], 10_000), [early, at_the_bound].into());
+    assert_eq!(logs(&[], &[20], 10_000), [vec![Message, Timer(20)]].into());
+}
+
+/// In which order the timers of two nodes fire.
+fn orders(first: u64, second: u64, tick_us: u64) -> BTreeSet<(bool, bool)> {
+    let scenario = Scenario::of(move |node| Timed {
+        timers: vec![if node == N1 { first } else { second }],
+        log: Vec::new(),
+    });
+    let (scenario, seen) = watch(scenario, |cluster| {
+        let has_fired = |node| {
+            let state: &Timed = cluster.state(node)?;
+            Some(state.log.iter().any(|line| matches!(line, Line::Timer(_))))
+        };
+        Some((has_fired(N1)?, has_fired(N2)?))
+    });
+    explore(&scenario, &Bounds { tick_us, ..calm_bounds(2) }).expect_complete();
+    seen.all()
+}
+
+#[test]
+fn timers_of_different_nodes_keep_their_order_only_with_a_common_clock() {
+    let all = BTreeSet::from([(false, false), (false, true), (true, false), (true, true)]);
+    let first_only = BTreeSet::from([(false, false), (true, false), (true, true)]);
+    assert_eq!(orders(10, 20, 10_000), first_only);
+    assert_eq!(orders(10, 10, 10_000), all);
+    assert_eq!(orders(10, 20, 0), all);
+}
+
+#[test]
+fn an_application_speaks_at_its_time_under_a_common_clock_and_at_any_time_without() {
+    let spoken = |tick_us| {
+        let scenario = Scenario::of(|_| Timed { timers: vec![20, 40], log: Vec::new() })
+            .trigger(N1, ms(50), &Fire(5))
+            .trigger(N1, ms(30), &Fire(3));
+        let (scenario, seen) =
+            watch_rest(scenario, |cluster| cluster.state(N1).map(|state| state.log.clone()));
+        explore(&scenario, &Bounds { tick_us, ..calm_bounds(2) }).expect_complete();
+        seen.all()
+    };
+    let line = [20, 3, 40, 5].map(Line::Timer).to_vec();
+    assert_eq!(spoken(10_000), [line].into());
+    assert_eq!(spoken(0).len(), 6, "two of its own among two of the application");
+}

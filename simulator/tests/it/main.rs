@@ -1,0 +1,19 @@
+//! What `synod-simulator` promises: what a run may do to an algorithm, what an exploration visits,
+//! and that both can be repeated.
+
+mod choices;
+mod convert;
+mod crashes;
+mod delivery;
+mod determinism;
+mod exploration;
+mod jobs_and_timers;
+mod kit;
+mod lanes;
+mod partitions;
+mod peers;
+mod properties;
+mod random_worlds;
+mod schedules;
+mod shrinking;
+mod strategies;

@@ -1,0 +1,246 @@
+//! When promises are held against a run, and what else counts as broken.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use synod_core::{Algorithm, Cluster, Context, Event, Handlers, Model, Property, Verdict};
+use synod_simulator::{Bounds, Scenario, Settings, Simulation, Stream, Violation, explore, run};
+
+use crate::kit::{N1, N2, calm_bounds, ms};
+
+/// Is done when its timer fires. Assumes that messages take 100 ms at most.
+#[derive(Clone, Debug, Hash)]
+struct Task {
+    takes: Duration,
+    is_done: bool,
+}
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "task.done", local)]
+struct Done;
+
+impl Algorithm for Task {
+    const NAME: &'static str = "task";
+    const MODEL: Model = Model::synchronous(ms(100));
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::done)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        ctx.after(self.takes, &Done);
+    }
+}
+
+impl Task {
+    fn done(&mut self, _: Done) {
+        self.is_done = true;
+    }
+}
+
+fn task(takes: Duration) -> Scenario<Task> {
+    Scenario::of(move |_| Task { takes, is_done: false })
+}
+
+fn is_done(cluster: &Cluster<'_, Task>) -> Verdict {
+    match cluster.live().find(|(_, state)| !state.is_done) {
+        Some((node, _)) => Err(format!("{node} is not done")),
+        None => Ok(()),
+    }
+}
+
+fn is_not_done(cluster: &Cluster<'_, Task>) -> Verdict {
+    match cluster.live().find(|(_, state)| state.is_done) {
+        Some((node, _)) => Err(format!("{node} is done")),
+        None => Ok(()),
+    }
+}
+
+/// What a calm run of a scenario violates.
+fn violation<T: synod_core::Stack>(scenario: &Scenario<T>, nodes: u32) -> Option<Violation> {
+    run(scenario, &Settings::calm(nodes), Stream::seeded(1), false).0.violation
+}
+
+#[test]
+fn always_is_broken_by_the_first_step_that_breaks_it() {
+    let scenario = task(ms(3_000)).property(Property::always("nobody is done", is_not_done));
+    let violation = violation(&scenario, 2).expect("both get done");
+    assert_eq!(violation.property, "nobody is done");
+    assert_eq!(violation.reason, "n1 is done");
+    assert_eq!(violation.time_us, 3_000_000);
+    let explored = explore(&scenario, &Bounds::within(&Task::MODEL, 2));
+    assert_eq!(explored.expect_failure().violation.time_us, 3_000_000);
+}
+
+#[test]
+fn a_promise_that_is_kept_in_time_is_kept() {
+    let scenario = task(ms(1_900)).property(Property::eventually("done", ms(2_000), is_done));
+    assert_eq!(violation(&scenario, 2), None);
+    explore(&scenario, &Bounds::within(&Task::MODEL, 2)).expect_complete();
+}
+
+#[test]
+fn a_promise_that_is_kept_too_late_is_broken_when_its_time_is_over() {
+    // Nothing happens between the bound and the timer, and it is broken all the same.
+    let scenario = task(ms(3_000)).property(Property::eventually("done", ms(2_000), is_done));
+    let violation = violation(&scenario, 2).expect("nobody is done within 2 s");
+    assert_eq!((violation.property.as_str(), violation.time_us), ("done", 2_000_000));
+    let explored = explore(&scenario, &Bounds::within(&Task::MODEL, 2));
+    let violation = &explored.expect_failure().violation;
+    assert_eq!((violation.property.as_str(), violation.time_us), ("done", 2_000_000));
+}
+
+#[test]
+fn a_promise_that_is_never_kept_is_broken_even_if_nothing_happens_any_more() {
+    let scenario = task(ms(100)).property(Property::eventually("not", ms(15_000), is_not_done));
+    let violation = violation(&scenario, 1).expect("it stays done");
+    assert_eq!((violation.property.as_str(), violation.time_us), ("not", 15_000_000));
+}
+
+#[test]
+fn a_promise_for_later_than_the_end_of_the_run_is_not_held_against_it() {
+    let scenario = task(ms(30_000)).property(Property::eventually("done", ms(25_000), is_done));
+    assert_eq!(violation(&scenario, 1), None);
+}
+
+#[test]
+fn a_bound_between_two_ticks_is_not_held_against_the_earlier_one() {
+    let scenario = task(ms(100)).property(Property::eventually("done", ms(150), is_done));
+    assert_eq!(violation(&scenario, 1), None);
+    explore(&scenario, &Bounds::within(&Task::MODEL, 1)).expect_complete();
+}
+
+#[test]
+fn without_a_clock_an_eventual_promise_is_named_as_not_held_against_the_states() {
+    let scenario = task(ms(3_000)).property(Property::eventually("done", ms(2_000), is_done));
+    let explored = explore(&scenario, &calm_bounds(2));
+    explored.expect_complete();
+    assert_eq!(explored.skipped, ["done"]);
+}
+
+#[test]
+fn at_rest_means_that_nothing_is_under_way() {
+    let kept = task(ms(3_000)).property(Property::at_rest("done at rest", is_done));
+    assert_eq!(violation(&kept, 2), None);
+    explore(&kept, &calm_bounds(2)).expect_complete();
+    let broken = task(ms(3_000)).property(Property::at_rest("not at rest", is_not_done));
+    let found = violation(&broken, 2).expect("both are done at rest");
+    assert_eq!((found.property.as_str(), found.time_us), ("not at rest", 20_000_000));
+    let explored = explore(&broken, &calm_bounds(2));
+    assert_eq!(explored.expect_failure().violation.property, "not at rest");
+}
+
+#[test]
+fn a_run_that_ends_before_its_last_timer_has_not_come_to_rest() {
+    for nodes in 1..=2 {
+        let scenario = task(ms(30_000)).property(Property::at_rest("done at rest", is_done));
+        assert_eq!(violation(&scenario, nodes), None, "{nodes} nodes");
+    }
+}
+
+/// Fails in the way that is asked for.
+#[derive(Clone, Debug, Default, Hash)]
+struct Clumsy;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "clumsy.panic", local)]
+struct Panic(u32);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "clumsy.shout", local)]
+struct Shout;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "clumsy.unheard")]
+struct Unheard;
+
+impl Algorithm for Clumsy {
+    const NAME: &'static str = "clumsy";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::panic).on(Self::shout).indicates::<Unheard>()
+    }
+}
+
+impl Clumsy {
+    fn panic(&mut self, Panic(number): Panic, ctx: &mut Context) {
+        ctx.send(N2, &Unheard);
+        assert_ne!(number, 7, "seven is one too many");
+    }
+
+    fn shout(&mut self, _: Shout, ctx: &mut Context) {
+        ctx.send(N2, &Unheard);
+    }
+}
+
+#[test]
+fn a_panic_of_a_handler_is_a_violation_with_its_text() {
+    let scenario = Scenario::of(|_| Clumsy).trigger(N1, ms(5), &Panic(7));
+    let found = violation(&scenario, 2).expect("it panics");
+    assert_eq!(found.property, "no handler panics");
+    assert!(found.reason.starts_with("n1: ") && found.reason.contains("seven is one too many"));
+    assert_eq!(found.time_us, 5_000);
+    let (outcome, _) = run(&scenario, &Settings::calm(2), Stream::seeded(1), true);
+    assert_eq!(outcome.counts.sent, 0, "a handler that panics has no effect");
+    let last = outcome.trace.steps.last().and_then(|step| step.wrong.as_ref());
+    assert!(last.is_some_and(|wrong| wrong.contains("seven is one too many")), "{last:?}");
+
+    let explored = explore(&scenario, &calm_bounds(2));
+    let explored = &explored.expect_failure().violation;
+    assert_eq!((&explored.property, &explored.reason), (&found.property, &found.reason));
+}
+
+#[test]
+fn a_panic_is_found_shrunk_and_reported_like_any_violation() {
+    let scenario = Scenario::of(|_| Clumsy).trigger(N1, ms(5), &Panic(7));
+    let report = Simulation::new(&scenario, 5).run(10..200);
+    let failure = report.expect_failure();
+    assert_eq!((report.runs, failure.seed), (1, 10));
+    assert_eq!(failure.violation.property, "no handler panics");
+    assert!(failure.schedule.property.as_deref() == Some("no handler panics"));
+}
+
+#[test]
+fn an_event_without_a_handler_is_a_violation_that_names_both() {
+    let scenario = Scenario::of(|_| Clumsy).trigger(N1, ms(5), &Shout);
+    let expected = "n2 has no handler for `clumsy.unheard`";
+    let found = violation(&scenario, 2).expect("n2 has no such handler");
+    assert_eq!(
+        (found.property.as_str(), found.reason.as_str()),
+        ("every event has a handler", expected)
+    );
+    let explored = explore(&scenario, &calm_bounds(2));
+    assert_eq!(explored.expect_failure().violation.reason, expected);
+}
+
+/// Panics as it starts.
+#[derive(Clone, Debug, Hash)]
+struct Stillborn;
+
+impl Algorithm for Stillborn {
+    const NAME: &'static str = "stillborn";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        assert!(ctx.me() == N1, "only n1 can start");
+    }
+}
+
+#[test]
+fn a_panic_at_the_start_is_a_violation_too() {
+    let scenario = Scenario::of(|_| Stillborn);
+    let reason = "n2: only n1 can start";
+    assert_eq!(violation(&scenario, 2).expect("n2 panics").reason, reason);
+    let explored = explore(&scenario, &calm_bounds(2));
+    assert_eq!(explored.expect_failure().violation.reason, reason);
+}
+
+#[test]
+#[should_panic(expected = "a property that panics")]
+fn a_panic_of_a_property_is_the_panic_of_the_test() {
+    let broken = |_: &Cluster<'_, Task>| panic!("a property that panics");
+    let _ = violation(&task(ms(1)).property(Property::always("broken", broken)), 1);
+}

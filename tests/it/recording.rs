@@ -1,0 +1,143 @@
+//! What deployed nodes record is replayed in the simulator, step by step.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use synod_algorithms::{Bully, ChangRoberts};
+use synod_core::{Context, HandlerSet, Handlers, Model, NodeId, Recording, Stack};
+use synod_runtime::NodeBuilder;
+use synod_simulator::{Diagram, Replayed, Scenario, Step, StepKind, merge, replay_recording};
+
+use crate::world::{Nodes, memory, quic};
+
+/// A directory for recordings, removed when it is dropped.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("synod-tests-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary directory");
+        Self(path)
+    }
+
+    fn file(&self, node: NodeId) -> PathBuf {
+        self.0.join(format!("{node}.recording"))
+    }
+
+    /// Replays what every node has recorded.
+    fn replay<T: Stack>(&self, scenario: &Scenario<T>, nodes: u32) -> Vec<Replayed> {
+        (1..=nodes)
+            .map(NodeId)
+            .map(|node| replay_recording(scenario, &self.read(node)).expect("a member"))
+            .collect()
+    }
+
+    fn read(&self, node: NodeId) -> Recording {
+        let bytes = fs::read(self.file(node)).expect("the node was recorded");
+        Recording::read(&bytes).expect("the recording is intact")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_election_over_quic_with_its_leader_killed_replays_without_divergence() {
+    let place = Place::new("bully");
+    let mut nodes = Nodes(BTreeMap::new());
+    let transports = quic(5);
+    let ids: Vec<NodeId> = transports.keys().copied().collect();
+    for (id, transport) in transports {
+        let builder =
+            NodeBuilder::new(id, ids.clone(), Bully::default).record("bully", place.file(id));
+        nodes.0.insert(id, builder.transport(transport).start().await.expect("the node starts"));
+    }
+    let leads = |leader: &'static str| {
+        move |_, summary: &BTreeMap<String, String>| {
+            summary.get("leader").is_some_and(|it| it == leader)
+        }
+    };
+    nodes.settle(leads("n5")).await;
+    nodes.kill(NodeId(5)).await;
+    nodes.settle(leads("n4")).await;
+    nodes.end().await;
+
+    let scenario = Scenario::of(|_| Bully::default()).showing_states();
+    let replayed = place.replay(&scenario, 5);
+    for (node, id) in replayed.iter().zip(&ids) {
+        assert_eq!(node.divergence, None);
+        assert_eq!((node.node, node.steps), (*id, place.read(*id).steps()));
+        assert!(10 < node.steps);
+        let leads =
+            |step: &Step| step.state.as_ref().is_some_and(|state| state.contains("role:leader"));
+        // Lower ones may have led as well, until they were linked to these.
+        let led = node.trace.steps.iter().any(leads);
+        assert!(led || id.0 < 4, "{}", Diagram::of(&node.trace));
+    }
+    merges_in_the_order_of_causes(&replayed);
+}
+
+fn merges_in_the_order_of_causes(replayed: &[Replayed]) {
+    let merged = merge(replayed).expect("they are of one cluster");
+    let steps = &merged.trace.steps;
+    assert_eq!(steps.len(), replayed.iter().map(|node| node.steps).sum::<usize>());
+    assert!(steps.is_sorted_by_key(|step| step.time_us));
+    let mut delivered = 0;
+    for step in steps.iter().filter(|step| step.kind == StepKind::Deliver) {
+        let message = step.message.expect("a delivery has a message");
+        let cause = step.cause.and_then(|cause| steps.get(cause)).expect("its send was recorded");
+        assert!(cause.index < step.index && cause.time_us <= step.time_us);
+        let sent = cause.sends.iter().find(|sent| sent.id == message).expect("it was sent there");
+        let as_sent = (Some(sent.to), &sent.event, &sent.payload, sent.lost.is_none());
+        assert_eq!(as_sent, (step.node, &step.event, &step.payload, true));
+        delivered += 1;
+    }
+    assert_eq!((merged.matched, merged.unmatched), (delivered, 0));
+    for node in replayed {
+        let own = steps.iter().filter(|step| step.node == Some(node.node));
+        assert!(own.map(|step| &step.event).eq(node.trace.steps.iter().map(|step| &step.event)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_algorithm_diverges_and_is_named() {
+    let place = Place::new("changed");
+    let transports = memory(3);
+    let ids: Vec<NodeId> = transports.keys().copied().collect();
+    let numbered = |node: NodeId| ChangRoberts::numbered(u64::from(node.0));
+    let mut nodes = Nodes(BTreeMap::new());
+    for (id, transport) in transports {
+        let builder = NodeBuilder::new(id, ids.clone(), move || numbered(id));
+        let builder = builder.record("chang-roberts", place.file(id)).transport(transport);
+        nodes.0.insert(id, builder.start().await.expect("the node starts"));
+    }
+    nodes.settle(|_, summary| summary.get("leader").is_some_and(|leader| leader == "3")).await;
+    nodes.end().await;
+
+    let same = place.replay(&Scenario::of(numbered), 3);
+    assert!(same.iter().all(|node| node.divergence.is_none()));
+    let other =
+        place.replay(&Scenario::of(|node| ChangRoberts::numbered(u64::from(9 - node.0))), 3);
+    for (replayed, before) in other.iter().zip(&same) {
+        let divergence = replayed.divergence.as_ref().expect("other numbers, other effects");
+        assert_ne!(divergence.expected, divergence.got);
+        assert_eq!(replayed.steps, divergence.index + 1);
+        let step = replayed.trace.steps.last().expect("the step that diverges");
+        assert!(step.wrong.is_some() && divergence.input.contains(&step.event));
+        assert!(replayed.steps <= before.steps);
+    }
+    // Another program altogether.
+    let handlers =
+        || Handlers::new().on(|_: &mut (), _: synod_core::PeerUp, ctx: &mut Context| ctx.log("up"));
+    let stranger =
+        Scenario::new("stranger", Model::ASYNCHRONOUS, move |_| HandlerSet::with((), handlers()));
+    let replayed = &place.replay(&stranger.expect("one handler"), 3)[0];
+    let divergence = replayed.divergence.as_ref().expect("it does nothing of the kind");
+    assert_eq!((divergence.index, divergence.effects.len()), (0, 0));
+    assert_eq!(replayed.events_new, ["synod.peer_up"]);
+    assert!(replayed.events_gone.iter().any(|name| name.starts_with("chang_roberts.")));
+}
