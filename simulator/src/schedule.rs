@@ -160,7 +160,8 @@ impl Draft {
         let Self { algorithm, property, dropped, seed, settings, bounds, decisions, actions } =
             self;
         let run = match (settings, bounds) {
-            (Some(settings), None) if (1..=Settings::NODES_MAX).contains(&settings.nodes) => {
+            (Some(settings), None) => {
+                settings.check()?;
                 Recorded::Simulated { settings, seed, decisions }
             }
             (None, Some(bounds)) if (1..=Settings::NODES_MAX).contains(&bounds.nodes) => {
@@ -168,7 +169,9 @@ impl Draft {
             }
             (None, None) => return Err("neither `settings` nor `bounds` is given".into()),
             (Some(_), Some(_)) => return Err("both `settings` and `bounds` are given".into()),
-            _ => return Err(format!("a cluster has 1 to {} nodes", Settings::NODES_MAX)),
+            (None, Some(_)) => {
+                return Err(format!("a cluster has 1 to {} nodes", Settings::NODES_MAX));
+            }
         };
         let algorithm = algorithm.ok_or("no `algorithm` is given")?;
         Ok(Schedule { algorithm, property, dropped, run })

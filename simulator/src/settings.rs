@@ -285,6 +285,55 @@ impl Settings {
         (!fine).then_some(broken)
     }
 
+    /// Whether a run can be made of these: what is read from a file is not believed.
+    ///
+    /// # Errors
+    ///
+    /// The field that is out of range, and its range.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let within = |name: &str, value: u64, least: u64, most: u64| {
+            let fits = (least..=most).contains(&value);
+            fits.then_some(()).ok_or_else(|| format!("`{name}` is {value}: {least} to {most}"))
+        };
+        within("nodes", self.nodes.into(), 1, Self::NODES_MAX.into())?;
+        within("time_us", self.time_us, 1, TIME_US_MAX)?;
+        for (name, time_us) in [
+            ("delay_min_us", self.delay_min_us),
+            ("delay_max_us", self.delay_max_us),
+            ("tail_max_us", self.tail_max_us),
+            ("burst_us", self.burst_us),
+            ("down_us", self.down_us),
+            ("partition_us", self.partition_us),
+            ("clog_us", self.clog_us),
+            ("pause_us", self.pause_us),
+            ("skew_us", self.skew_us),
+            ("jump_us", self.jump_us),
+        ] {
+            within(name, time_us, 0, TIME_US_MAX)?;
+        }
+        for (name, rate) in [
+            ("tail", self.tail),
+            ("lose", self.lose),
+            ("burst", self.burst),
+            ("lose_datagram", self.lose_datagram),
+            ("duplicate", self.duplicate),
+            ("drift", self.drift),
+        ] {
+            within(name, rate.into(), 0, 1_000_000)?;
+        }
+        for (name, planned) in [
+            ("crashes", self.crashes),
+            ("partitions", self.partitions),
+            ("clogs", self.clogs),
+            ("pauses", self.pauses),
+            ("jumps", self.jumps),
+            ("joins", self.joins),
+        ] {
+            within(name, planned.into(), 0, PLANNED_MAX)?;
+        }
+        Ok(())
+    }
+
     /// The kinds of faults that may happen, by name.
     #[must_use]
     pub fn kinds(&self) -> Vec<&'static str> {
@@ -326,6 +375,11 @@ impl Settings {
     }
 }
 
+/// The longest time in a world, in microseconds: some thirty years.
+const TIME_US_MAX: u64 = 1_000_000_000_000_000;
+/// Faults of one kind that a run may plan.
+const PLANNED_MAX: u64 = 10_000;
+
 #[cfg(test)]
 mod tests {
     use synod_core::Random;
@@ -352,6 +406,16 @@ mod tests {
                 assert!(shape.draw(bits, 1, 100) < 100, "{shape:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_no_run_can_be_made_of_is_refused_with_its_range() {
+        let wrong = Settings { down_us: u64::MAX, ..Settings::calm(3) };
+        let told = wrong.check().expect_err("for ever is 0");
+        assert_eq!(told, "`down_us` is 18446744073709551615: 0 to 1000000000000000");
+        assert!(Settings { nodes: 0, ..Settings::calm(3) }.check().is_err());
+        assert!(Settings { lose: 1_000_001, ..Settings::calm(3) }.check().is_err());
+        assert_eq!(Settings::calm(3).check(), Ok(()));
     }
 
     #[test]

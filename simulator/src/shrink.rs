@@ -84,13 +84,21 @@ impl<T: Stack> Search<'_, T> {
         let spoken_to = self.scenario.inputs.iter().map(|(node, ..)| node.0);
         for nodes in spoken_to.fold(2, u32::max)..whole.nodes {
             self.settings.nodes = nodes;
-            self.settings.down_max = whole.down_max.min(nodes - 1);
+            self.settings.down_max = self.down_max(&whole, nodes);
             if let Some(fewer) = self.fails(decisions.clone()) {
                 *decisions = fewer;
                 return;
             }
         }
         self.settings = whole;
+    }
+
+    /// How many of fewer nodes may be down at once: a run within the model stays within it.
+    fn down_max(&self, whole: &Settings, nodes: u32) -> u32 {
+        let tolerated = |nodes: u32| self.scenario.model().down_max(nodes as usize);
+        let beyond = tolerated(whole.nodes) < whole.down_max as usize;
+        let most = if beyond { nodes as usize - 1 } else { tolerated(nodes) };
+        whole.down_max.min(u32::try_from(most).unwrap_or(u32::MAX))
     }
 
     /// A run that ends soon after the violation says what a long one says. The noise of the network

@@ -94,8 +94,8 @@ impl Dedup {
     /// Whether a message is within the window and not remembered.
     fn is_new(&self, name: Name) -> bool {
         let (life, number) = name;
-        let too_old = life < self.newest.0
-            || (life == self.newest.0 && number + WINDOW <= self.newest.1);
+        let too_old =
+            life < self.newest.0 || (life == self.newest.0 && number + WINDOW <= self.newest.1);
         !too_old && !self.remembered.contains(&name)
     }
 

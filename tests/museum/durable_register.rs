@@ -34,8 +34,7 @@ struct Register {
 
 impl Algorithm for Register {
     const NAME: &'static str = "durable register";
-    const MODEL: Model =
-        Model::ASYNCHRONOUS.tolerating(Faults::CrashRecovery(Tolerance::Minority));
+    const MODEL: Model = Model::ASYNCHRONOUS.tolerating(Faults::CrashRecovery(Tolerance::Minority));
 
     fn handlers() -> Handlers<Self> {
         Handlers::new()

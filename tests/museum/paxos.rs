@@ -15,6 +15,7 @@ use synod_simulator::{Scenario, Simulation};
 use super::exhibit::{Exhibit, Family, passes, short};
 
 const ASK_AGAIN_EVERY: Duration = Duration::from_millis(15);
+const PROPOSE_AGAIN_AFTER: Duration = Duration::from_millis(35);
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq)]
 enum Defect {
@@ -72,7 +73,7 @@ impl Algorithm for Paxos {
     }
 
     fn start(&mut self, ctx: &mut Context) {
-        wait(ctx);
+        wait(Duration::ZERO, ctx);
     }
 
     fn properties() -> Vec<Property<Self>> {
@@ -104,7 +105,7 @@ impl Paxos {
         self.promises.clear();
         self.acceptors.clear();
         ctx.broadcast(&Prepare(self.round));
-        wait(ctx);
+        wait(PROPOSE_AGAIN_AFTER, ctx);
     }
 
     /// Lamport 2001, phase 1b: promise to accept nothing below, and tell what was accepted.
@@ -133,7 +134,8 @@ impl Paxos {
                 Some(Defect::BallotsAreNotCompared) => told.max_by_key(|(ballot, _)| ballot.1),
                 _ => told.max_by_key(|(ballot, _)| *ballot),
             };
-            let value = told.map_or((ctx.me(), ctx.incarnation()), |(_, value)| *value);
+            let own = (ctx.me(), ctx.incarnation());
+            let value = told.map_or(own, |(_, value)| *value);
             self.proposal = Some(value);
             self.ask(ctx);
         }
@@ -187,10 +189,10 @@ impl Paxos {
     }
 }
 
-/// Until the next proposal.
-fn wait(ctx: &mut Context) {
-    let wait = 20 * u64::from(ctx.me().0) + 10 * u64::from(ctx.choose(4));
-    ctx.after(Duration::from_millis(wait), &Propose);
+/// Until this node proposes; the higher ones later.
+fn wait(least: Duration, ctx: &mut Context) {
+    let more = 5 * u64::from(ctx.me().0) + 5 * u64::from(ctx.choose(6));
+    ctx.after(least + Duration::from_millis(more), &Propose);
 }
 
 fn one_value_is_chosen(cluster: &Cluster<'_, Paxos>) -> Verdict {
@@ -250,12 +252,16 @@ fn with(defect: Option<Defect>) -> Scenario<Paxos> {
     Scenario::of(move |_| Paxos { defect, ..Paxos::default() })
 }
 
+fn world_of(scenario: &Scenario<Paxos>, nodes: u32) -> Simulation<'_, Paxos> {
+    Simulation::new(scenario, nodes).settings(|it| short(it, 100))
+}
+
 fn three(scenario: &Scenario<Paxos>) -> Simulation<'_, Paxos> {
-    Simulation::new(scenario, 3).settings(|it| short(it, 150))
+    world_of(scenario, 3)
 }
 
 fn four(scenario: &Scenario<Paxos>) -> Simulation<'_, Paxos> {
-    Simulation::new(scenario, 4).settings(|it| short(it, 120))
+    world_of(scenario, 4)
 }
 
 #[test]
@@ -296,7 +302,8 @@ fn a_promise_that_is_not_kept() {
 
 #[test]
 fn ballots_that_are_not_compared() {
-    let sentence = "of the accepted values, that of the highest node is taken, not of the last round";
+    let sentence =
+        "of the accepted values, that of the highest node is taken, not of the last round";
     finds(Defect::BallotsAreNotCompared, sentence, Family::Comparison);
 }
 

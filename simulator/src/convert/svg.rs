@@ -39,7 +39,9 @@ text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#000;direction:ltr;whi
 pub(super) fn diagram(trace: &Trace) -> String {
     let picture = Picture::of(trace);
     let mut text = picture.head();
-    let spans = spans(trace);
+    let mut spans = spans(trace);
+    // Of what was over before the first drawn step, nothing is seen.
+    spans.retain(|span| span.end.is_none_or(|end| TOP < picture.y(end)));
     for span in &spans {
         picture.split(&mut text, span);
     }
@@ -203,24 +205,20 @@ impl<'a> Picture<'a> {
     fn mark(&self, text: &mut String, place: usize, step: &Step) {
         let Some(x) = step.node.and_then(|node| self.x(node)) else { return };
         let y = self.y(place);
-        match step.kind {
-            StepKind::Lost => (),
-            StepKind::Timer => {
-                put(text, format_args!("<circle class=\"timer\" cx=\"{x}\" cy=\"{y}\" r=\"5\"/>"));
-            }
-            StepKind::Crash => {
-                put(text, format_args!("<path class=\"crash\" d=\"{}\"/>", cross(x, y, 6)))
-            }
+        let mark = match step.kind {
+            StepKind::Lost => String::new(),
+            StepKind::Timer => format!("<circle class=\"timer\" cx=\"{x}\" cy=\"{y}\" r=\"5\"/>"),
+            StepKind::Crash => format!("<path class=\"crash\" d=\"{}\"/>", cross(x, y, 6)),
             StepKind::Start | StepKind::Restart => {
-                let (x, y) = (x - 5, y - 5);
-                put(
-                    text,
-                    format_args!(
-                        "<rect class=\"restart\" x=\"{x}\" y=\"{y}\" width=\"10\" height=\"10\"/>"
-                    ),
-                );
+                let (left, top) = (x - 5, y - 5);
+                format!(
+                    "<rect class=\"restart\" x=\"{left}\" y=\"{top}\" width=\"10\" height=\"10\"/>"
+                )
             }
-            _ => put(text, format_args!("<circle class=\"step\" cx=\"{x}\" cy=\"{y}\" r=\"3\"/>")),
+            _ => format!("<circle class=\"step\" cx=\"{x}\" cy=\"{y}\" r=\"3\"/>"),
+        };
+        if !mark.is_empty() {
+            put(text, format_args!("{mark}"));
         }
         if step.wrong.is_some() {
             put(text, format_args!("<circle class=\"wrong\" cx=\"{x}\" cy=\"{y}\" r=\"10\"/>"));

@@ -147,19 +147,16 @@ pub(super) fn damaged() -> impl Strategy<Value = String> {
             if bytes.is_empty() {
                 break;
             }
-            let place = place.index(bytes.len());
-            let end =
-                bytes[place..].iter().position(|it| *it == b'\n').map_or(place, |it| place + it);
-            match what {
-                0 => bytes.truncate(place),
-                1 => bytes[place] ^= 1 << (byte % 8),
-                2 => bytes[place] = byte,
-                3 => drop(bytes.drain(place..end)),
-                _ => {
-                    let again = bytes[place..end].to_vec();
-                    bytes.splice(place..place, again);
-                }
+            let mut rest = bytes.split_off(place.index(bytes.len()));
+            let line = rest.iter().position(|it| *it == b'\n').unwrap_or(rest.len());
+            match (what, rest.first_mut()) {
+                (0, _) => rest.clear(),
+                (1, Some(first)) => *first ^= 1 << (byte % 8),
+                (2, Some(first)) => *first = byte,
+                (3, _) => drop(rest.drain(..line)),
+                _ => bytes.extend(rest.iter().take(line)),
             }
+            bytes.append(&mut rest);
         }
         String::from_utf8_lossy(&bytes).into_owned()
     })
