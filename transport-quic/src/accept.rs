@@ -239,14 +239,15 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
 /// Makes the connection the link, says so, gives up this node's own attempt, and serves it.
 async fn take(shared: &Arc<Shared>, guest: Guest, replaced: Reason) {
     let Guest { connection, mut send, receive, node, theirs } = guest;
+    // Before anything else can happen: an attempt that is cancelled now says no hello.
+    if let Some(peer) = shared.peers.get(node) {
+        peer.cancel_attempt();
+    }
     let link = Arc::new(shared.link(&theirs, node, connection));
     shared.link_up(&link, replaced);
     let ack = Message::HelloAck(shared.greeting.clone());
     // If this fails the connection is lost, which `serve` notices.
     let _ = control::write(&mut send, &ack).await;
-    if let Some(peer) = shared.peers.get(node) {
-        peer.cancel_attempt();
-    }
     session::serve(shared, &link, send, receive).await;
 }
 

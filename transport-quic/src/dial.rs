@@ -84,6 +84,11 @@ impl Dialer<'_> {
             Ok(connection) => connection,
             Err(text) => return Outcome::Failed(text),
         };
+        let peer = self.shared.peers.get(self.node);
+        if !peer.is_some_and(|peer| peer.begin_greeting(cancelled)) {
+            connection.close(Close::LostTie.code(), b"the other connection stays");
+            return Outcome::Cancelled;
+        }
         let greeted = tokio::select! {
             greeted = timeout_at(deadline, self.greet(&connection)) => greeted,
             () = cancelled.notified() => {

@@ -32,6 +32,9 @@ pub(crate) struct Peer {
 struct Dialing {
     address: String,
     attempt: Option<Attempt>,
+    /// Whether the attempt has come as far as its hello. Before that it can be cancelled without
+    /// the peer having heard of it.
+    is_greeting: bool,
 }
 
 /// One attempt to link. Cancelling it wakes its task.
@@ -40,7 +43,7 @@ pub(crate) type Attempt = Arc<Notify>;
 impl Peers {
     pub(crate) fn new(addresses: impl Iterator<Item = (NodeId, String)>) -> Self {
         let peers = addresses.map(|(node, address)| {
-            let dialing = Mutex::new(Dialing { address, attempt: None });
+            let dialing = Mutex::new(Dialing { address, attempt: None, is_greeting: false });
             (node, Peer { link: RwLock::default(), dialing })
         });
         Self {
@@ -94,7 +97,16 @@ impl Peer {
         }
         let attempt = Attempt::default();
         dialing.attempt = Some(Arc::clone(&attempt));
+        dialing.is_greeting = false;
         Some(attempt)
+    }
+
+    /// The attempt is about to say hello. False if it was cancelled before.
+    pub(crate) fn begin_greeting(&self, attempt: &Attempt) -> bool {
+        let mut dialing = self.dialing();
+        let current = dialing.attempt.as_ref().is_some_and(|now| Arc::ptr_eq(now, attempt));
+        dialing.is_greeting |= current;
+        current
     }
 
     /// Ends an attempt. False if it was cancelled before.
@@ -114,8 +126,9 @@ impl Peer {
         }
     }
 
-    fn is_dialing(&self) -> bool {
-        self.dialing().attempt.is_some()
+    fn is_greeting(&self) -> bool {
+        let dialing = self.dialing();
+        dialing.attempt.is_some() && dialing.is_greeting
     }
 
     fn dialing(&self) -> MutexGuard<'_, Dialing> {
@@ -125,7 +138,7 @@ impl Peer {
     /// How things stand with this peer when its hello comes in.
     pub(crate) fn standing(&self) -> Standing {
         let link = self.link().map(|link| (link.dialer, link.incarnation));
-        Standing { link, dialing: self.is_dialing() }
+        Standing { link, greeting: self.is_greeting() }
     }
 }
 
@@ -134,8 +147,8 @@ impl Peer {
 pub(crate) struct Standing {
     /// Who dialled the link that is up, and the peer's incarnation on it.
     link: Option<(NodeId, u64)>,
-    /// Whether this node is dialling the peer.
-    dialing: bool,
+    /// Whether this node is dialling the peer, and has said hello.
+    greeting: bool,
 }
 
 /// A hello of the peer, on a connection that the peer has dialled.
@@ -166,9 +179,10 @@ pub(crate) enum Verdict {
 }
 
 impl Claim {
-    /// The connection that the smaller node has dialled stays. Both sides reckon the same: the
-    /// larger node always takes the smaller one's connection, and the smaller one lets the
-    /// larger one's wait for the outcome of its own.
+    /// Of two connections on which both dialers have said hello, that of the smaller node stays.
+    /// Both sides reckon the same: the larger node always takes the smaller one's connection, and
+    /// the smaller one lets the larger one's wait for the outcome of its own, unless its own has
+    /// not come as far as the hello: then it is given up, and the peer never hears of it.
     pub(crate) fn judge(&self, standing: Standing) -> Verdict {
         let is_smaller = self.me < self.peer;
         let may_wait = is_smaller && !self.is_last_call;
@@ -182,7 +196,7 @@ impl Claim {
             // the link that is up here.
             Some(_) if may_wait => Verdict::Wait,
             Some(_) => Verdict::Replace(Reason::Silent),
-            None if standing.dialing && may_wait => Verdict::Wait,
+            None if standing.greeting && may_wait => Verdict::Wait,
             None => Verdict::Take,
         }
     }
@@ -194,31 +208,44 @@ mod tests {
 
     const SMALL: NodeId = NodeId(1);
     const LARGE: NodeId = NodeId(2);
-    const IDLE: Standing = Standing { link: None, dialing: false };
-    const DIALING: Standing = Standing { link: None, dialing: true };
+    const IDLE: Standing = Standing { link: None, greeting: false };
+    const GREETING: Standing = Standing { link: None, greeting: true };
 
     fn claim(me: NodeId, peer: NodeId) -> Claim {
         Claim { me, peer, incarnation: 5, was_tied: false, is_last_call: false }
     }
 
     fn linked(dialer: NodeId, incarnation: u64) -> Standing {
-        Standing { link: Some((dialer, incarnation)), dialing: false }
+        Standing { link: Some((dialer, incarnation)), greeting: false }
     }
 
     #[test]
     fn of_two_attempts_the_smaller_nodes_wins_on_both_sides() {
         let at_small = claim(SMALL, LARGE);
-        assert_eq!(at_small.judge(DIALING), Verdict::Wait);
+        assert_eq!(at_small.judge(GREETING), Verdict::Wait);
         let tied = Claim { was_tied: true, ..at_small };
         assert_eq!(tied.judge(linked(SMALL, 5)), Verdict::LostTie);
         assert_eq!(tied.judge(IDLE), Verdict::Take, "the own attempt has failed");
-        assert_eq!(claim(LARGE, SMALL).judge(DIALING), Verdict::Take);
+        assert_eq!(claim(LARGE, SMALL).judge(GREETING), Verdict::Take);
+    }
+
+    #[test]
+    fn an_attempt_that_has_not_said_hello_gives_way_and_says_none() {
+        let peers = Peers::new([(LARGE, String::from("127.0.0.1:1"))].into_iter());
+        let peer = peers.get(LARGE).expect("a peer");
+        let attempt = peer.begin_attempt().expect("nothing is under way");
+        assert_eq!(claim(SMALL, LARGE).judge(peer.standing()), Verdict::Take);
+        peer.cancel_attempt();
+        assert!(!peer.begin_greeting(&attempt));
+        let second = peer.begin_attempt().expect("the first one was cancelled");
+        assert!(peer.begin_greeting(&second));
+        assert_eq!(claim(SMALL, LARGE).judge(peer.standing()), Verdict::Wait);
     }
 
     #[test]
     fn nobody_waits_for_ever() {
         let last = Claim { is_last_call: true, ..claim(SMALL, LARGE) };
-        assert_eq!(last.judge(DIALING), Verdict::Take);
+        assert_eq!(last.judge(GREETING), Verdict::Take);
         assert_eq!(last.judge(linked(SMALL, 5)), Verdict::Replace(Reason::Silent));
     }
 
