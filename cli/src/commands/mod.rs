@@ -17,7 +17,7 @@ pub(crate) mod why;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::problem::Problem;
+use crate::problem::{Exit, Problem};
 
 /// Writes the schedule of a violation under `directory`. Returns where.
 fn keep(directory: &Path, name: &str, text: &str) -> Result<PathBuf, Problem> {
@@ -34,6 +34,10 @@ fn keep(directory: &Path, name: &str, text: &str) -> Result<PathBuf, Problem> {
 
 /// Writes a file as a whole: what was there before, or nothing, stays until all of it is written.
 fn replace(path: &Path, text: &str) -> Result<(), Problem> {
+    if path.exists() && !path.is_file() {
+        let what = format!("`{}` is not a regular file, and is not replaced", path.display());
+        return Err(Problem::new(Exit::Environment, what));
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
     fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(|error| {

@@ -55,10 +55,7 @@ pub(super) fn replay(app: &App, asked: &Replay, printer: &Printer) -> Result<(),
     let replayed = again(app, &asked.file, &recording)?;
     let hash = replayed.trace.hash();
     if let Some(path) = &asked.trace {
-        let text = replayed.trace.json_lines();
-        fs::write(path, text).map_err(|error| {
-            Problem::environment(format!("cannot write `{}`", path.display()), &error)
-        })?;
+        super::replace(path, &replayed.trace.json_lines())?;
     }
     if replayed.trace.nodes <= DRAWN_MAX {
         let diagram = Diagram::of(&replayed.trace);

@@ -24,10 +24,7 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
     let replayed = entry.replay(&schedule);
     let hash = replayed.trace.hash();
     if let Some(path) = &asked.trace {
-        let text = replayed.trace.json_lines();
-        fs::write(path, text).map_err(|error| {
-            Problem::environment(format!("cannot write `{}`", path.display()), &error)
-        })?;
+        super::replace(path, &replayed.trace.json_lines())?;
     }
     let diagram = Diagram::of(&replayed.trace);
     let diagram = if asked.ascii { diagram.ascii() } else { diagram };

@@ -1,6 +1,5 @@
 //! `trace`: what is done with what happened in runs.
 
-use std::fs;
 use std::io::{self, Write};
 
 use serde_json::json;
@@ -37,9 +36,7 @@ fn run_merge(app: &App, asked: &TraceMerge, printer: &Printer) -> Result<(), Pro
         let _ = io::stdout().write_all(text.as_bytes());
         return Ok(());
     };
-    fs::write(path, text).map_err(|error| {
-        Problem::environment(format!("cannot write `{}`", path.display()), &error)
-    })?;
+    super::replace(path, &text)?;
     let (steps, hash) = (merged.trace.steps.len(), merged.trace.hash());
     printer.say(format!(
         "{steps} steps of {} nodes, {} messages from send to delivery, {} without a send",

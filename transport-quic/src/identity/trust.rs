@@ -112,7 +112,11 @@ impl Trust {
         match self.sole_node(&facts)? {
             node if node == self.me => Ok(()),
             node => {
-                let text = format!("the certificate is that of {node}, and this is {}", self.me);
+                let text = format!(
+                    "the certificate is that of {node}, and this is {}: give each node its own \
+                     bundle, or issue one with `synod cert issue`",
+                    self.me
+                );
                 Err(Turned::new(Kind::WrongNode, text))
             }
         }
