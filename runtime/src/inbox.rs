@@ -86,9 +86,6 @@ impl Host {
     }
 
     fn turned_away(&self, refusal: &Refusal) {
-        if let Some(link) = refusal.peer.and_then(|peer| self.links.get(&peer)) {
-            *locked(&link.last_error) = Some(refusal.text.clone());
-        }
         let mut refusals = locked(&self.refusals);
         let count = refusals.entry(refusal.kind).or_default();
         *count += 1;

@@ -125,9 +125,7 @@ impl Dial {
     /// One line per change of state, not per attempt.
     fn unreachable(&mut self, host: &Host, peer: NodeId, link: &Link, text: String) {
         link.failed_attempts.fetch_add(1, Ordering::Relaxed);
-        // A refusal is told by the transport: one line is enough.
-        let told = locked(&link.last_error).as_ref() == Some(&text);
-        if !self.said && !told {
+        if !self.said {
             tracing::warn!(node = %host.id, %peer, cause = text, "cannot reach the peer");
         }
         self.said = true;
