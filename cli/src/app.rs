@@ -14,8 +14,8 @@ use crate::entry::{Entry, Registered};
 use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
-/// A program with the commands `demo`, `sim`, `check`, `replay`, `why`, `sweep`, `cluster`, `node`, `cert`
-/// and `trace` over some algorithms.
+/// A program with the commands `demo`, `sim`, `check`, `replay`, `why`, `sweep`, `cluster`, `node`,
+/// `status`, `cert` and `trace` over some algorithms.
 ///
 /// ```no_run
 /// # use synod::algorithms::Bully as MyElection;
@@ -70,6 +70,7 @@ impl App {
             Command::Sweep(sweep) => commands::sweep::run(&self, &sweep, &printer),
             Command::Cluster(cluster) => commands::cluster::run(&self, &cluster, &printer),
             Command::Node(node) => commands::node::run(&self, &node, &printer),
+            Command::Status(status) => commands::status::run(&status, &printer),
             Command::Cert(cert) => commands::cert::run(&cert, &printer),
             Command::Trace(trace) => commands::trace::run(&self, &trace, &printer),
         };

@@ -1,6 +1,9 @@
 //! The command line.
 
+mod cert;
+mod node;
 mod sweep;
+mod trace;
 mod why;
 
 use std::net::SocketAddr;
@@ -8,10 +11,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use synod_core::NodeId;
-use synod_simulator::{Fault, Format, Settings, Strategy};
+use synod_simulator::{Fault, Settings, Strategy};
 
+pub(crate) use self::cert::{
+    Cert, CertCheck, CertInit, CertInspect, CertIssue, CertRenew, CertTrust,
+};
+pub(crate) use self::node::{Cluster, Node, Status};
 pub(crate) use self::sweep::Sweep;
+pub(crate) use self::trace::{Trace, TraceConvert, TraceMerge};
 pub(crate) use self::why::Why;
 
 /// Write a distributed algorithm once; simulate it, check it, deploy it.
@@ -51,6 +58,8 @@ pub(crate) enum Command {
     Cluster(Cluster),
     /// Run one node, from its bundle.
     Node(Node),
+    /// Say how nodes of this machine are: what they do, and who is linked.
+    Status(Status),
     /// Make and read the certificates of a cluster.
     #[command(subcommand)]
     Cert(Cert),
@@ -218,195 +227,6 @@ pub(crate) struct Replay {
     pub(crate) as_test: bool,
 }
 
-#[derive(Debug, Parser)]
-#[command(after_help = "\
-Examples:
-  synod cluster bully --nodes 5 --kill-leader
-  synod cluster bully --nodes 3 --for 60       keep it running for a minute
-  synod cluster bully --record recordings      one recording for each process")]
-pub(crate) struct Cluster {
-    /// The algorithm's name.
-    pub(crate) algorithm: String,
-    /// The number of processes.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=32))]
-    pub(crate) nodes: u32,
-    /// Kill the process of the elected leader, and wait for the next one.
-    #[arg(long)]
-    pub(crate) kill_leader: bool,
-    /// Keep the cluster running for so many seconds after the election.
-    #[arg(long = "for", default_value_t = 0)]
-    pub(crate) linger: u64,
-    /// Seconds to wait for an election.
-    #[arg(long, default_value_t = 30)]
-    pub(crate) timeout: u64,
-    /// Record what each node is fed, in files of this directory, as n1.recording.
-    #[arg(long)]
-    pub(crate) record: Option<PathBuf>,
-}
-
-#[derive(Debug, Parser)]
-#[command(after_help = "\
-Examples:
-  synod node n1.synod
-  synod node n1.synod --algorithm bully --store /var/lib/synod/n1
-  synod node n1.synod --record n1.recording                         for `synod replay`
-
-Logs go to the standard error; SYNOD_LOG=debug shows more of them, SYNOD_LOG=error fewer.")]
-pub(crate) struct Node {
-    /// The node's bundle.
-    pub(crate) bundle: PathBuf,
-    /// The algorithm's name; the first one of the program unless given.
-    #[arg(long)]
-    pub(crate) algorithm: Option<String>,
-    /// The directory of the durable log; without it, records live as long as the process.
-    #[arg(long)]
-    pub(crate) store: Option<PathBuf>,
-    /// Record what the node is fed in this file, after what stands there already.
-    #[arg(long)]
-    pub(crate) record: Option<PathBuf>,
-    /// End when the standard input ends, as it does when a parent process is gone.
-    #[arg(long, hide = true)]
-    pub(crate) exit_with_stdin: bool,
-}
-
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
-Examples:
-  synod cert init ca --cluster demo
-  synod cert issue --ca ca n1=10.0.0.1:7400 n2=10.0.0.2:7400 n3=10.0.0.3:7400
-  synod cert inspect n1.synod")]
-pub(crate) enum Cert {
-    /// Make the authority of a new cluster.
-    Init(CertInit),
-    /// Issue one bundle for each node: its identity, its key, and whom it trusts.
-    Issue(CertIssue),
-    /// Say what a bundle or a certificate holds.
-    Inspect(CertInspect),
-}
-
-#[derive(Debug, Parser)]
-pub(crate) struct CertInit {
-    /// The directory for `ca.pem` and `ca.key`.
-    pub(crate) directory: PathBuf,
-    /// The cluster's name: lower-case letters, digits and hyphens.
-    #[arg(long, default_value = "demo")]
-    pub(crate) cluster: String,
-    /// How long the authority is valid, in days.
-    #[arg(long, default_value_t = 3650)]
-    pub(crate) days: u32,
-}
-
-#[derive(Debug, Parser)]
-pub(crate) struct CertIssue {
-    /// Each node with its address, as `n1=10.0.0.1:7400`. Together they are the cluster.
-    #[arg(required = true, value_parser = member)]
-    pub(crate) nodes: Vec<(NodeId, String)>,
-    /// The directory of the authority.
-    #[arg(long, default_value = "ca")]
-    pub(crate) ca: PathBuf,
-    /// The directory for the bundles.
-    #[arg(long, default_value = ".")]
-    pub(crate) out: PathBuf,
-    /// How long the certificates are valid, in days.
-    #[arg(long, default_value_t = 90)]
-    pub(crate) days: u32,
-}
-
-#[derive(Debug, Parser)]
-pub(crate) struct CertInspect {
-    /// A bundle, or a certificate as PEM.
-    pub(crate) file: PathBuf,
-}
-
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
-Examples:
-  synod trace merge recordings/*.recording --out run.jsonl
-  synod trace convert run.jsonl --to svg --out run.svg")]
-pub(crate) enum Trace {
-    /// Make one trace of a cluster from the recordings of its nodes.
-    Merge(TraceMerge),
-    /// Write a trace, or the run of a schedule, for another tool.
-    Convert(TraceConvert),
-}
-
-#[derive(Debug, Parser)]
-#[command(after_help = "\
-Examples:
-  synod trace merge n1.recording n2.recording n3.recording
-  synod trace merge recordings/*.recording --out run.jsonl
-
-Each delivery comes after its send. Times are those of the nodes' own clocks, shifted as little as
-it takes.")]
-pub(crate) struct TraceMerge {
-    /// The recordings.
-    #[arg(required = true)]
-    pub(crate) files: Vec<PathBuf>,
-    /// Write the trace to this file, not to the standard output.
-    #[arg(long)]
-    pub(crate) out: Option<PathBuf>,
-}
-
-#[derive(Debug, Parser)]
-#[command(after_help = "\
-Examples:
-  synod trace convert run.jsonl --to svg --out run.svg
-  synod trace convert target/synod/bully-0.schedule --to shiviz --out run.log
-  synod trace convert run.jsonl --to mermaid
-
-Pictures show 200 steps at most, the last ones that changed something.")]
-pub(crate) struct TraceConvert {
-    /// A trace, as JSON lines, or a schedule.
-    pub(crate) file: PathBuf,
-    /// What to convert it to.
-    #[arg(long)]
-    pub(crate) to: FormatArg,
-    /// Write the result to this file, not to the standard output.
-    #[arg(long)]
-    pub(crate) out: Option<PathBuf>,
-}
-
-/// What `--to` takes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum FormatArg {
-    /// A log with vector clocks, for ShiViz.
-    Shiviz,
-    /// Trace events as JSON, for Perfetto.
-    Chrome,
-    /// A sequence diagram.
-    Plantuml,
-    /// A sequence diagram for Markdown.
-    Mermaid,
-    /// A space-time diagram.
-    Svg,
-    /// A table with a row for each step.
-    Csv,
-}
-
-impl FormatArg {
-    pub(crate) fn format(self) -> Format {
-        match self {
-            Self::Shiviz => Format::ShiViz,
-            Self::Chrome => Format::Chrome,
-            Self::Plantuml => Format::PlantUml,
-            Self::Mermaid => Format::Mermaid,
-            Self::Svg => Format::Svg,
-            Self::Csv => Format::Csv,
-        }
-    }
-}
-
-/// Reads `n1=10.0.0.1:7400`.
-fn member(text: &str) -> Result<(NodeId, String), String> {
-    let (node, address) = text.split_once('=').ok_or("expected NODE=HOST:PORT")?;
-    let node = node.parse::<NodeId>().map_err(|error| error.to_string())?;
-    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    match port {
-        Some(port) if 0 < port => Ok((node, String::from(address))),
-        _ => Err(format!("`{address}` is no address: expected HOST:PORT, with a port above 0")),
-    }
-}
-
 /// Where a node listens that others reach at `address`: all interfaces, the same port; loopback
 /// only if the address is.
 pub(crate) fn listen_address(address: &str) -> Option<SocketAddr> {
@@ -431,14 +251,6 @@ mod tests {
     #[test]
     fn the_command_line_fits_together() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn members_are_read_and_nonsense_is_refused() {
-        assert_eq!(member("n1=a.example:7400"), Ok((NodeId(1), "a.example:7400".into())));
-        for wrong in ["n1", "n01=a:1", "n1=a", "n1=a:0", "n1=a:99999", "1=a:1"] {
-            assert!(member(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod args;
 mod commands;
 mod entry;
 mod loopback;
+mod operating;
 mod printer;
 mod problem;
 

@@ -28,6 +28,13 @@ impl Printer {
         }
     }
 
+    /// Begins the screen anew, for people.
+    pub(crate) fn clear(&self) {
+        if !self.json {
+            let _ = write!(io::stdout(), "\x1b[2J\x1b[H");
+        }
+    }
+
     /// A line for programs.
     pub(crate) fn event(&self, event: &impl Serialize) {
         if self.json

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use synod_core::{LinkStatus, NodeId, Summary};
 
 use crate::failure::DeadLetter;
@@ -16,6 +16,7 @@ use crate::host::{Host, Slot};
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     /// The node.
+    #[serde(serialize_with = "by_name")]
     pub id: NodeId,
     /// Which life of it this is.
     pub incarnation: u64,
@@ -70,6 +71,7 @@ pub struct RecordingStatus {
 #[derive(Clone, Debug, Serialize)]
 pub struct PeerStatus {
     /// The peer.
+    #[serde(serialize_with = "by_name")]
     pub peer: NodeId,
     /// Whether it is linked.
     pub up: bool,
@@ -106,6 +108,11 @@ pub struct EventStatus {
     pub queued: usize,
     /// The bound on those.
     pub bound: usize,
+}
+
+/// A node as people call it: `n1`.
+fn by_name<S: Serializer>(node: &NodeId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(node)
 }
 
 impl Status {

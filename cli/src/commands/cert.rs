@@ -1,5 +1,7 @@
 //! `cert`: the certificates of a cluster.
 
+mod renewal;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -18,6 +20,9 @@ pub(crate) fn run(cert: &Cert, printer: &Printer) -> Result<(), Problem> {
         Cert::Init(asked) => init(asked, printer),
         Cert::Issue(asked) => issue(asked, printer),
         Cert::Inspect(asked) => show(asked, printer),
+        Cert::Check(asked) => renewal::check(asked, printer),
+        Cert::Renew(asked) => renewal::renew(asked, printer),
+        Cert::Trust(asked) => renewal::trust(asked, printer),
     }
 }
 
@@ -41,9 +46,7 @@ fn init(asked: &CertInit, printer: &Printer) -> Result<(), Problem> {
 }
 
 fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
-    let authority = Authority::read(&asked.ca).map_err(|error| {
-        Problem::caused(&error).hint(format!("make one: cert init {}", asked.ca.display()))
-    })?;
+    let authority = authority(&asked.ca)?;
     let peers: BTreeMap<NodeId, String> = asked.nodes.iter().cloned().collect();
     if peers.len() < asked.nodes.len() {
         return Err(Problem::new(Exit::Usage, "a node is named twice"));
@@ -65,6 +68,12 @@ fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
     }
     printer.next("node n1.synod     (on the machine of n1, and so on)");
     Ok(())
+}
+
+fn authority(directory: &Path) -> Result<Authority, Problem> {
+    Authority::read(directory).map_err(|error| {
+        Problem::caused(&error).hint(format!("make one: cert init {}", directory.display()))
+    })
 }
 
 fn make(directory: &Path) -> Result<(), Problem> {
@@ -97,9 +106,7 @@ pub(crate) fn bundle(
 }
 
 fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
-    let path = &asked.file;
-    let is_bundle = path.extension().is_some_and(|ending| ending == "synod");
-    let (facts, peers) = if is_bundle { bundle_facts(path)? } else { (pem_facts(path)?, None) };
+    let (facts, peers) = facts(&asked.file)?;
     let names = facts.names.join(", ");
     let left = facts.remaining(SystemTime::now()).as_secs() / 86_400;
     let expired = facts.remaining(SystemTime::now()).is_zero();
@@ -121,6 +128,12 @@ fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
         "days_left": left, "expired": expired,
     }));
     Ok(())
+}
+
+/// What a certificate says, and the peers if it is in a bundle.
+fn facts(path: &Path) -> Result<(CertificateFacts, Peers), Problem> {
+    let is_bundle = path.extension().is_some_and(|ending| ending == "synod");
+    if is_bundle { bundle_facts(path) } else { Ok((pem_facts(path)?, None)) }
 }
 
 type Peers = Option<BTreeMap<NodeId, String>>;

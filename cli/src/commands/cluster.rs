@@ -215,7 +215,7 @@ fn command(bundle: &Path, algorithm: &str) -> Result<Command, Problem> {
         .map_err(|error| Problem::environment("cannot find this program", &error))?;
     let mut command = Command::new(program);
     command
-        .args(["node", "--json", "--exit-with-stdin", "--algorithm", algorithm])
+        .args(["node", "--json", "--exit-with-stdin", "--admin", "off", "--algorithm", algorithm])
         .arg(bundle)
         .env("SYNOD_LOG", std::env::var("SYNOD_LOG").unwrap_or_else(|_| String::from("error")))
         .stdin(Stdio::piped())

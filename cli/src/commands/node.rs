@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use synod_core::NodeId;
-use synod_runtime::{EndReason, FileStore, NodeHandle, Output, Status};
-use synod_transport_quic::{Bundle, Limits, QuicTransport};
+use synod_runtime::{EndReason, FileStore, NodeHandle, Output, ShutdownReport, Status};
+use synod_transport_quic::{Bundle, QuicTransport};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::app::App;
 use crate::args::Node;
+use crate::operating::admin::{self, Subject};
+use crate::operating::settings::{LogFormat, Settings};
 use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
@@ -24,58 +27,113 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(app: &App, asked: &Node, printer: &Printer) -> Result<(), Problem> {
-    log_to_stderr();
+    let settings = Settings::of(asked)?;
+    log_to_stderr(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Problem::environment("no threads for the node", &error))?;
-    runtime.block_on(serve(app, asked, printer))
+    runtime.block_on(serve(app, asked, settings, printer))
 }
 
-fn log_to_stderr() {
-    let level = std::env::var("SYNOD_LOG").ok().and_then(|level| level.parse().ok());
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level.unwrap_or(LevelFilter::INFO))
+fn log_to_stderr(settings: &Settings) {
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::from(settings.level))
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_ansi(false)
-        .try_init();
+        .with_ansi(false);
+    // A program that has set up logging of its own keeps it.
+    let _ = match settings.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
 }
 
-async fn serve(app: &App, asked: &Node, printer: &Printer) -> Result<(), Problem> {
-    let entry = app.entry(asked.algorithm.as_deref())?;
+async fn serve(
+    app: &App,
+    asked: &Node,
+    settings: Settings,
+    printer: &Printer,
+) -> Result<(), Problem> {
+    let entry = app.entry(settings.algorithm.as_deref())?;
     let bundle = read(asked)?;
-    let transport = QuicTransport::new(&bundle, Limits::default())
+    let told_at = settings.admin.address(&bundle);
+    let transport = QuicTransport::new(&bundle, settings.limits)
         .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
     let address = transport.local_address();
     let mut members: Vec<NodeId> = bundle.peers.keys().copied().collect();
     members.push(bundle.node);
     let mut builder = entry.node(bundle.node, members).transport(Arc::new(transport));
-    if let Some(directory) = &asked.store {
+    if let Some(directory) = &settings.store {
         let store = FileStore::new(directory);
         builder = builder.store(Box::new(store));
     }
-    if let Some(file) = &asked.record {
+    if let Some(file) = &settings.record {
         builder = builder.record(entry.name(), file);
     }
     let started = builder.start().await;
     let node = started.map_err(|error| Problem::environment("the node does not start", &error))?;
-    printer.say(format!("{} runs {} · listens on {address}/udp", bundle.node, entry.name()));
+    let admin = tell(&node, entry.name(), &bundle, told_at).await?;
+    let pages = admin.map(|admin| format!(" · tells of itself at http://{admin}/status"));
+    let pages = pages.unwrap_or_default();
+    printer.say(format!("{} runs {} · listens on {address}/udp{pages}", bundle.node, entry.name()));
     printer.event(&json!({
         "event": "started", "node": bundle.node.to_string(), "algorithm": entry.name(),
         "address": address.to_string(), "incarnation": node.status().incarnation,
+        "admin": admin.map(|admin| admin.to_string()),
     }));
     tokio::spawn(speak(node.clone()));
     let reason = tokio::select! {
         reason = report(&node, printer) => reason,
         () = told_to_end(asked.exit_with_stdin) => {
             let report = node.shutdown(DRAIN_WITHIN).await;
-            printer.say(format!("{} ends: {report:?}", bundle.node));
-            printer.event(&json!({"event": "stopped", "drained": report.is_complete()}));
+            printer.say(format!("{} ends: {}", bundle.node, words(&report)));
+            printer.event(&json!({
+                "event": "stopped", "drained": report.is_complete(), "held": report.held,
+                "jobs": report.jobs, "timers": report.timers,
+                "unhandled": report.unhandled.values().sum::<usize>(),
+            }));
             return Ok(());
         }
     };
     Err(Problem::new(Exit::Environment, format!("{} has ended: {reason:?}", bundle.node)))
+}
+
+/// Opens the admin port, if there is to be one.
+async fn tell(
+    node: &NodeHandle,
+    algorithm: &'static str,
+    bundle: &Bundle,
+    address: Option<SocketAddr>,
+) -> Result<Option<SocketAddr>, Problem> {
+    let Some(address) = address else { return Ok(None) };
+    let facts = bundle.credentials.facts();
+    let facts = facts.map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
+    let subject = Subject { node: node.clone(), algorithm, not_after: facts.not_after };
+    match admin::open(address, subject).await {
+        Ok(bound) => Ok(Some(bound)),
+        Err(error) => {
+            node.shutdown(Duration::ZERO).await;
+            let what = format!("cannot tell of the node at {address}/tcp");
+            let hint = "choose another port by --admin 127.0.0.1:PORT, or none by --admin off";
+            Err(Problem::environment(what, &error).hint(hint))
+        }
+    }
+}
+
+/// What an orderly end came to.
+fn words(report: &ShutdownReport) -> String {
+    if report.is_complete() {
+        return String::from("everything that it took is done");
+    }
+    let events = report.unhandled.iter().map(|(name, events)| format!("{events} {name}"));
+    let unhandled: Vec<String> = events.collect();
+    format!(
+        "not done within {DRAIN_WITHIN:?}: {} effects and records held, {} jobs, events: [{}]",
+        report.held,
+        report.jobs,
+        unhandled.join(", "),
+    )
 }
 
 fn read(asked: &Node) -> Result<Bundle, Problem> {

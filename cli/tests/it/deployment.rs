@@ -1,101 +1,15 @@
 //! Real processes over QUIC on the loopback interface.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::running::{Running, cluster};
 use crate::{Place, synod};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A process that runs a node, and what it says on both outputs. Killed when it is dropped.
-struct Running {
-    child: Child,
-    said: Receiver<String>,
-    heard: Vec<String>,
-}
-
-impl Running {
-    fn node(bundle: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_synod"))
-            .args(["node", "--json"])
-            .arg(bundle)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the node starts");
-        let (say, said) = channel();
-        let stdout = child.stdout.take().expect("piped");
-        let stderr = child.stderr.take().expect("piped");
-        let also = say.clone();
-        thread::spawn(move || {
-            BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|it| say.send(it))
-        });
-        thread::spawn(move || {
-            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|it| also.send(it))
-        });
-        Self { child, said, heard: Vec::new() }
-    }
-
-    /// Waits for a line that holds all of `words`.
-    fn says(&mut self, words: &[&str]) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        let fits = |line: &String| words.iter().all(|word| line.contains(word));
-        if let Some(line) = self.heard.iter().find(|line| fits(line)) {
-            return line.clone();
-        }
-        loop {
-            let rest = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.said.recv_timeout(rest) else {
-                panic!("no line with {words:?} in {:#?}", self.heard);
-            };
-            self.heard.push(line.clone());
-            if fits(&line) {
-                return line;
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// An authority, and bundles for nodes on free ports.
-fn cluster(place: &Path, name: &str, nodes: &[&str]) -> Vec<PathBuf> {
-    let ca = place.join(name);
-    let made = synod(place, &["cert", "init", ca.to_str().expect("UTF-8"), "--cluster", name]);
-    assert_eq!(made.exit, 0, "{}", made.stderr);
-    issue(place, &ca, nodes)
-}
-
-fn issue(place: &Path, ca: &Path, nodes: &[&str]) -> Vec<PathBuf> {
-    let sockets: Vec<_> =
-        nodes.iter().map(|_| UdpSocket::bind("127.0.0.1:0").expect("a free port")).collect();
-    let members: Vec<String> = nodes
-        .iter()
-        .zip(&sockets)
-        .map(|(node, it)| format!("{node}={}", it.local_addr().expect("bound")))
-        .collect();
-    let mut args = vec!["cert", "issue", "--ca", ca.to_str().expect("UTF-8")];
-    args.extend(["--out", ca.to_str().expect("UTF-8")]);
-    args.extend(members.iter().map(String::as_str));
-    let issued = synod(place, &args);
-    assert_eq!(issued.exit, 0, "{}", issued.stderr);
-    nodes.iter().map(|node| ca.join(format!("{node}.synod"))).collect()
-}
 
 #[test]
 fn five_processes_elect_a_leader_and_another_one_when_it_is_killed() {

@@ -1,11 +1,14 @@
 //! The binary, as a user calls it.
 
 mod as_test;
+mod certificates;
 mod commands;
 mod deployment;
 mod generated;
+mod operating;
 mod readme;
 mod recording;
+mod running;
 mod sweep;
 mod traces;
 mod why;

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use synod_core::NodeId;
 
-use super::certificate::{CertificateError, Credentials};
+use super::certificate::{Authority, CertificateError, Credentials};
 use super::facts::parse_pem;
 use super::file::{self, FileError, Readers};
 use super::name::Cluster;
@@ -91,6 +91,27 @@ impl Bundle {
     /// [`FileError`] if the file exists already, or if the system refuses.
     pub fn write_new(&self, path: &Path) -> Result<(), FileError> {
         file::write_new(path, &self.to_toml(), Readers::Owner)
+    }
+
+    /// Replaces the file of a bundle as a whole; only its owner can read it. A program that is
+    /// killed midway leaves the old file, and perhaps a `.new` beside it, which must be removed.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] if the system refuses, or another replacement is under way.
+    pub fn replace(&self, path: &Path) -> Result<(), FileError> {
+        file::replace(path, &self.to_toml(), Readers::Owner)
+    }
+
+    /// Trusts the nodes that `authority` names, beside those that it trusts already. Whether it
+    /// did not do so before.
+    pub fn trust(&mut self, authority: &Authority) -> bool {
+        let pem = authority.certificate_pem();
+        let is_new = !self.authorities.iter().any(|known| known.trim() == pem.trim());
+        if is_new {
+            self.authorities.push(String::from(pem));
+        }
+        is_new
     }
 
     /// Checks that the certificate names this node of this cluster, that its key and one of the

@@ -81,6 +81,28 @@ pub(crate) fn write_new(path: &Path, text: &str, readers: Readers) -> Result<(),
     })
 }
 
+/// Replaces a file as a whole: whoever reads it sees the old text or the new one, also after a
+/// power cut.
+pub(crate) fn replace(path: &Path, text: &str, readers: Readers) -> Result<(), FileError> {
+    let failed = |source| FileError::System { action: "write", path: path.to_path_buf(), source };
+    let mut beside = path.as_os_str().to_os_string();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    write_new(&beside, text, readers)?;
+    let renamed = std::fs::rename(&beside, path).and_then(|()| sync_directory(path));
+    renamed.map_err(|error| {
+        // Ours alone: it did not exist before. After the renaming there is none.
+        let _ = std::fs::remove_file(&beside);
+        failed(error)
+    })
+}
+
+/// Makes the entry of `path` in its directory durable.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
 #[cfg(unix)]
 fn create_new(path: &Path, readers: Readers) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;

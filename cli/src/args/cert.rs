@@ -1,0 +1,121 @@
+//! What `cert` takes.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use synod_core::NodeId;
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  synod cert init ca --cluster demo
+  synod cert issue --ca ca n1=10.0.0.1:7400 n2=10.0.0.2:7400 n3=10.0.0.3:7400
+  synod cert inspect n1.synod
+  synod cert check *.synod --before 30
+  synod cert renew --ca ca n1.synod")]
+pub(crate) enum Cert {
+    /// Make the authority of a new cluster.
+    Init(CertInit),
+    /// Issue one bundle for each node: its identity, its key, and whom it trusts.
+    Issue(CertIssue),
+    /// Say what a bundle or a certificate holds.
+    Inspect(CertInspect),
+    /// Say which certificates end soon. The exit code is 0 if none does, and 1 if one must be
+    /// renewed.
+    Check(CertCheck),
+    /// Give bundles a new certificate and a new key, also if theirs have expired.
+    Renew(CertRenew),
+    /// Let bundles trust one more authority, as when another one is to take over.
+    Trust(CertTrust),
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct CertInit {
+    /// The directory for `ca.pem` and `ca.key`.
+    pub(crate) directory: PathBuf,
+    /// The cluster's name: lower-case letters, digits and hyphens.
+    #[arg(long, default_value = "demo")]
+    pub(crate) cluster: String,
+    /// How long the authority is valid, in days.
+    #[arg(long, default_value_t = 3650)]
+    pub(crate) days: u32,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct CertIssue {
+    /// Each node with its address, as `n1=10.0.0.1:7400`. Together they are the cluster.
+    #[arg(required = true, value_parser = member)]
+    pub(crate) nodes: Vec<(NodeId, String)>,
+    /// The directory of the authority.
+    #[arg(long, default_value = "ca")]
+    pub(crate) ca: PathBuf,
+    /// The directory for the bundles.
+    #[arg(long, default_value = ".")]
+    pub(crate) out: PathBuf,
+    /// How long the certificates are valid, in days.
+    #[arg(long, default_value_t = 90)]
+    pub(crate) days: u32,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct CertInspect {
+    /// A bundle, or a certificate as PEM.
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct CertCheck {
+    /// Bundles, or certificates as PEM.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// How many days a certificate must still be valid.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) before: u32,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct CertRenew {
+    /// The bundles, which are replaced as a whole.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The directory of the authority. Bundles that do not trust it yet will.
+    #[arg(long, default_value = "ca")]
+    pub(crate) ca: PathBuf,
+    /// How long the certificates are valid, in days.
+    #[arg(long, default_value_t = 90)]
+    pub(crate) days: u32,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct CertTrust {
+    /// The bundles, which are replaced as a whole.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The directory of the authority.
+    #[arg(long, default_value = "ca")]
+    pub(crate) ca: PathBuf,
+}
+
+/// Reads `n1=10.0.0.1:7400`.
+fn member(text: &str) -> Result<(NodeId, String), String> {
+    let (node, address) = text.split_once('=').ok_or("expected NODE=HOST:PORT")?;
+    let node = node.parse::<NodeId>().map_err(|error| error.to_string())?;
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    match port {
+        Some(port) if 0 < port => Ok((node, String::from(address))),
+        _ => Err(format!("`{address}` is no address: expected HOST:PORT, with a port above 0")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_read_and_nonsense_is_refused() {
+        assert_eq!(member("n1=a.example:7400"), Ok((NodeId(1), "a.example:7400".into())));
+        for wrong in ["n1", "n01=a:1", "n1=a", "n1=a:0", "n1=a:99999", "1=a:1"] {
+            assert!(member(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What `node` and `cluster` take.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::operating::settings::{Admin, Level, LogFormat};
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod cluster bully --nodes 5 --kill-leader
+  synod cluster bully --nodes 3 --for 60       keep it running for a minute
+  synod cluster bully --record recordings      one recording for each process")]
+pub(crate) struct Cluster {
+    /// The algorithm's name.
+    pub(crate) algorithm: String,
+    /// The number of processes.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub(crate) nodes: u32,
+    /// Kill the process of the elected leader, and wait for the next one.
+    #[arg(long)]
+    pub(crate) kill_leader: bool,
+    /// Keep the cluster running for so many seconds after the election.
+    #[arg(long = "for", default_value_t = 0)]
+    pub(crate) linger: u64,
+    /// Seconds to wait for an election.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) timeout: u64,
+    /// Record what each node is fed, in files of this directory, as n1.recording.
+    #[arg(long)]
+    pub(crate) record: Option<PathBuf>,
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod node n1.synod
+  synod node n1.synod --algorithm bully --store /var/lib/synod/n1
+  synod node n1.synod --config node.toml --log-format json
+  synod node n1.synod --record n1.recording                         for `synod replay`
+
+The file of --config is TOML with the keys algorithm, store, record, admin, log.level, log.format,
+limits.connect_timeout_ms, limits.idle_timeout_ms, limits.keep_alive_ms, limits.frame_timeout_ms and
+limits.outbox_bytes_max. Variables of the environment come before it, and flags before both.
+Logs go to the standard error.")]
+pub(crate) struct Node {
+    /// The node's bundle.
+    pub(crate) bundle: PathBuf,
+    /// A file with settings.
+    #[arg(long, env = "SYNOD_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// The algorithm's name; the first one of the program unless given.
+    #[arg(long, env = "SYNOD_ALGORITHM")]
+    pub(crate) algorithm: Option<String>,
+    /// The directory of the durable log; without it, records live as long as the process.
+    #[arg(long, env = "SYNOD_STORE")]
+    pub(crate) store: Option<PathBuf>,
+    /// Record what the node is fed in this file, after what stands there already.
+    #[arg(long, env = "SYNOD_RECORD")]
+    pub(crate) record: Option<PathBuf>,
+    /// Where /metrics, /status, /livez and /readyz are answered over HTTP: an address of the
+    /// loopback interface, or `off`; the TCP port after the node's UDP port unless given.
+    #[arg(long, env = "SYNOD_ADMIN")]
+    pub(crate) admin: Option<Admin>,
+    /// How much is logged; info unless given.
+    #[arg(long, env = "SYNOD_LOG")]
+    pub(crate) log: Option<Level>,
+    /// How log lines look; text unless given.
+    #[arg(long, env = "SYNOD_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// End when the standard input ends, as it does when a parent process is gone.
+    #[arg(long, hide = true)]
+    pub(crate) exit_with_stdin: bool,
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod status n1.synod
+  synod status n1.synod n2.synod --watch
+  synod status 127.0.0.1:7401 --json
+
+A node tells of itself on its own machine only: where it runs, or through a tunnel.")]
+pub(crate) struct Status {
+    /// The bundles of nodes that run on this machine, or the addresses of their admin ports.
+    #[arg(required = true)]
+    pub(crate) nodes: Vec<String>,
+    /// Draw the table anew every second, until interrupted.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}

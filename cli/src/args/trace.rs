@@ -1,0 +1,84 @@
+//! What `trace` takes.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use synod_simulator::Format;
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  synod trace merge recordings/*.recording --out run.jsonl
+  synod trace convert run.jsonl --to svg --out run.svg")]
+pub(crate) enum Trace {
+    /// Make one trace of a cluster from the recordings of its nodes.
+    Merge(TraceMerge),
+    /// Write a trace, or the run of a schedule, for another tool.
+    Convert(TraceConvert),
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod trace merge n1.recording n2.recording n3.recording
+  synod trace merge recordings/*.recording --out run.jsonl
+
+Each delivery comes after its send. Times are those of the nodes' own clocks, shifted as little as
+it takes.")]
+pub(crate) struct TraceMerge {
+    /// The recordings.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Write the trace to this file, not to the standard output.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod trace convert run.jsonl --to svg --out run.svg
+  synod trace convert target/synod/bully-0.schedule --to shiviz --out run.log
+  synod trace convert run.jsonl --to mermaid
+
+Pictures show 200 steps at most, the last ones that changed something.")]
+pub(crate) struct TraceConvert {
+    /// A trace, as JSON lines, or a schedule.
+    pub(crate) file: PathBuf,
+    /// What to convert it to.
+    #[arg(long)]
+    pub(crate) to: FormatArg,
+    /// Write the result to this file, not to the standard output.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// What `--to` takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum FormatArg {
+    /// A log with vector clocks, for ShiViz.
+    Shiviz,
+    /// Trace events as JSON, for Perfetto.
+    Chrome,
+    /// A sequence diagram.
+    Plantuml,
+    /// A sequence diagram for Markdown.
+    Mermaid,
+    /// A space-time diagram.
+    Svg,
+    /// A table with a row for each step.
+    Csv,
+}
+
+impl FormatArg {
+    pub(crate) fn format(self) -> Format {
+        match self {
+            Self::Shiviz => Format::ShiViz,
+            Self::Chrome => Format::Chrome,
+            Self::Plantuml => Format::PlantUml,
+            Self::Mermaid => Format::Mermaid,
+            Self::Svg => Format::Svg,
+            Self::Csv => Format::Csv,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Certificates end: `cert check`, `cert renew` and `cert trust`.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use synod_transport_quic::{Authority, Bundle};
+
+use super::{authority, facts};
+use crate::args::{CertCheck, CertRenew, CertTrust, days};
+use crate::printer::Printer;
+use crate::problem::{Exit, Problem};
+
+pub(super) fn check(asked: &CertCheck, printer: &Printer) -> Result<(), Problem> {
+    let now = SystemTime::now();
+    let mut due = Vec::new();
+    for path in &asked.files {
+        let (facts, _) = facts(path)?;
+        let left = facts.remaining(now);
+        let renew = left < days(asked.before);
+        printer.say(format!("{}   {}", path.display(), words(facts.not_after, now)));
+        printer.event(&json!({
+            "event": "validity", "file": path.display().to_string(), "names": facts.names,
+            "days_left": left.as_secs() / DAY, "expired": left.is_zero(), "renew": renew,
+        }));
+        if renew {
+            due.push(path.display().to_string());
+        }
+    }
+    if due.is_empty() {
+        return Ok(());
+    }
+    let what = format!("{} of {} must be renewed", due.len(), asked.files.len());
+    let hint = format!("where the authority is: cert renew --ca ca {}", due.join(" "));
+    Err(Problem { told: true, ..Problem::new(Exit::Violated, what) }.hint(hint))
+}
+
+pub(super) fn renew(asked: &CertRenew, printer: &Printer) -> Result<(), Problem> {
+    let authority = authority(&asked.ca)?;
+    for path in &asked.files {
+        let mut bundle = of_cluster(&authority, path)?;
+        bundle.credentials = authority
+            .issue(bundle.node, days(asked.days))
+            .map_err(|error| Problem::new(Exit::Usage, error.to_string()))?;
+        let newly_trusted = bundle.trust(&authority);
+        bundle.replace(path).map_err(|error| Problem::caused(&error))?;
+        let (file, node) = (path.display(), bundle.node);
+        printer.say(format!("{file}   {node}, valid for {} days, with a new key", asked.days));
+        if newly_trusted {
+            printer.say(format!(
+                "  it is the first of this authority: the others must trust it, \
+                                 by `cert trust --ca {}`",
+                asked.ca.display()
+            ));
+        }
+        printer.event(&json!({
+            "event": "renewed", "node": node.to_string(), "file": file.to_string(),
+            "days": asked.days, "authority_is_new": newly_trusted,
+        }));
+    }
+    printer.next("cert check *.synod");
+    Ok(())
+}
+
+pub(super) fn trust(asked: &CertTrust, printer: &Printer) -> Result<(), Problem> {
+    let authority = authority(&asked.ca)?;
+    for path in &asked.files {
+        let mut bundle = of_cluster(&authority, path)?;
+        let newly_trusted = bundle.trust(&authority);
+        if newly_trusted {
+            bundle.replace(path).map_err(|error| Problem::caused(&error))?;
+        }
+        let (file, count) = (path.display(), bundle.authorities.len());
+        printer.say(format!("{file}   {} trusts {count} authorities", bundle.node));
+        printer.event(&json!({
+            "event": "trusted", "node": bundle.node.to_string(), "file": file.to_string(),
+            "authorities": count, "authority_is_new": newly_trusted,
+        }));
+    }
+    printer.next(format!(
+        "cert renew --ca {} n1.synod     (when every node trusts it)",
+        asked.ca.display()
+    ));
+    Ok(())
+}
+
+/// The bundle in the file, if it is one of the authority's cluster.
+fn of_cluster(authority: &Authority, path: &Path) -> Result<Bundle, Problem> {
+    let bundle = Bundle::read(path).map_err(|error| Problem::caused(&error))?;
+    if bundle.cluster == *authority.cluster() {
+        return Ok(bundle);
+    }
+    let (file, theirs, ours) = (path.display(), &bundle.cluster, authority.cluster());
+    let what = format!("`{file}` is of cluster {theirs}, the authority of cluster {ours}");
+    Err(Problem::new(Exit::Usage, what).hint("name the right authority by --ca"))
+}
+
+const DAY: u64 = 86_400;
+
+fn words(end: SystemTime, now: SystemTime) -> String {
+    let whole_days = |time: Duration| time.as_secs() / DAY;
+    match end.duration_since(now) {
+        Ok(left) => format!("{} days left", whole_days(left)),
+        Err(over) => format!("EXPIRED {} days ago", whole_days(over.duration())),
+    }
+}

@@ -1,0 +1,165 @@
+//! `status`: what running nodes of this machine say of themselves.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use synod_transport_quic::Bundle;
+
+use crate::args::Status;
+use crate::operating::settings::beside;
+use crate::printer::Printer;
+use crate::problem::Problem;
+
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// An answer is no larger, in bytes.
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// How often `--watch` draws the table.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(asked: &Status, printer: &Printer) -> Result<(), Problem> {
+    let places: Vec<(String, SocketAddr)> =
+        asked.nodes.iter().map(|text| place(text)).collect::<Result<_, _>>()?;
+    loop {
+        let answers: Vec<_> =
+            places.iter().map(|(name, address)| (name, address, ask(*address))).collect();
+        if asked.watch {
+            printer.clear();
+        }
+        tell(&answers, printer);
+        if !asked.watch {
+            let silent = answers.iter().find(|(_, _, answer)| answer.is_err());
+            return match silent {
+                Some((name, address, Err(error))) => Err(no_answer(name, address, error)),
+                _ => Ok(()),
+            };
+        }
+        thread::sleep(WATCH_EVERY);
+    }
+}
+
+/// The name of a node and the address of its admin port, from an address or the path of a bundle.
+fn place(text: &str) -> Result<(String, SocketAddr), Problem> {
+    if let Ok(address) = text.parse() {
+        return Ok((String::from(text), address));
+    }
+    let bundle = Bundle::read(Path::new(text)).map_err(|error| {
+        Problem::caused(&error).hint("expected the bundle of a node, or 127.0.0.1:PORT")
+    })?;
+    Ok((bundle.node.to_string(), beside(&bundle)))
+}
+
+fn no_answer(name: &str, address: &SocketAddr, error: &io::Error) -> Problem {
+    let what = format!("{name} does not answer at http://{address}/status");
+    Problem::environment(what, error)
+        .hint("is it started on this machine, and not with --admin off?")
+}
+
+/// What `/status` holds, as far as the table shows it.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    algorithm: String,
+    certificate_days_left: u64,
+    status: Node,
+}
+
+#[derive(Debug, Deserialize)]
+struct Node {
+    id: String,
+    running: bool,
+    summary: Vec<(String, String)>,
+    peers: Vec<Peer>,
+    events: Vec<Queue>,
+    drops: BTreeMap<String, u64>,
+    refusals: BTreeMap<String, u64>,
+    restarts: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Peer {
+    peer: String,
+    up: bool,
+    round_trip: Option<Duration>,
+    queued_bytes: usize,
+    last_error: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Queue {
+    queued: usize,
+}
+
+type Answered<'a> = (&'a String, &'a SocketAddr, io::Result<(Value, Answer)>);
+
+fn tell(answers: &[Answered<'_>], printer: &Printer) {
+    printer.say(row(&["NODE", "PEER", "STATE", "RTT", "QUEUE", "CERT", "NOTE"]));
+    for (name, address, answer) in answers {
+        match answer {
+            Ok((whole, answer)) => {
+                tell_node(answer, printer);
+                printer.event(&json!({"event": "status", "node": answer.status.id, "told": whole}));
+            }
+            Err(error) => {
+                let note = format!("no answer at {address}: {error}");
+                printer.say(row(&[name, "", "-", "-", "-", "-", &note]));
+                printer.event(&json!({"event": "silent", "node": name, "why": error.to_string()}));
+            }
+        }
+    }
+}
+
+fn tell_node(Answer { algorithm, certificate_days_left, status }: &Answer, printer: &Printer) {
+    let summary = status.summary.iter().map(|(name, value)| format!("{name}:{value}"));
+    let summary: Vec<String> = summary.collect();
+    let state = if status.running { summary.join(" ") } else { String::from("ends") };
+    let queued: usize = status.events.iter().map(|event| event.queued).sum();
+    let days = format!("{certificate_days_left} d");
+    let mut notes = vec![algorithm.clone()];
+    let sum = |counts: &BTreeMap<String, u64>| counts.values().sum::<u64>();
+    let counts = [
+        (sum(&status.drops), "dropped"),
+        (sum(&status.refusals), "refused"),
+        (status.restarts, "restarts"),
+    ];
+    notes.extend(counts.iter().filter(|(n, _)| 0 < *n).map(|(n, what)| format!("{n} {what}")));
+    printer.say(row(&[&status.id, "", &state, "-", &queued.to_string(), &days, &notes.join(", ")]));
+    for peer in &status.peers {
+        let round_trip = peer.round_trip.map(|it| format!("{:.1} ms", it.as_secs_f64() * 1e3));
+        let note = peer.last_error.as_deref().filter(|_| !peer.up).unwrap_or_default();
+        let state = if peer.up { "up" } else { "down" };
+        let queue = format!("{} B", peer.queued_bytes);
+        let round_trip = round_trip.as_deref().filter(|_| peer.up).unwrap_or("-");
+        printer.say(row(&["", &peer.peer, state, round_trip, &queue, "-", note]));
+    }
+}
+
+fn row([node, peer, state, rtt, queue, certificate, note]: &[&str; 7]) -> String {
+    let row =
+        format!("{node:<5} {peer:<5} {state:<24} {rtt:<8} {queue:<8} {certificate:<6} {note}");
+    String::from(row.trim_end())
+}
+
+/// Asks the admin port at `address`. One connection, closed by the answer's end.
+fn ask(address: SocketAddr) -> io::Result<(Value, Answer)> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let request = format!("GET /status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut text = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text)?;
+    let odd = || io::Error::new(io::ErrorKind::InvalidData, "what answers is no synod node");
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(odd)?;
+    if !head.starts_with("HTTP/1.1 200 ") {
+        return Err(odd());
+    }
+    let whole: Value = serde_json::from_str(body).map_err(|_| odd())?;
+    let answer = Answer::deserialize(&whole).map_err(|_| odd())?;
+    Ok((whole, answer))
+}

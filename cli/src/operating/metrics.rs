@@ -1,0 +1,159 @@
+//! A node's status as metrics, in the text format of OpenMetrics 1.0.
+
+use std::fmt::{self, Debug};
+use std::time::SystemTime;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use synod_runtime::{NodeHandle, PeerStatus, Status};
+
+/// The metrics of `node` at this moment. `not_after` is the end of its certificate.
+pub(super) fn text(node: &NodeHandle, not_after: SystemTime) -> String {
+    let mut registry = Registry::with_prefix_and_labels(
+        "synod",
+        std::iter::once(("node".into(), node.id().to_string().into())),
+    );
+    registry.register_collector(Box::new(Moment { status: node.status(), not_after }));
+    let mut text = String::new();
+    // Writing into a string does not fail, and the encoder has no errors of its own.
+    let _ = text::encode(&mut text, &registry);
+    text
+}
+
+#[derive(Debug)]
+struct Moment {
+    status: Status,
+    not_after: SystemTime,
+}
+
+impl Collector for Moment {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut page = Page(&mut encoder);
+        self.node(&mut page)?;
+        self.events(&mut page)?;
+        self.peers(&mut page)
+    }
+}
+
+impl Moment {
+    fn node(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let Self { status, not_after } = self;
+        let not_after = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        page.gauge("ready", "1 if the node takes events", status.running.into())?;
+        page.gauge("incarnation", "Which life of the node this is", status.incarnation)?;
+        page.gauge("uptime_seconds", "Time since the start", status.uptime.as_secs())?;
+        page.gauge("timers", "Timers that are armed", count(status.timers))?;
+        page.gauge("jobs_running", "Jobs that run", count(status.jobs_running))?;
+        page.gauge("jobs_waiting", "Jobs that wait for a thread", count(status.jobs_waiting))?;
+        page.gauge("held", "Effects and records that wait for the store", count(status.held))?;
+        page.gauge(
+            "certificate_not_after_seconds",
+            "When the node's certificate ends, in seconds since 1970",
+            not_after.as_secs(),
+        )?;
+        page.counter("restarts", "Lives that ended by a panic", status.restarts)?;
+        page.counter("actor_restarts", "Actors that were replaced", status.actor_restarts)?;
+        let summary = || status.summary.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let numbers = summary().filter_map(|(key, value)| Some(([("key", key)], number(value)?)));
+        page.gauges("summary", "What the algorithms count of themselves", numbers)?;
+        let words = summary().filter(|(_, value)| number(value).is_none());
+        let words = words.map(|(key, value)| ([("key", key), ("value", value)], 1));
+        page.gauges("summary_info", "What the algorithms say of themselves, in words", words)
+    }
+
+    fn events(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let Self { status, .. } = self;
+        let events = &status.events;
+        let handled = events.iter().map(|it| ([("event", it.name)], it.handled));
+        page.counters("events_handled", "Events handled", handled)?;
+        let refused = events.iter().map(|it| ([("event", it.name)], it.refused));
+        page.counters("events_refused", "Events that no handler took", refused)?;
+        let queued = events.iter().map(|it| ([("event", it.name)], count(it.queued)));
+        page.gauges("inbox_depth", "Events that wait", queued)?;
+        let drops = status.drops.iter().map(|(reason, times)| ([("reason", *reason)], *times));
+        page.counters("drops", "What was dropped", drops)?;
+        let refusals = status.refusals.iter().map(|(why, times)| ([("reason", *why)], *times));
+        page.counters("peers_rejected", "What the transport turned away", refusals)
+    }
+
+    fn peers(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let named: Vec<(String, &PeerStatus)> =
+            self.status.peers.iter().map(|peer| (peer.peer.to_string(), peer)).collect();
+        let each = |value: fn(&PeerStatus) -> u64| {
+            named.iter().map(move |(name, peer)| ([("peer", name.as_str())], value(peer)))
+        };
+        page.gauges("peer_up", "1 if the peer is linked", each(|peer| peer.up.into()))?;
+        page.gauges(
+            "rtt_microseconds",
+            "The round trip to the peer",
+            each(|peer| {
+                let round_trip = peer.round_trip.unwrap_or_default();
+                u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX)
+            }),
+        )?;
+        let queued = each(|peer| count(peer.queued_bytes));
+        page.gauges("outbox_bytes", "Bytes that wait to be sent to the peer", queued)?;
+        page.counters("events_sent", "Events sent to the peer", each(|peer| peer.sent))?;
+        page.counters("events_received", "Events from the peer", each(|peer| peer.received))?;
+        page.counters("peer_ups", "How many times the link came up", each(|peer| peer.ups))?;
+        page.counters("peer_downs", "How many times it was lost", each(|peer| peer.downs))?;
+        let failed = each(|peer| peer.failed_attempts);
+        page.counters("failed_attempts", "Attempts to link that failed", failed)
+    }
+}
+
+/// A value that is a number is no label: each label would be another time series.
+fn number(value: &str) -> Option<u64> {
+    value.parse().ok()
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// One kind of metric after the other.
+struct Page<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+
+impl Page<'_, '_> {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        metric.encode_gauge(&signed(value))
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    fn gauges<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = ([(&'l str, &'l str); N], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            family.encode_family(&labels)?.encode_gauge(&signed(value))?;
+        }
+        Ok(())
+    }
+
+    fn counters<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = ([(&'l str, &'l str); N], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,5 @@
+//! What an operator sees of a running node, and sets.
+
+pub(crate) mod admin;
+mod metrics;
+pub(crate) mod settings;

@@ -1,0 +1,73 @@
+//! Certificates that end, and authorities that take over.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::running::{Running, cluster};
+use crate::{Place, synod};
+
+#[test]
+fn a_certificate_that_ends_soon_must_be_renewed() {
+    let place = Place::new("cert-check");
+    cluster(&place.0, "demo", &["n1"]);
+    let bundle = "demo/n1.synod";
+    let fine = synod(&place.0, &["cert", "check", bundle, "demo/ca.pem", "--json"]);
+    assert_eq!(fine.exit, 0, "{}", fine.stderr);
+    assert!(fine.lines().iter().all(|line| line["renew"] == false));
+    let due = synod(&place.0, &["cert", "check", bundle, "--before", "91"]);
+    assert_eq!(due.exit, 1);
+    assert!(due.stderr.contains("cert renew --ca ca demo/n1.synod"), "{}", due.stderr);
+}
+
+#[test]
+fn renewing_makes_a_new_key_and_leaves_a_whole_private_file() {
+    let place = Place::new("cert-renew");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let key = |file: &str| {
+        synod(&place.0, &["cert", "inspect", file, "--json"]).last()["fingerprint"].clone()
+    };
+    let before = key("demo/n1.synod");
+    let renewed =
+        synod(&place.0, &["cert", "renew", "--ca", "demo", "--days", "7", "demo/n1.synod"]);
+    assert_eq!(renewed.exit, 0, "{}", renewed.stderr);
+    assert_ne!(key("demo/n1.synod"), before);
+    let mode = fs::metadata(&bundles[0]).expect("the bundle").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let files = fs::read_dir(place.0.join("demo")).expect("the directory").count();
+    assert_eq!(files, 4, "ca.pem, ca.key and two bundles, and nothing half written");
+    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
+    for node in &mut nodes {
+        node.says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    }
+}
+
+#[test]
+fn one_authority_takes_over_from_another() {
+    let place = Place::new("cert-trust");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let both = ["demo/n1.synod", "demo/n2.synod"];
+    assert_eq!(synod(&place.0, &["cert", "init", "next", "--cluster", "demo"]).exit, 0);
+    for _once_or_twice in 0..2 {
+        let trusted =
+            synod(&place.0, &["cert", "trust", "--ca", "next", both[0], both[1], "--json"]);
+        assert_eq!(trusted.exit, 0, "{}", trusted.stderr);
+        assert!(trusted.lines().iter().all(|line| line["authorities"] == 2));
+    }
+    assert_eq!(synod(&place.0, &["cert", "renew", "--ca", "next", both[0]]).exit, 0);
+    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
+    for node in &mut nodes {
+        node.says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    }
+}
+
+#[test]
+fn a_bundle_of_another_cluster_is_not_renewed() {
+    let place = Place::new("cert-other");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let before = fs::read(&bundles[0]).expect("the bundle");
+    assert_eq!(synod(&place.0, &["cert", "init", "other", "--cluster", "other"]).exit, 0);
+    let refused = synod(&place.0, &["cert", "renew", "--ca", "other", "demo/n1.synod"]);
+    assert_eq!(refused.exit, 2);
+    assert!(refused.stderr.contains("cluster demo"), "{}", refused.stderr);
+    assert_eq!(fs::read(&bundles[0]).expect("the bundle"), before);
+}

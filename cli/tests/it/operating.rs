@@ -1,0 +1,127 @@
+//! What an operator sees of a node, and sets.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::running::{Running, cluster};
+use crate::{Place, synod};
+
+/// The address of a node's admin port.
+fn admin(node: &mut Running) -> String {
+    let started: Value =
+        serde_json::from_str(&node.says(&["\"event\":\"started\""])).expect("JSON");
+    started.get("admin").and_then(Value::as_str).map(String::from).expect("an address")
+}
+
+/// Sends `request` and returns what comes back.
+fn http(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the port is open");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+fn get(address: &str, path: &str) -> String {
+    http(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
+}
+
+#[test]
+fn a_node_tells_its_metrics_and_its_health_over_http() {
+    let place = Place::new("metrics");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
+    nodes[0].says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    let address = admin(&mut nodes[0]);
+    let page = get(&address, "/metrics");
+    for line in [
+        "synod_peer_up{node=\"n1\",peer=\"n2\"} 1",
+        "synod_summary_info{node=\"n1\",key=\"leader\",value=\"n2\"} 1",
+        "synod_summary{node=\"n1\",key=\"epoch\"} ",
+        "synod_events_handled_total{node=\"n1\",event=\"bully.coordinator\"}",
+        "synod_certificate_not_after_seconds",
+        "# EOF",
+    ] {
+        assert!(page.contains(line), "no {line} in {page}");
+    }
+    assert!(get(&address, "/readyz").starts_with("HTTP/1.1 200 "));
+    assert!(get(&address, "/livez").starts_with("HTTP/1.1 200 "));
+    assert!(get(&address, "/nothing").starts_with("HTTP/1.1 404 "));
+    let posted = http(&address, "POST /metrics HTTP/1.1\r\nHost: n1\r\nContent-Length: 0\r\n\r\n");
+    assert!(posted.starts_with("HTTP/1.1 405 "), "{posted}");
+    let nonsense = http(&address, "nonsense\r\n\r\n");
+    assert!(nonsense.starts_with("HTTP/1.1 400 "), "{nonsense}");
+}
+
+#[test]
+fn status_is_a_table_of_nodes_and_peers() {
+    let place = Place::new("status");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
+    nodes[0].says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    let address = admin(&mut nodes[0]);
+    let table = synod(&place.0, &["status", &address]);
+    assert_eq!(table.exit, 0, "{}", table.stderr);
+    let rows: Vec<&str> = table.stdout.lines().collect();
+    assert!(rows[1].starts_with("n1") && rows[1].contains("leader:n2"), "{}", table.stdout);
+    assert!(rows[2].contains("n2    up"), "{}", table.stdout);
+    let line = synod(&place.0, &["status", &address, "--json"]).last();
+    assert_eq!(line["told"]["status"]["peers"][0]["up"], true);
+    drop(nodes);
+    let gone = synod(&place.0, &["status", &address]);
+    assert_eq!(gone.exit, 6);
+    assert!(gone.stderr.contains("does not answer"), "{}", gone.stderr);
+}
+
+#[test]
+fn a_node_that_is_told_to_end_drains_and_reports() {
+    let place = Place::new("drain");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let mut node = Running::node(&bundles[0]);
+    node.says(&["\"event\":\"state\""]);
+    let pid = node.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    let report = node.says(&["\"event\":\"stopped\""]);
+    assert!(report.contains("\"drained\":true"), "{report}");
+    assert_eq!(node.child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn a_configuration_file_is_overruled_by_flags_and_its_mistakes_are_named() {
+    let place = Place::new("configuration");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let file = place.0.join("node.toml");
+    let path = file.to_str().expect("UTF-8");
+    fs::write(&file, "algorithm = 'bully'\nadmin = 'off'\n[log]\nformat = 'json'\n")
+        .expect("written");
+    let mut node = Running::configured(&bundles[0], &["--config", path]);
+    node.says(&["\"event\":\"started\"", "\"admin\":\"127.0.0.1:"]);
+    let bundle = bundles[0].to_str().expect("UTF-8");
+    for (text, words) in [
+        ("[log]\nlevel = 'loud'\n", "key `log.level`: `loud` is not known: expected one of off"),
+        ("alogrithm = 'bully'\n", "line 1: `alogrithm = 'bully'`: unknown field"),
+        ("admin = '0.0.0.0:1'\n", "key `admin`: `0.0.0.0:1` can be reached from elsewhere"),
+        ("[limits]\nidle_timeout_ms = 1\n", "key `limits.idle_timeout_ms`: 1 is out of range"),
+    ] {
+        fs::write(&file, text).expect("written");
+        let refused = synod(&place.0, &["node", bundle, "--config", path]);
+        assert_eq!(refused.exit, 2, "{}", refused.stderr);
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_taken_admin_port_is_told_with_a_way_out() {
+    let place = Place::new("admin-port");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let bundle = bundles[0].to_str().expect("UTF-8");
+    let refused = synod(&place.0, &["node", bundle, "--admin", &address]);
+    assert_eq!(refused.exit, 6);
+    assert!(refused.stderr.contains("--admin off"), "{}", refused.stderr);
+}
