@@ -283,6 +283,14 @@ mod tests {
     }
 
     #[test]
+    fn the_limits_in_the_guide_are_the_defaults() {
+        let guide = include_str!("../../../docs/operating.md");
+        let shown = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+        let settings = settings(shown.expect("a configuration")).expect("a good one");
+        assert_eq!(settings.limits, Limits::default());
+    }
+
+    #[test]
     fn a_wrong_value_is_told_with_its_key_and_what_is_allowed() {
         for (text, words) in [
             ("admin = '0.0.0.0:7401'", ["key `admin`", "loopback"]),

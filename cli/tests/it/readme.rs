@@ -43,6 +43,30 @@ fn run(place: &Path, line: &str) {
 }
 
 #[test]
+fn every_command_of_the_guides_does_what_it_says() {
+    for entry in fs::read_dir(root().join("docs")).expect("the guides") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
+        let place = Place::new(&format!("guide-{name}"));
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        for line in blocks(&text, "sh").iter().flatten() {
+            run(&place.0, line);
+        }
+    }
+}
+
+#[test]
+fn the_configuration_in_the_guide_is_one() {
+    let place = Place::new("guide-configuration");
+    let text = fs::read_to_string(root().join("docs/operating.md")).expect("the guide");
+    let shown = blocks(&text, "toml").concat().join("\n");
+    fs::write(place.0.join("node.toml"), shown).expect("written");
+    let called = synod(&place.0, &["node", "missing.synod", "--config", "node.toml"]);
+    assert_eq!(called.exit, 6, "{}", called.stderr);
+    assert!(called.stderr.contains("cannot read `missing.synod`"), "{}", called.stderr);
+}
+
+#[test]
 fn every_command_of_the_readme_does_what_it_says() {
     let place = Place::new("readme");
     let blocks = blocks(&readme(), "sh");
