@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use synod_core::NodeId;
@@ -58,6 +58,7 @@ async fn serve(
     let entry = app.entry(settings.algorithm.as_deref())?;
     let bundle = read(asked)?;
     let told_at = settings.admin.address(&bundle);
+    let bytes_per_peer_max = settings.limits.bytes_per_peer_max();
     let transport = QuicTransport::new(&bundle, settings.limits)
         .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
     let address = transport.local_address();
@@ -73,7 +74,13 @@ async fn serve(
     }
     let started = builder.start().await;
     let node = started.map_err(|error| Problem::environment("the node does not start", &error))?;
-    let admin = tell(&node, entry.name(), &bundle, told_at).await?;
+    let subject = Subject {
+        node: node.clone(),
+        algorithm: entry.name(),
+        not_after: end_of(&bundle)?,
+        bytes_per_peer_max,
+    };
+    let admin = tell(subject, told_at).await?;
     let pages = admin.map(|admin| format!(" · tells of itself at http://{admin}/status"));
     let pages = pages.unwrap_or_default();
     printer.say(format!("{} runs {} · listens on {address}/udp{pages}", bundle.node, entry.name()));
@@ -99,17 +106,20 @@ async fn serve(
     Err(Problem::new(Exit::Environment, format!("{} has ended: {reason:?}", bundle.node)))
 }
 
+/// When the certificate of a bundle ends.
+fn end_of(bundle: &Bundle) -> Result<SystemTime, Problem> {
+    let facts = bundle.credentials.facts();
+    let facts = facts.map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
+    Ok(facts.not_after)
+}
+
 /// Opens the admin port, if there is to be one.
 async fn tell(
-    node: &NodeHandle,
-    algorithm: &'static str,
-    bundle: &Bundle,
+    subject: Subject,
     address: Option<SocketAddr>,
 ) -> Result<Option<SocketAddr>, Problem> {
     let Some(address) = address else { return Ok(None) };
-    let facts = bundle.credentials.facts();
-    let facts = facts.map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
-    let subject = Subject { node: node.clone(), algorithm, not_after: facts.not_after };
+    let node = subject.node.clone();
     match admin::open(address, subject).await {
         Ok(bound) => Ok(Some(bound)),
         Err(error) => {

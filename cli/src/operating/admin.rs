@@ -32,6 +32,8 @@ pub(crate) struct Subject {
     pub(crate) algorithm: &'static str,
     /// When the node's certificate ends.
     pub(crate) not_after: SystemTime,
+    /// What one peer can make the transport hold at most, in bytes.
+    pub(crate) bytes_per_peer_max: usize,
 }
 
 /// Answers on `address` until the program ends. Returns the address with its port.
@@ -87,7 +89,7 @@ impl Subject {
         let ready = self.node.status().running;
         match request.uri().path() {
             "/metrics" => {
-                let page = metrics::text(&self.node, self.not_after);
+                let page = metrics::text(self);
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 answer(StatusCode::OK, kind, page)
             }
@@ -95,6 +97,7 @@ impl Subject {
                 let status = json!({
                     "algorithm": self.algorithm,
                     "certificate_days_left": self.days_left(),
+                    "bytes_per_peer_max": self.bytes_per_peer_max,
                     "status": self.node.status(),
                 });
                 answer(StatusCode::OK, "application/json", status.to_string())

@@ -7,15 +7,21 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use synod_runtime::{NodeHandle, PeerStatus, Status};
+use synod_runtime::{PeerStatus, Status};
 
-/// The metrics of `node` at this moment. `not_after` is the end of its certificate.
-pub(super) fn text(node: &NodeHandle, not_after: SystemTime) -> String {
+use super::admin::Subject;
+
+/// The metrics of a node at this moment.
+pub(super) fn text(subject: &Subject) -> String {
     let mut registry = Registry::with_prefix_and_labels(
         "synod",
-        std::iter::once(("node".into(), node.id().to_string().into())),
+        std::iter::once(("node".into(), subject.node.id().to_string().into())),
     );
-    registry.register_collector(Box::new(Moment { status: node.status(), not_after }));
+    registry.register_collector(Box::new(Moment {
+        status: subject.node.status(),
+        not_after: subject.not_after,
+        bytes_per_peer_max: count(subject.bytes_per_peer_max),
+    }));
     let mut text = String::new();
     // Writing into a string does not fail, and the encoder has no errors of its own.
     let _ = text::encode(&mut text, &registry);
@@ -26,6 +32,7 @@ pub(super) fn text(node: &NodeHandle, not_after: SystemTime) -> String {
 struct Moment {
     status: Status,
     not_after: SystemTime,
+    bytes_per_peer_max: u64,
 }
 
 impl Collector for Moment {
@@ -39,7 +46,7 @@ impl Collector for Moment {
 
 impl Moment {
     fn node(&self, page: &mut Page<'_, '_>) -> fmt::Result {
-        let Self { status, not_after } = self;
+        let Self { status, not_after, bytes_per_peer_max } = self;
         let not_after = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         page.gauge("ready", "1 if the node takes events", status.running.into())?;
         page.gauge("incarnation", "Which life of the node this is", status.incarnation)?;
@@ -52,6 +59,11 @@ impl Moment {
             "certificate_not_after_seconds",
             "When the node's certificate ends, in seconds since 1970",
             not_after.as_secs(),
+        )?;
+        page.gauge(
+            "bytes_per_peer_max",
+            "What one peer can make the transport hold at most",
+            *bytes_per_peer_max,
         )?;
         page.counter("restarts", "Lives that ended by a panic", status.restarts)?;
         page.counter("actor_restarts", "Actors that were replaced", status.actor_restarts)?;
