@@ -78,6 +78,16 @@ pub(crate) const QUESTIONS: &[&str] = &[
     "jump.by",
     "join.node",
     "join.at",
+    "leave.node",
+    "leave.at",
+    "traitor.node",
+    "traitor.kind",
+    "traitor.at",
+    "traitor.side",
+    "withhold",
+    "equivocate",
+    "mutate",
+    "replay",
 ];
 
 /// One decision of a recorded run.
@@ -182,6 +192,11 @@ impl Stream {
     pub fn choose(&mut self, label: Label, options: u64) -> u64 {
         assert!(0 < options, "nothing to choose from");
         self.decide(label, options, |random| random.below(options))
+    }
+
+    /// A number below `options`, which is 0 every other time.
+    pub(crate) fn choose_or_calm(&mut self, label: Label, options: u64) -> u64 {
+        self.decide(label, options, |random| random.below(2) * random.below(options))
     }
 
     /// A number below `options`, spread as a delay of `shape` above `min`.

@@ -59,6 +59,14 @@ impl Bounds {
         }
     }
 
+    /// What `model` allows and no exploration does: an algorithm that passes one is not checked
+    /// against it.
+    #[must_use]
+    pub fn not_explored(model: &Model, nodes: u32) -> Vec<&'static str> {
+        let traitors = (0 < model.traitors_max(nodes as usize)).then_some("traitors");
+        traitors.into_iter().collect()
+    }
+
     /// The same without a bound on delays. Returns the assumption that this breaks, if any.
     pub fn unbound(&mut self) -> Option<Assumption> {
         (std::mem::take(&mut self.tick_us) > 0).then_some(Assumption::BoundedDelay)
@@ -124,7 +132,8 @@ impl Hasher for Half {
 /// thread, O(transitions) time; memory for every state on the frontier, and 40 bytes for each
 /// visited.
 ///
-/// Two states are one if their 128-bit fingerprints are equal.
+/// Two states are one if their 128-bit fingerprints are equal. Every node follows the algorithm:
+/// see [`Bounds::not_explored`].
 pub fn explore<T>(scenario: &Scenario<T>, bounds: &Bounds) -> Explored
 where
     T: Stack + Clone + Hash,

@@ -36,11 +36,13 @@ mod schedule;
 mod script;
 mod settings;
 mod shrink;
+mod side;
 mod simulation;
 mod state;
 mod strategy;
 mod testing;
 mod trace;
+mod treason;
 mod why;
 mod world;
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use synod_core::{Lane, LaneId, NodeId};
 
+use crate::side::Side;
+
 /// The links of a cluster. It knows who can reach whom and when a lane's last message arrives;
 /// it holds no messages.
 #[derive(Debug)]
@@ -20,10 +22,10 @@ pub(crate) struct Network {
     burst_until_us: BTreeMap<(NodeId, NodeId), u64>,
 }
 
-/// A partition: one side as a set of bits, and whether only what leaves that side is cut.
+/// A partition: one side, and whether only what leaves that side is cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Split {
-    pub(crate) side: u64,
+    pub(crate) side: Side,
     pub(crate) one_way: bool,
 }
 
@@ -42,7 +44,7 @@ impl Network {
     /// Whether no partition cuts the way from one to the other.
     pub(crate) fn connects(&self, from: NodeId, to: NodeId) -> bool {
         self.splits.iter().all(|Split { side, one_way }| {
-            let (inside, reaches) = (is_in(*side, from), is_in(*side, to));
+            let (inside, reaches) = (side.holds(from), side.holds(to));
             inside == reaches || (*one_way && reaches)
         })
     }
@@ -112,22 +114,7 @@ impl Network {
     }
 }
 
-fn is_in(side: u64, node: NodeId) -> bool {
-    let bit = node.0 - 1;
-    bit < u64::BITS && side >> bit & 1 == 1
-}
-
 /// The sides of a partition, in words.
 pub(crate) fn members(split: Split, nodes: u32) -> String {
-    let of = |inside: bool| {
-        let names = (1..=nodes).map(NodeId).filter(|node| is_in(split.side, *node) == inside);
-        names.map(|node| node.to_string()).collect::<Vec<_>>().join(" ")
-    };
-    let between = if split.one_way { "|>" } else { "|" };
-    format!("{} {between} {}", of(true), of(false))
-}
-
-/// The nodes of a set of bits.
-pub(crate) fn nodes_of(side: u64, nodes: u32) -> impl Iterator<Item = NodeId> {
-    (1..=nodes).map(NodeId).filter(move |node| is_in(side, *node))
+    split.side.words(nodes, if split.one_way { "|>" } else { "|" })
 }

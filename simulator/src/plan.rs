@@ -3,19 +3,24 @@
 use synod_core::NodeId;
 
 use crate::choice::{About, Label, Stream};
-use crate::network::{Split, nodes_of};
+use crate::network::Split;
 use crate::queue::{Crash, Happening};
 use crate::settings::Settings;
+use crate::side::Side;
+use crate::treason::{Betrayal, Treason};
 
 /// How many effects of a handler may leave, at most, before the crash within it.
 const CRASH_AFTER_MAX: u64 = 8;
+/// Nodes of one clog, at most: each has decisions of its own.
+const CLOGGED_MAX: usize = 62;
 
 /// Something that will happen, and when.
 type Planned = (u64, Happening);
 
 /// Draws the faults that `settings` allow, each with its time. They begin in the first half of
-/// the run, so that the second half shows whether the cluster recovers.
-pub(crate) fn plan(settings: &Settings, stream: &mut Stream) -> Vec<Planned> {
+/// the run, so that the second half shows whether the cluster recovers. `treasons` is how many
+/// kinds of treason there are to choose from.
+pub(crate) fn plan(settings: &Settings, treasons: u64, stream: &mut Stream) -> Vec<Planned> {
     let mut draft = Draft { settings, stream, planned: Vec::new() };
     (1..=settings.crashes).for_each(|number| draft.crash(number));
     (1..=settings.partitions).for_each(|number| draft.partition(number));
@@ -23,6 +28,8 @@ pub(crate) fn plan(settings: &Settings, stream: &mut Stream) -> Vec<Planned> {
     (1..=settings.pauses).for_each(|number| draft.pause(number));
     (1..=settings.jumps).for_each(|number| draft.jump(number));
     (1..=settings.joins).for_each(|number| draft.join(number));
+    (1..=settings.leaves).for_each(|number| draft.leave(number));
+    (1..=settings.traitors).for_each(|number| draft.traitor(number, treasons));
     draft.planned
 }
 
@@ -43,9 +50,10 @@ impl Draft<'_> {
         u32::try_from(node).ok().filter(|node| 0 < *node).map(NodeId)
     }
 
-    /// A set of nodes as bits, never all of them; 0 is none.
-    fn ask_side(&mut self, what: &'static str, number: u32) -> u64 {
-        self.ask(what, number, 1 << (self.settings.nodes - 1).min(u64::BITS - 2))
+    /// Some nodes, never all of them; the calm choice is none.
+    fn ask_side(&mut self, what: &'static str, number: u32) -> Side {
+        let nodes = self.settings.nodes;
+        Side::chosen(self.ask(what, number, Side::options(nodes)), nodes)
     }
 
     fn ask_time(&mut self, what: &'static str, number: u32) -> u64 {
@@ -72,7 +80,8 @@ impl Draft<'_> {
         let at_us = self.ask_time("partition.at", number);
         let length_us = 1 + self.ask("partition.length", number, self.settings.partition_us);
         let split = Split { side, one_way };
-        let happening = (0 < side).then_some(Happening::Split { split, length_us });
+        let is_one = side.members(self.settings.nodes).next().is_some();
+        let happening = is_one.then_some(Happening::Split { split, length_us });
         self.planned.extend(happening.map(|split| (at_us, split)));
     }
 
@@ -81,7 +90,7 @@ impl Draft<'_> {
     fn clog(&mut self, number: u32) {
         let side = self.ask_side("clog.side", number);
         let begin_us = self.ask_time("clog.at", number);
-        for node in nodes_of(side, self.settings.nodes) {
+        for node in side.members(self.settings.nodes).take(CLOGGED_MAX) {
             let at_us = begin_us + self.ask("clog.later", number, self.settings.clog_us);
             let length_us = 1 + self.ask("clog.length", number, self.settings.clog_us);
             self.planned.push((at_us, Happening::Clog { node, length_us }));
@@ -106,5 +115,26 @@ impl Draft<'_> {
         let node = self.ask_node("join.node", number);
         let at_us = 1 + self.ask_time("join.at", number);
         self.planned.extend(node.map(|node| (at_us, Happening::Join(node))));
+    }
+
+    fn leave(&mut self, number: u32) {
+        let node = self.ask_node("leave.node", number);
+        let at_us = self.ask_time("leave.at", number);
+        self.planned.extend(node.map(|node| (at_us, Happening::Leave(node))));
+    }
+
+    /// Many algorithms are done soon after the start, so every other traitor is one from there on:
+    /// that is the calm choice.
+    fn traitor(&mut self, number: u32, treasons: u64) {
+        let node = self.ask_node("traitor.node", number);
+        let treason = Treason::chosen(self.ask("traitor.kind", number, treasons));
+        let label = Label { what: "traitor.at", about: About::Fault(number) };
+        let at_us = self.stream.choose_or_calm(label, (self.settings.time_us / 2).max(1));
+        let side = match treason {
+            Treason::Twins => self.ask_side("traitor.side", number),
+            _ => Side::NONE,
+        };
+        let betrayal = node.map(|node| Betrayal { node, treason, side });
+        self.planned.extend(betrayal.map(|it| (at_us, Happening::Betray(it))));
     }
 }

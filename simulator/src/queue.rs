@@ -7,6 +7,7 @@ use synod_core::{Envelope, Input, NodeId, TimerId};
 
 use crate::network::Split;
 use crate::trace::MessageId;
+use crate::treason::Betrayal;
 
 /// Something that will happen at a known time.
 #[derive(Clone, Debug)]
@@ -38,6 +39,10 @@ pub(crate) enum Happening {
         length_us: u64,
     },
     Heal(Split),
+    /// A node leaves for good.
+    Leave(NodeId),
+    /// A node becomes a traitor.
+    Betray(Betrayal),
     Clog {
         node: NodeId,
         length_us: u64,

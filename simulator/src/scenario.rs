@@ -1,17 +1,18 @@
 //! What is simulated: an algorithm, its promises, and the world it meets.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
 use synod_core::{
-    Algorithm, Boot, BuildError, Catalogue, Envelope, Event, Member, Model, Node, NodeId, Property,
-    Stack,
+    Algorithm, Boot, BuildError, Catalogue, Choices, Envelope, Event, Machine, Member, Model, Node,
+    NodeId, Property, Stack,
 };
 
 use crate::per_node::PerNode;
+use crate::treason::Treason;
 
 /// An algorithm with its model and its properties, ready to be run on any number of nodes.
 pub struct Scenario<T: Stack> {
@@ -23,7 +24,13 @@ pub struct Scenario<T: Stack> {
     make: Make<T>,
     tables: T::Tables,
     show: Option<Show<T>>,
+    other_program: Option<OtherProgram>,
 }
+
+/// Makes the machine of a traitor that runs another program.
+type OtherProgram = Arc<dyn Fn(Boot, SharedChoices) -> Box<dyn Machine> + Send + Sync>;
+
+type SharedChoices = Arc<Mutex<dyn Choices>>;
 
 /// A state as data, for the changes in a trace.
 type Show<T> = Arc<dyn Fn(&T) -> Value + Send + Sync>;
@@ -62,7 +69,49 @@ impl<T: Stack> Scenario<T> {
         T::catalogue(&tables, &mut catalogue)?;
         let (properties, inputs) = (Vec::new(), Vec::new());
         let make = Arc::new(make);
-        Ok(Self { name, model, properties, catalogue, inputs, make, tables, show: None })
+        let (show, other_program) = (None, None);
+        Ok(Self { name, model, properties, catalogue, inputs, make, tables, show, other_program })
+    }
+
+    /// Lets some traitors run another program of the same event types: an algorithm made for the
+    /// attack. `make` gives it its first state.
+    ///
+    /// # Panics
+    ///
+    /// If its own event types clash.
+    #[must_use]
+    pub fn traitor<U: Stack>(mut self, make: impl Fn(NodeId) -> U + Send + Sync + 'static) -> Self {
+        if let Err(clash) = U::catalogue(&make(NodeId(1)).tables(), &mut Catalogue::default()) {
+            panic!("a traitor's program: {clash}");
+        }
+        self.other_program = Some(Arc::new(move |boot, choices| {
+            let state = make(boot.id);
+            match Node::new(boot, state) {
+                Ok(mut node) => {
+                    node.decide_by(choices);
+                    Box::new(node)
+                }
+                Err(error) => panic!("a traitor's program: {error}"),
+            }
+        }));
+        self
+    }
+
+    /// How many kinds of treason there are to choose from.
+    pub(crate) fn treasons(&self) -> u64 {
+        Treason::options(self.other_program.is_some())
+    }
+
+    /// The machine of a traitor that runs another program, if there is one.
+    pub(crate) fn other_machine(
+        &self,
+        id: NodeId,
+        nodes: u32,
+        incarnation: u64,
+        choices: SharedChoices,
+    ) -> Option<Box<dyn Machine>> {
+        let make = self.other_program.as_ref()?;
+        Some(make(Self::boot_of(id, nodes, incarnation), choices))
     }
 
     /// Lets traces tell what each step changes in the states, field by field. A state that does
@@ -120,14 +169,17 @@ impl<T: Stack> Scenario<T> {
 
     /// A node that has not started.
     pub(crate) fn boot(&self, id: NodeId, nodes: u32, incarnation: u64) -> Node<T> {
-        let peers = (1..=nodes).map(NodeId).collect();
-        // Handlers' own random numbers are part of the program, not of the run: what a run may
-        // decide differently is decided by the choice stream.
-        let boot = Boot { id, peers, incarnation, seed: 0 };
-        match self.node(boot) {
+        match self.node(Self::boot_of(id, nodes, incarnation)) {
             Ok(node) => node,
             Err(error) => panic!("a cluster of {nodes} nodes: {error}"),
         }
+    }
+
+    fn boot_of(id: NodeId, nodes: u32, incarnation: u64) -> Boot {
+        let peers = (1..=nodes).map(NodeId).collect();
+        // Handlers' own random numbers are part of the program, not of the run: what a run may
+        // decide differently is decided by the choice stream.
+        Boot { id, peers, incarnation, seed: 0 }
     }
 
     /// A node that has not started, in any cluster.

@@ -81,6 +81,12 @@ pub struct Settings {
     /// Nodes that start later than the others, at most.
     #[serde(default)]
     pub joins: u32,
+    /// Nodes that leave for good, at most: they say good-bye, and nothing returns.
+    #[serde(default)]
+    pub leaves: u32,
+    /// Nodes that become traitors, at most: they lie, or fall silent while their links are up.
+    #[serde(default)]
+    pub traitors: u32,
 }
 
 /// How delays are spread between the least and the greatest.
@@ -145,11 +151,15 @@ pub enum Fault {
     Clock,
     /// Some nodes start later than the others.
     Join,
+    /// Nodes leave for good, in an orderly way.
+    Leave,
+    /// Some nodes are traitors: silent, lying, doubled, or under another program.
+    Byzantine,
 }
 
 impl Fault {
     /// Every kind, by name.
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 12] = [
         ("crash", Self::Crash),
         ("partition", Self::Partition),
         ("loss", Self::Loss),
@@ -160,6 +170,8 @@ impl Fault {
         ("pause", Self::Pause),
         ("clock", Self::Clock),
         ("join", Self::Join),
+        ("leave", Self::Leave),
+        ("byzantine", Self::Byzantine),
     ];
 
     /// The kind of that name.
@@ -203,6 +215,8 @@ impl Settings {
             jumps: 0,
             jump_us: 0,
             joins: 0,
+            leaves: 0,
+            traitors: 0,
         }
     }
 
@@ -225,6 +239,7 @@ impl Settings {
         if model.down_max(nodes as usize) > 0 {
             settings.crash(model);
         }
+        settings.traitors = narrow(model.traitors_max(nodes as usize)).min(nodes - 1);
         if model.links == Links::FairLoss {
             (settings.lose, settings.duplicate) = (50_000, 50_000);
         }
@@ -281,6 +296,20 @@ impl Settings {
                 let recovers = matches!(model.faults, Faults::CrashRecovery(_));
                 (recovers, Assumption::StartTogether)
             }
+            Fault::Leave => {
+                self.leaves = 2;
+                let tolerated = model.down_max(self.nodes as usize);
+                self.down_max = self.down_max.max(narrow(tolerated.max(1)).min(self.nodes - 1));
+                ((self.down_max as usize) <= tolerated, Assumption::FaultBound)
+            }
+            Fault::Byzantine => {
+                let tolerated = model.traitors_max(self.nodes as usize);
+                self.traitors = narrow(tolerated.max(1)).min(self.nodes - 1);
+                let byzantine = matches!(model.faults, Faults::Byzantine(_));
+                let beyond =
+                    if byzantine { Assumption::FaultBound } else { Assumption::HonestNodes };
+                ((self.traitors as usize) <= tolerated, beyond)
+            }
         };
         (!fine).then_some(broken)
     }
@@ -328,10 +357,30 @@ impl Settings {
             ("pauses", self.pauses),
             ("jumps", self.jumps),
             ("joins", self.joins),
+            ("leaves", self.leaves),
         ] {
             within(name, planned.into(), 0, PLANNED_MAX)?;
         }
+        let Self { nodes, traitors, .. } = self;
+        if nodes <= traitors {
+            let most = nodes - 1;
+            let why = "a run in which nobody keeps to the algorithm shows nothing";
+            return Err(format!("`traitors` is {traitors} of {nodes} nodes: 0 to {most}; {why}"));
+        }
         Ok(())
+    }
+
+    /// Whether one more node may go bad while so many are down or traitors.
+    pub(crate) fn may_betray(&self, bad: usize) -> bool {
+        bad < self.down_max.max(self.traitors) as usize
+    }
+
+    /// How many traitors a cluster of another size may have: a world within the model stays within
+    /// it, and one beyond it leaves one node at least that is none.
+    pub(crate) fn traitors_of(&self, nodes: u32, model: &Model) -> u32 {
+        let beyond = model.traitors_max(self.nodes as usize) < self.traitors as usize;
+        let tolerated = narrow(model.traitors_max(nodes as usize));
+        self.traitors.min(if beyond { u32::MAX } else { tolerated }).min(nodes - 1)
     }
 
     /// The kinds of faults that may happen, by name.
@@ -348,6 +397,8 @@ impl Settings {
             Fault::Pause => self.pauses,
             Fault::Clock => self.drift | self.jumps,
             Fault::Join => self.joins,
+            Fault::Leave => self.leaves,
+            Fault::Byzantine => self.traitors,
         };
         Fault::ALL.iter().filter(|(_, kind)| 0 < on(*kind)).map(|(name, _)| *name).collect()
     }
@@ -361,10 +412,11 @@ impl Settings {
     fn crash(&mut self, model: &Model) {
         self.crashes = 3;
         let tolerated = model.down_max(self.nodes as usize).max(1);
-        self.down_max = u32::try_from(tolerated).unwrap_or(u32::MAX).min(self.nodes - 1).max(1);
+        self.down_max = narrow(tolerated).min(self.nodes - 1).max(1);
         self.down_us = match model.faults {
-            Faults::CrashStop(_) => 0,
-            Faults::None | Faults::CrashRecovery(_) | Faults::Byzantine(_) => 5_000_000,
+            // A Byzantine model counts the nodes that ever fail: one that comes back stays one.
+            Faults::CrashStop(_) | Faults::Byzantine(_) => 0,
+            Faults::None | Faults::CrashRecovery(_) => 5_000_000,
         };
     }
 
@@ -373,6 +425,10 @@ impl Settings {
     fn delay(&mut self, usual: Duration) {
         (self.tail, self.tail_max_us) = (50_000, micros(usual).saturating_mul(100));
     }
+}
+
+fn narrow(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The longest time in a world, in microseconds: some thirty years.
@@ -416,6 +472,42 @@ mod tests {
         assert!(Settings { nodes: 0, ..Settings::calm(3) }.check().is_err());
         assert!(Settings { lose: 1_000_001, ..Settings::calm(3) }.check().is_err());
         assert_eq!(Settings::calm(3).check(), Ok(()));
+    }
+
+    #[test]
+    fn traitors_that_leave_nobody_correct_are_refused() {
+        let all = Settings { traitors: 3, ..Settings::calm(3) };
+        let told = all.check().expect_err("nobody is correct");
+        assert!(told.starts_with("`traitors` is 3 of 3 nodes: 0 to 2"), "{told}");
+        assert_eq!(Settings { traitors: 2, ..all }.check(), Ok(()));
+    }
+
+    #[test]
+    fn traitors_are_injected_exactly_when_the_model_claims_to_survive_them() {
+        let of = synod_core::Tolerance::Third;
+        let byzantine = Model::ASYNCHRONOUS.tolerating(Faults::Byzantine(of));
+        let honest = Model::ASYNCHRONOUS.tolerating(Faults::CrashStop(of));
+        let within = |model, nodes| Settings::within(model, nodes).traitors;
+        assert_eq!([3, 4, 6, 7].map(|nodes| within(&byzantine, nodes)), [0, 1, 1, 2]);
+        assert_eq!(within(&honest, 7), 0);
+
+        let added = |model, nodes| {
+            let mut settings = Settings::within(model, nodes);
+            (settings.add(Fault::Byzantine, model), settings.traitors)
+        };
+        assert_eq!(added(&byzantine, 7), (None, 2));
+        assert_eq!(added(&byzantine, 3), (Some(Assumption::FaultBound), 1));
+        assert_eq!(added(&honest, 7), (Some(Assumption::HonestNodes), 1));
+    }
+
+    #[test]
+    fn a_cluster_of_another_size_has_as_many_traitors_as_its_model_allows_there() {
+        let model = Model::ASYNCHRONOUS.tolerating(Faults::Byzantine(synod_core::Tolerance::Third));
+        let within = Settings::within(&model, 7);
+        assert_eq!([2, 4, 6].map(|nodes| within.traitors_of(nodes, &model)), [0, 1, 1]);
+        let mut beyond = Settings::within(&model, 3);
+        beyond.add(Fault::Byzantine, &model);
+        assert_eq!([1, 2, 5].map(|nodes| beyond.traitors_of(nodes, &model)), [0, 1, 1]);
     }
 
     #[test]

@@ -85,6 +85,7 @@ impl<T: Stack> Search<'_, T> {
         for nodes in spoken_to.fold(2, u32::max)..whole.nodes {
             self.settings.nodes = nodes;
             self.settings.down_max = self.down_max(&whole, nodes);
+            self.settings.traitors = whole.traitors_of(nodes, self.scenario.model());
             if let Some(fewer) = self.fails(decisions.clone()) {
                 *decisions = fewer;
                 return;

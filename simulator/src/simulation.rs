@@ -50,6 +50,8 @@ pub struct Report {
     pub strategy: Strategy,
     /// In how many runs each kind of fault was on, by name.
     pub drawn: BTreeMap<&'static str, u64>,
+    /// In how many runs some node was a traitor of each kind, by what it did: "equivocates".
+    pub treasons: BTreeMap<&'static str, u64>,
     /// What should happen sometimes, and happened in no run.
     pub never: Vec<&'static str>,
     /// Runs that were executed twice and compared.
@@ -68,6 +70,7 @@ struct Block {
     runs: u64,
     counts: Counts,
     drawn: BTreeMap<&'static str, u64>,
+    treasons: BTreeMap<&'static str, u64>,
     never: Vec<&'static str>,
     audited: u64,
     divergence: Option<Divergence>,
@@ -180,6 +183,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
             dropped: self.dropped.clone(),
             strategy: self.strategy,
             drawn: BTreeMap::new(),
+            treasons: BTreeMap::new(),
             never: self.should_happen(),
             audited: 0,
             trace_hash: String::new(),
@@ -227,6 +231,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
             runs: 0,
             counts: Counts::default(),
             drawn: BTreeMap::new(),
+            treasons: BTreeMap::new(),
             never: self.should_happen(),
             audited: 0,
             divergence: None,
@@ -235,12 +240,17 @@ impl<'a, T: Stack> Simulation<'a, T> {
         };
         for seed in seeds {
             let world = self.world_of(seed);
-            let (outcome, _) = run(self.scenario, &world, self.stream(seed), false);
+            let (mut outcome, _) = run(self.scenario, &world, self.stream(seed), false);
             block.runs += 1;
             block.counts.add(&outcome.counts);
             block.never.retain(|name| outcome.never.contains(name));
             for kind in world.kinds() {
                 *block.drawn.entry(kind).or_default() += 1;
+            }
+            outcome.treasons.sort_unstable();
+            outcome.treasons.dedup();
+            for treason in outcome.treasons {
+                *block.treasons.entry(treason).or_default() += 1;
             }
             if outcome.violation.is_some() {
                 block.failed = Some(seed);
@@ -270,6 +280,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
         let drawn = Random::new(seed ^ SIZES).below(self.sizes.len().max(1) as u64);
         let drawn = usize::try_from(drawn).unwrap_or(0);
         if let Some(nodes) = self.sizes.get(drawn) {
+            world.traitors = world.traitors_of(*nodes, self.scenario.model());
             world.nodes = *nodes;
             let tolerated = self.scenario.model().down_max(*nodes as usize);
             world.down_max = world.down_max.min(u32::try_from(tolerated).unwrap_or(u32::MAX));
@@ -321,6 +332,9 @@ impl Report {
         self.divergence = self.divergence.take().or(block.divergence);
         for (kind, runs) in block.drawn {
             *self.drawn.entry(kind).or_default() += runs;
+        }
+        for (treason, runs) in block.treasons {
+            *self.treasons.entry(treason).or_default() += runs;
         }
     }
 
@@ -383,6 +397,8 @@ impl Counts {
         self.lost += other.lost;
         self.crashes += other.crashes;
         self.partitions += other.partitions;
+        self.leaves += other.leaves;
+        self.traitors += other.traitors;
         self.faults += other.faults;
         self.time_us += other.time_us;
     }

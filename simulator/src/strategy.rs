@@ -99,6 +99,12 @@ fn part_of(settings: &Settings, random: &mut Random) -> Settings {
     world.shape = shapes.get(drawn).copied().unwrap_or_default();
     let range = world.delay_max_us.saturating_sub(world.delay_min_us);
     world.delay_max_us -= random.below(range.max(1));
+    // Asked last, and only where they are on: a seed keeps its world where they are not.
+    for kind in [&mut world.leaves, &mut world.traitors] {
+        if 0 < *kind {
+            *kind -= u32::try_from(random.below(u64::from(*kind) + 1)).unwrap_or(0);
+        }
+    }
     world
 }
 

@@ -1,8 +1,10 @@
 //! One run: nodes, a virtual clock, a network with faults, and a stream of choices.
 
 mod faults;
+mod judge;
 pub(crate) mod settling;
 mod traffic;
+mod traitors;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 use synod_core::{
     Choices, Cluster, Effect, Envelope, Event, Input, Kind, Member, Monitor, Node, NodeId,
-    PeerDown, PeerUp, Stack, StepError, TimerId,
+    PeerDown, PeerUp, Stack, TimerId,
 };
 
 use crate::choice::{About, Label, Stream};
@@ -24,6 +26,8 @@ use crate::quiet::quietly;
 use crate::scenario::{Scenario, micros};
 use crate::settings::Settings;
 use crate::trace::{Armed, Step, StepKind, Trace, Tracer, changes};
+use crate::treason::{Betrayal, Traitor};
+pub(crate) use judge::judge;
 use settling::Settling;
 
 /// What came of one run.
@@ -37,6 +41,8 @@ pub struct Outcome {
     pub trace: Trace,
     /// What should happen sometimes, and did not in this run.
     pub never: Vec<&'static str>,
+    /// What each of its traitors did, by ascending identity: "equivocates".
+    pub treasons: Vec<&'static str>,
 }
 
 /// A property that did not hold.
@@ -67,6 +73,10 @@ pub struct Counts {
     pub crashes: u64,
     /// Partitions.
     pub partitions: u64,
+    /// Nodes that left for good.
+    pub leaves: u64,
+    /// Nodes that became traitors.
+    pub traitors: u64,
     /// Faults of all kinds that were planned and happened, and the ends of those that end.
     pub faults: u64,
     /// The virtual time that has passed, in microseconds.
@@ -80,7 +90,9 @@ type Wrong = (String, String);
 pub(crate) struct World<'a, T: Stack> {
     scenario: &'a Scenario<T>,
     settings: &'a Settings,
+    /// A traitor is not among the live nodes: no property can blame it.
     members: PerNode<Member<T>>,
+    traitors: BTreeMap<NodeId, Traitor>,
     places: PerNode<NodePlace>,
     queue: Queue,
     network: Network,
@@ -118,6 +130,8 @@ struct NodePlace {
     clock: Clock,
     /// Whether the node starts later than the others.
     is_late: bool,
+    /// Whether the node has said good-bye.
+    has_left: bool,
 }
 
 /// Which life of another node is up, 0 for none, and when a node learns of it.
@@ -176,6 +190,7 @@ fn run_watched<T: Stack>(
     world.counts.time_us = world.now_us;
     let outcome = Outcome {
         never: std::mem::take(&mut world.never),
+        treasons: world.traitors.values().map(Traitor::words).collect(),
         violation,
         counts: world.counts,
         trace: world.trace.take().map(Tracer::finish).unwrap_or_default(),
@@ -201,6 +216,7 @@ impl<'a, T: Stack> World<'a, T> {
             scenario,
             settings,
             members: Scenario::members(settings.nodes),
+            traitors: BTreeMap::new(),
             places: PerNode::of(settings.nodes, |_| NodePlace::default()),
             queue: Queue::default(),
             network: Network::new(settings.nodes),
@@ -221,7 +237,7 @@ impl<'a, T: Stack> World<'a, T> {
     }
 
     fn run(&mut self) -> Result<(), Wrong> {
-        self.prepare();
+        let betrayals = self.prepare();
         for (node, at, envelope) in &self.scenario.inputs {
             let input = Input::Trigger(envelope.clone());
             let told = Happening::Told { node: *node, life: 0, input };
@@ -230,6 +246,7 @@ impl<'a, T: Stack> World<'a, T> {
         let all = (1..=self.settings.nodes).map(NodeId);
         let first: Vec<NodeId> = all.filter(|node| !self.places[*node].is_late).collect();
         first.iter().for_each(|node| self.boot(*node));
+        betrayals.into_iter().try_for_each(|betrayal| self.betray(betrayal))?;
         first.into_iter().try_for_each(|node| self.start(node))?;
         self.settle();
         while let Some((at_us, turn, happening)) = self.queue.take() {
@@ -250,13 +267,19 @@ impl<'a, T: Stack> World<'a, T> {
         self.end()
     }
 
-    /// Draws the faults and the clocks of the run.
-    fn prepare(&mut self) {
+    /// Draws the faults and the clocks of the run. Returns the treasons from the start on.
+    fn prepare(&mut self) -> Vec<Betrayal> {
+        let mut betrayals = Vec::new();
         let stream = Arc::clone(&self.stream);
         let mut stream = lock(&stream);
-        for (at_us, happening) in plan(self.settings, &mut stream) {
-            if let Happening::Join(node) = happening {
-                self.places[node].is_late = true;
+        for (at_us, happening) in plan(self.settings, self.scenario.treasons(), &mut stream) {
+            match happening {
+                Happening::Betray(betrayal) if at_us == 0 => {
+                    betrayals.push(betrayal);
+                    continue;
+                }
+                Happening::Join(node) => self.places[node].is_late = true,
+                _ => (),
             }
             self.queue.add(at_us, happening);
         }
@@ -264,6 +287,7 @@ impl<'a, T: Stack> World<'a, T> {
             self.places[node].clock = Clock::draw(self.settings, &mut stream, node);
         }
         self.last_fault_us = self.settings.noisy_until_us();
+        betrayals
     }
 
     fn start(&mut self, node: NodeId) -> Result<(), Wrong> {
@@ -335,12 +359,14 @@ impl<'a, T: Stack> World<'a, T> {
             Happening::Clog { node, length_us } => self.clog(node, length_us),
             Happening::Pause { node, length_us } => self.pause(node, length_us),
             Happening::Jump { node, by_us } => self.jump(node, by_us),
+            Happening::Leave(node) => self.leave(node),
+            Happening::Betray(betrayal) => self.betray(betrayal),
         }
     }
 
     fn tell(&mut self, node: NodeId, life: u64, input: Input) -> Result<(), Wrong> {
         let is_another = life != 0 && life != self.places[node].incarnation;
-        if self.members[node].node.is_none() || is_another {
+        if !self.is_up(node) || is_another {
             return Ok(());
         }
         let step = self.noting(|catalogue| match &input {
@@ -363,6 +389,10 @@ impl<'a, T: Stack> World<'a, T> {
     /// One handler activation: the node's step, its effects, the properties.
     fn step(&mut self, node: NodeId, input: Input, mut step: Option<Step>) -> Result<(), Wrong> {
         self.counts.steps += 1;
+        if self.members[node].node.is_none() {
+            return self.step_traitor(node, &input, step);
+        }
+        let lied_to = self.is_of_traitor(&input);
         let now = self.places[node].clock.reads(self.now_us);
         let mut effects = std::mem::take(&mut self.effects);
         let machine = &mut self.members[node].node;
@@ -377,6 +407,7 @@ impl<'a, T: Stack> World<'a, T> {
             step.changes = changes(&state, &state_now);
         }
         let crash = self.doom(node, &mut effects);
+        let stepped = stepped.map(|it| if lied_to { Ok(()) } else { it });
         let carried = judge(node, stepped, |event| self.scenario.catalogue.name(event));
         if carried.is_ok() {
             self.carry_out(node, &mut effects, &mut step);
@@ -520,31 +551,6 @@ impl<'a, T: Stack> World<'a, T> {
         if let (Some(mut step), Some(trace)) = (step, &mut self.trace) {
             step.time_us = self.now_us;
             trace.push(step);
-        }
-    }
-}
-
-/// What a step's result means for the run: what the network may bring is no violation, anything
-/// else is.
-pub(crate) fn judge(
-    node: NodeId,
-    stepped: std::thread::Result<Result<(), StepError>>,
-    name: impl Fn(synod_core::EventId) -> String,
-) -> Result<(), Wrong> {
-    match stepped {
-        Ok(Ok(()) | Err(StepError::Stale { .. })) => Ok(()),
-        Ok(Err(StepError::Unhandled(event))) => {
-            let reason = format!("{node} has no handler for `{}`", name(event));
-            Err((String::from("every event has a handler"), reason))
-        }
-        Ok(Err(error)) => {
-            Err((String::from("every event is accepted"), format!("{node}: {error}")))
-        }
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            let reason = format!("{node}: {}", text.unwrap_or("a panic without words"));
-            Err((String::from("no handler panics"), reason))
         }
     }
 }

@@ -96,6 +96,8 @@ pub enum Assumption {
     ExactClocks,
     /// That all nodes start at once.
     StartTogether,
+    /// That a node does what its algorithm says, or nothing.
+    HonestNodes,
 }
 
 impl Model {
@@ -142,6 +144,15 @@ impl Model {
         }
     }
 
+    /// How many of `nodes` may do anything at all, lie included.
+    #[must_use]
+    pub const fn traitors_max(&self, nodes: usize) -> usize {
+        match self.faults {
+            Faults::Byzantine(of) => of.of(nodes),
+            Faults::None | Faults::CrashStop(_) | Faults::CrashRecovery(_) => 0,
+        }
+    }
+
     /// How many of `nodes` may be down at the same time.
     #[must_use]
     pub const fn down_max(&self, nodes: usize) -> usize {
@@ -177,6 +188,7 @@ impl fmt::Display for Assumption {
             Self::FaultBound => "no more nodes fail than the model allows",
             Self::ExactClocks => "clocks run at one speed",
             Self::StartTogether => "all nodes start at once",
+            Self::HonestNodes => "every node follows the algorithm until it stops",
         })
     }
 }
@@ -250,6 +262,16 @@ mod tests {
     }
 
     #[test]
+    fn only_a_byzantine_model_tolerates_traitors() {
+        let of = Tolerance::Third;
+        let traitors = |faults| Model::ASYNCHRONOUS.tolerating(faults).traitors_max(4);
+        assert_eq!(traitors(Faults::Byzantine(of)), 1);
+        for faults in [Faults::None, Faults::CrashStop(of), Faults::CrashRecovery(of)] {
+            assert_eq!(traitors(faults), 0);
+        }
+    }
+
+    #[test]
     fn only_a_model_with_a_clock_bounds_delays() {
         let delay_max = Duration::from_millis(5);
         let partial =
@@ -298,6 +320,9 @@ mod tests {
             Assumption::NoLoss,
             Assumption::NoDuplication,
             Assumption::FaultBound,
+            Assumption::ExactClocks,
+            Assumption::StartTogether,
+            Assumption::HonestNodes,
         ];
         let mut sentences = all.map(|assumption| assumption.to_string()).to_vec();
         sentences.dedup();

@@ -79,7 +79,7 @@ impl<'a, T: Stack> Simulated<'a, T> {
                 break;
             }
             let mut stream = Stream::recording(seeds.next_u64());
-            plan(self.settings, &mut stream);
+            plan(self.settings, self.scenario.treasons(), &mut stream);
             let mut drawn = faults(stream.log());
             open.retain(|fault| match drawn.remove(fault).filter(|it| it.may_follow(moment)) {
                 Some(fits) => {
@@ -130,22 +130,29 @@ impl Planned {
         self.decisions.iter().find(|decision| decision.label.what.ends_with(".at"))
     }
 
+    /// Whether the fault, if it happens, is there before the first step: a late start, and a
+    /// traitor from the start on.
+    fn begins_with_the_run(&self) -> bool {
+        let is = |kind| self.decisions.first().is_some_and(|it| it.label.what.starts_with(kind));
+        is("join.") || (is("traitor.") && self.begins().is_some_and(|it| it.choice == 0))
+    }
+
     /// Whether nothing about the fault is open at a moment: it has begun, or has no time to begin
-    /// at. A late start has begun with the run.
+    /// at.
     fn is_settled_at(&self, moment: Moment) -> bool {
-        let is_late_start =
-            self.decisions.first().is_some_and(|it| it.label.what.starts_with("join."));
+        let has_begun = self.begins_with_the_run();
         self.begins().is_none_or(|begins| {
             let begun = moment.after_us.is_some_and(|after_us| begins.choice <= after_us);
             let over = moment.after_us.is_some_and(|after_us| begins.options <= after_us + 1);
-            is_late_start || (begun && !self.is_none()) || over
+            has_begun || (begun && !self.is_none()) || over
         })
     }
 
     /// Whether the fault does not happen, or only after a moment.
     fn may_follow(&self, moment: Moment) -> bool {
         let after = |begins: &Decision| moment.after_us.is_none_or(|it| it < begins.choice);
-        self.is_none() || self.begins().is_none_or(after)
+        let happens_before = self.begins_with_the_run() && !self.is_none();
+        !happens_before && (self.is_none() || self.begins().is_none_or(after))
     }
 }
 

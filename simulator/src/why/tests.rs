@@ -191,7 +191,7 @@ fn a_continuation_shares_every_step_up_to_its_moment() {
     let simulated = Simulated::replay(&scenario, &settings, &decisions).expect("a violation");
     let text = |trace: &Trace, index: usize| serde_json::to_string(&trace.steps[index]).ok();
     let mut differing = 0;
-    for moment in (1..simulated.moments()).step_by(5) {
+    for moment in (1..simulated.moments()).step_by(2) {
         let stream = simulated.stream(moment, 7);
         let continued = run(&scenario, &settings, stream, true).0.trace;
         let steps = simulated.step(moment).map_or(0, |step| step + 1);

@@ -9,6 +9,7 @@ use crate::choice::{About, Label, Stream};
 use crate::network::{Split, members};
 use crate::queue::{Crash, Happening, Turn};
 use crate::trace::{Step, StepKind};
+use crate::treason::Traitor;
 
 impl<T: Stack> World<'_, T> {
     /// Cuts the effects of a handler in which its node is to crash.
@@ -47,9 +48,7 @@ impl<T: Stack> World<'_, T> {
         self.disturb(0);
         self.places[node].paused_until_us = 0;
         self.members[node].node = None;
-        for (_, place) in std::mem::take(&mut self.places[node].timers) {
-            self.queue.cancel(place);
-        }
+        self.forget_timers(node);
         let lost = if crash.losing {
             self.queue
                 .cancel_where(|it| matches!(it, Happening::Message { id, .. } if id.from == node))
@@ -67,6 +66,29 @@ impl<T: Stack> World<'_, T> {
         let step = self.noting(|_| Step::says(StepKind::Crash, Some(node), words));
         self.note(step);
         self.tell_links(node);
+    }
+
+    /// A node says good-bye, and never comes back. What it has sent is still on its way.
+    pub(super) fn leave(&mut self, node: NodeId) -> Result<(), Wrong> {
+        if self.members[node].node.is_none() || !self.may_crash() {
+            return Ok(());
+        }
+        self.counts.leaves += 1;
+        self.disturb(0);
+        self.members[node].node = None;
+        self.places[node].has_left = true;
+        self.forget_timers(node);
+        let step = self.noting(|_| Step::says(StepKind::Crash, Some(node), "leaves for good"));
+        self.note(step);
+        self.tell_links(node);
+        self.check(|kind| kind == Kind::Always)
+    }
+
+    /// Nothing that a node has armed will run out.
+    pub(super) fn forget_timers(&mut self, node: NodeId) {
+        for (_, place) in std::mem::take(&mut self.places[node].timers) {
+            self.queue.cancel(place);
+        }
     }
 
     pub(super) fn restart(&mut self, node: NodeId) -> Result<(), Wrong> {
@@ -138,12 +160,12 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// The cluster is not quiet before `length_us` from now.
-    fn disturb(&mut self, length_us: u64) {
+    pub(super) fn disturb(&mut self, length_us: u64) {
         self.counts.faults += 1;
         self.last_fault_us = self.last_fault_us.max(self.now_us + length_us);
     }
 
-    fn tell_fault(&mut self, node: NodeId, words: String) {
+    pub(super) fn tell_fault(&mut self, node: NodeId, words: String) {
         let step = self.noting(|_| Step::says(StepKind::Fault, Some(node), words));
         self.note(step);
     }
@@ -196,9 +218,14 @@ impl<T: Stack> World<'_, T> {
 
     /// What the others learn of `node` as it is now.
     fn indication(&self, node: NodeId) -> Input {
-        match &self.members[node].node {
-            Some(up) => Input::PeerUp(PeerUp { peer: node, incarnation: up.incarnation() }),
-            None => Input::PeerDown(PeerDown { peer: node, reason: Reason::Silent }),
+        let up = self.members[node].node.as_ref().map(|up| up.incarnation());
+        match up.or_else(|| self.traitors.get(&node).map(Traitor::incarnation)) {
+            Some(incarnation) => Input::PeerUp(PeerUp { peer: node, incarnation }),
+            None => {
+                let has_left = self.places[node].has_left;
+                let reason = if has_left { Reason::Closed } else { Reason::Silent };
+                Input::PeerDown(PeerDown { peer: node, reason })
+            }
         }
     }
 

@@ -19,9 +19,9 @@ impl<T: Stack> World<'_, T> {
         let from = id.from;
         let delay_us = self.now_us - sent_us;
         let lost = match &self.members[to].node {
-            None => Some("the receiver is down"),
-            Some(_) if !self.network.connects(from, to) => Some("partition"),
-            Some(_) => None,
+            None if !self.traitors.contains_key(&to) => Some("the receiver is down"),
+            _ if !self.network.connects(from, to) => Some("partition"),
+            _ => None,
         };
         let kind = if lost.is_some() { StepKind::Lost } else { StepKind::Deliver };
         let step = self.noting(|catalogue| Step {
@@ -96,7 +96,7 @@ impl<T: Stack> World<'_, T> {
         to: NodeId,
         lane: Lane,
     ) -> Option<&'static str> {
-        if self.members[to].node.is_none() {
+        if !self.is_up(to) {
             return Some("the receiver is down");
         }
         if !self.network.connects(from, to) {

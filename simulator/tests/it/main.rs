@@ -17,3 +17,4 @@ mod random_worlds;
 mod schedules;
 mod shrinking;
 mod strategies;
+mod traitors;

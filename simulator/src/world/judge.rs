@@ -1,0 +1,30 @@
+//! What the result of a step means for the run.
+
+use synod_core::{EventId, NodeId, StepError};
+
+use super::Wrong;
+
+/// What a step's result means for the run: what the network may bring is no violation, anything
+/// else is.
+pub(crate) fn judge(
+    node: NodeId,
+    stepped: std::thread::Result<Result<(), StepError>>,
+    name: impl Fn(EventId) -> String,
+) -> Result<(), Wrong> {
+    match stepped {
+        Ok(Ok(()) | Err(StepError::Stale { .. })) => Ok(()),
+        Ok(Err(StepError::Unhandled(event))) => {
+            let reason = format!("{node} has no handler for `{}`", name(event));
+            Err((String::from("every event has a handler"), reason))
+        }
+        Ok(Err(error)) => {
+            Err((String::from("every event is accepted"), format!("{node}: {error}")))
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let reason = format!("{node}: {}", text.unwrap_or("a panic without words"));
+            Err((String::from("no handler panics"), reason))
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Nodes that turn against the others: their links stay, their messages are another matter.
+
+use std::sync::{Arc, Mutex};
+
+use synod_core::{Choices, Input, Kind, Machine, NodeId, Stack};
+
+use super::{FromStream, World, Wrong, lock};
+use crate::trace::{Step, StepKind};
+use crate::treason::{Asked, Betrayal, Deeds, Traitor, Treason};
+
+impl<T: Stack> World<'_, T> {
+    /// Whether messages reach a node.
+    pub(super) fn is_up(&self, node: NodeId) -> bool {
+        self.members[node].node.is_some() || self.traitors.contains_key(&node)
+    }
+
+    /// Whether a traitor has sent it. That a node refuses it is then no violation.
+    pub(super) fn is_of_traitor(&self, input: &Input) -> bool {
+        !self.traitors.is_empty()
+            && matches!(input, Input::Deliver { from, .. } if self.traitors.contains_key(from))
+    }
+
+    /// A node that is up becomes a traitor, unless there are as many bad nodes as there may be.
+    pub(super) fn betray(&mut self, betrayal: Betrayal) -> Result<(), Wrong> {
+        let node = betrayal.node;
+        if self.members[node].node.is_none() || !self.may_betray() {
+            return Ok(());
+        }
+        self.counts.traitors += 1;
+        self.disturb(0);
+        self.places[node].doomed = None;
+        // From the start on, a traitor starts as every node does.
+        let has_started = 0 < self.counts.steps;
+        let mut traitor = self.traitor(betrayal);
+        let now = self.places[node].clock.reads(self.now_us);
+        let asked = match betrayal.treason {
+            Treason::Twins if has_started => {
+                traitor.run_one(1, now, &Input::Recover(self.places[node].disk.clone()))
+            }
+            Treason::Another if has_started => traitor.run_one(0, now, &Input::Start),
+            _ => None,
+        };
+        self.traitors.insert(node, traitor);
+        let words = betrayal.treason.words();
+        let step = self.noting(|_| Step::says(StepKind::Fault, Some(node), words));
+        self.act(node, asked.into_iter().collect(), step);
+        self.check(|kind| kind == Kind::Always)
+    }
+
+    fn may_betray(&self) -> bool {
+        // A node that has not joined yet is neither good nor bad.
+        let has_joined = |node| 0 < self.places[node].incarnation;
+        let is_bad = |node| has_joined(node) && self.members[node].node.is_none();
+        let bad = (1..=self.settings.nodes).map(NodeId).filter(|node| is_bad(*node)).count();
+        self.settings.may_betray(bad)
+    }
+
+    /// Takes a node out of the live ones, with what runs in its name from now on.
+    fn traitor(&mut self, betrayal: Betrayal) -> Traitor {
+        let Betrayal { node, treason, .. } = betrayal;
+        let (nodes, incarnation) = (self.settings.nodes, self.places[node].incarnation);
+        let choices = FromStream(Arc::clone(&self.stream));
+        let choices: Arc<Mutex<dyn Choices>> = Arc::new(Mutex::new(choices));
+        let own = self.members[node].node.take().and_then(Arc::into_inner);
+        let own = own.map(|it| -> Box<dyn Machine> { Box::new(it) });
+        let mut machines = Vec::new();
+        match treason {
+            Treason::Silent => self.forget_timers(node),
+            Treason::Another => {
+                self.forget_timers(node);
+                machines.extend(self.scenario.other_machine(node, nodes, incarnation, choices));
+            }
+            Treason::Twins => {
+                let mut twin = self.scenario.boot(node, nodes, incarnation);
+                twin.decide_by(choices);
+                machines.extend(own);
+                machines.push(Box::new(twin));
+            }
+            _ => machines.extend(own),
+        }
+        Traitor::new(betrayal, machines, incarnation)
+    }
+
+    /// One activation of a traitor. What it becomes is no property's affair, what it sends is.
+    pub(super) fn step_traitor(
+        &mut self,
+        node: NodeId,
+        input: &Input,
+        step: Option<Step>,
+    ) -> Result<(), Wrong> {
+        let now = self.places[node].clock.reads(self.now_us);
+        let traitor = self.traitors.get_mut(&node).expect("an event for a live node");
+        let asked = traitor.run(now, input);
+        self.act(node, asked, step);
+        self.check(|kind| kind == Kind::Always || matches!(kind, Kind::Eventually { .. }))
+    }
+
+    /// Carries out what a traitor makes of what its machines ask for.
+    fn act(&mut self, node: NodeId, asked: Vec<Asked>, mut step: Option<Step>) {
+        let mut deeds = Deeds::new(step.is_some());
+        if let Some(traitor) = self.traitors.get_mut(&node) {
+            let (nodes, catalogue) = (self.settings.nodes, &self.scenario.catalogue);
+            traitor.betray(asked, nodes, catalogue, &mut lock(&self.stream), &mut deeds);
+        }
+        self.carry_out(node, &mut deeds.effects, &mut step);
+        if let (Some(step), Some(told)) = (&mut step, deeds.told) {
+            step.log.extend(told);
+        }
+        self.note(step);
+    }
+}
