@@ -196,7 +196,16 @@ impl Stream {
 
     /// A number below `options`, which is 0 every other time.
     pub(crate) fn choose_or_calm(&mut self, label: Label, options: u64) -> u64 {
-        self.decide(label, options, |random| random.below(2) * random.below(options))
+        self.choose_likely(label, options, 0)
+    }
+
+    /// The same; what is not 0 is mostly one of the first `likely`, if there are any.
+    pub(crate) fn choose_likely(&mut self, label: Label, options: u64, likely: u64) -> u64 {
+        self.decide(label, options, |random| match (random.below(2), random.below(4)) {
+            (0, _) => 0,
+            (_, 1..) if 0 < likely => 1 + random.below(likely.min(options - 1).max(1)),
+            _ => random.below(options),
+        })
     }
 
     /// A number below `options`, spread as a delay of `shape` above `min`.

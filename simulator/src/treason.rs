@@ -231,7 +231,8 @@ impl Traitor {
                 let versions = self.versions(&envelope);
                 let known = versions.len() as u64;
                 let options = 1 + known + variations(&envelope);
-                let choice = stream.choose_or_calm(Label { what: "equivocate", about }, options);
+                let label = Label { what: "equivocate", about };
+                let choice = stream.choose_likely(label, options, known);
                 choice.checked_sub(1).and_then(|choice| match choice.checked_sub(known) {
                     Some(choice) => variation(&envelope, choice, catalogue),
                     None => versions.get(usize::try_from(choice).ok()?).cloned(),

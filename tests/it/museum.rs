@@ -6,10 +6,14 @@
 mod abd;
 #[path = "../museum/bully.rs"]
 mod bully;
+#[path = "../museum/byzantine_broadcast.rs"]
+mod byzantine_broadcast;
 #[path = "../museum/causal_broadcast.rs"]
 mod causal_broadcast;
 #[path = "../museum/chang_roberts.rs"]
 mod chang_roberts;
+#[path = "../museum/consistent_broadcast.rs"]
+mod consistent_broadcast;
 #[path = "../museum/counter.rs"]
 mod counter;
 #[path = "../museum/dedup.rs"]
