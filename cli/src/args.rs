@@ -72,7 +72,8 @@ pub(crate) enum Command {
 #[command(after_help = "\
 Examples:
   synod sim bully --nodes 5 --seeds 1000
-  synod sim bully --seeds 1000 --faults partition   beyond what the algorithm claims to survive")]
+  synod sim bully --seeds 1000 --faults partition   beyond what the algorithm claims to survive
+  synod sim bully --faults byzantine,leave          traitors, and nodes that leave for good")]
 pub(crate) struct Sim {
     /// The algorithm's name.
     pub(crate) algorithm: String,
@@ -87,7 +88,7 @@ pub(crate) struct Sim {
     pub(crate) seed: u64,
     /// What goes wrong: `model` (what the algorithm claims to survive), `none`, or kinds on top
     /// of the model, separated by commas: crash, partition, loss, burst, duplication, delay, clog,
-    /// pause, clock, join.
+    /// pause, clock, join, leave, byzantine.
     #[arg(long, value_delimiter = ',', default_value = "model", value_parser = fault)]
     pub(crate) faults: Vec<FaultArg>,
     /// How seeds become runs: portfolio (the others in turn), random, swarm, pct, delay-bounded.

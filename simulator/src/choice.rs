@@ -62,6 +62,7 @@ pub(crate) const QUESTIONS: &[&str] = &[
     "crash.after",
     "crash.losing",
     "crash.down",
+    "crash.start",
     "partition.side",
     "partition.one_way",
     "partition.at",
@@ -228,6 +229,13 @@ impl Stream {
             })
     }
 
+    /// Whether something happens that happens once in `one_in` times. The draw takes nothing from
+    /// the generator: where it says no, a seed is the run that it is without the question.
+    pub(crate) fn chance_aside(&mut self, label: Label, one_in: u64) -> bool {
+        let draw = |driver: &mut Driver| u64::from(driver.aside(one_in) == 0);
+        0 < self.decide_by(label, 2, draw, |_| 0)
+    }
+
     /// The decisions taken so far that are not calm, in the order of taking.
     pub fn decisions(&self) -> Vec<Decision> {
         let taken = self.log.iter().flatten();
@@ -254,9 +262,19 @@ impl Stream {
     }
 
     fn decide(&mut self, label: Label, options: u64, draw: impl Fn(&mut Random) -> u64) -> u64 {
+        self.decide_by(label, options, |driver| driver.decide(label, options, &draw), &draw)
+    }
+
+    fn decide_by(
+        &mut self,
+        label: Label,
+        options: u64,
+        seeded: impl Fn(&mut Driver) -> u64,
+        draw: impl Fn(&mut Random) -> u64,
+    ) -> u64 {
         let Self { origin, asked, log, found, asked_in_run, .. } = self;
         if let (Origin::Seeded(driver), None) = (&mut *origin, &log) {
-            return driver.decide(label, options, draw);
+            return seeded(driver);
         }
         let planned = matches!(label.about, About::Fault(_));
         if let Origin::Diverging { after, random, .. } = origin
@@ -268,7 +286,7 @@ impl Stream {
         *asked_in_run += usize::from(!planned);
         let ordinal = asked.entry(label).and_modify(|count| *count += 1).or_insert(1);
         let choice = match origin {
-            Origin::Seeded(driver) => driver.decide(label, options, draw),
+            Origin::Seeded(driver) => seeded(driver),
             Origin::Recorded(recorded) | Origin::Diverging { recorded, .. } => {
                 let choice = recorded.get(&(label, *ordinal));
                 *found += usize::from(choice.is_some());
@@ -394,6 +412,26 @@ mod tests {
             assert_eq!(one[..after], drawn[..after]);
             assert_eq!(one[..after], other[..after]);
             assert!(one[after..].iter().zip(&other[after..]).all(|(one, other)| one != other));
+        }
+    }
+
+    #[test]
+    fn a_question_aside_leaves_the_other_choices_of_a_seed_as_they_are() {
+        for strategy in Strategy::ALL.map(|(_, strategy)| strategy) {
+            let mut yes = 0;
+            for seed in 0..100 {
+                let draw = |asks_aside: bool| {
+                    let mut stream = Stream::following(strategy, seed);
+                    let before = stream.choose(DELAY, 1 << 40);
+                    let aside = asks_aside && stream.chance_aside(CRASH, 8);
+                    let after: Vec<u64> = (0..40).map(|_| stream.choose(DELAY, 1 << 40)).collect();
+                    (aside, before, after)
+                };
+                let (with, without) = (draw(true), draw(false));
+                assert_eq!((with.1, with.2), (without.1, without.2));
+                yes += u32::from(with.0);
+            }
+            assert!((3..30).contains(&yes), "{yes} of 100");
         }
     }
 

@@ -11,6 +11,8 @@ use crate::treason::{Betrayal, Treason};
 
 /// How many effects of a handler may leave, at most, before the crash within it.
 const CRASH_AFTER_MAX: u64 = 8;
+/// One in so many crashes within a handler is in the one that starts the node.
+const CRASH_IN_START_ONE_IN: u64 = 8;
 /// Nodes of one clog, at most: each has decisions of its own.
 const CLOGGED_MAX: usize = 62;
 
@@ -69,9 +71,12 @@ impl Draft<'_> {
             0 => 0,
             most => 1 + self.ask("crash.down", number, most),
         };
+        let in_handler = node.is_some() && 0 < after;
+        let label = Label { what: "crash.start", about: About::Fault(number) };
+        let in_start = in_handler && self.stream.chance_aside(label, CRASH_IN_START_ONE_IN);
         let after = usize::try_from(after).unwrap_or(0);
-        let crash = node.map(|node| Happening::Crash(Crash { node, after, losing, down_us }));
-        self.planned.extend(crash.map(|crash| (at_us, crash)));
+        let crash = node.map(|node| Crash { node, after, losing, in_start, down_us });
+        self.planned.extend(crash.map(|crash| (at_us, Happening::Crash(crash))));
     }
 
     fn partition(&mut self, number: u32) {

@@ -63,6 +63,8 @@ pub(crate) struct Crash {
     pub(crate) node: NodeId,
     /// 0: at once. Otherwise within the next handler, so many effects less one having left.
     pub(crate) after: usize,
+    /// Whether that handler is the first one that the node runs.
+    pub(crate) in_start: bool,
     /// Whether what the node has under way is lost with it.
     pub(crate) losing: bool,
     /// How long it stays down; 0 is for ever.

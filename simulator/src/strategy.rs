@@ -150,6 +150,11 @@ impl Driver {
         Self { random, tactic }
     }
 
+    /// A number below `options` that takes nothing from the generator.
+    pub(crate) fn aside(&self, options: u64) -> u64 {
+        Random::new(!self.random.clone().next_u64()).below(options)
+    }
+
     /// A choice among `options`; `draw` is how it would be drawn at random.
     pub(crate) fn decide(
         &mut self,

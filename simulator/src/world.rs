@@ -278,6 +278,10 @@ impl<'a, T: Stack> World<'a, T> {
                     betrayals.push(betrayal);
                     continue;
                 }
+                Happening::Crash(crash) if crash.in_start => {
+                    self.places[crash.node].doomed = Some(crash);
+                    continue;
+                }
                 Happening::Join(node) => self.places[node].is_late = true,
                 _ => (),
             }

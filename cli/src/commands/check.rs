@@ -27,6 +27,9 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
             format!("  {mark} {property}")
         });
     }
+    for left_out in Bounds::not_explored(&entry.model(), bounds.nodes) {
+        printer.say(format!("  – {left_out}: not explored, `synod sim` meets them"));
+    }
     event(check, &bounds, &explored, None, printer);
     if !explored.complete {
         let what = format!("stopped after {} states: not every state was visited", explored.states);

@@ -23,6 +23,11 @@ pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem
         let what = "`--faults none` and other faults contradict each other";
         return Err(Problem::new(Exit::Usage, what).hint("leave `none` out, or the others"));
     }
+    let needs_others = |it: &Fault| matches!(it, Fault::Byzantine | Fault::Leave);
+    if *sim.nodes.0.start() == 1 && faults.iter().any(needs_others) {
+        let what = "a single node cannot leave or betray anybody: `--nodes` begins at 1";
+        return Err(Problem::new(Exit::Usage, what).hint("ask for 2 nodes at least"));
+    }
     let asked = Asked {
         nodes: sim.nodes.0.clone(),
         calm,
@@ -72,6 +77,11 @@ fn clean(
     if !drawn.is_empty() {
         printer.say(format!("  faults that were on: {}", drawn.join(", ")));
     }
+    let told = |(what, runs): (&&str, &u64)| format!("one {what} in {}", thousands(*runs));
+    let treasons: Vec<String> = report.treasons.iter().map(told).collect();
+    if !treasons.is_empty() {
+        printer.say(format!("  traitors: {}", treasons.join(", ")));
+    }
     let counts = &report.counts;
     printer.event(&json!({
         "event": "sim", "algorithm": entry.name(), "nodes": number(&asked.nodes),
@@ -79,6 +89,7 @@ fn clean(
         "delivered": counts.delivered, "simulated_seconds": counts.time_us / 1_000_000,
         "sent": counts.sent, "lost": counts.lost,
         "crashes": counts.crashes, "partitions": counts.partitions,
+        "leaves": counts.leaves, "traitors": counts.traitors, "treasons": report.treasons,
         "dropped": dropped(report), "drawn": report.drawn, "audited": report.audited,
         "never": report.never, "trace_hash": report.trace_hash,
     }));

@@ -130,11 +130,14 @@ impl Planned {
         self.decisions.iter().find(|decision| decision.label.what.ends_with(".at"))
     }
 
-    /// Whether the fault, if it happens, is there before the first step: a late start, and a
-    /// traitor from the start on.
+    /// Whether the fault, if it happens, is there before the first step: a late start, a crash in
+    /// the start, and a traitor from the start on.
     fn begins_with_the_run(&self) -> bool {
         let is = |kind| self.decisions.first().is_some_and(|it| it.label.what.starts_with(kind));
-        is("join.") || (is("traitor.") && self.begins().is_some_and(|it| it.choice == 0))
+        let in_start = |it: &Decision| it.label.what == "crash.start" && 0 < it.choice;
+        is("join.")
+            || self.decisions.iter().any(in_start)
+            || (is("traitor.") && self.begins().is_some_and(|it| it.choice == 0))
     }
 
     /// Whether nothing about the fault is open at a moment: it has begun, or has no time to begin

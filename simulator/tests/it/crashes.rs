@@ -429,3 +429,73 @@ fn a_node_that_joins_late_starts_once_and_in_its_first_life() {
     assert_eq!(run_decided(&scenario, &settings, &lines).violation, None);
     assert_eq!(seen.list(), [(Some(1), None), (Some(1), Some(1))]);
 }
+
+/// Upon its very first start, a node writes a record and tells n2; in later lives it tells n2 how
+/// many records it has found.
+#[derive(Clone, Debug, Default)]
+struct Starter {
+    found: u32,
+    heard: Vec<u32>,
+}
+
+impl Algorithm for Starter {
+    const NAME: &'static str = "starter";
+    const MODEL: Model =
+        Model::ASYNCHRONOUS.tolerating(Faults::CrashRecovery(Tolerance::Exactly(1)));
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::number).restore(Self::record)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        if ctx.me() != N1 {
+            return;
+        }
+        if ctx.incarnation() == 1 {
+            ctx.persist(&Record(1));
+            ctx.send(N2, &Number(100));
+            ctx.persist(&Record(2));
+        } else {
+            ctx.send(N2, &Number(self.found));
+        }
+    }
+}
+
+impl Starter {
+    fn record(&mut self, _: Record) {
+        self.found += 1;
+    }
+
+    fn number(&mut self, Number(number): Number) {
+        self.heard.push(number);
+    }
+}
+
+#[test]
+fn a_crash_falls_between_the_effects_of_the_very_first_start() {
+    let settings = Settings { crashes: 1, down_max: 1, down_us: 1_000_000, ..Settings::calm(2) };
+    for (after, expected) in [(1, vec![0]), (2, vec![1]), (3, vec![100, 1]), (4, vec![100, 2])] {
+        let (scenario, seen) = watch(Scenario::of(|_| Starter::default()), |cluster| {
+            Some(cluster.state(N2)?.heard.clone())
+        });
+        let after = format!("crash.after 1 #1 = {after}");
+        let lines = ["crash.node 1 #1 = 1", &after, "crash.start 1 #1 = 1"];
+        let later = "crash.down 1 #1 = 500000";
+        let outcome = run_decided(&scenario, &settings, &[lines.as_slice(), &[later]].concat());
+        let crashed = outcome.trace.steps.iter().find(|step| step.kind == StepKind::Crash);
+        assert_eq!(crashed.map(|step| (step.time_us, step.node)), Some((0, Some(N1))));
+        assert_eq!(seen.list().pop(), Some(expected));
+    }
+}
+
+#[test]
+fn seeds_crash_a_node_in_its_very_first_start() {
+    let (scenario, seen) = watch_rest(Scenario::of(|_| Starter::default()), |cluster| {
+        let heard = cluster.state(N2)?.heard.clone();
+        (heard.len() == 1).then(|| heard[0])
+    });
+    let settings = Settings::within(&Starter::MODEL, 2);
+    (0..1_000).for_each(|seed| run_clean(&scenario, &settings, seed));
+    // The start told nothing, and the next life tells what was durable of it.
+    assert!(seen.all().is_superset(&BTreeSet::from([0, 1])), "{:?}", seen.all());
+}
