@@ -17,17 +17,7 @@ pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem
     if sim.seeds == 0 {
         return Err(Problem::new(Exit::NothingRan, "no seed was asked for"));
     }
-    let calm = sim.faults.contains(&FaultArg::None);
-    let faults: Vec<Fault> = sim.faults.iter().filter_map(|it| it.kind()).collect();
-    if calm && 1 < sim.faults.len() {
-        let what = "`--faults none` and other faults contradict each other";
-        return Err(Problem::new(Exit::Usage, what).hint("leave `none` out, or the others"));
-    }
-    let needs_others = |it: &Fault| matches!(it, Fault::Byzantine | Fault::Leave);
-    if *sim.nodes.0.start() == 1 && faults.iter().any(needs_others) {
-        let what = "a single node cannot leave or betray anybody: `--nodes` begins at 1";
-        return Err(Problem::new(Exit::Usage, what).hint("ask for 2 nodes at least"));
-    }
+    let (calm, faults) = faults(sim)?;
     let asked = Asked {
         nodes: sim.nodes.0.clone(),
         calm,
@@ -44,6 +34,22 @@ pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem
         (None, Some(divergence)) => Err(Problem::new(Exit::Diverged, divergence.to_string())),
         (None, None) => clean(entry, &asked, &report, printer),
     }
+}
+
+/// Whether nothing goes wrong, and else which kinds of faults there are on top of the model.
+fn faults(sim: &Sim) -> Result<(bool, Vec<Fault>), Problem> {
+    let calm = sim.faults.contains(&FaultArg::None);
+    let faults: Vec<Fault> = sim.faults.iter().filter_map(|it| it.kind()).collect();
+    if calm && 1 < sim.faults.len() {
+        let what = "`--faults none` and other faults contradict each other";
+        return Err(Problem::new(Exit::Usage, what).hint("leave `none` out, or the others"));
+    }
+    let needs_others = |it: &Fault| matches!(it, Fault::Byzantine | Fault::Leave);
+    if *sim.nodes.0.start() == 1 && faults.iter().any(needs_others) {
+        let what = "a node alone can neither leave nor betray anybody, and `--nodes` begins at 1";
+        return Err(Problem::new(Exit::Usage, what).hint("ask for 2 nodes at least"));
+    }
+    Ok((calm, faults))
 }
 
 /// What the runs were, and what they came to.

@@ -37,6 +37,35 @@ fn outside_the_model_the_violation_is_kept_and_replays_to_the_same_bytes() {
 }
 
 #[test]
+fn traitors_and_nodes_that_leave_are_asked_for_by_name_and_their_violation_replays() {
+    let place = Place::new("byzantine");
+    let asked = ["sim", "bully", "--seeds", "200", "--faults", "byzantine,leave", "--json"];
+    let called = synod(&place.0, &asked);
+    assert_eq!(called.exit, 1, "{}", called.stderr);
+    let last = called.last();
+    assert_eq!(last["dropped"][0], "every node follows the algorithm until it stops");
+    assert_eq!(last["within_model"], false);
+    let file = last["schedule"].as_str().expect("a file");
+    let replayed = synod(&place.0, &["replay", file, "--json"]);
+    assert_eq!((replayed.exit, &replayed.last()["trace_hash"]), (1, &last["trace_hash"]));
+    let as_test = synod(&place.0, &["replay", file, "--as-test"]);
+    assert!(as_test.stdout.contains("traitors: "), "{}", as_test.stdout);
+    let help = synod(&place.0, &["sim", "--help"]).stdout;
+    assert!(help.contains("leave, byzantine"), "{help}");
+}
+
+#[test]
+fn nodes_that_leave_are_counted_and_survived_where_the_model_survives_crashes() {
+    let place = Place::new("leave");
+    let called =
+        synod(&place.0, &["sim", "bully", "--seeds", "100", "--faults", "leave", "--json"]);
+    assert_eq!(called.exit, 0, "{}", called.stderr);
+    let last = called.last();
+    assert!(last["leaves"].as_u64().is_some_and(|leaves| 50 < leaves), "{last}");
+    assert_eq!((&last["traitors"], last["dropped"].as_array().map(Vec::len)), (&0.into(), Some(0)));
+}
+
+#[test]
 fn an_edited_schedule_that_no_longer_fails_has_an_exit_code_of_its_own() {
     let place = Place::new("edited");
     let asked = ["sim", "bully", "--seeds", "10", "--faults", "partition", "--json"];
@@ -86,17 +115,31 @@ fn the_same_seed_says_the_same_on_every_run() {
     assert_eq!((one.stdout, one.exit), (other.stdout, other.exit));
 }
 
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect()
+}
+
 #[test]
 fn mistakes_are_named_and_have_their_exit_codes() {
     let place = Place::new("mistakes");
     let damaged = place.0.join("damaged.schedule");
     fs::write(&damaged, "synod schedule 1\nalgorithm bully\nsettings {}\n").expect("written");
     let damaged = damaged.to_str().expect("UTF-8");
+    let all_traitors = place.0.join("traitors.schedule");
+    let settings = r#"{"nodes":2,"time_us":20000000,"delay_min_us":1000,"delay_max_us":100000,
+        "tail":0,"tail_max_us":0,"lose":0,"lose_datagram":0,"duplicate":0,"crashes":0,"down_max":1,
+        "down_us":0,"partitions":0,"partition_us":0,"traitors":2}"#;
+    let text = format!("synod schedule 1\nalgorithm bully\nsettings {}\n", one_line(settings));
+    fs::write(&all_traitors, text).expect("written");
+    let all_traitors = all_traitors.to_str().expect("UTF-8");
     for (args, exit, says) in [
         (&["sim", "bullly"][..], 2, "known here: bully, chang-roberts, hello"),
         (&["sim", "bully", "--nodes", "0"], 2, "--nodes"),
         (&["sim", "bully", "--seeds", "0"], 5, "no seed"),
         (&["sim", "bully", "--faults", "gremlins"], 2, "partition"),
+        (&["sim", "bully", "--faults", "none,byzantine"], 2, "leave `none` out"),
+        (&["sim", "bully", "--nodes", "1..3", "--faults", "leave"], 2, "2 nodes at least"),
+        (&["replay", all_traitors], 2, "`traitors` is 2 of 2 nodes: 0 to 1"),
         (&["check", "hello", "--timing", "bounded"], 2, "leave --timing out"),
         (&["replay", "nowhere.schedule"], 6, "cannot read `nowhere.schedule`"),
         (&["replay", damaged], 2, "line 3: missing field `nodes`"),

@@ -1,6 +1,7 @@
 //! What `synod-simulator` promises: what a run may do to an algorithm, what an exploration visits,
 //! and that both can be repeated.
 
+mod byzantine;
 mod choices;
 mod convert;
 mod crashes;
@@ -10,6 +11,7 @@ mod exploration;
 mod jobs_and_timers;
 mod kit;
 mod lanes;
+mod leaves;
 mod partitions;
 mod peers;
 mod properties;
