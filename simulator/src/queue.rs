@@ -140,6 +140,11 @@ impl Queue {
         before - self.waiting
     }
 
+    /// How much waits.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting == 0
     }

@@ -74,7 +74,8 @@ impl<T: Stack> Scenario<T> {
     }
 
     /// Lets some traitors run another program of the same event types: an algorithm made for the
-    /// attack. `make` gives it its first state.
+    /// attack. `make` gives it its first state. It hears of links if the scenario's algorithms do,
+    /// and its jobs are those that they have too.
     ///
     /// # Panics
     ///

@@ -102,7 +102,7 @@ pub enum StepKind {
     Timer,
     /// The application, a job or the link tells the node something.
     Told,
-    /// A node crashes.
+    /// A node crashes, or leaves for good.
     Crash,
     /// A node comes back.
     Restart,
@@ -110,7 +110,7 @@ pub enum StepKind {
     Partition,
     /// The network is whole again.
     Heal,
-    /// Something else goes wrong: a pause, a clog, a clock.
+    /// Something else goes wrong: a pause, a clog, a clock, a traitor.
     Fault,
     /// Time passes, and nothing else.
     Tick,

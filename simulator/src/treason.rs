@@ -346,3 +346,125 @@ fn variation(envelope: &Envelope, choice: u64, catalogue: &Catalogue) -> Option<
         (other.body() != envelope.body() && known.show(&other).is_ok()).then_some(other)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::{Deserialize, Serialize};
+    use synod_core::{Algorithm, Event, Handlers, Stack};
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+    enum Ballot {
+        Yes,
+        No,
+    }
+
+    #[derive(Event, Debug, PartialEq, Serialize, Deserialize)]
+    #[event(name = "treason.vote")]
+    struct Vote {
+        term: u64,
+        ballot: Ballot,
+        names: Vec<String>,
+    }
+
+    #[derive(Event, Debug, Serialize, Deserialize)]
+    #[event(name = "treason.nothing")]
+    struct Nothing;
+
+    struct Voter;
+
+    impl Algorithm for Voter {
+        const NAME: &'static str = "voter";
+
+        fn handlers() -> Handlers<Self> {
+            Handlers::new().on(|_: &mut Self, _: Vote| ()).on(|_: &mut Self, _: Nothing| ())
+        }
+    }
+
+    fn catalogue() -> Catalogue {
+        let mut catalogue = Catalogue::default();
+        Voter::catalogue(&Voter.tables(), &mut catalogue).expect("two event types");
+        catalogue
+    }
+
+    fn vote(term: u64) -> Vote {
+        Vote { term, ballot: Ballot::Yes, names: vec!["a".into(), "b".into()] }
+    }
+
+    fn traitor(treason: Treason) -> Traitor {
+        let betrayal = Betrayal { node: NodeId(2), treason, side: Side::NONE };
+        Traitor::new(betrayal, Vec::new(), 1)
+    }
+
+    #[test]
+    fn every_change_of_an_event_is_another_event_of_the_type() {
+        let (sealed, catalogue) = (Envelope::seal(&vote(7)), catalogue());
+        let changed: BTreeSet<String> = (0..variations(&sealed))
+            .map(|choice| variation(&sealed, choice, &catalogue).expect("something changes"))
+            .map(|other| format!("{:?}", other.open::<Vote>().expect("it decodes")))
+            .collect();
+        assert!(!changed.contains(&format!("{:?}", vote(7))));
+        for expected in ["term: 8", "term: 6", "term: 0", "ballot: No", "\"b\", \"b\""] {
+            assert!(changed.iter().any(|it| it.contains(expected)), "{expected}: {changed:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_without_a_body_cannot_be_changed() {
+        let sealed = Envelope::seal(&Nothing);
+        assert_eq!(variations(&sealed), 0);
+        assert_eq!(variation(&sealed, 0, &catalogue()), None);
+    }
+
+    #[test]
+    fn an_equivocator_knows_the_newest_other_versions_of_an_event_once_each() {
+        let mut traitor = traitor(Treason::Equivocate);
+        for term in [1, 2, 2, 7, 3] {
+            remember(&mut traitor.seen, &Envelope::seal(&vote(term)));
+        }
+        remember(&mut traitor.seen, &Envelope::seal(&Nothing));
+        let versions = traitor.versions(&Envelope::seal(&vote(7)));
+        let terms = versions.iter().map(|it| it.open::<Vote>().expect("a vote").term);
+        assert_eq!(terms.collect::<Vec<_>>(), [3, 2, 1]);
+        (10..90).for_each(|term| remember(&mut traitor.made, &Envelope::seal(&vote(term))));
+        assert_eq!(traitor.made.len(), MEMORY_MAX);
+        assert_eq!(traitor.versions(&Envelope::seal(&vote(7))).len(), VERSIONS_MAX);
+    }
+
+    #[test]
+    fn a_replay_goes_to_any_other_node_and_ends_some_day() {
+        let mut traitor = traitor(Treason::Replay);
+        remember(&mut traitor.seen, &Envelope::seal(&vote(1)));
+        let (mut stream, mut deeds) = (Stream::seeded(5), Deeds::new(true));
+        for _ in 0..1_000 {
+            traitor.betray(Vec::new(), 4, &catalogue(), &mut stream, &mut deeds);
+        }
+        let to = |effect: &Effect| match effect {
+            Effect::Send { to, .. } => Some(*to),
+            _ => None,
+        };
+        let to: BTreeSet<NodeId> = deeds.effects.iter().filter_map(to).collect();
+        assert_eq!(to, BTreeSet::from([NodeId(1), NodeId(3), NodeId(4)]));
+        assert_eq!(deeds.effects.len(), REPLAYS_MAX as usize);
+        assert_eq!(deeds.told.map(|told| told.len()), Some(REPLAYS_MAX as usize));
+    }
+
+    #[test]
+    fn a_kind_of_treason_keeps_its_place() {
+        let words: Vec<&str> = (0..7).map(|choice| Treason::chosen(choice).words()).collect();
+        let expected = [
+            "is silent",
+            "withholds",
+            "replays",
+            "equivocates",
+            "mutates",
+            "has a twin",
+            "runs another program",
+        ];
+        assert_eq!(words, expected);
+        assert_eq!((Treason::options(false), Treason::options(true)), (6, 7));
+    }
+}

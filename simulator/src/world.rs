@@ -95,6 +95,8 @@ pub(crate) struct World<'a, T: Stack> {
     traitors: BTreeMap<NodeId, Traitor>,
     places: PerNode<NodePlace>,
     queue: Queue,
+    /// Planned faults that wait in the queue.
+    planned: usize,
     network: Network,
     stream: Arc<Mutex<Stream>>,
     now_us: u64,
@@ -219,6 +221,7 @@ impl<'a, T: Stack> World<'a, T> {
             traitors: BTreeMap::new(),
             places: PerNode::of(settings.nodes, |_| NodePlace::default()),
             queue: Queue::default(),
+            planned: 0,
             network: Network::new(settings.nodes),
             stream,
             now_us: 0,
@@ -248,6 +251,7 @@ impl<'a, T: Stack> World<'a, T> {
         first.iter().for_each(|node| self.boot(*node));
         betrayals.into_iter().try_for_each(|betrayal| self.betray(betrayal))?;
         first.into_iter().try_for_each(|node| self.start(node))?;
+        self.look_at_rest()?;
         self.settle();
         while let Some((at_us, turn, happening)) = self.queue.take() {
             if self.settings.time_us < at_us {
@@ -261,6 +265,7 @@ impl<'a, T: Stack> World<'a, T> {
                 until_us => self.put_off(until_us, turn, happening),
             }
             self.has_begun = true;
+            self.look_at_rest()?;
             self.settle();
         }
         self.moment();
@@ -283,7 +288,7 @@ impl<'a, T: Stack> World<'a, T> {
                     continue;
                 }
                 Happening::Join(node) => self.places[node].is_late = true,
-                _ => (),
+                _ => self.planned += 1,
             }
             self.queue.add(at_us, happening);
         }
@@ -308,6 +313,14 @@ impl<'a, T: Stack> World<'a, T> {
             let after_us = self.has_begun.then_some(self.now_us);
             lock(&self.stream).mark(trace.len(), after_us);
         }
+    }
+
+    /// Nothing is under way but faults that have not begun.
+    fn look_at_rest(&mut self) -> Result<(), Wrong> {
+        if self.queue.len() == self.planned && 0 < self.planned && self.network.is_whole() {
+            return self.check(|kind| kind == Kind::AtRest);
+        }
+        Ok(())
     }
 
     /// Lets the rest of the time pass, in which nothing happens.
@@ -355,16 +368,13 @@ impl<'a, T: Stack> World<'a, T> {
                 self.step(node, Input::Timer(id), step)
             }
             Happening::Told { node, life, input } => self.tell(node, life, input),
-            Happening::Crash(crash) => self.plan_crash(crash),
             Happening::Restart(node) => self.restart(node),
             Happening::Join(node) => self.join(node),
-            Happening::Split { split, length_us } => self.split(split, length_us),
             Happening::Heal(split) => self.heal(split),
-            Happening::Clog { node, length_us } => self.clog(node, length_us),
-            Happening::Pause { node, length_us } => self.pause(node, length_us),
-            Happening::Jump { node, by_us } => self.jump(node, by_us),
-            Happening::Leave(node) => self.leave(node),
-            Happening::Betray(betrayal) => self.betray(betrayal),
+            planned => {
+                self.planned -= 1;
+                self.strike(planned)
+            }
         }
     }
 

@@ -93,7 +93,8 @@ impl<S: Stack> Property<S> {
     /// Judges what the nodes indicate to their applications, in the order of the run, without
     /// looking into their states. `make` begins a run: a function over what was indicated.
     ///
-    /// The crash of a node is not told; what it indicated before is. An exploration does not hold
+    /// The crash of a node is not told; what it indicated before is. What a traitor indicates is not
+    /// told either. An exploration does not hold
     /// monitors, since what they remember is no part of a state.
     pub fn monitor<M>(name: &'static str, make: impl Fn() -> M + Send + Sync + 'static) -> Self
     where
@@ -137,7 +138,7 @@ impl<S: Stack> fmt::Debug for Property<S> {
 pub struct Member<S: Stack> {
     /// The node's identity.
     pub id: NodeId,
-    /// The node, if it is up. A crash forgets it, so that equal futures are equal states.
+    /// The node, if it is up and no traitor. A crash forgets it, so that equal futures are equal states.
     /// Counted, so that a checker's states share the nodes in which they do not differ.
     pub node: Option<Arc<Node<S>>>,
 }
@@ -182,7 +183,8 @@ impl<'a, S: Stack> Cluster<'a, S> {
         self.members.len()
     }
 
-    /// The nodes that are up, in ascending order.
+    /// The nodes that are up, in ascending order. A traitor is none of them: nobody promises
+    /// anything for it.
     pub fn live(&self) -> impl DoubleEndedIterator<Item = (NodeId, &'a S)> + use<'a, S> {
         self.members.iter().filter_map(|member| Some((member.id, member.node.as_ref()?.stack())))
     }

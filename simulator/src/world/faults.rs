@@ -25,6 +25,20 @@ impl<T: Stack> World<'_, T> {
         Some(crash)
     }
 
+    /// A planned fault begins.
+    pub(super) fn strike(&mut self, planned: Happening) -> Result<(), Wrong> {
+        match planned {
+            Happening::Crash(crash) => self.plan_crash(crash),
+            Happening::Split { split, length_us } => self.split(split, length_us),
+            Happening::Clog { node, length_us } => self.clog(node, length_us),
+            Happening::Pause { node, length_us } => self.pause(node, length_us),
+            Happening::Jump { node, by_us } => self.jump(node, by_us),
+            Happening::Leave(node) => self.leave(node),
+            Happening::Betray(betrayal) => self.betray(betrayal),
+            other => unreachable!("{other:?} is no planned fault"),
+        }
+    }
+
     pub(super) fn may_crash(&self) -> bool {
         let down = self.members.all().iter().filter(|member| member.node.is_none()).count();
         down < self.settings.down_max as usize

@@ -170,3 +170,21 @@ fn an_eventual_promise_outlives_any_partition_of_any_seed() {
     report.expect_clean();
     assert!(50 < report.counts.partitions, "{:?}", report.counts);
 }
+
+#[test]
+fn any_node_of_a_large_cluster_is_cut_off_and_heals() {
+    let settings = Settings { time_us: 400_000, ..Settings { nodes: 80, ..settings() } };
+    // The 80th range is the last node alone; another choice is a scattered set.
+    for (side, cut_off) in [(80, vec![NodeId(80)]), (1 + 3 * 80 * 79 - 1, Vec::new())] {
+        let side = format!("partition.side 1 #1 = {side}");
+        let lines = [side.as_str(), "partition.at 1 #1 = 150000", "partition.length 1 #1 = 99999"];
+        let outcome = run_decided(&scenario(), &settings, &lines);
+        let heard_late = heard(&outcome, 170_000, 250_000);
+        let alone = |node: &NodeId| heard_late.iter().filter(|(_, to)| to == node).count() == 0;
+        if !cut_off.is_empty() {
+            assert_eq!((1..=80).map(NodeId).filter(alone).collect::<Vec<_>>(), cut_off);
+        }
+        assert!(heard_late.len() < 80 * 79);
+        assert_eq!(heard(&outcome, 250_000, 400_000).len(), 80 * 79);
+    }
+}

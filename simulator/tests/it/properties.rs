@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use synod_core::{Algorithm, Cluster, Context, Event, Handlers, Model, Property, Verdict};
 use synod_simulator::{Bounds, Scenario, Settings, Simulation, Stream, Violation, explore, run};
 
-use crate::kit::{N1, N2, calm_bounds, ms};
+use crate::kit::{N1, N2, calm_bounds, ms, run_decided};
 
 /// Is done when its timer fires. Assumes that messages take 100 ms at most.
 #[derive(Clone, Debug, Hash)]
@@ -214,6 +214,22 @@ fn an_event_without_a_handler_is_a_violation_that_names_both() {
 }
 
 /// Panics as it starts.
+#[test]
+fn what_must_hold_at_rest_must_hold_before_a_fault_that_has_not_begun_too() {
+    let somebody_is_down = |cluster: &Cluster<'_, Task>| match cluster.live().count() {
+        2 => Err(String::from("both are up")),
+        _ => Ok(()),
+    };
+    let resting = |takes| task(takes).property(Property::at_rest("one is down", somebody_is_down));
+    let settings = Settings { crashes: 1, down_max: 1, ..Settings::calm(2) };
+    let crash = ["crash.node 1 #1 = 1", "crash.at 1 #1 = 3000000"];
+    let outcome = |takes| run_decided(&resting(takes), &settings, &crash);
+    // Both are done at 2 s and rest until the crash; or the crash comes while a timer runs.
+    let violated = outcome(ms(2_000)).violation.map(|it| (it.reason, it.time_us));
+    assert_eq!(violated, Some((String::from("both are up"), 2_000_000)));
+    assert_eq!(outcome(ms(4_000)).violation, None);
+}
+
 #[derive(Clone, Debug, Hash)]
 struct Stillborn;
 
