@@ -197,8 +197,8 @@ impl Traitor {
                             deeds.effects.push(Effect::Send { to, lane, envelope });
                         }
                     }
-                    // The application of a traitor is told whatever it likes.
-                    Effect::Output(_) => (),
+                    // Its application is told whatever it likes, and it never comes back.
+                    Effect::Output(_) | Effect::Persist(_) | Effect::Checkpoint { .. } => (),
                     other => deeds.effects.push(marked(twin, other)),
                 }
             }

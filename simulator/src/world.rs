@@ -20,13 +20,12 @@ use crate::choice::{About, Label, Stream};
 use crate::clock::Clock;
 use crate::network::Network;
 use crate::per_node::PerNode;
-use crate::plan::plan;
 use crate::queue::{Crash, Happening, Place, Queue};
 use crate::quiet::quietly;
 use crate::scenario::{Scenario, micros};
 use crate::settings::Settings;
 use crate::trace::{Armed, Step, StepKind, Trace, Tracer, changes};
-use crate::treason::{Betrayal, Traitor};
+use crate::treason::Traitor;
 pub(crate) use judge::judge;
 use settling::Settling;
 
@@ -249,7 +248,7 @@ impl<'a, T: Stack> World<'a, T> {
         let all = (1..=self.settings.nodes).map(NodeId);
         let first: Vec<NodeId> = all.filter(|node| !self.places[*node].is_late).collect();
         first.iter().for_each(|node| self.boot(*node));
-        betrayals.into_iter().try_for_each(|betrayal| self.betray(betrayal))?;
+        betrayals.into_iter().try_for_each(|betrayal| self.betray(betrayal, false))?;
         first.into_iter().try_for_each(|node| self.start(node))?;
         self.look_at_rest()?;
         self.settle();
@@ -270,33 +269,6 @@ impl<'a, T: Stack> World<'a, T> {
         }
         self.moment();
         self.end()
-    }
-
-    /// Draws the faults and the clocks of the run. Returns the treasons from the start on.
-    fn prepare(&mut self) -> Vec<Betrayal> {
-        let mut betrayals = Vec::new();
-        let stream = Arc::clone(&self.stream);
-        let mut stream = lock(&stream);
-        for (at_us, happening) in plan(self.settings, self.scenario.treasons(), &mut stream) {
-            match happening {
-                Happening::Betray(betrayal) if at_us == 0 => {
-                    betrayals.push(betrayal);
-                    continue;
-                }
-                Happening::Crash(crash) if crash.in_start => {
-                    self.places[crash.node].doomed = Some(crash);
-                    continue;
-                }
-                Happening::Join(node) => self.places[node].is_late = true,
-                _ => self.planned += 1,
-            }
-            self.queue.add(at_us, happening);
-        }
-        for node in (1..=self.settings.nodes).map(NodeId) {
-            self.places[node].clock = Clock::draw(self.settings, &mut stream, node);
-        }
-        self.last_fault_us = self.settings.noisy_until_us();
-        betrayals
     }
 
     fn start(&mut self, node: NodeId) -> Result<(), Wrong> {

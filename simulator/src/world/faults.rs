@@ -6,12 +6,41 @@ use synod_core::{Effect, Input, Kind, NodeId, PeerDown, PeerUp, Reason, Stack};
 
 use super::{News, World, Wrong, lock};
 use crate::choice::{About, Label, Stream};
+use crate::clock::Clock;
 use crate::network::{Split, members};
+use crate::plan::plan;
 use crate::queue::{Crash, Happening, Turn};
 use crate::trace::{Step, StepKind};
-use crate::treason::Traitor;
+use crate::treason::{Betrayal, Traitor};
 
 impl<T: Stack> World<'_, T> {
+    /// Draws the faults and the clocks of the run. Returns the treasons from the start on.
+    pub(super) fn prepare(&mut self) -> Vec<Betrayal> {
+        let mut betrayals = Vec::new();
+        let stream = Arc::clone(&self.stream);
+        let mut stream = lock(&stream);
+        for (at_us, happening) in plan(self.settings, self.scenario.treasons(), &mut stream) {
+            match happening {
+                Happening::Betray(betrayal) if at_us == 0 => {
+                    betrayals.push(betrayal);
+                    continue;
+                }
+                Happening::Crash(crash) if crash.in_start => {
+                    self.places[crash.node].doomed = Some(crash);
+                    continue;
+                }
+                Happening::Join(node) => self.places[node].is_late = true,
+                _ => self.planned += 1,
+            }
+            self.queue.add(at_us, happening);
+        }
+        for node in (1..=self.settings.nodes).map(NodeId) {
+            self.places[node].clock = Clock::draw(self.settings, &mut stream, node);
+        }
+        self.last_fault_us = self.settings.noisy_until_us();
+        betrayals
+    }
+
     /// Cuts the effects of a handler in which its node is to crash.
     pub(super) fn doom(&mut self, node: NodeId, effects: &mut Vec<Effect>) -> Option<Crash> {
         if effects.is_empty() {
@@ -34,7 +63,7 @@ impl<T: Stack> World<'_, T> {
             Happening::Pause { node, length_us } => self.pause(node, length_us),
             Happening::Jump { node, by_us } => self.jump(node, by_us),
             Happening::Leave(node) => self.leave(node),
-            Happening::Betray(betrayal) => self.betray(betrayal),
+            Happening::Betray(betrayal) => self.betray(betrayal, true),
             other => unreachable!("{other:?} is no planned fault"),
         }
     }

@@ -21,7 +21,8 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// A node that is up becomes a traitor, unless there are as many bad nodes as there may be.
-    pub(super) fn betray(&mut self, betrayal: Betrayal) -> Result<(), Wrong> {
+    /// One that has not started starts with the others, as what it is.
+    pub(super) fn betray(&mut self, betrayal: Betrayal, has_started: bool) -> Result<(), Wrong> {
         let node = betrayal.node;
         if self.members[node].node.is_none() || !self.may_betray() {
             return Ok(());
@@ -29,17 +30,15 @@ impl<T: Stack> World<'_, T> {
         self.counts.traitors += 1;
         self.disturb(0);
         self.places[node].doomed = None;
-        // From the start on, a traitor starts as every node does.
-        let has_started = 0 < self.counts.steps;
         let mut traitor = self.traitor(betrayal);
         let now = self.places[node].clock.reads(self.now_us);
-        let asked = match betrayal.treason {
-            Treason::Twins if has_started => {
-                traitor.run_one(1, now, &Input::Recover(self.places[node].disk.clone()))
-            }
-            Treason::Another if has_started => traitor.run_one(0, now, &Input::Start),
+        let newcomer = match betrayal.treason {
+            Treason::Twins => Some(1),
+            Treason::Another => Some(0),
             _ => None,
         };
+        let newcomer = newcomer.filter(|_| has_started);
+        let asked = newcomer.and_then(|it| traitor.run_one(it, now, &Input::Start));
         self.traitors.insert(node, traitor);
         let words = betrayal.treason.words();
         let step = self.noting(|_| Step::says(StepKind::Fault, Some(node), words));

@@ -252,7 +252,7 @@ fn a_late_traitor_is_honest_until_then() {
     let late = "traitor.at 1 #1 = 500000";
     let silent = betrayed(0, &[late]);
     assert_eq!(told_by_n1(&silent), all_told(&[10], &[10], &[10]));
-    // A twin that comes later begins from what is durable: nothing, so it says its first number.
+    // A twin that comes later begins at the beginning, so it says its first number.
     let twins = betrayed(5, &[late, "traitor.side 1 #1 = 2"]);
     assert_eq!(told_by_n1(&twins), all_told(&[10, 10, 110], &[10, 110], &[10, 110]));
     let other = betrayed_by(&talkers().traitor(|_| Liar), 6, &[late]);
