@@ -1,13 +1,22 @@
 //! Distributed algorithms, one file each, with what they assume, promise and cost on top.
 //!
-//! Begin with [`hello`], the smallest exchange of two nodes; then [`election`].
+//! Begin with [`hello`], the smallest exchange of two nodes; then [`election`],
+//! [`wave`], [`register`], [`commit`] and [`consensus`].
 //!
 //! An algorithm here knows the model of `synod-core` and nothing else: no clock, no socket, no
 //! thread. The same code is simulated, checked exhaustively, and deployed.
 
+pub mod commit;
+pub mod consensus;
 pub mod election;
 pub mod hello;
+pub mod register;
+pub mod wave;
 
+pub use commit::two_phase::TwoPhase;
+pub use consensus::paxos::Paxos;
 pub use election::bully::Bully;
 pub use election::chang_roberts::ChangRoberts;
 pub use hello::HelloWorld;
+pub use register::abd::Abd;
+pub use wave::echo::Echo;

@@ -51,6 +51,14 @@ impl<A: Algorithm> Scenario<A> {
             Err(clash) => panic!("{clash}"),
         }
     }
+
+    /// Lets the applications also ask what the algorithm's own [`Workload`](synod_core::Workload)
+    /// says.
+    #[must_use]
+    pub fn with_workload(mut self) -> Self {
+        self.inputs.extend(A::workload().inputs().cloned());
+        self
+    }
 }
 
 impl<T: Stack> Scenario<T> {
@@ -138,7 +146,8 @@ impl<T: Stack> Scenario<T> {
         self
     }
 
-    /// Lets the application of `node` trigger `event` at the virtual time `at`.
+    /// Lets the application of `node` trigger `event` at the virtual time `at`. Where the cluster
+    /// has no such node, nothing happens.
     #[must_use]
     pub fn trigger<E: Event>(mut self, node: NodeId, at: Duration, event: &E) -> Self {
         self.inputs.push((node, at, Envelope::seal(event)));

@@ -130,7 +130,9 @@ impl<T: Stack + Clone + Hash> State<T> {
             quiet: 0,
             patience,
         };
-        let mut inputs: Vec<_> = on.scenario.inputs.iter().collect();
+        let here = |node: NodeId| node.0 <= on.bounds.nodes;
+        let mut inputs: Vec<_> =
+            on.scenario.inputs.iter().filter(|(node, ..)| here(*node)).collect();
         inputs.sort_by_key(|(_, at, _)| *at);
         for (node, at, envelope) in inputs {
             let (input, left) = (Input::Trigger(envelope.clone()), ticks(*at, on.bounds.tick_us));

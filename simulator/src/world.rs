@@ -240,7 +240,8 @@ impl<'a, T: Stack> World<'a, T> {
 
     fn run(&mut self) -> Result<(), Wrong> {
         let betrayals = self.prepare();
-        for (node, at, envelope) in &self.scenario.inputs {
+        let nodes = self.settings.nodes;
+        for (node, at, envelope) in self.scenario.inputs.iter().filter(|it| it.0.0 <= nodes) {
             let input = Input::Trigger(envelope.clone());
             let told = Happening::Told { node: *node, life: 0, input };
             self.queue.add(micros(*at), told);

@@ -12,6 +12,7 @@ use crate::handler::{Access, Handler, IntoHandler, info};
 use crate::model::Model;
 use crate::node::StepError;
 use crate::property::{Property, Summary};
+use crate::workload::Workload;
 
 /// A distributed algorithm. The implementing type is the state of one node.
 ///
@@ -63,6 +64,12 @@ pub trait Algorithm: Send + Sized + 'static {
     #[must_use]
     fn properties() -> Vec<Property<Self>> {
         Vec::new()
+    }
+
+    /// What applications might ask of it, for tools that run it without one.
+    #[must_use]
+    fn workload() -> Workload {
+        Workload::default()
     }
 
     /// The state in three to six short values, for status tables, diagrams and metrics.

@@ -6,9 +6,11 @@
 //! 2. [`Algorithm`] and [`Handlers`]: which function runs upon which event.
 //! 3. [`Context`]: what a handler may ask for. Nothing happens until the handler returns.
 //! 4. [`Model`] and [`Property`]: what an algorithm assumes, and what it promises.
-//! 5. [`Node`]: one deterministic step, `(state, now, input) -> (state, effects)`.
-//! 6. [`Machine`], [`Transport`], [`Inbox`]: what a host holds and is held by.
-//! 7. [`Recording`]: what a node was fed, kept so that it can be fed the same again.
+//! 5. [`Quorum`]: answers of distinct nodes to one question; [`Workload`]: what is asked of a
+//!    cluster that has no application yet.
+//! 6. [`Node`]: one deterministic step, `(state, now, input) -> (state, effects)`.
+//! 7. [`Machine`], [`Transport`], [`Inbox`]: what a host holds and is held by.
+//! 8. [`Recording`]: what a node was fed, kept so that it can be fed the same again.
 //!
 //! **Invariant:** this crate knows no clock, thread, socket, file or random source of the world.
 
@@ -23,11 +25,13 @@ mod machine;
 mod model;
 mod node;
 mod property;
+mod quorum;
 mod random;
 mod recording;
 mod request;
 mod stack;
 mod transport;
+mod workload;
 
 pub use algorithm::{Algorithm, HandlerSet, Handlers, Order};
 pub use catalogue::{BuildError, Catalogue, EventInfo, JobFn, Role};
@@ -40,6 +44,7 @@ pub use machine::Machine;
 pub use model::{Assumption, Faults, Links, Model, Timing, Tolerance, Topology};
 pub use node::{Boot, Input, Node, StepError};
 pub use property::{Cluster, Kind, Member, Monitor, Property, Summary, Verdict};
+pub use quorum::Quorum;
 pub use random::Random;
 pub use recording::{
     BadRecording, Fingerprint, Origin, RecordTooLarge, RecordedLife, RecordedStep, Recording,
@@ -52,3 +57,4 @@ pub use transport::{
     Closing, Hello, Inbox, LinkChange, LinkStatus, Refusal, Room, SendError, Transport,
     TransportError,
 };
+pub use workload::Workload;

@@ -1,0 +1,3 @@
+//! Atomic commitment: all nodes commit a transaction, or all abort it.
+
+pub mod two_phase;

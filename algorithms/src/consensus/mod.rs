@@ -1,0 +1,3 @@
+//! Consensus: the nodes choose one of the values that are proposed.
+
+pub mod paxos;

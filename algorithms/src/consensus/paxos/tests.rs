@@ -1,0 +1,92 @@
+use std::collections::BTreeSet;
+
+use synod_core::Envelope;
+use synod_simulator::{Bounds, Fault, Scenario, Settings, Simulation, Stream, explore, run};
+
+use super::*;
+
+/// Every node proposes a value of its own, at about the same time, n1 two.
+fn all_propose() -> Scenario<Paxos> {
+    let mut scenario = Scenario::of(|_| Paxos::default());
+    for node in 1..=5 {
+        let propose = Propose { operation: 1, value: 10 * u64::from(node) };
+        scenario = scenario.trigger(NodeId(node), Duration::from_millis(node.into()), &propose);
+    }
+    let again = Propose { operation: 2, value: 11 };
+    scenario
+        .trigger(NodeId(1), Duration::from_millis(40), &again)
+        .property(Property::monitor("a value that was proposed is returned, always one", judge))
+}
+
+fn judge() -> impl FnMut(NodeId, &Envelope) -> Verdict + Send {
+    let (mut proposed, mut chosen) = (BTreeSet::new(), BTreeSet::new());
+    move |_, told| {
+        if told.event() == Invoked::ID {
+            proposed.insert(told.open::<Invoked>().expect("an invocation").input);
+        } else if told.event() == Returned::ID {
+            chosen.insert(told.open::<Returned>().expect("a return").output);
+        }
+        match chosen.is_subset(&proposed) && chosen.len() <= 1 {
+            true => Ok(()),
+            false => Err(format!("{chosen:?} of {proposed:?}")),
+        }
+    }
+}
+
+fn two_propose(ballots: u32) -> Scenario<Paxos> {
+    Scenario::of(move |_| Paxos::giving_up_after(ballots)).with_workload()
+}
+
+fn without_a_bound() -> Bounds {
+    let mut bounds = Bounds::within(&Paxos::MODEL, 3);
+    bounds.unbound();
+    bounds
+}
+
+#[test]
+fn three_nodes_in_every_schedule_with_a_crash_and_a_recovery() {
+    let explored = explore(&two_propose(1), &without_a_bound());
+    explored.expect_complete();
+    assert_eq!(explored.states, 1, "the header says so");
+}
+
+#[test]
+fn five_nodes_by_ten_thousand_seeds() {
+    let report = Simulation::new(&all_propose(), 5).run(0..10_000);
+    report.expect_clean();
+    assert!(report.counts.crashes > 5_000, "{:?}", report.counts);
+    assert!(report.counts.lost > 5_000, "{:?}", report.counts);
+}
+
+#[test]
+fn four_nodes_of_which_half_are_no_majority() {
+    Simulation::new(&all_propose(), 4).run(0..2_000).expect_clean();
+}
+
+/// Two round trips with every other node, and word of what is chosen.
+#[test]
+fn a_proposer_alone_takes_five_messages_for_each_other_node() {
+    for nodes in 1..=6_u32 {
+        let propose = Propose { operation: 1, value: 7 };
+        let scenario =
+            Scenario::of(|_| Paxos::default()).trigger(NodeId(nodes), Duration::ZERO, &propose);
+        let (outcome, _) = run(&scenario, &Settings::calm(nodes), Stream::seeded(5), false);
+        assert_eq!(outcome.violation, None);
+        assert_eq!(outcome.counts.sent, 5 * u64::from(nodes - 1), "{nodes} nodes");
+    }
+}
+
+#[test]
+fn partitions_and_long_delays_do_no_harm_once_they_are_over() {
+    let scenario = all_propose();
+    let simulation = Simulation::new(&scenario, 5).with(Fault::Partition).with(Fault::Clog);
+    simulation.run(0..1_000).expect_clean();
+}
+
+#[test]
+fn nothing_returns_while_a_majority_is_down() {
+    let bounds =
+        Bounds { crashes: 2, down_max: 2, recoveries: 0, ..Bounds::within(&Paxos::MODEL, 3) };
+    let explored = explore(&two_propose(2), &bounds);
+    assert_eq!(explored.expect_failure().violation.property, "every proposal returns");
+}
