@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::ops::{Range, RangeInclusive};
 
 use serde::Serialize;
-use synod_core::{Algorithm, BuildError, Model, NodeId, Recording};
+use synod_core::{Algorithm, BuildError, Model, NodeId, Recording, Workload};
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
     Bounds, Explored, Fault, Measures, NothingViolated, Replay, Replayed, Report, Scenario,
@@ -25,6 +25,8 @@ pub(crate) trait Entry {
     fn type_name(&self) -> &'static str;
     fn replay_recording(&self, recording: &Recording) -> Result<Replayed, BuildError>;
     fn node(&self, id: NodeId, peers: Vec<NodeId>) -> NodeBuilder;
+    /// What its applications ask for, for want of any.
+    fn workload(&self) -> Workload;
 }
 
 /// What a simulation is asked for.
@@ -61,7 +63,7 @@ pub(crate) struct Registered<A: Algorithm>(Scenario<A>);
 
 impl<A: Algorithm + Default + Serialize> Default for Registered<A> {
     fn default() -> Self {
-        Self(Scenario::of(|_| A::default()).showing_states())
+        Self(Scenario::of(|_| A::default()).with_workload().showing_states())
     }
 }
 
@@ -124,5 +126,9 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize> Entry for Registered<A> 
 
     fn node(&self, id: NodeId, peers: Vec<NodeId>) -> NodeBuilder {
         NodeBuilder::new(id, peers, A::default)
+    }
+
+    fn workload(&self) -> Workload {
+        A::workload()
     }
 }

@@ -3,8 +3,16 @@
 use std::process::ExitCode;
 
 use synod::App;
-use synod::algorithms::{Bully, ChangRoberts, HelloWorld};
+use synod::algorithms::{Abd, Bully, ChangRoberts, Echo, HelloWorld, Paxos, TwoPhase};
 
 fn main() -> ExitCode {
-    App::new().algorithm::<Bully>().algorithm::<ChangRoberts>().algorithm::<HelloWorld>().run()
+    App::new()
+        .algorithm::<Bully>()
+        .algorithm::<ChangRoberts>()
+        .algorithm::<HelloWorld>()
+        .algorithm::<Echo>()
+        .algorithm::<Abd>()
+        .algorithm::<TwoPhase>()
+        .algorithm::<Paxos>()
+        .run()
 }

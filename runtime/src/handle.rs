@@ -113,6 +113,16 @@ impl NodeHandle {
         self.take(E::NAME, &envelope).await
     }
 
+    /// Triggers an event that is encoded already.
+    ///
+    /// # Errors
+    ///
+    /// As [`NodeHandle::trigger`].
+    pub async fn trigger_sealed(&self, envelope: &Envelope) -> Result<(), TriggerError> {
+        let known = self.0.catalogue.handled(envelope.event());
+        self.take(known.map_or("an event that it does not know", |it| it.name), envelope).await
+    }
+
     /// Asks the node itself, and waits for an answer until `deadline` has passed. What answers is
     /// a handler of the node that takes a [`Call`](synod_core::Call), now or in a later step.
     ///

@@ -1,6 +1,7 @@
 //! Tests across crates.
 
 mod museum;
+mod published;
 mod recording;
 mod three_worlds;
 mod tidy;

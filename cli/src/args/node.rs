@@ -69,6 +69,9 @@ pub(crate) struct Node {
     /// How log lines look; text unless given.
     #[arg(long, env = "SYNOD_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+    /// Ask for what the algorithm's own workload says, after each start.
+    #[arg(long)]
+    pub(crate) workload: bool,
     /// End when the standard input ends, as it does when a parent process is gone.
     #[arg(long, hide = true)]
     pub(crate) exit_with_stdin: bool,

@@ -25,6 +25,7 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
     let test = Test {
         name: &name,
         algorithm: entry.type_name(),
+        asks: if entry.workload().is_empty() { "" } else { ".with_workload()" },
         schedule: &schedule,
         decided: decided(&text),
         property: &violation.property,
@@ -63,6 +64,8 @@ struct Test<'a> {
     name: &'a str,
     /// The Rust type, with the path that the compiler gives it.
     algorithm: &'a str,
+    /// What follows where the applications ask for something.
+    asks: &'static str,
     schedule: &'a Schedule,
     decided: Vec<Line<'a>>,
     property: &'a str,
@@ -71,7 +74,7 @@ struct Test<'a> {
 
 impl Test<'_> {
     fn code(&self) -> String {
-        let Self { name, property, reason, .. } = self;
+        let Self { name, property, reason, asks, .. } = self;
         let (path, algorithm) = public(self.algorithm);
         let (world, begin) = self.world();
         let mut uses = vec![format!("use synod::simulator::{{{}}};", self.used())];
@@ -88,7 +91,7 @@ impl Test<'_> {
 #[test]
 #[rustfmt::skip] // A decision is a line.
 fn {name}() {{
-    let scenario = Scenario::of(|_| {algorithm}::default());
+    let scenario = Scenario::of(|_| {algorithm}::default()){asks};
 {world}    let violation = {begin}
 {lines}        .expect_violation(&scenario, {property:?});
     assert_eq!(violation.reason, {reason:?});

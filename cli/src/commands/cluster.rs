@@ -21,6 +21,9 @@ use crate::args::{Cluster, days};
 use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
+/// What a summary may call that on which all nodes should agree in the end.
+const AGREED: [&str; 5] = ["leader", "chosen", "outcome", "value", "initiator"];
+
 pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), Problem> {
     let entry = app.entry(Some(&asked.algorithm))?;
     let home = Home::new()?;
@@ -33,11 +36,12 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
     let mut processes = Processes::spawn(&home.0, entry.name(), asked)?;
     printer.say(format!("{} processes run {} over QUIC", asked.nodes, entry.name()));
     let within = Duration::from_secs(asked.timeout);
-    let leader = processes.elected(within)?;
-    tell(printer, &leader, &processes, began);
+    let agreed = processes.elected(within)?;
+    tell(printer, &agreed, &processes, began);
     if asked.kill_leader {
+        let (name, leader) = agreed;
         let node = leader.parse::<NodeId>().map_err(|_| {
-            let what = format!("the leader is `{leader}`, which is not the name of a node");
+            let what = format!("the {name} is `{leader}`, which is not the name of a node");
             Problem::new(Exit::Usage, what).hint("leave --kill-leader out")
         })?;
         let pid = processes.kill(node)?;
@@ -55,12 +59,17 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
     Ok(())
 }
 
-fn tell(printer: &Printer, leader: &str, processes: &Processes, began: Instant) {
+fn tell(printer: &Printer, agreed: &Agreed, processes: &Processes, began: Instant) {
+    let (name, value) = agreed;
     let live: Vec<String> = processes.live.keys().map(ToString::to_string).collect();
     let after = began.elapsed().as_millis();
-    printer.say(format!("elected {leader} after {after} ms: {} agree", live.join(", ")));
+    let (event, what) = match *name {
+        "leader" => ("elected", format!("elected {value}")),
+        name => ("agreed", format!("{name} is {value}")),
+    };
+    printer.say(format!("{what} after {after} ms: {} agree", live.join(", ")));
     printer.event(&json!({
-        "event": "elected", "leader": leader, "agreed": live.len(), "nodes": live,
+        "event": event, *name: value, "agreed": live.len(), "nodes": live,
         "after_ms": u64::try_from(after).unwrap_or(u64::MAX),
     }));
 }
@@ -85,10 +94,13 @@ impl Drop for Home {
     }
 }
 
-/// The live processes, and the leader that each of them knows. Dropping them ends them all.
+/// One of the names in [`AGREED`], and its value.
+type Agreed = (&'static str, String);
+
+/// The live processes, and the leader, or what else, that each knows. Dropping them ends them all.
 struct Processes {
     live: BTreeMap<NodeId, Child>,
-    leaders: BTreeMap<NodeId, String>,
+    leaders: BTreeMap<NodeId, Agreed>,
     said: Receiver<(NodeId, String)>,
 }
 
@@ -122,8 +134,8 @@ impl Processes {
         Ok(processes)
     }
 
-    /// Waits until all live nodes agree on a leader.
-    fn elected(&mut self, within: Duration) -> Result<String, Problem> {
+    /// Waits until all live nodes agree on a leader, or on what else the algorithm is for.
+    fn elected(&mut self, within: Duration) -> Result<Agreed, Problem> {
         let deadline = Instant::now() + within;
         loop {
             if let Some(leader) = self.agreed() {
@@ -144,10 +156,10 @@ impl Processes {
     }
 
     /// The leader that every live node knows, if it is alive itself.
-    fn agreed(&self) -> Option<String> {
+    fn agreed(&self) -> Option<Agreed> {
         let mut leaders = self.live.keys().map(|node| self.leaders.get(node));
         let first = leaders.next()??;
-        let dead = first.parse::<NodeId>().is_ok_and(|node| !self.live.contains_key(&node));
+        let dead = first.1.parse::<NodeId>().is_ok_and(|node| !self.live.contains_key(&node));
         (!dead && leaders.all(|leader| leader == Some(first))).then(|| first.clone())
     }
 
@@ -156,7 +168,7 @@ impl Processes {
             return;
         };
         if event == "state" {
-            match summary.remove("leader") {
+            match AGREED.iter().find_map(|name| Some((*name, summary.remove(*name)?))) {
                 Some(leader) => drop(self.leaders.insert(node, leader)),
                 None => drop(self.leaders.remove(&node)),
             }
@@ -215,7 +227,16 @@ fn command(bundle: &Path, algorithm: &str) -> Result<Command, Problem> {
         .map_err(|error| Problem::environment("cannot find this program", &error))?;
     let mut command = Command::new(program);
     command
-        .args(["node", "--json", "--exit-with-stdin", "--admin", "off", "--algorithm", algorithm])
+        .args([
+            "node",
+            "--json",
+            "--exit-with-stdin",
+            "--workload",
+            "--admin",
+            "off",
+            "--algorithm",
+            algorithm,
+        ])
         .arg(bundle)
         .env("SYNOD_LOG", std::env::var("SYNOD_LOG").unwrap_or_else(|_| String::from("error")))
         .stdin(Stdio::piped())

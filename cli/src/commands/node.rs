@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use synod_core::NodeId;
+use synod_core::{NodeId, Workload};
 use synod_runtime::{EndReason, FileStore, NodeHandle, Output, ShutdownReport, Status};
 use synod_transport_quic::{Bundle, QuicTransport};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::app::App;
@@ -90,6 +91,9 @@ async fn serve(
         "admin": admin.map(|admin| admin.to_string()),
     }));
     tokio::spawn(speak(node.clone()));
+    if asked.workload {
+        tokio::spawn(ask(node.clone(), entry.workload()));
+    }
     let reason = tokio::select! {
         reason = report(&node, printer) => reason,
         () = told_to_end(asked.exit_with_stdin) => {
@@ -163,6 +167,17 @@ async fn speak(node: NodeHandle) {
             Output::Gap { missed } => {
                 tracing::warn!(node = %node.id(), missed, "outputs were not read in time");
             }
+        }
+    }
+}
+
+/// Asks for what the algorithm's workload says of this node.
+async fn ask(node: NodeHandle, workload: Workload) {
+    let began = Instant::now();
+    for (_, at, envelope) in workload.inputs().filter(|(to, ..)| *to == node.id()) {
+        tokio::time::sleep_until(began + *at).await;
+        if let Err(error) = node.trigger_sealed(envelope).await {
+            tracing::warn!(node = %node.id(), "not asked for: {error}");
         }
     }
 }

@@ -165,11 +165,18 @@ fn every_command_has_help_with_examples() {
 #[test]
 fn the_rest_of_the_library_is_simulated_and_checked_too() {
     let place = Place::new("library");
-    for algorithm in ["hello", "chang-roberts"] {
+    for algorithm in ["hello", "chang-roberts", "echo", "abd"] {
         for command in ["sim", "check"] {
             let called = synod(&place.0, &[command, algorithm, "--json"]);
             assert_eq!(called.exit, 0, "{command} {algorithm}: {}", called.stderr);
             assert_eq!(called.last()["violations"], 0);
         }
+    }
+    for algorithm in ["two-phase-commit", "paxos"] {
+        let called = synod(&place.0, &["sim", algorithm, "--json"]);
+        assert_eq!(called.exit, 0, "sim {algorithm}: {}", called.stderr);
+        let last = called.last();
+        assert!(last["crashes"].as_u64() > Some(0), "{last}");
+        assert!(last["delivered"].as_u64() > last["runs"].as_u64(), "somebody asks: {last}");
     }
 }

@@ -25,6 +25,25 @@ fn five_processes_elect_a_leader_and_another_one_when_it_is_killed() {
 }
 
 #[test]
+fn three_processes_do_what_the_workload_of_an_algorithm_asks() {
+    let place = Place::new("workload");
+    for (algorithm, name, values) in [
+        ("echo", "initiator", &["n1"][..]),
+        ("abd", "value", &["7"]),
+        ("two-phase-commit", "outcome", &["committed", "aborted"]),
+        ("paxos", "chosen", &["7", "8"]),
+    ] {
+        let called = synod(&place.0, &["cluster", algorithm, "--nodes", "3", "--json"]);
+        assert_eq!(called.exit, 0, "{}\n{}", called.stdout, called.stderr);
+        let lines = called.lines();
+        let agreed = lines.iter().find(|line| line["event"] == "agreed").expect("agreement");
+        let value = agreed[name].as_str().expect("a value");
+        assert!(values.contains(&value), "{algorithm}: {value}");
+        assert_eq!(agreed["agreed"], 3);
+    }
+}
+
+#[test]
 fn three_nodes_started_by_hand_form_a_cluster() {
     let place = Place::new("by-hand");
     let bundles = cluster(&place.0, "demo", &["n1", "n2", "n3"]);

@@ -20,6 +20,12 @@ impl Workload {
         self
     }
 
+    /// Whether nothing is triggered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Everything that is triggered: where, how long after the start, and what.
     pub fn inputs(&self) -> impl Iterator<Item = &(NodeId, Duration, Envelope)> {
         self.0.iter()

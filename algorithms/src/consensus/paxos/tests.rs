@@ -15,6 +15,7 @@ fn all_propose() -> Scenario<Paxos> {
     let again = Propose { operation: 2, value: 11 };
     scenario
         .trigger(NodeId(1), Duration::from_millis(40), &again)
+        .property(Property::eventually("all return", SETTLED_WITHIN, every_proposal_returns))
         .property(Property::monitor("a value that was proposed is returned, always one", judge))
 }
 
@@ -33,8 +34,11 @@ fn judge() -> impl FnMut(NodeId, &Envelope) -> Verdict + Send {
     }
 }
 
-fn two_propose(ballots: u32) -> Scenario<Paxos> {
-    Scenario::of(move |_| Paxos::giving_up_after(ballots)).with_workload()
+/// n1 and n2 propose, in one ballot each. Both may fail, so nothing is promised but safety.
+fn two_propose_once() -> Scenario<Paxos> {
+    let once = Scenario::new(Paxos::NAME, Paxos::MODEL, |_| Paxos::giving_up_after(1));
+    let once = once.expect("one algorithm").with_workload();
+    once.property(Property::always("one value is chosen", one_value_is_chosen))
 }
 
 fn without_a_bound() -> Bounds {
@@ -45,16 +49,16 @@ fn without_a_bound() -> Bounds {
 
 #[test]
 fn three_nodes_in_every_schedule_with_a_crash_and_a_recovery() {
-    let explored = explore(&two_propose(1), &without_a_bound());
+    let explored = explore(&two_propose_once(), &without_a_bound());
     explored.expect_complete();
-    assert_eq!(explored.states, 1, "the header says so");
+    assert_eq!(explored.states, 206_838, "the header says so");
 }
 
 #[test]
 fn five_nodes_by_ten_thousand_seeds() {
     let report = Simulation::new(&all_propose(), 5).run(0..10_000);
     report.expect_clean();
-    assert!(report.counts.crashes > 5_000, "{:?}", report.counts);
+    assert!(report.counts.crashes > 2_000, "{:?}", report.counts);
     assert!(report.counts.lost > 5_000, "{:?}", report.counts);
 }
 
@@ -85,8 +89,10 @@ fn partitions_and_long_delays_do_no_harm_once_they_are_over() {
 
 #[test]
 fn nothing_returns_while_a_majority_is_down() {
-    let bounds =
-        Bounds { crashes: 2, down_max: 2, recoveries: 0, ..Bounds::within(&Paxos::MODEL, 3) };
-    let explored = explore(&two_propose(2), &bounds);
+    let propose = Propose { operation: 1, value: 7 };
+    let scenario = Scenario::of(|_| Paxos::giving_up_after(2));
+    let scenario = scenario.trigger(NodeId(1), Duration::ZERO, &propose);
+    let bounds = Bounds { crashes: 2, down_max: 2, recoveries: 0, ..without_a_bound() };
+    let explored = explore(&scenario, &bounds);
     assert_eq!(explored.expect_failure().violation.property, "every proposal returns");
 }
