@@ -20,3 +20,6 @@ pub use election::chang_roberts::ChangRoberts;
 pub use hello::HelloWorld;
 pub use register::abd::Abd;
 pub use wave::echo::Echo;
+
+#[cfg(test)]
+mod cost;

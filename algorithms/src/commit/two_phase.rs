@@ -10,7 +10,7 @@
 //! | Safety    | no node commits while another aborts; a node that refuses never commits          |
 //! | Liveness  | while the coordinator is up, every live node learns the outcome. While it is     |
 //! |           | down, who has promised waits: the algorithm blocks                               |
-//! | Messages  | 4(n−1) and n+3 durable records to commit; 4 delays until the client knows        |
+//! | Messages  | 4(n−1) to commit; 2 delays until the client knows                                |
 //! | Checked   | 3 nodes, 1 crash anywhere and its recovery, a refusal at any time: 166,201 states |
 //!
 //! ```text

@@ -8,8 +8,7 @@
 //! |           | crash-recovery of a minority; links that lose and double some messages           |
 //! | Safety    | one value is chosen, and it was proposed; neither needs a bound on delays        |
 //! | Liveness  | `SETTLED_WITHIN` after the last fault, every live proposer knows what is chosen  |
-//! | Messages  | 5(n−1) and 4 delays for a proposer alone; 1 durable record of each node for each |
-//! |           | of the two phases, 1 more of the proposer                                        |
+//! | Messages  | 5(n−1) for a proposer alone; 4 delays until its client knows                     |
 //! | Checked   | 3 nodes, 2 proposers of one ballot each, 1 crash anywhere and its recovery,      |
 //! |           | delays without a bound: 206,838 states                                            |
 //!

@@ -10,7 +10,7 @@
 //! |           | majority was promised                                                            |
 //! | Safety    | operations seem to happen one by one, each between its invocation and return     |
 //! | Liveness  | every operation of a live node returns                                           |
-//! | Messages  | 4(n−1) and 4 delays for a read and for a write                                   |
+//! | Messages  | 4(n−1) for a read and for a write; 4 delays until its client knows               |
 //! | Checked   | 3 nodes, a write at one and a read at another, 1 crash anywhere: 5,984 states   |
 //!
 //! ```text

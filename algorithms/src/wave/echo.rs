@@ -9,7 +9,7 @@
 //! |           | node begins, once                                                                |
 //! | Safety    | when the wave is back it has been at every node, and the parents are a tree      |
 //! | Liveness  | the wave comes back                                                              |
-//! | Messages  | 2E over E links, exactly; time is twice the diameter at most where all are alike |
+//! | Messages  | 2E over E links, exactly                                                         |
 //! | Checked   | every schedule of 3 nodes, all linked: 29 states; of a ring of 4 and a chord: 343 |
 //!
 //! ```text

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
 use synod_core::Envelope;
-use synod_simulator::{Bounds, Fault, Scenario, Settings, Simulation, Stream, explore, run};
+use synod_simulator::{Bounds, Fault, Scenario, Settings, Simulation, explore};
 
 use super::*;
+use crate::cost::cost;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -123,15 +124,15 @@ fn four_nodes_of_which_half_are_no_majority() {
 
 /// Two round trips with every other node.
 #[test]
-fn an_operation_takes_four_messages_for_each_other_node() {
-    let writes = |node| Write { operation: 1, value: u64::from(node) };
-    for nodes in 1..=6_u32 {
-        for client in [1, nodes] {
-            let scenario = Scenario::of(|_| Abd::default());
-            let write = scenario.trigger(NodeId(client), Duration::ZERO, &writes(client));
-            let (outcome, _) = run(&write, &Settings::calm(nodes), Stream::seeded(3), false);
-            assert_eq!(outcome.counts.sent, 4 * u64::from(nodes - 1), "{nodes} nodes");
-        }
+fn an_operation_takes_four_messages_for_each_other_node_and_four_delays() {
+    let at = Duration::ZERO;
+    for nodes in 2..=6_u32 {
+        let write = Write { operation: 1, value: 7 };
+        let write = Scenario::of(|_| Abd::default()).trigger(NodeId(1), at, &write);
+        assert_eq!(cost(&write, nodes), (4 * u64::from(nodes - 1), 4), "{nodes} nodes");
+        let read = Read { operation: 1 };
+        let read = Scenario::of(|_| Abd::default()).trigger(NodeId(nodes), at, &read);
+        assert_eq!(cost(&read, nodes), (4 * u64::from(nodes - 1), 4), "{nodes} nodes");
     }
 }
 
