@@ -4,6 +4,8 @@
 //! A TLA+ model has no nodes: its state is one value, and a step is one of those that its
 //! next-state relation allows, whoever takes it. Such a model is one node here, which chooses.
 
+#![allow(clippy::indexing_slicing, reason = "a model of so many processes indexes them below")]
+
 pub(crate) mod chang_roberts;
 pub(crate) mod echo;
 pub(crate) mod two_phase;
