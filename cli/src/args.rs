@@ -91,7 +91,8 @@ pub(crate) struct Sim {
     /// pause, clock, join, leave, byzantine.
     #[arg(long, value_delimiter = ',', default_value = "model", value_parser = fault)]
     pub(crate) faults: Vec<FaultArg>,
-    /// How seeds become runs: portfolio (the others in turn), random, swarm, pct, delay-bounded.
+    /// How seeds become runs: portfolio (the others in turn), random, swarm, pct, pos,
+    /// delay-bounded.
     #[arg(long, default_value = "portfolio", value_parser = strategy)]
     pub(crate) strategy: Strategy,
     /// Threads to use; all cores unless given. The output is the same.

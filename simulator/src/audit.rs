@@ -21,6 +21,8 @@ pub struct Divergence {
     pub node: Option<NodeId>,
     /// Which handler ran: the event's wire name.
     pub event: String,
+    /// The functions that ran, each with the file and the line that registers it.
+    pub handlers: Vec<String>,
     /// What the step did the first time, as JSON: what it sent, armed, indicated, changed.
     pub first: String,
     /// What it did the second time.
@@ -39,7 +41,11 @@ pub(crate) fn audit<T: Stack>(
     let (one, other) = (execute(), execute());
     match compare(&one, &other, seed) {
         None => Ok(one.hash()),
-        Some(divergence) => Err(divergence),
+        Some(divergence) => {
+            let handlers = scenario.catalogue.registered(&divergence.event);
+            let handlers = handlers.map(ToString::to_string).collect();
+            Err(Divergence { handlers, ..divergence })
+        }
     }
 }
 
@@ -53,7 +59,7 @@ fn compare(one: &Trace, other: &Trace, seed: u64) -> Option<Divergence> {
         }
         let step = pair.0.or(pair.1)?;
         let (node, event) = (step.node, step.event.clone());
-        Some(Divergence { seed, step: index, node, event, first, second })
+        Some(Divergence { seed, step: index, node, event, handlers: Vec::new(), first, second })
     })
 }
 
@@ -66,16 +72,23 @@ fn written(step: Option<&Step>) -> String {
 
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, step, node, event, first, second } = self;
+        let Self { seed, step, node, event, handlers, first, second } = self;
         writeln!(f, "not deterministic: step {step} differs between two runs of seed {seed}")?;
         let who = node.map_or_else(|| String::from("the network"), |node| node.to_string());
         writeln!(f, "  {who} on {event}")?;
+        for handler in handlers {
+            writeln!(f, "  in {handler}")?;
+        }
+        if handlers.is_empty() && node.is_some() {
+            writeln!(f, "  in `start` of an algorithm, or before it")?;
+        }
         writeln!(f, "  did the first time   {first}")?;
         writeln!(f, "  and the second time  {second}")?;
         writeln!(
             f,
-            "  usual causes: iterating a HashMap or HashSet (use BTreeMap), a clock, a random \
-             source, a static, an address in a Debug text"
+            "  usual causes: iterating a HashMap or HashSet (use BTreeMap), Instant::now or \
+             SystemTime::now (use Context::now), a random source (use Context::choose), a static \
+             or thread-local, a thread, the environment, an address in a Debug text"
         )
     }
 }

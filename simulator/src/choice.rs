@@ -6,7 +6,7 @@
 //!
 //! This module does not know what is decided, only how it is called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -51,6 +51,7 @@ pub(crate) const QUESTIONS: &[&str] = &[
     "burst",
     "burst.length",
     "duplicate",
+    REDRAW,
     "choose",
     "job",
     "notice",
@@ -89,7 +90,15 @@ pub(crate) const QUESTIONS: &[&str] = &[
     "equivocate",
     "mutate",
     "replay",
+    INPUT,
 ];
+
+/// When a message that lost a race arrives: as before, which is calm, or so much later than now.
+pub(crate) const REDRAW: &str = "redraw";
+
+/// Whether an input of the scenario is given, which is calm, or left out. No seed leaves one out:
+/// only a schedule does.
+pub(crate) const INPUT: &str = "input";
 
 /// One decision of a recorded run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -111,6 +120,10 @@ pub struct Stream {
     /// How often each label was asked; kept only where ordinals matter.
     asked: BTreeMap<Label, u32>,
     log: Option<Vec<Decision>>,
+    /// Choices that later ones made void, as they would have to be for the same run without these.
+    revised: Choices,
+    /// The inputs that are left out, by label and ordinal.
+    left_out: BTreeSet<(Label, u32)>,
     /// Decisions of the schedule that the run did ask for.
     found: usize,
     /// Decisions asked so far that are not about planned faults.
@@ -168,7 +181,7 @@ impl Stream {
     /// The choices of `decisions`, calm where they say nothing; recorded as they are taken.
     #[must_use]
     pub fn replaying(decisions: &[Decision]) -> Self {
-        Self::from(Origin::Recorded(by_label(decisions)), true)
+        Self::from(Origin::Recorded(by_label(decisions)), true).leaving_out(decisions)
     }
 
     /// The choices of `decisions` for the first `after` questions of a run, and every later choice
@@ -177,12 +190,26 @@ impl Stream {
     #[must_use]
     pub fn diverging(decisions: &[Decision], after: usize, seed: u64) -> Self {
         let (recorded, random) = (by_label(decisions), Random::new(seed));
-        Self::from(Origin::Diverging { recorded, after, random }, false)
+        Self::from(Origin::Diverging { recorded, after, random }, false).leaving_out(decisions)
+    }
+
+    /// The same, without the inputs that `decisions` leave out.
+    pub(crate) fn leaving_out(self, decisions: &[Decision]) -> Self {
+        let left_out = decisions.iter().filter(|it| it.is_omission());
+        Self { left_out: left_out.map(|it| (it.label, it.ordinal)).collect(), ..self }
     }
 
     fn from(origin: Origin, recorded: bool) -> Self {
-        let (asked, log) = (BTreeMap::new(), recorded.then(Vec::new));
-        Self { origin, asked, log, found: 0, asked_in_run: 0, moments: Vec::new() }
+        Self {
+            origin,
+            asked: BTreeMap::new(),
+            log: recorded.then(Vec::new),
+            revised: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+            found: 0,
+            asked_in_run: 0,
+            moments: Vec::new(),
+        }
     }
 
     /// A number below `options`, each as likely as the others.
@@ -236,10 +263,47 @@ impl Stream {
         0 < self.decide_by(label, 2, draw, |_| 0)
     }
 
+    /// Whether the next input to `node` is left out. Not a draw: it takes nothing from the seed.
+    pub(crate) fn leaves_out(&mut self, node: NodeId) -> bool {
+        let label = Label { what: INPUT, about: About::Node(node) };
+        let ordinal = self.asked.entry(label).and_modify(|count| *count += 1).or_insert(1);
+        let left_out = self.left_out.contains(&(label, *ordinal));
+        self.found += usize::from(left_out);
+        if let Some(log) = &mut self.log {
+            let (ordinal, choice) = (*ordinal, u64::from(left_out));
+            log.push(Decision { label, ordinal, options: 2, choice });
+        }
+        left_out
+    }
+
     /// The decisions taken so far that are not calm, in the order of taking.
     pub fn decisions(&self) -> Vec<Decision> {
         let taken = self.log.iter().flatten();
         taken.filter(|decision| 0 < decision.choice).copied().collect()
+    }
+
+    /// How often a question was asked, which is the ordinal of the last one. Known only to streams
+    /// that record.
+    pub(crate) fn asked(&self, label: Label) -> u32 {
+        self.asked.get(&label).copied().unwrap_or(0)
+    }
+
+    /// A later decision overrules this one: the same run comes of `choice` without the later one.
+    pub(crate) fn revise(&mut self, label: Label, ordinal: u32, choice: u64) {
+        if self.log.is_some() {
+            self.revised.insert((label, ordinal), choice);
+        }
+    }
+
+    /// The decisions of the same run in a world without races, where messages take from the start
+    /// the time that they took in the end.
+    pub(crate) fn decisions_without_races(&self) -> Vec<Decision> {
+        let taken = self.log().iter().filter(|it| it.label.what != REDRAW);
+        let revised = taken.map(|it| {
+            let choice = self.revised.get(&(it.label, it.ordinal)).copied();
+            Decision { choice: choice.unwrap_or(it.choice), ..*it }
+        });
+        revised.filter(|it| 0 < it.choice).collect()
     }
 
     /// How many decisions of the schedule the run asked for.
@@ -276,7 +340,7 @@ impl Stream {
         if let (Origin::Seeded(driver), None) = (&mut *origin, &log) {
             return seeded(driver);
         }
-        let planned = matches!(label.about, About::Fault(_));
+        let planned = label.is_planned();
         if let Origin::Diverging { after, random, .. } = origin
             && *after <= *asked_in_run
             && !planned
@@ -304,7 +368,20 @@ fn by_label(decisions: &[Decision]) -> Choices {
     decisions.iter().map(|it| ((it.label, it.ordinal), it.choice)).collect()
 }
 
+impl Label {
+    /// Whether it is decided before the run begins: about a fault, or about an input.
+    pub(crate) fn is_planned(&self) -> bool {
+        matches!(self.about, About::Fault(_)) || self.what == INPUT
+    }
+}
+
 impl Decision {
+    /// Whether it leaves an input of the scenario out.
+    #[must_use]
+    pub fn is_omission(&self) -> bool {
+        self.label.what == INPUT && 0 < self.choice
+    }
+
     /// The decision as a line of a schedule; `name` tells an event's wire name.
     pub(crate) fn line(&self, name: impl Fn(EventId) -> String) -> String {
         let Self { label, ordinal, choice, .. } = self;

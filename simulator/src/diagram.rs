@@ -21,14 +21,14 @@ pub struct Diagram<'a> {
 const LANE: usize = 8;
 /// Columns before the first lane.
 const MARGIN: usize = 11;
-/// Rows of a picture that does not show everything.
+/// Lines of a picture that does not show everything, its header and its folds included.
 const ROWS_MAX: usize = 40;
 /// Lanes of a picture that does not show everything.
 const LANES_MAX: usize = 8;
 
 impl<'a> Diagram<'a> {
-    /// The picture of `trace`, at most 40 rows, the last ones, without the steps that changed
-    /// nothing.
+    /// The picture of `trace`, at most 40 lines in all, the last ones, without the steps that
+    /// changed nothing.
     #[must_use]
     pub fn of(trace: &'a Trace) -> Self {
         Self { trace, ascii: false, full: false }
@@ -58,8 +58,8 @@ impl<'a> Diagram<'a> {
                 hidden += 1;
             }
         }
-        if !self.full && ROWS_MAX < rows.len() {
-            let cut = rows.len() - ROWS_MAX;
+        let cut = if self.full { 0 } else { too_many(&rows) };
+        if 0 < cut {
             let first = rows.get(cut).map_or(0, |(_, step)| step.index);
             rows.drain(..cut);
             if let Some((hidden, _)) = rows.first_mut() {
@@ -212,6 +212,24 @@ impl Glyphs {
     }
 }
 
+/// How many of the first rows have to go, so that the rest fits.
+fn too_many(rows: &[(usize, &Step)]) -> usize {
+    let lines = |(hidden, step): &(usize, &Step)| {
+        1 + usize::from(0 < *hidden) + usize::from(step.wrong.is_some())
+    };
+    // The header, and the line that says how many steps are left out.
+    let (mut taken, mut left) = (2, rows.len());
+    for row in rows.iter().rev() {
+        taken += lines(row);
+        if ROWS_MAX < taken {
+            break;
+        }
+        left -= 1;
+    }
+    let fits = rows.iter().map(lines).sum::<usize>() < ROWS_MAX;
+    if fits { 0 } else { left.min(rows.len().saturating_sub(1)) }
+}
+
 fn arrow(cells: &mut [char], from: usize, to: usize, kind: StepKind, glyphs: &Glyphs) {
     let [tail, line, head] = if from < to { glyphs.right } else { glyphs.left };
     for column in from.min(to)..=from.max(to) {
@@ -311,8 +329,21 @@ mod tests {
             trace.push(step(StepKind::Timer, 1, None, time_us));
         }
         let picture = Diagram::of(&trace).to_string();
-        assert_eq!(picture.lines().count(), ROWS_MAX + 2);
+        assert_eq!(picture.lines().count(), ROWS_MAX);
         assert!(picture.lines().nth(1).is_some_and(|line| line.contains("steps without")));
         assert_eq!(Diagram::of(&trace).full().to_string().lines().count(), 106 + 2);
+    }
+
+    #[test]
+    fn folds_count_as_lines_too() {
+        let mut trace = trace();
+        for time_us in 0..100 {
+            trace.push(step(StepKind::Timer, 1, None, time_us));
+            trace.push(Step { state: None, ..step(StepKind::Timer, 1, None, time_us) });
+        }
+        trace.push(Step { wrong: Some("late".into()), ..step(StepKind::Timer, 1, None, 200) });
+        let picture = Diagram::of(&trace).to_string();
+        assert!((ROWS_MAX - 2..=ROWS_MAX).contains(&picture.lines().count()), "{picture}");
+        assert!(picture.lines().last().is_some_and(|line| line.contains("late")));
     }
 }

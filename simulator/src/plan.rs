@@ -59,7 +59,7 @@ impl Draft<'_> {
     }
 
     fn ask_time(&mut self, what: &'static str, number: u32) -> u64 {
-        self.ask(what, number, self.settings.time_us / 2)
+        self.ask(what, number, self.settings.faults_until_us())
     }
 
     fn crash(&mut self, number: u32) {
@@ -134,7 +134,7 @@ impl Draft<'_> {
         let node = self.ask_node("traitor.node", number);
         let treason = Treason::chosen(self.ask("traitor.kind", number, treasons));
         let label = Label { what: "traitor.at", about: About::Fault(number) };
-        let at_us = self.stream.choose_or_calm(label, (self.settings.time_us / 2).max(1));
+        let at_us = self.stream.choose_or_calm(label, self.settings.faults_until_us().max(1));
         let side = match treason {
             Treason::Twins => self.ask_side("traitor.side", number),
             _ => Side::NONE,

@@ -124,9 +124,14 @@ impl Queue {
 
     /// Forgets a happening. Its place is free again once its time has come.
     pub(crate) fn cancel(&mut self, place: Place) {
-        if self.slab.get_mut(place.0 as usize).and_then(Option::take).is_some() {
-            self.waiting -= 1;
-        }
+        self.withdraw(place);
+    }
+
+    /// Takes a happening before its time has come, if it is still there.
+    pub(crate) fn withdraw(&mut self, place: Place) -> Option<Happening> {
+        let happening = self.slab.get_mut(place.0 as usize).and_then(Option::take);
+        self.waiting -= usize::from(happening.is_some());
+        happening
     }
 
     /// Forgets whatever `unwanted` says. O(everything that waits).

@@ -63,6 +63,15 @@ impl Schedule {
     /// The longest schedule that is read, in bytes.
     pub const SIZE_MAX: usize = 64 << 20;
 
+    /// How many decisions that are not calm it names, or how many actions.
+    #[must_use]
+    pub fn decisions(&self) -> usize {
+        match &self.run {
+            Recorded::Simulated { decisions, .. } => decisions.len(),
+            Recorded::Explored { actions, .. } => actions.len(),
+        }
+    }
+
     /// The text of the file. `catalogue` names the events.
     #[must_use]
     pub fn text(&self, catalogue: &Catalogue) -> String {

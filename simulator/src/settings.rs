@@ -11,7 +11,8 @@ use crate::scenario::micros;
 /// microseconds of virtual time, rates in chances in a million.
 ///
 /// Faults begin in the first half of a run, and the noise of the network (`tail`, `lose`,
-/// `duplicate`, `burst`) ends with it, so that the second half shows whether the cluster recovers.
+/// `duplicate`, `burst`) ends with it, so that the second half shows whether the cluster recovers;
+/// `noise_us` says otherwise.
 ///
 /// Part of a schedule, so a field keeps its meaning for ever.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,10 @@ pub struct Settings {
     pub nodes: u32,
     /// How long the run lasts.
     pub time_us: u64,
+    /// Until when faults begin and the network is noisy; 0 is half of the run. A shrunk run ends
+    /// where it fails, which is no reason for its faults to come at other times.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub noise_us: u64,
     /// The least delay of a message.
     pub delay_min_us: u64,
     /// The greatest delay of a message outside the tail.
@@ -28,6 +33,10 @@ pub struct Settings {
     /// How delays are spread between the two.
     #[serde(default)]
     pub shape: Shape,
+    /// Whether the messages on their way to a node draw their times anew when one of them arrives:
+    /// those that lost the race (partial order sampling).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub races: bool,
     /// How many messages in a million are in the tail.
     pub tail: u32,
     /// The greatest delay of a message in the tail.
@@ -191,9 +200,11 @@ impl Settings {
         Self {
             nodes,
             time_us: 20_000_000,
+            noise_us: 0,
             delay_min_us: 1_000,
             delay_max_us: 10_000,
             shape: Shape::Uniform,
+            races: false,
             tail: 0,
             tail_max_us: 0,
             lose: 0,
@@ -327,6 +338,7 @@ impl Settings {
         within("nodes", self.nodes.into(), 1, Self::NODES_MAX.into())?;
         within("time_us", self.time_us, 1, TIME_US_MAX)?;
         for (name, time_us) in [
+            ("noise_us", self.noise_us),
             ("delay_min_us", self.delay_min_us),
             ("delay_max_us", self.delay_max_us),
             ("tail_max_us", self.tail_max_us),
@@ -406,7 +418,49 @@ impl Settings {
     /// Until when the network is noisy.
     pub(crate) fn noisy_until_us(&self) -> u64 {
         let noise = self.tail | self.lose | self.burst | self.duplicate;
-        if noise == 0 { 0 } else { self.time_us / 2 }
+        if noise == 0 { 0 } else { self.faults_until_us() }
+    }
+
+    /// Until when faults may begin.
+    pub(crate) fn faults_until_us(&self) -> u64 {
+        if self.noise_us == 0 { self.time_us / 2 } else { self.noise_us }
+    }
+
+    /// The fields that turn a kind of fault off at 0.
+    pub(crate) const SWITCHES: [fn(&mut Self) -> &mut u32; 14] = [
+        |it| &mut it.tail,
+        |it| &mut it.lose,
+        |it| &mut it.burst,
+        |it| &mut it.lose_datagram,
+        |it| &mut it.duplicate,
+        |it| &mut it.crashes,
+        |it| &mut it.partitions,
+        |it| &mut it.clogs,
+        |it| &mut it.pauses,
+        |it| &mut it.drift,
+        |it| &mut it.jumps,
+        |it| &mut it.joins,
+        |it| &mut it.leaves,
+        |it| &mut it.traitors,
+    ];
+
+    /// Kinds of noise that are on, and faults that are planned, added up.
+    pub(crate) fn faults(&self) -> u64 {
+        let noise =
+            [self.tail, self.lose, self.burst, self.lose_datagram, self.duplicate, self.drift];
+        let planned = [
+            self.crashes,
+            self.partitions,
+            self.clogs,
+            self.pauses,
+            self.jumps,
+            self.joins,
+            self.leaves,
+            self.traitors,
+        ];
+        let noise = noise.into_iter().map(|rate| u64::from(0 < rate));
+        let planned = planned.into_iter().map(u64::from);
+        u64::from(self.races) + noise.chain(planned).sum::<u64>()
     }
 
     fn crash(&mut self, model: &Model) {
@@ -429,6 +483,16 @@ impl Settings {
 
 fn narrow(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// The longest time in a world, in microseconds: some thirty years.

@@ -1,18 +1,30 @@
 //! From a run that fails to a small one that fails in the same way.
 //!
 //! Delta debugging (A. Zeller, R. Hildebrandt, "Simplifying and isolating failure-inducing
-//! input", IEEE TSE 28(2), 2002) on the decisions that are not calm; every candidate is a run of
-//! its own, re-executed. Then each decision that is left is made as calm as it can be.
+//! input", IEEE TSE 28(2), 2002) on the decisions that are not calm, and on the inputs of the
+//! scenario; then over nodes, faults, order and time. Every candidate is a run of its own,
+//! re-executed, and is kept only if it costs less than the best one so far, so no pass undoes
+//! what another has won.
+//!
+//! The passes do not know the algorithm, only how to execute a candidate.
 
-use synod_core::Stack;
+mod passes;
 
-use crate::choice::{Decision, Stream};
+use std::collections::BTreeSet;
+
+use synod_core::{Model, NodeId, Stack};
+
+use crate::choice::{About, Decision, Stream};
 use crate::scenario::Scenario;
 use crate::settings::Settings;
+use crate::trace::hash_of;
 use crate::world::{Outcome, run};
 
 /// Runs that shrinking may spend.
 const REPLAYS_MAX: u32 = 4_000;
+/// How often times and choices are made smaller. Two delays that have to be far apart could
+/// otherwise be moved by a microsecond each, for ever.
+const POLISHED_MAX: u32 = 6;
 
 /// A failing run, and what it took to make it small.
 #[derive(Clone, Debug)]
@@ -25,10 +37,15 @@ pub struct Shrunk {
     pub outcome: Outcome,
     /// How many runs it took.
     pub replays: u32,
+    /// Whether every single removal was tried: of a decision, a fault, an input, a node. False if
+    /// the bound on replays came first.
+    pub is_minimal: bool,
 }
 
 /// Shrinks a run of `scenario` that violates `property`. Every candidate is executed; what is
-/// returned does fail in the same property.
+/// returned does fail in the same property. It has fewer decisions than the run that was found,
+/// or as many and fewer inputs, or as many of both and fewer nodes; where all these are equal, it
+/// has no more steps.
 ///
 /// # Panics
 ///
@@ -39,127 +56,224 @@ pub fn shrink<T: Stack>(
     decisions: Vec<Decision>,
     property: &str,
 ) -> Shrunk {
-    let mut search = Search { scenario, property, settings: settings.clone(), replays: 0 };
-    let mut decisions = search.fails(decisions).expect("the run that was found fails again");
-    // What one pass takes away lets another one take more.
-    loop {
-        let before = (search.settings.clone(), decisions.clone());
-        search.use_fewer_nodes(&mut decisions);
-        search.drop_decisions(&mut decisions);
-        search.calm_decisions(&mut decisions);
-        search.shorten(&decisions);
-        if before == (search.settings.clone(), decisions.clone()) {
-            break;
+    let execute = |settings: &Settings, decisions: &[Decision]| {
+        let (outcome, stream) = run(scenario, settings, Stream::replaying(decisions), false);
+        let violation = outcome.violation.filter(|it| it.property == property)?;
+        let (steps, ended_us) = (outcome.counts.steps, violation.time_us);
+        let without_races = stream.decisions_without_races();
+        Some(Failed { decisions: stream.decisions(), without_races, steps, ended_us })
+    };
+    let program = Program {
+        execute: &execute,
+        model: scenario.model(),
+        inputs: scenario.inputs.iter().map(|(node, ..)| *node).collect(),
+    };
+    let Smallest { candidate, replays, is_minimal } = smallest(&program, settings, &decisions);
+    let Candidate { settings, decisions } = candidate;
+    let (outcome, _) = run(scenario, &settings, Stream::replaying(&decisions), true);
+    Shrunk { settings, decisions, outcome, replays, is_minimal }
+}
+
+/// What the passes know of the program: how a candidate is run, and what it is made for.
+struct Program<'a> {
+    execute: &'a dyn Fn(&Settings, &[Decision]) -> Option<Failed>,
+    model: &'a Model,
+    /// To which nodes the scenario gives its inputs, in the order of giving.
+    inputs: Vec<NodeId>,
+}
+
+/// A run that failed in the property.
+struct Failed {
+    /// The decisions that it did take.
+    decisions: Vec<Decision>,
+    /// Those that would make the same run if nothing was drawn again.
+    without_races: Vec<Decision>,
+    steps: u64,
+    ended_us: u64,
+}
+
+/// A world, and what is decided in it.
+#[derive(Clone)]
+struct Candidate {
+    settings: Settings,
+    decisions: Vec<Decision>,
+}
+
+struct Smallest {
+    candidate: Candidate,
+    replays: u32,
+    is_minimal: bool,
+}
+
+/// What a run asks of its reader, the dearest first.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+struct Cost {
+    decisions: usize,
+    inputs: usize,
+    nodes: u32,
+    steps: u64,
+    /// How long the run is, and how long it is disturbed.
+    time_us: u64,
+    noise_us: u64,
+    /// Kinds of faults that are on, and faults that are planned.
+    faults: u64,
+    /// The numbers of faults and of repeated questions, added up: early ones are easier to find.
+    ordinals: u64,
+    choices: u128,
+}
+
+impl Cost {
+    /// All but times and choices.
+    fn coarse(self) -> (usize, usize, u32, u64, u64, u64) {
+        let Self { decisions, inputs, nodes, steps, faults, ordinals, .. } = self;
+        (decisions, inputs, nodes, steps, faults, ordinals)
+    }
+
+    fn of(settings: &Settings, failed: &Failed, inputs: usize) -> Self {
+        let omitted = failed.decisions.iter().filter(|it| it.is_omission()).count();
+        let disturbing = || failed.decisions.iter().filter(|it| !it.is_omission());
+        let number = |it: &Decision| match it.label.about {
+            About::Fault(number) => u64::from(it.ordinal) + u64::from(number),
+            About::Message { .. } | About::Node(_) => u64::from(it.ordinal),
+        };
+        Self {
+            decisions: failed.decisions.len() - omitted,
+            inputs: inputs.saturating_sub(omitted),
+            nodes: settings.nodes,
+            steps: failed.steps,
+            time_us: settings.time_us,
+            noise_us: settings.faults_until_us(),
+            faults: settings.faults(),
+            ordinals: disturbing().map(number).sum(),
+            choices: disturbing().map(|it| u128::from(it.choice)).sum(),
         }
     }
-    let stream = Stream::replaying(&decisions);
-    let (outcome, _) = run(scenario, &search.settings, stream, true);
-    Shrunk { settings: search.settings, decisions, outcome, replays: search.replays }
 }
 
-struct Search<'a, T: Stack> {
-    scenario: &'a Scenario<T>,
-    property: &'a str,
-    settings: Settings,
+/// The better of two descents, which take decisions away from the beginning and from the end:
+/// where two decisions can stand for each other, the order of trying says which one is left.
+fn smallest(program: &Program<'_>, settings: &Settings, decisions: &[Decision]) -> Smallest {
+    let [one, other] = [false, true].map(|from_the_end| {
+        let mut search = Search::begin(program, settings, decisions, from_the_end);
+        search.descend();
+        search
+    });
+    let replays = one.replays + other.replays;
+    let best = if other.cost < one.cost { other } else { one };
+    Smallest { candidate: best.best, replays, is_minimal: best.replays < Search::REPLAYS_MAX }
+}
+
+/// A descent from the run that was found.
+struct Search<'a> {
+    program: &'a Program<'a>,
+    from_the_end: bool,
+    best: Candidate,
+    cost: Cost,
+    /// When the best run failed.
+    ended_us: u64,
+    /// The decisions of the best run in a world without races.
+    without_races: Vec<Decision>,
     replays: u32,
+    /// How many replays the pass under way may have spent in all.
+    replays_max: u32,
+    /// What was tried: the best only gets cheaper, so what was refused once is refused again.
+    tried: BTreeSet<String>,
 }
 
-impl<T: Stack> Search<'_, T> {
-    /// If the run of `decisions` still fails, the decisions that it did take.
-    fn fails(&mut self, decisions: Vec<Decision>) -> Option<Vec<Decision>> {
-        if REPLAYS_MAX <= self.replays {
-            return None;
+impl<'a> Search<'a> {
+    /// Two descents share the bound.
+    const REPLAYS_MAX: u32 = REPLAYS_MAX / 2;
+
+    fn begin(
+        program: &'a Program<'a>,
+        settings: &Settings,
+        decisions: &[Decision],
+        from_the_end: bool,
+    ) -> Self {
+        let found = (program.execute)(settings, decisions);
+        let failed = found.expect("the run that was found fails again");
+        let cost = Cost::of(settings, &failed, program.inputs.len());
+        let Failed { decisions, without_races, ended_us, .. } = failed;
+        let best = Candidate { settings: settings.clone(), decisions };
+        let (replays, tried) = (1, BTreeSet::new());
+        let replays_max = Self::REPLAYS_MAX;
+        Self {
+            program,
+            from_the_end,
+            best,
+            cost,
+            ended_us,
+            without_races,
+            replays,
+            replays_max,
+            tried,
+        }
+    }
+
+    /// Passes until none of them finds anything: what one takes away lets another one take more,
+    /// and so does a smaller choice.
+    fn descend(&mut self) {
+        for _ in 0..POLISHED_MAX {
+            self.take_all_away();
+            let before = self.cost;
+            // A part is kept, so that what is left is minimal even where times are hard to find.
+            self.replays_max = Self::REPLAYS_MAX / 4 * 3;
+            self.shorten();
+            self.calm_decisions();
+            self.replays_max = Self::REPLAYS_MAX;
+            if before == self.cost {
+                return;
+            }
+        }
+        self.take_all_away();
+    }
+
+    fn take_all_away(&mut self) {
+        loop {
+            let before = self.cost.coarse();
+            self.end_at_the_violation();
+            self.end_races();
+            self.use_fewer_nodes();
+            self.drop_faults();
+            self.drop_decisions();
+            self.drop_inputs();
+            self.turn_faults_off();
+            self.take_earlier();
+            if before == self.cost.coarse() {
+                return;
+            }
+        }
+    }
+
+    /// Executes a candidate, and keeps it if it fails and costs less than the best so far.
+    fn keeps(&mut self, settings: Settings, decisions: Vec<Decision>) -> bool {
+        if self.replays_max <= self.replays {
+            return false;
+        }
+        if !self.tried.insert(hash_of(&format!("{settings:?} {decisions:?}"))) {
+            return false;
         }
         self.replays += 1;
-        let stream = Stream::replaying(&decisions);
-        let (outcome, stream) = run(self.scenario, &self.settings, stream, false);
-        let same = outcome.violation.is_some_and(|it| it.property == self.property);
-        same.then(|| stream.decisions())
-    }
-
-    /// A cluster of two that fails says more than one of five.
-    fn use_fewer_nodes(&mut self, decisions: &mut Vec<Decision>) {
-        let whole = self.settings.clone();
-        // A node that the application speaks to stays.
-        let spoken_to = self.scenario.inputs.iter().map(|(node, ..)| node.0);
-        for nodes in spoken_to.fold(2, u32::max)..whole.nodes {
-            self.settings.nodes = nodes;
-            self.settings.down_max = self.down_max(&whole, nodes);
-            self.settings.traitors = whole.traitors_of(nodes, self.scenario.model());
-            if let Some(fewer) = self.fails(decisions.clone()) {
-                *decisions = fewer;
-                return;
-            }
+        let Some(failed) = (self.program.execute)(&settings, &decisions) else {
+            return false;
+        };
+        let cost = Cost::of(&settings, &failed, self.program.inputs.len());
+        let is_cheaper = cost < self.cost;
+        if is_cheaper {
+            let Failed { decisions, without_races, ended_us, .. } = failed;
+            self.best = Candidate { settings, decisions };
+            (self.cost, self.ended_us, self.without_races) = (cost, ended_us, without_races);
         }
-        self.settings = whole;
+        is_cheaper
     }
 
-    /// How many of fewer nodes may be down at once: a run within the model stays within it.
-    fn down_max(&self, whole: &Settings, nodes: u32) -> u32 {
-        let tolerated = |nodes: u32| self.scenario.model().down_max(nodes as usize);
-        let beyond = tolerated(whole.nodes) < whole.down_max as usize;
-        let most = if beyond { nodes as usize - 1 } else { tolerated(nodes) };
-        whole.down_max.min(u32::try_from(most).unwrap_or(u32::MAX))
+    fn keeps_decisions(&mut self, decisions: Vec<Decision>) -> bool {
+        self.keeps(self.best.settings.clone(), decisions)
     }
 
-    /// A run that ends soon after the violation says what a long one says. The noise of the network
-    /// and the planned times are drawn from the first half, so the run is halved while it fails.
-    fn shorten(&mut self, decisions: &[Decision]) {
-        while 2_000_000 <= self.settings.time_us {
-            let whole = self.settings.clone();
-            self.settings.time_us /= 2;
-            let same = self.fails(decisions.to_vec()).is_some_and(|taken| taken == decisions);
-            if !same {
-                self.settings = whole;
-                return;
-            }
-        }
-    }
-
-    /// Takes decisions away, in halves, quarters, and so on down to single ones, until no single
-    /// one can go.
-    fn drop_decisions(&mut self, decisions: &mut Vec<Decision>) {
-        let mut size = decisions.len().max(1);
-        loop {
-            let before = decisions.len();
-            let mut start = 0;
-            while start < decisions.len() {
-                let end = (start + size).min(decisions.len());
-                let mut fewer = decisions.clone();
-                fewer.drain(start..end);
-                match self.fails(fewer) {
-                    Some(taken) if taken.len() < decisions.len() => *decisions = taken,
-                    _ => start = end,
-                }
-            }
-            match size {
-                1 if decisions.len() == before => return,
-                1 => (),
-                _ => size = size.div_ceil(2),
-            }
-        }
-    }
-
-    /// Makes the choice of each decision as small as bisection finds.
-    fn calm_decisions(&mut self, decisions: &mut Vec<Decision>) {
-        let mut index = 0;
-        while let Some(decision) = decisions.get(index).copied() {
-            let (mut calm, mut fails) = (0, decision.choice);
-            while calm + 1 < fails {
-                let middle = calm + (fails - calm) / 2;
-                let mut calmer = decisions.clone();
-                if let Some(changed) = calmer.get_mut(index) {
-                    changed.choice = middle;
-                }
-                match self.fails(calmer) {
-                    Some(taken) if taken.len() <= decisions.len() => {
-                        *decisions = taken;
-                        fails = middle;
-                    }
-                    _ => calm = middle,
-                }
-            }
-            index += 1;
-        }
+    fn keeps_settings(&mut self, change: impl FnOnce(&mut Settings)) -> bool {
+        let Candidate { mut settings, decisions } = self.best.clone();
+        change(&mut settings);
+        self.keeps(settings, decisions)
     }
 }

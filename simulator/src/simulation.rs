@@ -94,8 +94,13 @@ pub struct Failure {
     pub trace: Trace,
     /// Steps of the run that was found.
     pub steps_found: u64,
+    /// Its decisions that were not calm.
+    pub decisions_found: usize,
     /// Runs that shrinking took.
     pub replays: u32,
+    /// Whether every single removal from the shrunk run was tried. False if the bound on replays
+    /// came first.
+    pub is_minimal: bool,
 }
 
 impl<'a, T: Stack> Simulation<'a, T> {
@@ -210,7 +215,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
         report
     }
 
-    fn should_happen(&self) -> Vec<&'static str> {
+    pub(crate) fn should_happen(&self) -> Vec<&'static str> {
         let all = self.scenario.properties().iter();
         all.filter(|it| it.kind == Kind::Sometimes).map(|it| it.name).collect()
     }
@@ -296,10 +301,12 @@ impl<'a, T: Stack> Simulation<'a, T> {
 
     fn explain(&self, seed: u64) -> Failure {
         let world = self.world_of(seed);
-        let (found, stream) = run(self.scenario, &world, self.stream(seed).recorded(), false);
+        let (found, stream) = run(self.scenario, &world, self.stream(seed).recorded(), true);
+        let (steps_found, found_by) = (found.trace.steps.len() as u64, stream.decisions());
         let property = found.violation.expect("the seed fails again").property;
-        let Shrunk { settings, decisions, outcome, replays } =
-            shrink(self.scenario, &world, stream.decisions(), &property);
+        let decisions_found = found_by.len();
+        let Shrunk { settings, decisions, outcome, replays, is_minimal } =
+            shrink(self.scenario, &world, found_by, &property);
         let dropped = self.dropped.iter().map(ToString::to_string).collect();
         let schedule = Schedule {
             algorithm: String::from(self.scenario.name()),
@@ -313,8 +320,10 @@ impl<'a, T: Stack> Simulation<'a, T> {
             text: schedule.text(&self.scenario.catalogue),
             schedule,
             trace: outcome.trace,
-            steps_found: found.counts.steps,
+            steps_found,
+            decisions_found,
             replays,
+            is_minimal,
         }
     }
 }
@@ -373,13 +382,18 @@ impl Failure {
     /// Everything that is needed to understand the failure, on one screen.
     #[must_use]
     pub fn block(&self) -> String {
-        let Self { seed, violation, steps_found, replays, trace, .. } = self;
+        let Self { seed, violation, steps_found, decisions_found, replays, trace, .. } = self;
         let mut block =
             format!("property violated: {}\n  {}\n", violation.property, violation.reason);
         block += &format!(
-            "  found with seed {seed}, shrunk from {steps_found} to {} steps in {replays} replays\n",
-            trace.steps.len()
+            "  found with seed {seed}, shrunk from {steps_found} to {} steps and from \
+             {decisions_found} to {} decisions in {replays} replays\n",
+            trace.steps.len(),
+            self.schedule.decisions()
         );
+        if !self.is_minimal {
+            block += "  shrinking came to its bound on replays: less may fail too\n";
+        }
         for dropped in &self.schedule.dropped {
             block += &format!("  the run was not to keep an assumption of the model: {dropped}\n");
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use synod_core::Stack;
@@ -10,34 +11,40 @@ use synod_core::Stack;
 use crate::choice::Stream;
 use crate::schedule::{Recorded, Schedule};
 use crate::simulation::{Failure, Simulation};
-use crate::trace::{Trace, hash_of};
+use crate::trace::{StepKind, Trace, hash_of};
 use crate::world::run;
 
 /// How long a test runs unless `SYNOD_BUDGET` says otherwise.
 const BUDGET: Duration = Duration::from_secs(2);
-/// Seeds between two looks at the clock.
-const ROUND: u64 = 512;
+/// Seeds before the first look at the clock, and between two looks at most. The number doubles
+/// while a round is short, so that a slow simulation keeps its time and a fast one is not held up.
+const ROUND_MIN: u64 = 8;
+const ROUND_MAX: u64 = 4_096;
+/// A round is short if it takes less than this part of the budget.
+const ROUND_PART: u32 = 16;
 
 impl<T: Stack> Simulation<'_, T> {
-    /// Runs as a test of that name, in the package's folder `tests/schedules`: first the schedules
-    /// that are stored there under the name, then seeds from 0 on until `SYNOD_BUDGET` is spent
+    /// Runs as a test of that name, in the folder `tests/schedules` of the package that is tested
+    /// (`CARGO_MANIFEST_DIR`, or else the current folder): first the schedules that are stored
+    /// there under the name, then seeds from 0 on until `SYNOD_BUDGET` is spent
     /// (seconds, or with a unit: `500ms`, `2s`, `10m`). A failure is shrunk and stored there, so
     /// that it runs first the next time, and can be kept in git.
     ///
     /// # Panics
     ///
     /// If a run fails: with everything that is needed to understand it. If `SYNOD_BUDGET` is not
-    /// a time.
+    /// a time. If what should happen sometimes happened in no run.
     #[track_caller]
     pub fn check(&self, name: &str) {
         let place = Location::caller();
-        let directory = Path::new("tests/schedules");
+        let directory = &folder();
         self.rerun(directory, name, place);
-        let (mut next, mut runs) = (0, 0);
-        let deadline = now() + budget();
-        while runs == 0 || now() < deadline {
-            let report = self.run(next..next + ROUND);
-            (next, runs) = (next + ROUND, runs + report.runs);
+        let (budget, begin) = (budget(), now());
+        let (mut next, mut round) = (0, ROUND_MIN);
+        let mut never = self.should_happen();
+        while next == 0 || begin.elapsed() < budget {
+            let began = now();
+            let report = self.run(next..next + round);
             if let Some(failure) = &report.failure {
                 let stored = store(directory, name, failure);
                 panic!("{}", block(failure, name, place, &stored));
@@ -45,7 +52,17 @@ impl<T: Stack> Simulation<'_, T> {
             if let Some(divergence) = &report.divergence {
                 panic!("{divergence}");
             }
+            never.retain(|it| report.never.contains(it));
+            next += round;
+            if began.elapsed() < budget / ROUND_PART {
+                round = (2 * round).min(ROUND_MAX);
+            }
         }
+        assert!(
+            never.is_empty(),
+            "in {next} runs of `{name}` there was never: {never:?}; a longer SYNOD_BUDGET or more \
+             faults may show it"
+        );
     }
 
     fn rerun(&self, directory: &Path, name: &str, place: &Location<'_>) {
@@ -55,15 +72,24 @@ impl<T: Stack> Simulation<'_, T> {
                 Ok(schedule) => schedule,
                 Err(error) => panic!("`{}`, {error}", path.display()),
             };
-            let Recorded::Simulated { settings, decisions, .. } = &schedule.run else {
+            let Recorded::Simulated { settings, seed, decisions } = &schedule.run else {
                 continue;
             };
             let (outcome, _) = run(self.scenario(), settings, Stream::replaying(decisions), true);
             if let Some(violation) = outcome.violation {
-                let (trace, steps_found) = (outcome.trace, outcome.counts.steps);
-                let seed = 0;
-                let failure =
-                    Failure { seed, violation, schedule, text, trace, steps_found, replays: 0 };
+                let trace = outcome.trace;
+                let (steps_found, decisions_found) = (trace.steps.len() as u64, decisions.len());
+                let failure = Failure {
+                    seed: *seed,
+                    violation,
+                    text,
+                    trace,
+                    steps_found,
+                    decisions_found,
+                    replays: 0,
+                    is_minimal: true,
+                    schedule,
+                };
                 panic!("{}", block(&failure, name, place, &path));
             }
         }
@@ -73,6 +99,27 @@ impl<T: Stack> Simulation<'_, T> {
 #[expect(clippy::disallowed_methods, reason = "how many seeds fit is no part of a run")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// Where a package keeps its schedules. Test runners set the variable; a test binary that is started
+/// by hand has only the folder it is started in.
+fn folder() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    package.unwrap_or_default().join("tests/schedules")
+}
+
+/// The command that runs a test again, by what its runner tells of it.
+fn command(name: &str) -> String {
+    let var = |name| std::env::var(name).ok();
+    let runner = if var("NEXTEST").is_some() { "nextest run" } else { "test" };
+    let package = var("CARGO_PKG_NAME").map(|it| format!(" -p {it}")).unwrap_or_default();
+    // The main thread runs a test that is alone in its process; then the arguments name it.
+    let thread = thread::current().name().map(String::from).filter(|it| it != "main");
+    let test = thread.or_else(|| var("NEXTEST_TEST_NAME")).or_else(|| {
+        let exact = std::env::args().any(|it| it == "--exact");
+        std::env::args().skip(1).find(|it| exact && !it.starts_with('-'))
+    });
+    format!("cargo {runner}{package} {}", test.as_deref().unwrap_or(name))
 }
 
 /// What `SYNOD_BUDGET` says.
@@ -116,7 +163,8 @@ fn stored(directory: &Path, name: &str) -> Vec<PathBuf> {
 fn store(directory: &Path, name: &str, failure: &Failure) -> PathBuf {
     let hash: String = hash_of(&failure.text).chars().take(4).collect();
     let path = directory.join(format!("{name}-{hash}.schedule"));
-    let partial = path.with_extension("partial");
+    // Tests run side by side, and each in a process of its own under some runners.
+    let partial = path.with_extension(format!("{}.partial", std::process::id()));
     // A test that cannot write still tells the schedule.
     let written = fs::create_dir_all(directory)
         .and_then(|()| fs::write(&partial, &failure.text))
@@ -138,16 +186,19 @@ fn block(failure: &Failure, name: &str, place: &Location<'_>, file: &Path) -> St
         block += &format!("log lines of this run\n{lines}");
     }
     format!(
-        "{block}test      {}:{}\nreplay    cargo test {name}   (stored schedules run first)\n\
+        "{block}test      {}:{}\nreplay    {}   (stored schedules run first)\n\
          keep it   git add {}\n",
         place.file(),
         place.line(),
+        command(name),
         file.display()
     )
 }
 
 fn log_lines(trace: &Trace) -> String {
-    let steps = trace.steps.iter().filter_map(|step| Some((step.node?, &step.log)));
+    // A message that is lost has a reason in the trace, which nobody has logged.
+    let told = trace.steps.iter().filter(|step| step.kind != StepKind::Lost);
+    let steps = told.filter_map(|step| Some((step.node?, &step.log)));
     steps
         .flat_map(|(node, log)| log.iter().map(move |line| format!("  {node}  {line}\n")))
         .collect()

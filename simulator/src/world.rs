@@ -2,6 +2,7 @@
 
 mod faults;
 mod judge;
+mod races;
 pub(crate) mod settling;
 mod traffic;
 mod traitors;
@@ -27,6 +28,7 @@ use crate::settings::Settings;
 use crate::trace::{Armed, Step, StepKind, Trace, Tracer, changes};
 use crate::treason::Traitor;
 pub(crate) use judge::judge;
+use races::Races;
 use settling::Settling;
 
 /// What came of one run.
@@ -97,6 +99,7 @@ pub(crate) struct World<'a, T: Stack> {
     /// Planned faults that wait in the queue.
     planned: usize,
     network: Network,
+    races: Races,
     stream: Arc<Mutex<Stream>>,
     now_us: u64,
     last_fault_us: u64,
@@ -222,6 +225,7 @@ impl<'a, T: Stack> World<'a, T> {
             queue: Queue::default(),
             planned: 0,
             network: Network::new(settings.nodes),
+            races: Races::default(),
             stream,
             now_us: 0,
             last_fault_us: 0,
@@ -240,8 +244,11 @@ impl<'a, T: Stack> World<'a, T> {
 
     fn run(&mut self) -> Result<(), Wrong> {
         let betrayals = self.prepare();
-        let nodes = self.settings.nodes;
-        for (node, at, envelope) in self.scenario.inputs.iter().filter(|it| it.0.0 <= nodes) {
+        for (node, at, envelope) in &self.scenario.inputs {
+            let is_left_out = lock(&self.stream).leaves_out(*node);
+            if is_left_out || self.settings.nodes < node.0 {
+                continue;
+            }
             let input = Input::Trigger(envelope.clone());
             let told = Happening::Told { node: *node, life: 0, input };
             self.queue.add(micros(*at), told);
@@ -375,7 +382,6 @@ impl<'a, T: Stack> World<'a, T> {
 
     /// One handler activation: the node's step, its effects, the properties.
     fn step(&mut self, node: NodeId, input: Input, mut step: Option<Step>) -> Result<(), Wrong> {
-        self.counts.steps += 1;
         if self.members[node].node.is_none() {
             return self.step_traitor(node, &input, step);
         }
@@ -535,6 +541,7 @@ impl<'a, T: Stack> World<'a, T> {
     }
 
     fn note(&mut self, step: Option<Step>) {
+        self.counts.steps += 1;
         if let (Some(mut step), Some(trace)) = (step, &mut self.trace) {
             step.time_us = self.now_us;
             trace.push(step);

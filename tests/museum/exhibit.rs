@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use synod_core::Stack;
 use synod_simulator::{
-    Bounds, Counterexample, Report, Scenario, Schedule, Settings, Simulation, explore, replay,
+    Bounds, Counterexample, Recorded, Report, Scenario, Schedule, Settings, Simulation, explore,
+    replay,
 };
 
 /// Within how many runs a defect must be found.
@@ -72,10 +73,32 @@ impl Exhibit {
         assert_eq!(again.trace.hash(), failure.trace.hash(), "the replay is another run");
         assert_eq!(again.violation.as_ref(), Some(&failure.violation));
 
+        assert!(failure.is_minimal, "{} replays were not enough", failure.replays);
+        self.is_minimal(scenario, &schedule);
         let world = faults(simulation.world(), &report);
         let (runs, found) = (failure.seed + 1, failure.steps_found);
-        let runs = format!("{runs} | {found} → {steps}");
-        self.tell(scenario.name(), &world, &runs, took);
+        let strategy = report.strategy.of_seed(failure.seed).name();
+        let decisions = format!("{} → {}", failure.decisions_found, schedule.decisions());
+        let seconds = took.as_secs_f64();
+        let how = format!("{strategy} | {runs} | {seconds:.2} | {found} → {steps} | {decisions}");
+        self.tell(scenario.name(), &world, &how);
+    }
+
+    /// Asserts that no single decision of a shrunk run can be taken away.
+    fn is_minimal<T>(&self, scenario: &Scenario<T>, schedule: &Schedule)
+    where
+        T: Stack + Clone + Hash,
+    {
+        let Recorded::Simulated { settings, decisions, seed } = &schedule.run else {
+            panic!("a simulation records decisions");
+        };
+        for index in 0..decisions.len() {
+            let mut decisions = decisions.clone();
+            let gone = decisions.remove(index);
+            let run = Recorded::Simulated { settings: settings.clone(), decisions, seed: *seed };
+            let violation = replay(scenario, &Schedule { run, ..schedule.clone() }).violation;
+            assert!(violation.is_none_or(|it| it.property != self.violates), "{gone:?} can go");
+        }
     }
 
     /// Asserts that the defect is found by exploration, and that the path replays.
@@ -90,16 +113,17 @@ impl Exhibit {
         assert_eq!(violation.property, self.violates);
         assert_eq!(replay(scenario, schedule).trace.hash(), trace.hash());
         let world = format!("every schedule of {} nodes", bounds.nodes);
-        let runs = format!("{} states | {}, a shortest", explored.states, trace.steps.len());
-        self.tell(scenario.name(), &world, &runs, took);
+        let (states, seconds) = (explored.states, took.as_secs_f64());
+        let steps = trace.steps.len();
+        let how = format!("exploration | {states} states | {seconds:.2} | {steps}, a shortest |");
+        self.tell(scenario.name(), &world, &how);
     }
 
     /// Prints the exhibit's row of the guide.
     #[expect(clippy::print_stdout, reason = "the table of the guide is made of these lines")]
-    fn tell(&self, name: &str, world: &str, runs: &str, took: Duration) {
+    fn tell(&self, name: &str, world: &str, how: &str) {
         let Self { defect, family, .. } = self;
-        let ms = took.as_millis();
-        println!("\n| {name} | {defect} | {family} | {world} | {runs} | {ms} |");
+        println!("\n| {name} | {defect} | {family} | {world} | {how} |");
     }
 }
 

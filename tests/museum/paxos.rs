@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Algorithm, Cluster, Context, Event, Faults, Handlers, Links, Model, NodeId, Property,
+    Algorithm, Cluster, Context, Envelope, Event, Faults, Handlers, Links, Model, NodeId, Property,
     Tolerance, Verdict,
 };
 use synod_simulator::{Scenario, Simulation};
@@ -29,6 +29,8 @@ enum Defect {
     BallotsAreNotCompared,
     /// Two proposers may have the same ballot.
     BallotsAreShared,
+    /// A proposer forgets in a crash in which rounds it was.
+    RoundIsNotDurable,
     /// Half of an even number is enough.
     HalfIsAQuorum,
 }
@@ -70,6 +72,7 @@ impl Algorithm for Paxos {
             .on(Self::again)
             .on(Self::accept)
             .on(Self::accepted)
+            .indicates::<Voted>()
     }
 
     fn start(&mut self, ctx: &mut Context) {
@@ -100,7 +103,9 @@ impl Paxos {
             return;
         }
         self.round += 1;
-        ctx.persist(&Began(self.round));
+        if self.defect != Some(Defect::RoundIsNotDurable) {
+            ctx.persist(&Began(self.round));
+        }
         self.proposal = None;
         self.promises.clear();
         self.acceptors.clear();
@@ -164,6 +169,7 @@ impl Paxos {
         if self.defect != Some(Defect::AcceptanceIsNotDurable) {
             ctx.persist(&Acceptance(ballot, value));
         }
+        ctx.trigger(&Voted { ballot, value });
         ctx.send(from, &Accepted(round));
     }
 
@@ -204,6 +210,29 @@ fn one_value_is_chosen(cluster: &Cluster<'_, Paxos>) -> Verdict {
         Some((other, value)) => Err(format!("{first:?} for {one}, {value:?} for {other}")),
         None => Ok(()),
     }
+}
+
+/// Lamport 2001, section 2.2: different proposals have different numbers. Two values in one ballot
+/// are wrong long before two are chosen: for that, an acceptor that knows only the first value has
+/// to be asked together with one that knows only the second, before the proposer has told it the
+/// second.
+fn a_ballot_has_one_value() -> impl FnMut(NodeId, &Envelope) -> Verdict + Send {
+    let mut values: BTreeMap<Ballot, Value> = BTreeMap::new();
+    move |node, envelope| {
+        let Voted { ballot, value } = envelope.open().map_err(|error| error.to_string())?;
+        match *values.entry(ballot).or_insert(value) {
+            first if first == value => Ok(()),
+            first => Err(format!("{node} accepts {value:?} in {ballot:?}, another had {first:?}")),
+        }
+    }
+}
+
+/// An acceptor has accepted.
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "paxos.voted", local)]
+struct Voted {
+    ballot: Ballot,
+    value: Value,
 }
 
 #[derive(Event, Debug, Serialize, Deserialize)]
@@ -252,6 +281,12 @@ fn with(defect: Option<Defect>) -> Scenario<Paxos> {
     Scenario::of(move |_| Paxos { defect, ..Paxos::default() })
 }
 
+fn with_one_value_in_a_ballot(defect: Option<Defect>) -> Scenario<Paxos> {
+    with(defect).property(Property::monitor(ONE_VALUE, a_ballot_has_one_value))
+}
+
+const ONE_VALUE: &str = "a ballot has one value";
+
 fn world_of(scenario: &Scenario<Paxos>, nodes: u32) -> Simulation<'_, Paxos> {
     Simulation::new(scenario, nodes).settings(|it| short(it, 100))
 }
@@ -266,8 +301,8 @@ fn four(scenario: &Scenario<Paxos>) -> Simulation<'_, Paxos> {
 
 #[test]
 fn the_correct_version_passes() {
-    passes(&with(None), three);
-    passes(&with(None), four);
+    passes(&with_one_value_in_a_ballot(None), three);
+    passes(&with_one_value_in_a_ballot(None), four);
 }
 
 fn finds(defect: Defect, sentence: &'static str, family: Family) {
@@ -311,6 +346,13 @@ fn ballots_that_are_not_compared() {
 fn ballots_that_are_shared() {
     let sentence = "a ballot is a round alone, so that two proposers have the same";
     finds(Defect::BallotsAreShared, sentence, Family::Identity);
+}
+
+#[test]
+fn a_round_that_is_not_durable() {
+    let sentence = "a proposer forgets its round in a crash, and uses a ballot again";
+    let exhibit = Exhibit { defect: sentence, family: Family::Identity, violates: ONE_VALUE };
+    exhibit.is_found(&with_one_value_in_a_ballot(Some(Defect::RoundIsNotDurable)), three);
 }
 
 #[test]

@@ -1,25 +1,29 @@
-//! Weighted voting: who holds votes of at least `QUORUM` weight may write.
+//! Weighted voting: who holds votes of at least `WRITE_QUORUM` weight may write, and of at least
+//! `READ_QUORUM` read.
 //!
-//! Source: D. Gifford, "Weighted voting for replicated data", SOSP 1979; here only how a write is
-//! granted. Every node is a representative with a vote, and a writer now and then.
+//! Source: D. Gifford, "Weighted voting for replicated data", SOSP 1979. Every node is a
+//! representative with a vote, and reads or writes now and then. A value is its version here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Algorithm, Cluster, Context, Event, Handlers, Links, Model, NodeId, Property, Verdict,
+    Algorithm, Cluster, Context, Envelope, Event, Handlers, Links, Model, NodeId, Property, Verdict,
 };
 use synod_simulator::{Scenario, Simulation};
 
 use super::exhibit::{Exhibit, Family, passes, short};
 
-/// The votes of n1 to n5: seven in all, so two quorums of five meet.
+/// The votes of n1 to n5: seven in all, so a quorum of five meets every other one, and every one of
+/// three.
 const POWERS: [u32; 5] = [1, 2, 1, 2, 1];
-const QUORUM: u32 = 5;
+const WRITE_QUORUM: u32 = 5;
+const READ_QUORUM: u32 = 3;
 /// A writer that has not its votes by then gives them back.
 const ANSWER_WITHIN: Duration = Duration::from_millis(15);
-const WRITE_TAKES: Duration = Duration::from_millis(5);
+/// Messages may be lost, so a writer says again what is to be stored.
+const STORE_AGAIN_EVERY: Duration = Duration::from_millis(12);
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq)]
 enum Defect {
@@ -34,8 +38,15 @@ struct Voting {
     defect: Option<Defect>,
     round: u64,
     phase: Phase,
-    votes: BTreeMap<NodeId, u32>,
+    reads: bool,
+    /// The version that each voter has.
+    votes: BTreeMap<NodeId, u64>,
     rights: u32,
+    /// What this node writes, and who has stored it.
+    writing: u64,
+    stored: BTreeSet<NodeId>,
+    /// The representative: what it has stored.
+    version: u64,
     /// To whom, and in which of its rounds, this node has given its vote.
     given: Option<(NodeId, u64)>,
 }
@@ -58,16 +69,16 @@ impl Algorithm for Voting {
             .on(Self::ask)
             .on(Self::vote)
             .on(Self::give_up)
-            .on(Self::written)
+            .on(Self::store)
+            .on(Self::stored)
+            .on(Self::store_again)
             .on(Self::release)
+            .indicates::<Begun>()
+            .indicates::<Done>()
     }
 
     fn start(&mut self, ctx: &mut Context) {
         pause(ctx);
-    }
-
-    fn properties() -> Vec<Property<Self>> {
-        vec![Property::always("a write holds the votes of a quorum", a_write_holds_a_quorum)]
     }
 }
 
@@ -75,10 +86,12 @@ impl Voting {
     fn begin(&mut self, _: Begin, ctx: &mut Context) {
         self.round += 1;
         self.phase = Phase::Asking;
+        self.reads = ctx.choose(2) == 1;
         self.votes.clear();
         if self.defect != Some(Defect::RightsAreNeverReset) {
             self.rights = 0;
         }
+        ctx.trigger(&Begun);
         ctx.broadcast(&Ask { round: self.round });
         ctx.after(ANSWER_WITHIN, &GiveUp);
     }
@@ -88,12 +101,12 @@ impl Voting {
         let free = self.given.is_none_or(|(holder, older)| holder == from && older <= round);
         if free {
             self.given = Some((from, round));
-            ctx.send(from, &Vote { round });
+            ctx.send(from, &Vote { round, version: self.version });
         }
     }
 
     /// Upon `Vote`: count it once, in the round that asked for it.
-    fn vote(&mut self, Vote { round }: Vote, from: NodeId, ctx: &mut Context) {
+    fn vote(&mut self, Vote { round, version }: Vote, from: NodeId, ctx: &mut Context) {
         let counts = match self.defect {
             Some(Defect::VotesHaveNoRound) => true,
             _ => round == self.round && !self.votes.contains_key(&from),
@@ -101,12 +114,18 @@ impl Voting {
         if self.phase != Phase::Asking || !counts {
             return;
         }
-        self.votes.insert(from, power(from));
+        self.votes.insert(from, version);
         self.rights += power(from);
-        if QUORUM <= self.rights {
+        let newest = self.votes.values().copied().max().unwrap_or(0);
+        if self.reads && READ_QUORUM <= self.rights {
+            ctx.trigger(&Done { version: newest, read: true });
+            self.finish(ctx);
+        } else if !self.reads && WRITE_QUORUM <= self.rights {
             self.phase = Phase::Writing;
+            self.writing = newest + 1;
+            self.stored.clear();
             ctx.cancel(&GiveUp);
-            ctx.after(WRITE_TAKES, &Written);
+            self.store_again(StoreAgain, ctx);
         }
     }
 
@@ -114,12 +133,36 @@ impl Voting {
         self.finish(ctx);
     }
 
-    fn written(&mut self, _: Written, ctx: &mut Context) {
-        self.finish(ctx);
+    fn store_again(&mut self, _: StoreAgain, ctx: &mut Context) {
+        let (round, version) = (self.round, self.writing);
+        let missing = self.votes.keys().filter(|voter| !self.stored.contains(voter));
+        missing.for_each(|voter| ctx.send(*voter, &Store { round, version }));
+        ctx.after(STORE_AGAIN_EVERY, &StoreAgain);
+    }
+
+    fn store(&mut self, Store { round, version }: Store, from: NodeId, ctx: &mut Context) {
+        self.version = version.max(self.version);
+        ctx.send(from, &Stored { round });
+    }
+
+    /// Upon `Stored`: the write is over when a quorum has it.
+    fn stored(&mut self, Stored { round }: Stored, from: NodeId, ctx: &mut Context) {
+        if self.phase != Phase::Writing || round != self.round {
+            return;
+        }
+        self.stored.insert(from);
+        // What it counts as its votes may be more than it has.
+        let missing = self.votes.keys().any(|voter| !self.stored.contains(voter));
+        if WRITE_QUORUM <= self.stored.iter().map(|it| power(*it)).sum() || !missing {
+            ctx.trigger(&Done { version: self.writing, read: false });
+            self.finish(ctx);
+        }
     }
 
     fn finish(&mut self, ctx: &mut Context) {
         self.phase = Phase::Idle;
+        ctx.cancel(&GiveUp);
+        ctx.cancel(&StoreAgain);
         ctx.broadcast(&Release { round: self.round });
         pause(ctx);
     }
@@ -132,7 +175,7 @@ impl Voting {
     }
 }
 
-/// Until the next write.
+/// Until the next operation.
 fn pause(ctx: &mut Context) {
     let pause = 5 * u64::from(ctx.me().0) + 10 * u64::from(ctx.choose(4));
     ctx.after(Duration::from_millis(pause), &Begin);
@@ -147,11 +190,46 @@ fn a_write_holds_a_quorum(cluster: &Cluster<'_, Voting>) -> Verdict {
         let given = Some((node, writer.round));
         let voters = cluster.live().filter(|(_, state)| state.given == given);
         let weight: u32 = voters.map(|(voter, _)| power(voter)).sum();
-        if weight < QUORUM {
-            return Err(format!("{node} writes with {weight} votes of {QUORUM}"));
+        if weight < WRITE_QUORUM {
+            return Err(format!("{node} writes with {weight} votes of {WRITE_QUORUM}"));
         }
     }
     Ok(())
+}
+
+/// What ends before another operation begins has not seen, or written, a later version than that
+/// one. Looks only at what the nodes indicate.
+fn operations_seem_to_happen_one_by_one() -> impl FnMut(NodeId, &Envelope) -> Verdict + Send {
+    let mut newest = 0;
+    let mut at_begin: BTreeMap<NodeId, u64> = BTreeMap::new();
+    move |node, envelope| {
+        if envelope.event() == Begun::ID {
+            at_begin.insert(node, newest);
+        } else if envelope.event() == Done::ID {
+            let done: Done = envelope.open().map_err(|error| error.to_string())?;
+            let least = at_begin.get(&node).copied().unwrap_or(0) + u64::from(!done.read);
+            if done.version < least {
+                let what = if done.read { "reads" } else { "writes" };
+                let Done { version, .. } = done;
+                return Err(format!("{node} {what} version {version}, and {least} is the least"));
+            }
+            newest = done.version.max(newest);
+        }
+        Ok(())
+    }
+}
+
+/// An operation begins; what was under way at the node is given up.
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "voting.begun", local)]
+struct Begun;
+
+/// An operation is over, with what it has read or written.
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "voting.done", local)]
+struct Done {
+    version: u64,
+    read: bool,
 }
 
 #[derive(Event, Debug, Serialize, Deserialize)]
@@ -168,6 +246,7 @@ struct Ask {
 #[event(name = "voting.vote")]
 struct Vote {
     round: u64,
+    version: u64,
 }
 
 #[derive(Event, Debug, Serialize, Deserialize)]
@@ -175,8 +254,21 @@ struct Vote {
 struct GiveUp;
 
 #[derive(Event, Debug, Serialize, Deserialize)]
-#[event(name = "voting.written", local)]
-struct Written;
+#[event(name = "voting.store_again", local)]
+struct StoreAgain;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "voting.store")]
+struct Store {
+    round: u64,
+    version: u64,
+}
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "voting.stored")]
+struct Stored {
+    round: u64,
+}
 
 #[derive(Event, Debug, Serialize, Deserialize)]
 #[event(name = "voting.release")]
@@ -184,17 +276,31 @@ struct Release {
     round: u64,
 }
 
+/// A write holds the votes of a quorum.
+const GRANTED: &str = "a write holds the votes of a quorum";
+/// What was read and written could have been so by one node.
+const LINEARIZABLE: &str = "operations seem to happen one by one";
+
 fn with(defect: Option<Defect>) -> Scenario<Voting> {
     Scenario::of(move |_| Voting { defect, ..Voting::default() })
 }
 
+fn granted(scenario: Scenario<Voting>) -> Scenario<Voting> {
+    scenario.property(Property::always(GRANTED, a_write_holds_a_quorum))
+}
+
+fn linearizable(scenario: Scenario<Voting>) -> Scenario<Voting> {
+    let monitor = Property::monitor(LINEARIZABLE, operations_seem_to_happen_one_by_one);
+    scenario.property(monitor)
+}
+
 fn world(scenario: &Scenario<Voting>) -> Simulation<'_, Voting> {
-    Simulation::new(scenario, 5).settings(|it| short(it, 60))
+    Simulation::new(scenario, 5).settings(|it| short(it, 100))
 }
 
 #[test]
 fn the_correct_version_passes() {
-    passes(&with(None), world);
+    passes(&linearizable(granted(with(None))), world);
 }
 
 #[test]
@@ -202,9 +308,19 @@ fn rights_that_are_never_reset() {
     let exhibit = Exhibit {
         defect: "the votes of a round that failed are kept for the next one",
         family: Family::Epoch,
-        violates: "a write holds the votes of a quorum",
+        violates: GRANTED,
     };
-    exhibit.is_found(&with(Some(Defect::RightsAreNeverReset)), world);
+    exhibit.is_found(&granted(with(Some(Defect::RightsAreNeverReset))), world);
+}
+
+#[test]
+fn a_read_on_rights_that_are_never_reset() {
+    let exhibit = Exhibit {
+        defect: "the votes of a round that failed are kept, so that a read misses a write",
+        family: Family::Epoch,
+        violates: LINEARIZABLE,
+    };
+    exhibit.is_found(&linearizable(with(Some(Defect::RightsAreNeverReset))), world);
 }
 
 #[test]
@@ -212,7 +328,7 @@ fn votes_without_a_round() {
     let exhibit = Exhibit {
         defect: "a vote counts whatever its round is, and again when it comes again",
         family: Family::Quorum,
-        violates: "a write holds the votes of a quorum",
+        violates: GRANTED,
     };
-    exhibit.is_found(&with(Some(Defect::VotesHaveNoRound)), world);
+    exhibit.is_found(&granted(with(Some(Defect::VotesHaveNoRound))), world);
 }

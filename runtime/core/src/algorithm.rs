@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::panic::Location;
 use std::sync::Arc;
 
-use crate::catalogue::{BuildError, Catalogue, EventInfo, JobFn, Role};
+use crate::catalogue::{BuildError, Catalogue, EventInfo, JobFn, Registration, Role};
 use crate::context::{Context, Scope};
 use crate::envelope::{Envelope, Instance, LaneId, Tag};
 use crate::event::{Event, EventId, NodeId};
@@ -133,8 +134,9 @@ impl<S> Handlers<S> {
     /// If `E`, or another event of the same wire name, is taken already. It is a mistake in the
     /// source, and every test of the algorithm shows it.
     #[must_use]
+    #[track_caller]
     pub fn on<M>(mut self, handler: impl IntoHandler<S, M>) -> Self {
-        insert(&mut self.table, handler.into_handler());
+        insert(&mut self.table, registered(handler.into_handler(), Location::caller()));
         self
     }
 
@@ -144,8 +146,9 @@ impl<S> Handlers<S> {
     ///
     /// As [`Handlers::on`].
     #[must_use]
+    #[track_caller]
     pub fn restore<M>(mut self, handler: impl IntoHandler<S, M>) -> Self {
-        let mut handler = handler.into_handler();
+        let mut handler = registered(handler.into_handler(), Location::caller());
         handler.info.role = Role::Record;
         insert(&mut self.records, handler);
         self.record_ids = self.records.iter().map(|record| record.info.id).collect();
@@ -314,6 +317,12 @@ impl<S> Handlers<S> {
     const SETTLE_ROUNDS_MAX: usize = 1_000;
 }
 
+/// The handler, which knows where it was registered.
+fn registered<S>(mut handler: Handler<S>, place: &'static Location<'static>) -> Handler<S> {
+    handler.info.registered = Some(Registration { function: handler.function, place });
+    handler
+}
+
 fn insert<S>(table: &mut Vec<Handler<S>>, handler: Handler<S>) {
     if let Some(taken) = find(table, handler.info.id) {
         let (one, other) = (taken.info.name, handler.info.name);
@@ -395,6 +404,7 @@ impl<S> HandlerSet<S> {
     ///
     /// As [`Handlers::on`].
     #[must_use]
+    #[track_caller]
     pub fn on<M>(self, handler: impl IntoHandler<S, M>) -> Self {
         let handlers = Arc::unwrap_or_clone(self.handlers).on(handler);
         Self::with(self.state, handlers)

@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 use crate::envelope::{DecodeError, Envelope};
@@ -24,6 +25,8 @@ pub struct EventInfo {
     pub unreliable: bool,
     /// What its handler may do with the state.
     pub access: Access,
+    /// Where its handler was registered; events without a handler have none.
+    pub registered: Option<Registration>,
     pub(crate) kind: TypeId,
     pub(crate) show: fn(&Envelope) -> Result<String, DecodeError>,
 }
@@ -42,6 +45,22 @@ impl EventInfo {
 impl fmt::Debug for EventInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?})", self.name, self.role)
+    }
+}
+
+/// Which function handles an event, and where the source says so.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Registration {
+    /// What the compiler calls the function.
+    pub function: &'static str,
+    /// The line that calls [`Handlers::on`](crate::Handlers::on).
+    pub place: &'static Location<'static>,
+}
+
+impl fmt::Display for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { function, place } = self;
+        write!(f, "`{function}`, registered at {}:{}", place.file(), place.line())
     }
 }
 
@@ -66,6 +85,8 @@ pub type JobFn = Arc<dyn Fn(&Envelope) -> Result<Envelope, DecodeError> + Send +
 pub struct Catalogue {
     events: BTreeMap<(Role, EventId), EventInfo>,
     jobs: BTreeMap<EventId, JobFn>,
+    /// Several algorithms of a node may handle an event, each by a function of its own.
+    registered: Vec<(&'static str, Registration)>,
 }
 
 /// Why a node cannot be built: its algorithms do not fit together, or not into the cluster.
@@ -115,6 +136,13 @@ impl Catalogue {
         self.events.get(&(Role::Handler, event))
     }
 
+    /// The functions that handle or restore the event of this wire name, and where they were
+    /// registered. O(handlers).
+    pub fn registered(&self, name: &str) -> impl Iterator<Item = &Registration> {
+        let found = self.registered.iter().filter(move |(known, _)| *known == name);
+        found.map(|(_, registered)| registered)
+    }
+
     /// The job for events of this identity. O(log types).
     #[must_use]
     pub fn job(&self, event: EventId) -> Option<&JobFn> {
@@ -157,6 +185,7 @@ impl Catalogue {
                 return Err(BuildError::DuplicateEvent { name: info.name });
             }
         }
+        self.registered.extend(info.registered.map(|registered| (info.name, registered)));
         self.events.insert((info.role, info.id), info.clone());
         Ok(())
     }

@@ -187,6 +187,7 @@ pub(crate) fn info<E: Event>(access: Access) -> EventInfo {
         local: E::LOCAL,
         unreliable: E::UNRELIABLE,
         access,
+        registered: None,
         kind: TypeId::of::<E>(),
         show: |envelope| envelope.open::<E>().map(|event| format!("{event:?}")),
     }

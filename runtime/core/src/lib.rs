@@ -34,7 +34,7 @@ mod transport;
 mod workload;
 
 pub use algorithm::{Algorithm, HandlerSet, Handlers, Order};
-pub use catalogue::{BuildError, Catalogue, EventInfo, JobFn, Role};
+pub use catalogue::{BuildError, Catalogue, EventInfo, JobFn, Registration, Role};
 pub use context::{Choices, Context, Effect, TimerId};
 pub use envelope::{DecodeError, Envelope, Instance, Lane, LaneId, Tag};
 pub use event::{Event, EventId, NodeId, PeerDown, PeerUp, Reason, Time};

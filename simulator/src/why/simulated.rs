@@ -48,7 +48,7 @@ impl<'a, T: Stack> Simulated<'a, T> {
     /// The choices of a continuation from a moment: random ones from `seed` after it.
     pub(super) fn stream(&self, moment: usize, seed: u64) -> Stream {
         match self.moments.get(moment).filter(|_| 0 < moment) {
-            None => Stream::seeded(seed),
+            None => Stream::seeded(seed).leaving_out(&self.taken),
             Some(from) => Stream::diverging(&self.drawn(*from, seed), from.asked, seed),
         }
     }
@@ -186,7 +186,7 @@ impl<T: Stack> Continued for Simulated<'_, T> {
 
     fn decisions(&self, from: usize, to: usize) -> Vec<String> {
         let at = |moment: usize| self.moments.get(moment);
-        let in_run = self.taken.iter().filter(|it| fault_of(it).is_none());
+        let in_run = self.taken.iter().filter(|it| !it.label.is_planned());
         let first = at(from).filter(|_| 0 < from).map_or(0, |moment| moment.asked);
         let last = at(to).map_or(usize::MAX, |moment| moment.asked);
         let taken = in_run.skip(first).take(last.saturating_sub(first));

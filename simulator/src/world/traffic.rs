@@ -2,6 +2,7 @@
 
 use synod_core::{Envelope, Input, Lane, NodeId, Stack};
 
+use super::races::Racer;
 use super::{World, Wrong};
 use crate::choice::{About, Label, Stream};
 use crate::queue::Happening;
@@ -36,6 +37,9 @@ impl<T: Stack> World<'_, T> {
             return Ok(());
         }
         self.counts.delivered += 1;
+        if self.settings.races {
+            self.redraw(to);
+        }
         self.step(to, Input::Deliver { from, envelope }, step)
     }
 
@@ -83,9 +87,17 @@ impl<T: Stack> World<'_, T> {
         envelope: Envelope,
     ) {
         let about = About::Message { from: id.from, to, event: envelope.event() };
-        let at_us = self.now_us + self.delay(stream, about);
-        let at_us = self.network.arrival(id.from, to, lane, at_us);
-        self.queue.add(at_us, Happening::Message { id, to, sent_us: self.now_us, envelope });
+        let (delay_us, most_us) = self.delay(stream, about);
+        let at_us = self.network.arrival(id.from, to, lane, self.now_us + delay_us);
+        let message = Happening::Message { id, to, sent_us: self.now_us, envelope };
+        let place = self.queue.add(at_us, message);
+        if self.settings.races {
+            let ordinal = stream.asked(Label { what: "delay", about });
+            let (earliest_us, latest_us) =
+                (self.now_us + self.settings.delay_min_us, self.now_us + most_us);
+            let racer = Racer { place, about, lane, at_us, latest_us, earliest_us, ordinal };
+            self.races.enter(to, racer);
+        }
     }
 
     fn loss(
@@ -116,14 +128,16 @@ impl<T: Stack> World<'_, T> {
         self.network.is_in_burst(from, to, self.now_us).then_some("lost in a burst")
     }
 
-    fn delay(&self, stream: &mut Stream, about: About) -> u64 {
+    /// How long a message takes, and how long it could have taken.
+    fn delay(&self, stream: &mut Stream, about: About) -> (u64, u64) {
         let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, shape, .. } =
             *self.settings;
         let tail = if self.is_noisy() { tail } else { 0 };
         let late = stream.chance(Label { what: "tail", about }, tail);
         let most = if late { tail_max_us } else { max };
         let options = most.saturating_sub(min) + 1;
-        min + stream.choose_delay(Label { what: "delay", about }, options, min, shape)
+        let above = stream.choose_delay(Label { what: "delay", about }, options, min, shape);
+        (min + above, most.max(min))
     }
 
     /// Whether the network is still allowed to lose, double and hold up messages.
