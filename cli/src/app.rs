@@ -15,7 +15,7 @@ use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
 /// A program with the commands `demo`, `sim`, `check`, `replay`, `why`, `sweep`, `cluster`, `node`,
-/// `status`, `cert` and `trace` over some algorithms.
+/// `status`, `cert`, `trace` and `history` over some algorithms.
 ///
 /// ```no_run
 /// # use synod::algorithms::Bully as MyElection;
@@ -73,6 +73,7 @@ impl App {
             Command::Status(status) => commands::status::run(&status, &printer),
             Command::Cert(cert) => commands::cert::run(&cert, &printer),
             Command::Trace(trace) => commands::trace::run(&self, &trace, &printer),
+            Command::History(history) => commands::history::run(&history, &printer),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

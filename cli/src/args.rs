@@ -1,6 +1,7 @@
 //! The command line.
 
 mod cert;
+mod history;
 mod node;
 mod sweep;
 mod trace;
@@ -16,6 +17,7 @@ use synod_simulator::{Fault, Settings, Strategy};
 pub(crate) use self::cert::{
     Cert, CertCheck, CertInit, CertInspect, CertIssue, CertRenew, CertTrust,
 };
+pub(crate) use self::history::{ConsistencyArg, History, HistoryCheck};
 pub(crate) use self::node::{Cluster, Node, Status};
 pub(crate) use self::sweep::Sweep;
 pub(crate) use self::trace::{Trace, TraceConvert, TraceMerge};
@@ -66,6 +68,9 @@ pub(crate) enum Command {
     /// Work on what happened in runs.
     #[command(subcommand)]
     Trace(Trace),
+    /// Work on what clients saw.
+    #[command(subcommand)]
+    History(History),
 }
 
 #[derive(Debug, Parser)]

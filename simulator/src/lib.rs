@@ -22,6 +22,7 @@ mod convert;
 mod diagram;
 mod explore;
 mod follow;
+pub mod history;
 mod measure;
 mod merge;
 mod network;

@@ -1,0 +1,150 @@
+//! `history`: what clients saw, judged.
+
+use std::fs;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use synod_simulator::history::read::{Form, Model, check_text, value_of};
+use synod_simulator::history::{Checked, Limit, Part, Verdict};
+
+use crate::args::{ConsistencyArg, History, HistoryCheck};
+use crate::printer::{Printer, thousands};
+use crate::problem::{Exit, Problem};
+
+pub(crate) fn run(asked: &History, printer: &Printer) -> Result<(), Problem> {
+    match asked {
+        History::Check(asked) => run_check(asked, printer),
+    }
+}
+
+fn run_check(asked: &HistoryCheck, printer: &Printer) -> Result<(), Problem> {
+    let model = model(asked)?;
+    let path = asked.file.display();
+    let text = fs::read(&asked.file).map_err(|error| {
+        Problem::new(Exit::Usage, format!("cannot read `{path}`: {error}"))
+            .hint("name a history: JSON lines, a log of Jepsen's etcd tests, or EDN")
+    })?;
+    let began = Instant::now();
+    let mut is_late = || asked.time_limit.is_some_and(|limit| limit <= began.elapsed());
+    let mut limit = Limit::until(&mut is_late);
+    let consistency = asked.consistency.consistency();
+    let (form, checked) =
+        check_text(&text, asked.format.form(), &model, consistency, &mut limit)
+            .map_err(|bad| Problem::new(Exit::Usage, format!("`{path}`, {bad}")).hint(bad.allowed))?;
+    printer.say(format!(
+        "{path}: {} operations, {} of them open, in {} part(s)",
+        thousands(checked.operations as u64),
+        thousands(checked.open as u64),
+        thousands(checked.parts as u64),
+    ));
+    event(asked, form, &checked, printer);
+    conclude(asked, &checked.verdict, printer)
+}
+
+fn model(asked: &HistoryCheck) -> Result<Model, Problem> {
+    let initial = asked.initial.as_deref().map(value_of);
+    let text = asked.initial.clone().map(synod_simulator::history::Value::Text);
+    // The values of a key-value store are texts, also those that look like numbers.
+    let initial = match asked.model.as_str() {
+        "kv" => initial.filter(|it| matches!(it, synod_simulator::history::Value::Text(_))).or(text),
+        _ => initial,
+    };
+    Model::named(&asked.model, initial)
+        .map_err(|error| Problem::new(Exit::Usage, error.to_string()).hint("leave --initial out"))
+}
+
+fn conclude(asked: &HistoryCheck, verdict: &Verdict, printer: &Printer) -> Result<(), Problem> {
+    let name = name(asked.consistency);
+    match verdict {
+        Verdict::Consistent => {
+            printer.say(format!("  ✓ {name} as a {}", asked.model));
+            printer.next(stricter(asked));
+            Ok(())
+        }
+        Verdict::Inconsistent(part) => {
+            printer.say(format!("  ✗ not {name} as a {}", asked.model));
+            explain(part, asked.ascii, printer);
+            printer.next(weaker(asked));
+            Err(Problem::violated(&format!("the history is {name}")))
+        }
+        Verdict::Unknown(limited) => {
+            printer.say(format!("  ? not decided: {limited}"));
+            let what = format!("no answer: {limited}");
+            let hint = "raise --time-limit, or leave it out";
+            Err(Problem { told: true, ..Problem::new(Exit::Inconclusive, what).hint(hint) })
+        }
+    }
+}
+
+fn explain(part: &Part, ascii: bool, printer: &Printer) {
+    let count = part.operations.len();
+    let small = if part.is_minimal { "the smallest part" } else { "a small part" };
+    let others = match part.others {
+        0 => String::new(),
+        others => format!("; whatever the {others} others of these keys did"),
+    };
+    printer.say(format!("\n{small} that cannot be ordered: {count} operation(s){others}\n"));
+    printer.say(part.picture(ascii));
+    printer.say(if ascii { part.why.replace('→', "->") } else { part.why.clone() });
+}
+
+fn name(consistency: ConsistencyArg) -> &'static str {
+    match consistency {
+        ConsistencyArg::Linearizable => "linearizable",
+        ConsistencyArg::Sequential => "sequentially consistent",
+    }
+}
+
+/// The question that is left after a good answer.
+fn stricter(asked: &HistoryCheck) -> String {
+    match asked.consistency {
+        ConsistencyArg::Linearizable => format!("{} --json", again(asked)),
+        ConsistencyArg::Sequential => again(asked),
+    }
+}
+
+/// The question that is left after a bad one.
+fn weaker(asked: &HistoryCheck) -> String {
+    match asked.consistency {
+        ConsistencyArg::Linearizable => format!("{} --consistency sequential", again(asked)),
+        ConsistencyArg::Sequential => format!("{} --json", again(asked)),
+    }
+}
+
+fn again(asked: &HistoryCheck) -> String {
+    let initial = asked.initial.as_ref().map_or_else(String::new, |it| format!(" --initial '{it}'"));
+    format!("history check {} --model {}{initial}", asked.file.display(), asked.model)
+}
+
+fn event(asked: &HistoryCheck, form: Form, checked: &Checked, printer: &Printer) {
+    let name = name(asked.consistency);
+    let (verdict, holds) = match &checked.verdict {
+        Verdict::Consistent => (name.replace(' ', "-"), Some(true)),
+        Verdict::Inconsistent(_) => (format!("not-{}", name.replace(' ', "-")), Some(false)),
+        Verdict::Unknown(_) => (String::from("unknown"), None),
+    };
+    let mut line = json!({
+        "event": "history", "verdict": verdict, "valid": holds, "model": asked.model,
+        "format": form.to_string(), "operations": checked.operations, "open": checked.open,
+        "parts": checked.parts, "steps": checked.steps, "file": asked.file,
+    });
+    if let (Verdict::Inconsistent(part), Some(fields)) = (&checked.verdict, line.as_object_mut()) {
+        fields.extend(described(part).as_object().cloned().unwrap_or_default());
+    }
+    if let (Verdict::Unknown(limited), Some(fields)) = (&checked.verdict, line.as_object_mut()) {
+        fields.insert(String::from("reason"), Value::from(limited.to_string()));
+    }
+    printer.event(&line);
+}
+
+fn described(part: &Part) -> Value {
+    let operations: Vec<Value> = (part.operations.iter())
+        .map(|it| {
+            json!({
+                "client": it.client, "operation": it.text, "invoked": it.invoked,
+                "returned": it.returned,
+            })
+        })
+        .collect();
+    json!({"smallest": operations, "others": part.others, "minimal": part.is_minimal, "why": part.why})
+}

@@ -1,0 +1,244 @@
+//! What cannot be ordered, made small.
+//!
+//! Operations are not simply left out, since a history without some of its writes may fail for
+//! that alone. An operation does not matter if the rest still has no order when that operation may
+//! take effect at any time or never, whatever it returned. So what remains has no order whatever
+//! the others did.
+
+use std::fmt;
+
+use super::check::Limit;
+use super::picture::{Shown, picture};
+use super::search::{Call, ClassId, Ended, Machine, Open, Placed, StateId, Stop, Stuck, Task, search};
+
+/// The smallest part of a history that cannot be ordered.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its operations, in the order of their invocations.
+    pub operations: Vec<Shown>,
+    /// How many operations that share a key with them do not matter.
+    pub others: usize,
+    /// Whether each of its operations matters. If not, the limit was reached before all were
+    /// tried.
+    pub is_minimal: bool,
+    /// Why there is no order, in a sentence.
+    pub why: String,
+}
+
+impl Part {
+    pub(super) fn new(
+        operations: Vec<Shown>,
+        others: usize,
+        is_minimal: bool,
+        culprit: Option<&Shown>,
+        states: &[String],
+    ) -> Self {
+        let why = match culprit {
+            Some(Shown { client, text, .. }) => format!(
+                "`{text}` of client {client} has no place: whatever the order before it, it would \
+                 find {}",
+                states.join(" or ")
+            ),
+            None => String::from(
+                "no order that keeps each client's own gives these results",
+            ),
+        };
+        Self { operations, others, is_minimal, why }
+    }
+
+    /// The operations as a picture: a row for each client, time from left to right.
+    #[must_use]
+    pub fn picture(&self, ascii: bool) -> String {
+        picture(&self.operations, ascii)
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.picture(false), self.why)
+    }
+}
+
+/// An operation as numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prepared {
+    pub(super) class: ClassId,
+    /// Its class if nothing were known of its output.
+    pub(super) unknown: ClassId,
+    pub(super) client: u32,
+    pub(super) invoked: u64,
+    pub(super) returned: Option<u64>,
+}
+
+/// A part without an order.
+#[derive(Debug)]
+pub(super) struct Small {
+    /// The places of its operations.
+    pub(super) kept: Vec<usize>,
+    pub(super) is_minimal: bool,
+    /// The operation that has no place, if the order is that of time.
+    pub(super) culprit: Option<usize>,
+    pub(super) states: Vec<StateId>,
+}
+
+/// Steps that one attempt to make a part smaller may take.
+const ATTEMPT_STEPS_MAX: u64 = 50_000;
+/// Steps that all of them may take.
+const STEPS_MAX: u64 = 2_000_000;
+
+/// Looks for an order; if there is none, for the smallest part that has none.
+pub(super) fn smallest(
+    operations: &[Prepared],
+    machine: &mut dyn Machine,
+    start: StateId,
+    in_time: bool,
+    limit: &mut Limit<'_>,
+) -> Result<Option<Small>, Stop> {
+    let mut roles = vec![Role::Kept; operations.len()];
+    let (whole, calls) = task(operations, &roles, machine, in_time);
+    let stuck = match search(&whole, machine, start, &mut || limit.go_on()) {
+        Ended::Found(_) => return Ok(None),
+        Ended::Stuck(stuck) => stuck,
+        Ended::Stopped(stop) => return Err(stop),
+    };
+    let culprit = place_of(&stuck, &calls);
+    // What was invoked after the return that cannot be had was not looked at.
+    let last = culprit.and_then(|place| operations.get(place)?.returned);
+    for (role, operation) in roles.iter_mut().zip(operations) {
+        if last.is_some_and(|last| last < operation.invoked) {
+            *role = Role::Absent;
+        }
+    }
+    let stuck = (culprit, stuck.states);
+    let mut shrinking =
+        Shrinking { operations, machine, start, in_time, limit, steps: 0, roles, stuck };
+    let is_minimal = shrinking.shrink();
+    let Shrinking { roles, stuck: (culprit, states), .. } = shrinking;
+    let kept = (0..).zip(&roles).filter(|(_, role)| **role == Role::Kept);
+    let kept = kept.map(|(place, _)| place).collect();
+    Ok(Some(Small { kept, is_minimal, culprit, states }))
+}
+
+/// What an operation is to an attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Role {
+    /// It is as it was.
+    Kept,
+    /// It may take effect at any time or never, and return anything.
+    Free,
+    /// It came too late to matter.
+    Absent,
+}
+
+/// The place of the operation at which a search was stuck.
+fn place_of(stuck: &Stuck, calls: &[usize]) -> Option<usize> {
+    calls.get(stuck.call? as usize).copied()
+}
+
+struct Shrinking<'a, 'b> {
+    operations: &'a [Prepared],
+    machine: &'a mut dyn Machine,
+    start: StateId,
+    in_time: bool,
+    limit: &'a mut Limit<'b>,
+    steps: u64,
+    /// The smallest part so far.
+    roles: Vec<Role>,
+    /// Where the search for an order of it was stuck.
+    stuck: (Option<usize>, Vec<StateId>),
+}
+
+impl Shrinking<'_, '_> {
+    /// Frees operations in ever smaller groups, and at last one by one. What could not be freed
+    /// once cannot be freed later, since there was more to hold it then: one pass is enough.
+    /// Returns whether every attempt had an answer.
+    fn shrink(&mut self) -> bool {
+        let kept = self.roles.iter().filter(|role| **role == Role::Kept).count();
+        let mut size = kept.next_power_of_two();
+        loop {
+            let is_decided = self.pass(size);
+            if size == 1 {
+                return is_decided;
+            }
+            size /= 2;
+        }
+    }
+
+    fn pass(&mut self, size: usize) -> bool {
+        let places = (0..self.roles.len()).filter(|it| self.roles.get(*it) == Some(&Role::Kept));
+        let places: Vec<usize> = places.collect();
+        let mut is_decided = true;
+        for group in places.chunks(size) {
+            let mut roles = self.roles.clone();
+            for place in group {
+                roles.iter_mut().skip(*place).take(1).for_each(|role| *role = Role::Free);
+            }
+            is_decided &= self.attempt(roles);
+        }
+        is_decided
+    }
+
+    /// Looks for an order with these roles, and keeps them if there is none. Returns whether there
+    /// was an answer.
+    fn attempt(&mut self, roles: Vec<Role>) -> bool {
+        let (task, calls) = task(self.operations, &roles, self.machine, self.in_time);
+        let most = ATTEMPT_STEPS_MAX.min(STEPS_MAX.saturating_sub(self.steps));
+        let (mut taken, limit) = (0, &mut *self.limit);
+        let mut go_on = || {
+            taken += 1;
+            taken <= most && limit.go_on()
+        };
+        let ended = search(&task, self.machine, self.start, &mut go_on);
+        self.steps += taken;
+        if let Ended::Stuck(stuck) = &ended {
+            self.roles = roles;
+            self.stuck = (place_of(stuck, &calls), stuck.states.clone());
+        }
+        !matches!(ended, Ended::Stopped(_))
+    }
+}
+
+/// What the search is to order, and the places of its calls among the operations.
+pub(super) fn task(
+    operations: &[Prepared],
+    roles: &[Role],
+    machine: &dyn Machine,
+    in_time: bool,
+) -> (Task, Vec<usize>) {
+    let (mut calls, mut opens) = (Vec::new(), Vec::new());
+    for ((place, operation), role) in (0..).zip(operations).zip(roles) {
+        let Prepared { class, unknown, client, invoked, returned } = *operation;
+        match (role, returned) {
+            (Role::Absent, _) => (),
+            (Role::Kept, Some(returned)) => {
+                calls.push((Call { class, client, invoked, returned }, place));
+            }
+            // What need not happen and changes nothing is nothing.
+            _ if machine.only_reads(unknown) => (),
+            _ => opens.push(Open { class: unknown, client, invoked, free: *role == Role::Free }),
+        }
+    }
+    calls.sort_by_key(|(call, _)| call.returned);
+    let (calls, places) = calls.into_iter().unzip();
+    (Task { calls, opens, in_time }, places)
+}
+
+/// The places of the operations of an order.
+pub(super) fn places(operations: &[Prepared], order: &[Placed], calls: &[usize]) -> Vec<usize> {
+    let mut used = vec![false; operations.len()];
+    let mut places = Vec::with_capacity(order.len());
+    for placed in order {
+        let place = match placed {
+            Placed::Call(call) => calls.get(*call as usize).copied(),
+            // Those of one class are interchangeable: the first one that is left.
+            Placed::Open(class) => (operations.iter().zip(&used)).position(|(operation, used)| {
+                !used && operation.returned.is_none() && operation.unknown == *class
+            }),
+        };
+        if let Some(place) = place {
+            used.iter_mut().skip(place).take(1).for_each(|used| *used = true);
+            places.push(place);
+        }
+    }
+    places
+}
