@@ -28,9 +28,10 @@ fn run_check(asked: &HistoryCheck, printer: &Printer) -> Result<(), Problem> {
     let mut is_late = || asked.time_limit.is_some_and(|limit| limit <= began.elapsed());
     let mut limit = Limit::until(&mut is_late);
     let consistency = asked.consistency.consistency();
-    let (form, checked) =
-        check_text(&text, asked.format.form(), &model, consistency, &mut limit)
-            .map_err(|bad| Problem::new(Exit::Usage, format!("`{path}`, {bad}")).hint(bad.allowed))?;
+    let (form, checked) = check_text(&text, asked.format.form(), &model, consistency, &mut limit)
+        .map_err(|bad| {
+        Problem::new(Exit::Usage, format!("`{path}`, {bad}")).hint(bad.allowed)
+    })?;
     printer.say(format!(
         "{path}: {} operations, {} of them open, in {} part(s)",
         thousands(checked.operations as u64),
@@ -46,7 +47,9 @@ fn model(asked: &HistoryCheck) -> Result<Model, Problem> {
     let text = asked.initial.clone().map(synod_simulator::history::Value::Text);
     // The values of a key-value store are texts, also those that look like numbers.
     let initial = match asked.model.as_str() {
-        "kv" => initial.filter(|it| matches!(it, synod_simulator::history::Value::Text(_))).or(text),
+        "kv" => {
+            initial.filter(|it| matches!(it, synod_simulator::history::Value::Text(_))).or(text)
+        }
         _ => initial,
     };
     Model::named(&asked.model, initial)
@@ -81,9 +84,13 @@ fn explain(part: &Part, ascii: bool, printer: &Printer) {
     let small = if part.is_minimal { "the smallest part" } else { "a small part" };
     let others = match part.others {
         0 => String::new(),
-        others => format!("; whatever the {others} others of these keys did"),
+        others => format!(", whatever the {others} others of these keys did"),
     };
-    printer.say(format!("\n{small} that cannot be ordered: {count} operation(s){others}\n"));
+    printer.say(format!("\n{small} that cannot be ordered: {count} operation(s){others}"));
+    printer.say(match part.from.as_slice() {
+        [first] => format!("from the first state: {first}\n"),
+        from => format!("whichever was the state before it: {}\n", from.join(", ")),
+    });
     printer.say(part.picture(ascii));
     printer.say(if ascii { part.why.replace('→', "->") } else { part.why.clone() });
 }
@@ -112,7 +119,8 @@ fn weaker(asked: &HistoryCheck) -> String {
 }
 
 fn again(asked: &HistoryCheck) -> String {
-    let initial = asked.initial.as_ref().map_or_else(String::new, |it| format!(" --initial '{it}'"));
+    let initial =
+        asked.initial.as_ref().map_or_else(String::new, |it| format!(" --initial '{it}'"));
     format!("history check {} --model {}{initial}", asked.file.display(), asked.model)
 }
 
@@ -146,5 +154,8 @@ fn described(part: &Part) -> Value {
             })
         })
         .collect();
-    json!({"smallest": operations, "others": part.others, "minimal": part.is_minimal, "why": part.why})
+    json!({
+        "smallest": operations, "others": part.others, "minimal": part.is_minimal,
+        "from": part.from, "why": part.why,
+    })
 }

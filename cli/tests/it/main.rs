@@ -5,6 +5,7 @@ mod certificates;
 mod commands;
 mod deployment;
 mod generated;
+mod history;
 mod operating;
 mod readme;
 mod recording;

@@ -210,25 +210,12 @@ fn check_part<S: Specification>(
         Ok(Some(small)) => small,
         Err(stop) => return Verdict::Unknown(stop.into()),
     };
-    let show = |place: &usize| {
-        let operation = *operations.get(*place)?;
-        Some(shown(operation, &specification))
-    };
-    let states: Vec<String> = small.states.iter().map(|state| space.describe(*state)).collect();
-    let culprit = small.culprit.and_then(|place| show(&place));
-    Verdict::Inconsistent(Box::new(Part::new(
-        small.kept.iter().filter_map(show).collect(),
-        operations.len() - small.kept.len(),
-        small.is_minimal,
-        culprit.as_ref(),
-        &states,
-    )))
+    let show = |place: usize| operations.get(place).map(|it| shown(*it, &specification));
+    let part = Part::new(&small, show, |state| space.describe(state), operations.len());
+    Verdict::Inconsistent(Box::new(part))
 }
 
-fn shown<S: Specification>(
-    operation: &Operation<S::Input, S::Output>,
-    specification: &S,
-) -> Shown {
+fn shown<S: Specification>(operation: &Operation<S::Input, S::Output>, specification: &S) -> Shown {
     Shown {
         client: operation.client.clone(),
         id: operation.id,

@@ -132,7 +132,11 @@ pub fn judge<S: Specification>(
 pub fn linearizable<T, S>(
     name: &'static str,
     specification: S,
-    observe: impl Fn(NodeId, &Envelope) -> Option<Seen<S::Input, S::Output>> + Clone + Send + Sync + 'static,
+    observe: impl Fn(NodeId, &Envelope) -> Option<Seen<S::Input, S::Output>>
+    + Clone
+    + Send
+    + Sync
+    + 'static,
 ) -> Property<T>
 where
     T: Stack,

@@ -2,14 +2,20 @@
 //!
 //! Operations are not simply left out, since a history without some of its writes may fail for
 //! that alone. An operation does not matter if the rest still has no order when that operation may
-//! take effect at any time or never, whatever it returned. So what remains has no order whatever
-//! the others did.
+//! take effect at any time up to its return or never, whatever it returned. So what remains has no
+//! order whatever the others did.
+//!
+//! Often it is enough to look at the last operations, from any state that came up: then what came
+//! before does not matter either.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use super::check::Limit;
 use super::picture::{Shown, picture};
-use super::search::{Call, ClassId, Ended, Machine, Open, Placed, StateId, Stop, Stuck, Task, search};
+use super::search::{
+    Call, ClassId, Ended, Machine, Open, Placed, StateId, Stop, Stuck, Task, search,
+};
 
 /// The smallest part of a history that cannot be ordered.
 #[derive(Clone, Debug)]
@@ -21,29 +27,37 @@ pub struct Part {
     /// Whether each of its operations matters. If not, the limit was reached before all were
     /// tried.
     pub is_minimal: bool,
+    /// The states from which it cannot be ordered: the first one of the history, or all that came
+    /// up, so that what was before does not matter.
+    pub from: Vec<String>,
     /// Why there is no order, in a sentence.
     pub why: String,
 }
 
 impl Part {
     pub(super) fn new(
-        operations: Vec<Shown>,
-        others: usize,
-        is_minimal: bool,
-        culprit: Option<&Shown>,
-        states: &[String],
+        small: &Small,
+        shown: impl Fn(usize) -> Option<Shown>,
+        describe: impl Fn(StateId) -> String,
+        operations: usize,
     ) -> Self {
-        let why = match culprit {
+        let all = |states: &[StateId]| states.iter().map(|it| describe(*it)).collect::<Vec<_>>();
+        let why = match small.culprit.and_then(&shown) {
             Some(Shown { client, text, .. }) => format!(
-                "`{text}` of client {client} has no place: whatever the order before it, it would \
-                 find {}",
-                states.join(" or ")
+                "`{text}` of client {client} has no place: by its return, every order of the others \
+                 leaves {}",
+                all(&small.states).join(" or ")
             ),
-            None => String::from(
-                "no order that keeps each client's own gives these results",
-            ),
+            None => String::from("no order that keeps each client's own gives these results"),
         };
-        Self { operations, others, is_minimal, why }
+        let kept: Vec<Shown> = small.kept.iter().filter_map(|place| shown(*place)).collect();
+        Self {
+            others: operations - kept.len(),
+            operations: kept,
+            is_minimal: small.is_minimal,
+            from: all(&small.starts),
+            why,
+        }
     }
 
     /// The operations as a picture: a row for each client, time from left to right.
@@ -79,8 +93,12 @@ pub(super) struct Small {
     /// The operation that has no place, if the order is that of time.
     pub(super) culprit: Option<usize>,
     pub(super) states: Vec<StateId>,
+    /// The states from which it has no order.
+    pub(super) starts: Vec<StateId>,
 }
 
+/// States from which the last operations are looked at, at most.
+const STARTS_MAX: StateId = 32;
 /// Steps that one attempt to make a part smaller may take.
 const ATTEMPT_STEPS_MAX: u64 = 50_000;
 /// Steps that all of them may take.
@@ -109,14 +127,24 @@ pub(super) fn smallest(
             *role = Role::Absent;
         }
     }
-    let stuck = (culprit, stuck.states);
-    let mut shrinking =
-        Shrinking { operations, machine, start, in_time, limit, steps: 0, roles, stuck };
+    let mut shrinking = Shrinking {
+        operations,
+        machine,
+        starts: vec![start],
+        in_time,
+        limit,
+        steps: 0,
+        roles,
+        stuck: (culprit, stuck.states),
+    };
+    if in_time {
+        shrinking.look_back_only(&calls, stuck.call);
+    }
     let is_minimal = shrinking.shrink();
-    let Shrinking { roles, stuck: (culprit, states), .. } = shrinking;
+    let Shrinking { roles, starts, stuck: (culprit, states), .. } = shrinking;
     let kept = (0..).zip(&roles).filter(|(_, role)| **role == Role::Kept);
     let kept = kept.map(|(place, _)| place).collect();
-    Ok(Some(Small { kept, is_minimal, culprit, states }))
+    Ok(Some(Small { kept, is_minimal, culprit, states, starts }))
 }
 
 /// What an operation is to an attempt.
@@ -124,9 +152,9 @@ pub(super) fn smallest(
 pub(super) enum Role {
     /// It is as it was.
     Kept,
-    /// It may take effect at any time or never, and return anything.
+    /// It may take effect at any time up to its return or never, and return anything.
     Free,
-    /// It came too late to matter.
+    /// It came too late or too early to matter.
     Absent,
 }
 
@@ -138,7 +166,8 @@ fn place_of(stuck: &Stuck, calls: &[usize]) -> Option<usize> {
 struct Shrinking<'a, 'b> {
     operations: &'a [Prepared],
     machine: &'a mut dyn Machine,
-    start: StateId,
+    /// The states from which there is no order.
+    starts: Vec<StateId>,
     in_time: bool,
     limit: &'a mut Limit<'b>,
     steps: u64,
@@ -149,6 +178,36 @@ struct Shrinking<'a, 'b> {
 }
 
 impl Shrinking<'_, '_> {
+    /// Looks for a moment from which on there is no order, whatever the state was then. What was
+    /// under way at that moment may have taken effect before it, and so need not any more.
+    fn look_back_only(&mut self, calls: &[usize], last: Option<u32>) {
+        let last = last.map_or(0, |last| last as usize);
+        if STARTS_MAX < self.machine.states() {
+            return;
+        }
+        let starts = std::mem::replace(&mut self.starts, (0..self.machine.states()).collect());
+        let mut back = 1;
+        while let Some(first) = last.checked_sub(back) {
+            let moment = calls.get(first).and_then(|place| self.operations.get(*place)?.returned);
+            if self.attempt(self.since(moment.unwrap_or(0))) == Some(true) {
+                return;
+            }
+            back *= 2;
+        }
+        self.starts = starts;
+    }
+
+    /// The roles if nothing before `moment` is looked at.
+    fn since(&self, moment: u64) -> Vec<Role> {
+        let role = |(role, operation): (&Role, &Prepared)| match operation.returned {
+            _ if *role == Role::Absent => Role::Absent,
+            Some(returned) if returned <= moment => Role::Absent,
+            Some(_) if operation.invoked < moment => Role::Free,
+            _ => *role,
+        };
+        self.roles.iter().zip(self.operations).map(role).collect()
+    }
+
     /// Frees operations in ever smaller groups, and at last one by one. What could not be freed
     /// once cannot be freed later, since there was more to hold it then: one pass is enough.
     /// Returns whether every attempt had an answer.
@@ -173,14 +232,14 @@ impl Shrinking<'_, '_> {
             for place in group {
                 roles.iter_mut().skip(*place).take(1).for_each(|role| *role = Role::Free);
             }
-            is_decided &= self.attempt(roles);
+            is_decided &= self.attempt(roles).is_some();
         }
         is_decided
     }
 
     /// Looks for an order with these roles, and keeps them if there is none. Returns whether there
-    /// was an answer.
-    fn attempt(&mut self, roles: Vec<Role>) -> bool {
+    /// is none, or nothing if there was no answer.
+    fn attempt(&mut self, roles: Vec<Role>) -> Option<bool> {
         let (task, calls) = task(self.operations, &roles, self.machine, self.in_time);
         let most = ATTEMPT_STEPS_MAX.min(STEPS_MAX.saturating_sub(self.steps));
         let (mut taken, limit) = (0, &mut *self.limit);
@@ -188,13 +247,43 @@ impl Shrinking<'_, '_> {
             taken += 1;
             taken <= most && limit.go_on()
         };
-        let ended = search(&task, self.machine, self.start, &mut go_on);
-        self.steps += taken;
-        if let Ended::Stuck(stuck) = &ended {
-            self.roles = roles;
-            self.stuck = (place_of(stuck, &calls), stuck.states.clone());
+        let mut furthest = Stuck::default();
+        let mut is_stuck = Some(true);
+        for start in &self.starts {
+            match search(&task, self.machine, *start, &mut go_on) {
+                Ended::Stuck(stuck) => furthest = further(furthest, stuck),
+                Ended::Found(_) => is_stuck = Some(false),
+                Ended::Stopped(_) => is_stuck = None,
+            }
+            if is_stuck != Some(true) {
+                break;
+            }
         }
-        !matches!(ended, Ended::Stopped(_))
+        self.steps += taken;
+        if is_stuck == Some(true) {
+            self.roles = roles;
+            self.stuck = (place_of(&furthest, &calls), furthest.states);
+        }
+        is_stuck
+    }
+}
+
+/// The one of two searches that came further; both, if they came equally far.
+fn further(one: Stuck, other: Stuck) -> Stuck {
+    match one.call.cmp(&other.call) {
+        Ordering::Less => other,
+        Ordering::Greater => one,
+        Ordering::Equal => {
+            let mut states = one.states;
+            states.extend(
+                other
+                    .states
+                    .into_iter()
+                    .filter(|state| !states.contains(state))
+                    .collect::<Vec<_>>(),
+            );
+            Stuck { call: one.call, states }
+        }
     }
 }
 
@@ -215,7 +304,10 @@ pub(super) fn task(
             }
             // What need not happen and changes nothing is nothing.
             _ if machine.only_reads(unknown) => (),
-            _ => opens.push(Open { class: unknown, client, invoked, free: *role == Role::Free }),
+            _ => {
+                let free = *role == Role::Free;
+                opens.push(Open { class: unknown, client, invoked, until: returned, free });
+            }
         }
     }
     calls.sort_by_key(|(call, _)| call.returned);

@@ -23,13 +23,13 @@ pub enum Value {
     /// A name or a character, as it is written.
     Symbol(String),
     /// Values in an order.
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// Values in no order, ascending.
-    Set(Vec<Value>),
+    Set(Vec<Self>),
     /// Values by value, ascending.
-    Map(Vec<(Value, Value)>),
+    Map(Vec<(Self, Self)>),
     /// A value with a name for its kind.
-    Tagged(String, Box<Value>),
+    Tagged(String, Box<Self>),
 }
 
 impl fmt::Display for Value {

@@ -13,8 +13,14 @@ pub(super) fn assemble<W: Words>(
     words: &W,
 ) -> Result<History<InputOf<W>, OutputOf<W>>, BadHistory> {
     let history = History::default();
-    let mut assembly =
-        Assembly { words, form, history, under_way: BTreeMap::new(), numbers: BTreeMap::new(), next: 0 };
+    let mut assembly = Assembly {
+        words,
+        form,
+        history,
+        under_way: BTreeMap::new(),
+        numbers: BTreeMap::new(),
+        next: 0,
+    };
     for event in events {
         match event.kind {
             Kind::Invoke => assembly.invoke(event)?,
@@ -62,14 +68,16 @@ impl<W: Words> Assembly<'_, W> {
         let name = name(event);
         if let Some(line) = event.id.and_then(|id| self.numbers.insert(id, event.line)) {
             let what = format!("{name} is invoked a second time: first in line {line}");
-            return Err(BadHistory::new(event.line, what, "a number of its own for each operation"));
+            return Err(BadHistory::new(
+                event.line,
+                what,
+                "a number of its own for each operation",
+            ));
         }
         if let Some(other) = self.under_way.get(&name).filter(|it| !it.is_given_up) {
             let UnderWay { f, line, .. } = other;
-            let what = format!(
-                "{name} invokes {} while its {f} of line {line} is under way",
-                event.f
-            );
+            let what =
+                format!("{name} invokes {} while its {f} of line {line} is under way", event.f);
             let allowed = "a process does one thing at a time, and begins anew after :info";
             return Err(BadHistory::new(event.line, what, allowed));
         }
@@ -140,7 +148,8 @@ impl<W: Words> Assembly<'_, W> {
         let is_other_key = event.key.is_some() && event.key != under_way.key;
         if is_other_f || is_other_key {
             let UnderWay { f, line, .. } = &under_way;
-            let of = |key: &Option<Value>| key.as_ref().map_or(String::new(), |it| format!(" {it}"));
+            let of =
+                |key: &Option<Value>| key.as_ref().map_or(String::new(), |it| format!(" {it}"));
             let what = format!(
                 "{} {verb} a {}{} that it never invoked: under way is the {f}{} of line {line}",
                 name(event),

@@ -39,7 +39,8 @@ pub(super) fn events(text: &str) -> Result<Vec<Event>, BadHistory> {
                 };
             }
             None if close.is_some() => {
-                let what = format!("the file ends inside the list that begins in line {}", opened.0);
+                let what =
+                    format!("the file ends inside the list that begins in line {}", opened.0);
                 return Err(reader.wrong(&what));
             }
             None => return Ok(events),
@@ -99,7 +100,15 @@ fn event(value: Value, line: usize) -> Result<Option<Event>, BadHistory> {
     }
     let (key, value) = (take("key"), take("value"));
     let process = process.to_string();
-    Ok(Some(Event { line, kind, process, id: None, f, key, value: Some(value.unwrap_or_default()) }))
+    Ok(Some(Event {
+        line,
+        kind,
+        process,
+        id: None,
+        f,
+        key,
+        value: Some(value.unwrap_or_default()),
+    }))
 }
 
 fn is_named(value: &Value, wanted: &str) -> bool {
@@ -149,7 +158,8 @@ impl<'a> Reader<'a> {
                 }
                 Some(';') => while self.take().is_some_and(|it| it != '\n') {},
                 Some('#') if self.rest.starts_with("#_") => {
-                    (self.take(), self.take());
+                    self.take();
+                    self.take();
                     self.skip_one()?;
                 }
                 _ => return Ok(()),
@@ -167,7 +177,8 @@ impl<'a> Reader<'a> {
             match self.peek() {
                 Some(';') => while self.take().is_some_and(|it| it != '\n') {},
                 Some('#') if self.rest.starts_with("#_") => {
-                    (self.take(), self.take());
+                    self.take();
+                    self.take();
                     discards += 1;
                 }
                 _ => {
@@ -255,7 +266,8 @@ impl<'a> Reader<'a> {
                 Some('\\') => text.push(self.escaped()?),
                 Some(it) => text.push(it),
                 None => {
-                    let what = format!("the file ends inside the text that begins in line {opened}");
+                    let what =
+                        format!("the file ends inside the text that begins in line {opened}");
                     return Err(self.wrong(&what));
                 }
             }

@@ -67,8 +67,10 @@ fn event(text: &str, line: usize) -> Result<Event, BadHistory> {
 fn wrong(line: usize, what: &str) -> BadHistory {
     let allowed = match line {
         1 => "a history begins with {\"synod_history\":1}",
-        _ => "{\"event\":\"invoke\",\"client\":\"a\",\"id\":1,\"f\":\"read\"}, or an event \
-              `return`, `fail` or `unknown` of that id",
+        _ => {
+            "{\"event\":\"invoke\",\"client\":\"a\",\"id\":1,\"f\":\"read\"}, or an event \
+              `return`, `fail` or `unknown` of that id"
+        }
     };
     BadHistory::new(line, what, allowed)
 }

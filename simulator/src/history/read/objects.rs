@@ -45,9 +45,7 @@ impl Words for MultiRegister<Value, Value> {
         let read = |value: &Value| Answer { value: Some(value), ..answer }.read().cloned();
         match (asked.as_slice(), value) {
             // Of one read, its value or the whole access.
-            ([Access::Read(_)], value) if accesses(value).is_err() => {
-                Ok(Some(vec![read(value)]))
-            }
+            ([Access::Read(_)], value) if accesses(value).is_err() => Ok(Some(vec![read(value)])),
             ([Access::Write(_, written)], value) if accesses(value).is_err() => {
                 answer.echo(written).map(|()| Some(Vec::new()))
             }
@@ -74,18 +72,19 @@ fn name(access: &Access<Value, Value>) -> (&Value, Option<&Value>) {
 }
 
 fn parts(value: &Value) -> Option<Vec<&[Value]>> {
-    let Value::List(parts) = value else {
-        return None;
-    };
-    let part = |part| match part {
-        &Value::List(ref part) => Some(part.as_slice()),
+    list(value)?.iter().map(list).collect()
+}
+
+fn list(value: &Value) -> Option<&[Value]> {
+    match value {
+        Value::List(values) => Some(values),
         _ => None,
-    };
-    parts.iter().map(part).collect()
+    }
 }
 
 fn accesses(value: &Value) -> Result<Accesses, String> {
-    let wrong = || format!("has the value {value}: expected [[:read key nil] [:write key value] ..]");
+    let wrong =
+        || format!("has the value {value}: expected [[:read key nil] [:write key value] ..]");
     let access = |part: &[Value]| match part {
         [Value::Keyword(f) | Value::Text(f), key, ..] if READ.contains(&f.as_str()) => {
             Some(Access::Read(key.clone()))

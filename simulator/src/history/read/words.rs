@@ -87,9 +87,7 @@ impl Model {
     ) -> Result<Checked, BadHistory> {
         let run = Run { events, form, consistency };
         match self {
-            Self::Register(first) => {
-                run.check(&PlainRegister(Register::new(first.clone())), limit)
-            }
+            Self::Register(first) => run.check(&PlainRegister(Register::new(first.clone())), limit),
             Self::CasRegister(first) => run.check(&Register::new(first.clone()), limit),
             Self::MultiRegister(Value::Map(first)) => {
                 let first = first.iter().cloned().collect();
@@ -202,9 +200,9 @@ impl Asked<'_> {
     pub(super) fn without_key(self) -> Result<Self, String> {
         match self.key {
             None | Some(Value::Nil) => Ok(self),
-            Some(key) => {
-                Err(format!("has the key {key}, and this model has none: see kv and multi-register"))
-            }
+            Some(key) => Err(format!(
+                "has the key {key}, and this model has none: see kv and multi-register"
+            )),
         }
     }
 
@@ -241,9 +239,7 @@ impl Words for Register<Value> {
         }
         match asked.value {
             Value::List(pair) => match pair.as_slice() {
-                [old, new] => {
-                    Ok(Some(RegisterCall::Cas { old: old.clone(), new: new.clone() }))
-                }
+                [old, new] => Ok(Some(RegisterCall::Cas { old: old.clone(), new: new.clone() })),
                 _ => Err(format!("swaps {}: expected [old new]", asked.value)),
             },
             other => Err(format!("swaps {other}: expected [old new]")),

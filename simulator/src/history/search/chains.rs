@@ -1,7 +1,7 @@
 //! The order of clients: an operation comes after those of the same client before it, whatever
 //! the clock said.
 
-use super::{Frontier, Open, Task};
+use super::{Frontier, Open, Supply, Task};
 
 /// Each client's operations in its own order, and how many of them have their place.
 #[derive(Debug)]
@@ -76,12 +76,13 @@ impl Frontier for Chains {
         }
     }
 
-    fn available(&self, opens: &[Open]) -> u32 {
+    fn supply(&self, opens: &[Open]) -> Supply {
         let may = |open: &&Open| {
             let next = self.next_of(open.client).map(|call| self.invoked(call));
             open.free || next.is_none_or(|next| open.invoked < next)
         };
-        opens.iter().filter(may).map(|_| 1).sum()
+        // There is no time in which it could be too late.
+        Supply { have: opens.iter().filter(may).map(|_| 1).sum(), gone: 0 }
     }
 
     fn key(&self, into: &mut Vec<u32>) {

@@ -1,6 +1,6 @@
 //! The order of time: an operation comes after all that returned before it was invoked.
 
-use super::{Frontier, Open, Task};
+use super::{Frontier, Open, Supply, Task};
 
 /// The end of a list.
 const NIL: u32 = u32::MAX;
@@ -13,6 +13,9 @@ pub(super) struct List {
     next: Vec<u32>,
     previous: Vec<u32>,
     returned: Vec<u64>,
+    invoked: Vec<u64>,
+    /// The last invocation among each call and those before it.
+    latest: Vec<u64>,
     /// Every call before this one has its place.
     base: u32,
     /// Further calls that have their place, ascending: all under way when `base` returned.
@@ -32,6 +35,13 @@ impl List {
             next: vec![NIL; entries.len() + 1],
             previous: vec![NIL; entries.len() + 1],
             returned: task.calls.iter().map(|call| call.returned).collect(),
+            invoked: task.calls.iter().map(|call| call.invoked).collect(),
+            latest: (task.calls.iter())
+                .scan(0, |latest, call| {
+                    *latest = call.invoked.max(*latest);
+                    Some(*latest)
+                })
+                .collect(),
             base: 0,
             beyond: Vec::new(),
         };
@@ -47,6 +57,15 @@ impl List {
     /// The entry before the first one.
     fn head(&self) -> u32 {
         2 * index(self.returned.len())
+    }
+
+    /// The last invocation among the calls that have their place: what returned before it cannot
+    /// come after it.
+    fn latest(&self) -> u64 {
+        let before = (self.base as usize).checked_sub(1);
+        let before = before.and_then(|last| self.latest.get(last)).copied().unwrap_or(0);
+        let beyond = self.beyond.iter().filter_map(|call| self.invoked.get(*call as usize));
+        beyond.copied().max().unwrap_or(0).max(before)
     }
 
     fn link(&mut self, before: u32, after: u32) {
@@ -112,9 +131,11 @@ impl Frontier for List {
         }
     }
 
-    fn available(&self, opens: &[Open]) -> u32 {
+    fn supply(&self, opens: &[Open]) -> Supply {
         let bound = self.returned.get(self.base as usize).copied().unwrap_or(u64::MAX);
-        index(opens.partition_point(|open| open.free || open.invoked < bound))
+        let late = |open: &Open| open.until.is_some_and(|until| until < self.latest());
+        let have = opens.partition_point(|open| open.free || open.invoked < bound);
+        Supply { have: index(have), gone: index(opens.partition_point(late)) }
     }
 
     fn key(&self, into: &mut Vec<u32>) {

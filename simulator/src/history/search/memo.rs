@@ -12,12 +12,12 @@ pub(super) fn within(one: &[(u32, u32)], other: &[(u32, u32)]) -> bool {
     one.iter().all(|(kind, count)| rest.any(|(it, most)| it == kind && count <= most))
 }
 
-/// The uses with one more of `kind`.
-pub(super) fn with_one_more(uses: &[(u32, u32)], kind: u32) -> Uses {
+/// The uses with `count` of `kind`.
+pub(super) fn with(uses: &[(u32, u32)], kind: u32, count: u32) -> Uses {
     let mut uses = uses.to_vec();
     match uses.binary_search_by_key(&kind, |(it, _)| *it) {
-        Ok(place) => uses.iter_mut().skip(place).take(1).for_each(|(_, count)| *count += 1),
-        Err(place) => uses.insert(place, (kind, 1)),
+        Ok(place) => uses.iter_mut().skip(place).take(1).for_each(|(_, it)| *it = count),
+        Err(place) => uses.insert(place, (kind, count)),
     }
     uses
 }

@@ -41,8 +41,19 @@ pub(super) struct Open {
     pub(super) class: ClassId,
     pub(super) client: u32,
     pub(super) invoked: u64,
+    /// When it is too late: never, for what never returned.
+    pub(super) until: Option<u64>,
     /// Whether it may take effect before its invocation as well.
     pub(super) free: bool,
+}
+
+/// How many of the open operations of one kind may be used, and how many of these it is too late
+/// for. All of a kind are alike but in when they become possible, or in when they cease to be; the
+/// first ones are used first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Supply {
+    pub(super) have: u32,
+    pub(super) gone: u32,
 }
 
 /// What classes of operations do to states.
@@ -53,6 +64,8 @@ pub(super) trait Machine {
     fn only_reads(&self, class: ClassId) -> bool;
     /// Whether an operation that need not happen is worth happening if it leads to `state`.
     fn is_worth(&self, state: StateId) -> bool;
+    /// How many states came up so far: their numbers are those below.
+    fn states(&self) -> StateId;
 }
 
 /// Which operations have found their place, and which may come next.
@@ -65,8 +78,9 @@ trait Frontier {
     fn lift(&mut self, call: u32);
     /// Takes back what was lifted last.
     fn unlift(&mut self, call: u32);
-    /// How many of these open operations may come next, or came already.
-    fn available(&self, opens: &[Open]) -> u32;
+    /// How many of these open operations may come next, or came already. They are sorted by when it
+    /// is too late for them, and then by invocation.
+    fn supply(&self, opens: &[Open]) -> Supply;
     /// What has its place, in a form that is equal for equal sets.
     fn key(&self, into: &mut Vec<u32>);
     /// The operation that must come before any further one may be invoked.

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 
 use super::chains::Chains;
 use super::list::List;
-use super::memo::{Memo, Uses, with_one_more, within};
-use super::{ClassId, Frontier, Machine, Open, StateId, Task};
+use super::memo::{Memo, Uses, with, within};
+use super::{ClassId, Frontier, Machine, Open, StateId, Supply, Task};
 
 /// How a search ended.
 #[derive(Clone, Debug)]
@@ -88,11 +88,12 @@ pub(in crate::history) fn search(
         stuck: Stuck::default(),
         key: Vec::new(),
     };
-    walk.enter(start, Vec::new(), machine);
+    let supplies = walk.supplies();
+    walk.enter(start, Vec::new(), supplies, machine);
     walk.run(machine, go_on)
 }
 
-/// Open operations of one class, by invocation.
+/// Open operations of one class that are alike.
 struct Kind {
     class: ClassId,
     opens: Vec<Open>,
@@ -101,12 +102,16 @@ struct Kind {
 fn by_class(opens: &[Open]) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = Vec::new();
     let mut sorted = opens.to_vec();
-    sorted.sort_by_key(|open| (open.class, !open.free, open.invoked));
+    sorted
+        .sort_by_key(|open| (open.class, open.free, open.until.unwrap_or(u64::MAX), open.invoked));
+    let mut last = None;
     for open in sorted {
+        let kind = (open.class, open.free);
         match kinds.last_mut() {
-            Some(kind) if kind.class == open.class => kind.opens.push(open),
+            Some(same) if last == Some(kind) => same.opens.push(open),
             _ => kinds.push(Kind { class: open.class, opens: vec![open] }),
         }
+        last = Some(kind);
     }
     kinds
 }
@@ -121,6 +126,13 @@ struct Walk<'a> {
     key: Vec<u32>,
 }
 
+/// Forgets the uses of operations for which it is too late anyway.
+fn forget(uses: &mut Uses, supplies: &[Supply]) {
+    uses.retain(|(kind, count)| {
+        supplies.get(*kind as usize).is_none_or(|supply| supply.gone < *count)
+    });
+}
+
 /// Whoever asked does not want to go on.
 struct Tired;
 
@@ -131,7 +143,7 @@ struct Frame {
     via: Option<u32>,
     candidates: Vec<u32>,
     /// How many open operations there are of each kind.
-    available: Vec<u32>,
+    supplies: Vec<Supply>,
     /// Where open operations lead from here: the fewest first.
     nodes: Vec<Node>,
     by_state: BTreeMap<StateId, Vec<usize>>,
@@ -163,10 +175,12 @@ impl Walk<'_> {
                 return Ended::Stopped(Stop::Asked);
             };
             match next {
-                Some((call, state, uses)) => {
+                Some((call, state, mut uses)) => {
                     self.frontier.lift(call);
+                    let supplies = self.supplies();
+                    forget(&mut uses, &supplies);
                     if self.is_new(state, &uses) {
-                        self.enter(state, uses, machine);
+                        self.enter(state, uses, supplies, machine);
                         self.frames.last_mut().into_iter().for_each(|it| it.via = Some(call));
                     } else {
                         self.frontier.unlift(call);
@@ -180,6 +194,10 @@ impl Walk<'_> {
         }
     }
 
+    fn supplies(&self) -> Vec<Supply> {
+        self.opens.iter().map(|kind| self.frontier.supply(&kind.opens)).collect()
+    }
+
     fn is_new(&mut self, state: StateId, uses: &[(u32, u32)]) -> bool {
         self.key.clear();
         self.key.push(state);
@@ -188,12 +206,16 @@ impl Walk<'_> {
     }
 
     /// Begins to look from a configuration.
-    fn enter(&mut self, state: StateId, uses: Uses, machine: &mut dyn Machine) {
+    fn enter(
+        &mut self,
+        state: StateId,
+        uses: Uses,
+        supplies: Vec<Supply>,
+        machine: &mut dyn Machine,
+    ) {
         self.note(state);
-        let mut frame = Frame::default();
+        let mut frame = Frame { supplies, ..Frame::default() };
         self.frontier.candidates(&mut frame.candidates);
-        let available = self.opens.iter().map(|kind| self.frontier.available(&kind.opens));
-        frame.available = available.collect();
         frame.by_state.insert(state, vec![0]);
         frame.nodes.push(Node { state, uses, from: None });
         self.look(&mut frame, machine);
@@ -286,9 +308,10 @@ impl Walk<'_> {
             return Ok(());
         };
         let (before, used) = (*before, used.clone());
-        for ((kind, available), number) in self.opens.iter().zip(&frame.available).zip(0_u32..) {
+        for ((kind, supply), number) in self.opens.iter().zip(&frame.supplies).zip(0_u32..) {
             let same = used.iter().find(|(it, _)| *it == number).map_or(0, |(_, used)| *used);
-            if *available <= same {
+            let count = same.max(supply.gone) + 1;
+            if supply.have < count {
                 continue;
             }
             if !go_on() {
@@ -300,7 +323,7 @@ impl Walk<'_> {
             if state == before || !machine.is_worth(state) {
                 continue;
             }
-            let uses = with_one_more(&used, number);
+            let uses = with(&used, number, count);
             let known = frame.by_state.entry(state).or_default();
             let mut others = known.iter().filter_map(|place| frame.nodes.get(*place));
             if !others.any(|node| within(&node.uses, &uses)) {
