@@ -24,20 +24,20 @@ fn history<I: Clone, O: Clone>(drawn: &[Drawn<I, O>]) -> History<I, O> {
         if let Some(place) = returns {
             let (_, id, output) = under_way.remove(place);
             if turn % 8 != 0 {
-                history.returned(id, output).unwrap();
+                history.returned(id, output).expect("it is under way");
             }
         }
-        history.invoke(client.to_string(), id, input.clone()).unwrap();
+        history.invoke(client.to_string(), id, input.clone()).expect("a new number");
         under_way.push((*client, id, output.clone()));
         if turn % 3 == 0 {
             let place = usize::from(turn / 3) % under_way.len();
             let (_, id, output) = under_way.remove(place);
-            history.returned(id, output).unwrap();
+            history.returned(id, output).expect("it is under way");
         }
     }
     for (client, id, output) in under_way {
         if client % 2 == 0 {
-            history.returned(id, output).unwrap();
+            history.returned(id, output).expect("it is under way");
         }
     }
     history
@@ -53,8 +53,7 @@ fn tried<S: Specification>(
     if left.iter().all(|it| it.returned().is_none()) {
         return true;
     }
-    (0..left.len()).any(|place| {
-        let next = left[place];
+    left.iter().enumerate().any(|(place, next)| {
         let is_before = |other: &Operation<S::Input, S::Output>| match consistency {
             Consistency::Linearizable => other.returned().is_some_and(|at| at < next.invoked),
             Consistency::Sequential => {
@@ -130,7 +129,9 @@ fn kv() -> impl Strategy<Value = (KvCall, Option<KvAnswer>)> {
     ]
 }
 
-fn several() -> impl Strategy<Value = (Vec<Access<u8, u8>>, Option<Vec<Option<u8>>>)> {
+type Several = (Vec<Access<u8, u8>>, Option<Vec<Option<u8>>>);
+
+fn several() -> impl Strategy<Value = Several> {
     let access = (0..3_u8, 0..2_u8, any::<bool>(), proptest::option::of(0..2_u8));
     vec(access, 1..3).prop_map(|accesses| {
         let reads = accesses.iter().filter(|it| it.2).map(|it| it.3).collect();
@@ -208,17 +209,19 @@ proptest! {
     }
 }
 
-/// Judges operations of a queue, each as (client, invoked, returned, operation).
-fn queue_of(events: &[(&str, u64, u64, QueueCall<char>, QueueAnswer<char>)]) -> [bool; 2] {
+/// An operation on a queue: the client, its invocation, its return, what was asked and answered.
+type OnQueue = (&'static str, u64, u64, QueueCall<char>, QueueAnswer<char>);
+
+fn queue_of(events: &[OnQueue]) -> [bool; 2] {
     let mut history = History::default();
     let end = events.iter().map(|it| it.2).max().unwrap_or(0);
     for at in 0..=end {
         for ((client, invoked, returned, call, answer), id) in events.iter().zip(0..) {
             if *invoked == at {
-                history.invoke(*client, id, call.clone()).unwrap();
+                history.invoke(*client, id, call.clone()).expect("a new number");
             }
             if *returned == at {
-                history.returned(id, Some(answer.clone())).unwrap();
+                history.returned(id, Some(answer.clone())).expect("it is under way");
             }
         }
     }
@@ -279,10 +282,10 @@ fn long(
             1 => RegisterCall::Write(random.below(5)),
             _ => RegisterCall::Cas { old: random.below(5), new: random.below(5) },
         };
-        history.invoke(format!("{client}-{id}"), id, call.clone()).unwrap();
+        history.invoke(format!("{client}-{id}"), id, call.clone()).expect("a new number");
         under_way.push((id, call));
         while clients <= under_way.len() as u64 {
-            let place = usize::try_from(random.below(clients)).unwrap();
+            let place = usize::try_from(random.below(clients)).expect("few");
             let (id, call) = under_way.remove(place);
             let answer = match call {
                 RegisterCall::Read => RegisterAnswer::Value(held),
@@ -297,13 +300,13 @@ fn long(
                 }
             };
             if id % open_every != 0 {
-                history.returned(id, Some(answer)).unwrap();
+                history.returned(id, Some(answer)).expect("it is under way");
             }
         }
     }
     if stale {
-        history.invoke("late", length, RegisterCall::Read).unwrap();
-        history.returned(length, Some(RegisterAnswer::Value(99))).unwrap();
+        history.invoke("late", length, RegisterCall::Read).expect("a new number");
+        history.returned(length, Some(RegisterAnswer::Value(99))).expect("it is under way");
     }
     history
 }
