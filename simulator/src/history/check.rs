@@ -180,7 +180,7 @@ pub(super) fn order<S: Specification>(
             Ok((state.unwrap_or_else(|| specification.initial()), ids.collect()))
         }
         Ended::Stuck(_) => Err(None),
-        Ended::Stopped(stop) => Err(Some(stop.into())),
+        Ended::Stopped(stop, _) => Err(Some(stop.into())),
     }
 }
 

@@ -9,6 +9,7 @@
 //! before does not matter either.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::check::Limit;
@@ -98,7 +99,9 @@ pub(super) struct Small {
 }
 
 /// States from which the last operations are looked at, at most.
-const STARTS_MAX: StateId = 32;
+const STARTS_MAX: usize = 32;
+/// Steps before the end of a history is looked at alone for the first time.
+const FIRST_STEPS_MAX: u64 = 100_000;
 /// Steps that one attempt to make a part smaller may take.
 const ATTEMPT_STEPS_MAX: u64 = 50_000;
 /// Steps that all of them may take.
@@ -112,39 +115,54 @@ pub(super) fn smallest(
     in_time: bool,
     limit: &mut Limit<'_>,
 ) -> Result<Option<Small>, Stop> {
-    let mut roles = vec![Role::Kept; operations.len()];
+    let roles = vec![Role::Kept; operations.len()];
     let (whole, calls) = task(operations, &roles, machine, in_time);
-    let stuck = match search(&whole, machine, start, &mut || limit.go_on()) {
-        Ended::Found(_) => return Ok(None),
-        Ended::Stuck(stuck) => stuck,
-        Ended::Stopped(stop) => return Err(stop),
-    };
-    let culprit = place_of(&stuck, &calls);
-    // What was invoked after the return that cannot be had was not looked at.
-    let last = culprit.and_then(|place| operations.get(place)?.returned);
-    for (role, operation) in roles.iter_mut().zip(operations) {
-        if last.is_some_and(|last| last < operation.invoked) {
-            *role = Role::Absent;
+    let mut most = FIRST_STEPS_MAX;
+    loop {
+        let mut taken = 0;
+        let mut go_on = || {
+            taken += 1;
+            taken <= most && limit.go_on()
+        };
+        let (stop, stuck) = match search(&whole, machine, start, &mut go_on) {
+            Ended::Found(_) => return Ok(None),
+            Ended::Stuck(stuck) => (None, stuck),
+            Ended::Stopped(stop, stuck) => (Some(stop), stuck),
+        };
+        if stop == Some(Stop::Asked) && taken <= most {
+            return Err(Stop::Asked);
         }
+        let starts = vec![start];
+        let (roles, stuck) = up_to(&stuck, operations, &calls);
+        let mut shrinking =
+            Shrinking { operations, machine, starts, in_time, limit, steps: 0, roles, stuck };
+        // Where the search came no further is often a moment from which on there is no order,
+        // which is settled sooner than the whole.
+        let is_settled = shrinking.look_back_only(&calls);
+        if is_settled || stop.is_none() {
+            return Ok(Some(shrinking.finish()));
+        }
+        if stop == Some(Stop::Memory) {
+            return Err(Stop::Memory);
+        }
+        most = most.saturating_mul(8);
     }
-    let mut shrinking = Shrinking {
-        operations,
-        machine,
-        starts: vec![start],
-        in_time,
-        limit,
-        steps: 0,
-        roles,
-        stuck: (culprit, stuck.states),
+}
+
+/// The roles if nothing is looked at that was invoked after the return of the call at which the
+/// search was stuck, and that call.
+fn up_to(
+    stuck: &Stuck,
+    operations: &[Prepared],
+    calls: &[usize],
+) -> (Vec<Role>, (Option<usize>, Vec<StateId>)) {
+    let culprit = place_of(stuck, calls);
+    let last = culprit.and_then(|place| operations.get(place)?.returned);
+    let role = |operation: &Prepared| match last {
+        Some(last) if last < operation.invoked => Role::Absent,
+        _ => Role::Kept,
     };
-    if in_time {
-        shrinking.look_back_only(&calls, stuck.call);
-    }
-    let is_minimal = shrinking.shrink();
-    let Shrinking { roles, starts, stuck: (culprit, states), .. } = shrinking;
-    let kept = (0..).zip(&roles).filter(|(_, role)| **role == Role::Kept);
-    let kept = kept.map(|(place, _)| place).collect();
-    Ok(Some(Small { kept, is_minimal, culprit, states, starts }))
+    (operations.iter().map(role).collect(), (culprit, stuck.states.clone()))
 }
 
 /// What an operation is to an attempt.
@@ -179,22 +197,54 @@ struct Shrinking<'a, 'b> {
 
 impl Shrinking<'_, '_> {
     /// Looks for a moment from which on there is no order, whatever the state was then. What was
-    /// under way at that moment may have taken effect before it, and so need not any more.
-    fn look_back_only(&mut self, calls: &[usize], last: Option<u32>) {
-        let last = last.map_or(0, |last| last as usize);
-        if STARTS_MAX < self.machine.states() {
-            return;
-        }
-        let starts = std::mem::replace(&mut self.starts, (0..self.machine.states()).collect());
+    /// under way at that moment may have taken effect before it, and so need not any more. Returns
+    /// whether there is one.
+    fn look_back_only(&mut self, calls: &[usize]) -> bool {
+        let Some(states) = self.all_states().filter(|_| self.in_time) else {
+            return false;
+        };
+        let culprit = self.stuck.0;
+        let last = calls.iter().position(|place| Some(*place) == culprit).unwrap_or(0);
+        let starts = std::mem::replace(&mut self.starts, states);
         let mut back = 1;
         while let Some(first) = last.checked_sub(back) {
             let moment = calls.get(first).and_then(|place| self.operations.get(*place)?.returned);
             if self.attempt(self.since(moment.unwrap_or(0))) == Some(true) {
-                return;
+                return true;
             }
             back *= 2;
         }
         self.starts = starts;
+        false
+    }
+
+    /// Every state that any of the operations can lead to, unless there are too many.
+    fn all_states(&mut self) -> Option<Vec<StateId>> {
+        let classes = self.operations.iter().flat_map(|it| [it.class, it.unknown]);
+        let classes: BTreeSet<ClassId> = classes.collect();
+        let mut states = self.starts.clone();
+        let mut next = 0;
+        while let Some(state) = states.get(next).copied() {
+            for class in &classes {
+                states.extend(
+                    self.machine.step(state, *class).filter(|after| !states.contains(after)),
+                );
+            }
+            if STARTS_MAX < states.len() {
+                return None;
+            }
+            next += 1;
+        }
+        Some(states)
+    }
+
+    /// Makes the part as small as it gets.
+    fn finish(mut self) -> Small {
+        let is_minimal = self.shrink();
+        let Shrinking { roles, starts, stuck: (culprit, states), .. } = self;
+        let kept = (0..).zip(&roles).filter(|(_, role)| **role == Role::Kept);
+        let kept = kept.map(|(place, _)| place).collect();
+        Small { kept, is_minimal, culprit, states, starts }
     }
 
     /// The roles if nothing before `moment` is looked at.
@@ -253,7 +303,7 @@ impl Shrinking<'_, '_> {
             match search(&task, self.machine, *start, &mut go_on) {
                 Ended::Stuck(stuck) => furthest = further(furthest, stuck),
                 Ended::Found(_) => is_stuck = Some(false),
-                Ended::Stopped(_) => is_stuck = None,
+                Ended::Stopped(..) => is_stuck = None,
             }
             if is_stuck != Some(true) {
                 break;

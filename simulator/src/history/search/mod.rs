@@ -64,8 +64,6 @@ pub(super) trait Machine {
     fn only_reads(&self, class: ClassId) -> bool;
     /// Whether an operation that need not happen is worth happening if it leads to `state`.
     fn is_worth(&self, state: StateId) -> bool;
-    /// How many states came up so far: their numbers are those below.
-    fn states(&self) -> StateId;
 }
 
 /// Which operations have found their place, and which may come next.

@@ -104,10 +104,6 @@ impl<S: Specification> Machine for Space<S> {
         self.only_read.get(class as usize).copied().unwrap_or(false)
     }
 
-    fn states(&self) -> StateId {
-        StateId::try_from(self.states.things.len()).unwrap_or(StateId::MAX)
-    }
-
     fn is_worth(&self, state: StateId) -> bool {
         self.states.get(state).is_some_and(|state| self.specification.is_worth(state))
     }

@@ -25,8 +25,8 @@ pub(in crate::history) enum Ended {
     Found(Found),
     /// There is none.
     Stuck(Stuck),
-    /// A bound was reached before an answer.
-    Stopped(Stop),
+    /// A bound was reached before an answer; how far the search had come.
+    Stopped(Stop, Stuck),
 }
 
 /// An order that is allowed.
@@ -169,10 +169,10 @@ impl Walk<'_> {
                 return Ended::Found(self.found());
             }
             if Memo::KEPT_MAX <= self.memo.kept() {
-                return Ended::Stopped(Stop::Memory);
+                return Ended::Stopped(Stop::Memory, std::mem::take(&mut self.stuck));
             }
             let Ok(next) = self.next_move(machine, go_on) else {
-                return Ended::Stopped(Stop::Asked);
+                return Ended::Stopped(Stop::Asked, std::mem::take(&mut self.stuck));
             };
             match next {
                 Some((call, state, mut uses)) => {
