@@ -154,11 +154,11 @@ mod tests {
             shown("10", "read → 4", 5, Some(6)),
         ];
         let expected = "\
-0   ├──── write 3 ─────┤
-2                    ├ write 4 ───────────...
-10    ├ read → 3 ┤         ├ read → 4 ┤
+0   ├─── write 3 ────┤
+2                  ├─── write 4 ────...
+10    ├ read → 3 ┤     ├ read → 4 ┤
 ";
-        assert_eq!(picture(&operations, false), expected, "\n{}", picture(&operations, false));
+        assert_eq!(picture(&operations, false), expected);
         assert!(picture(&operations, true).is_ascii());
     }
 }
