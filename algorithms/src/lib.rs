@@ -1,7 +1,8 @@
 //! Distributed algorithms, one file each, with what they assume, promise and cost on top.
 //!
 //! Begin with [`hello`], the smallest exchange of two nodes; then [`election`],
-//! [`wave`], [`register`], [`commit`] and [`consensus`].
+//! [`wave`], [`register`], [`commit`], [`consensus`] and
+//! [`membership`].
 //!
 //! An algorithm here knows the model of `synod-core` and nothing else: no clock, no socket, no
 //! thread. The same code is simulated, checked exhaustively, and deployed.
@@ -10,6 +11,7 @@ pub mod commit;
 pub mod consensus;
 pub mod election;
 pub mod hello;
+pub mod membership;
 pub mod register;
 pub mod wave;
 
@@ -18,6 +20,8 @@ pub use consensus::paxos::Paxos;
 pub use election::bully::Bully;
 pub use election::chang_roberts::ChangRoberts;
 pub use hello::HelloWorld;
+pub use membership::gathering::Gathering;
+pub use membership::topics::Topics;
 pub use register::abd::Abd;
 pub use wave::echo::Echo;
 

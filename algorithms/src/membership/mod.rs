@@ -1,0 +1,4 @@
+//! Who is there, and who wants to hear what.
+
+pub mod gathering;
+pub mod topics;
