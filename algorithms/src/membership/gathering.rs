@@ -85,7 +85,7 @@ impl Gathering {
     }
 
     fn open(&mut self, ctx: &mut Context) {
-        let enough = *self.enough.get_or_insert(ctx.peers().len() - 1);
+        let enough = *self.enough.get_or_insert_with(|| ctx.peers().len() - 1);
         if self.gathered.is_none() && enough <= self.up.len() {
             self.gathered = Some(self.up.clone());
             ctx.trigger(&Gathered { peers: self.up.iter().copied().collect() });
