@@ -237,6 +237,7 @@ impl Stream {
     }
 
     /// A number below `options`, spread as a delay of `shape` above `min`.
+    #[inline]
     pub(crate) fn choose_delay(
         &mut self,
         label: Label,
@@ -249,6 +250,7 @@ impl Stream {
 
     /// Whether something happens that is not calm, with `per_million` chances in a million.
     /// Asks nothing if it cannot happen.
+    #[inline]
     pub fn chance(&mut self, label: Label, per_million: u32) -> bool {
         0 < per_million
             && 0 < self.decide(label, 2, |random| {
@@ -325,6 +327,7 @@ impl Stream {
         &self.moments
     }
 
+    #[inline]
     fn decide(&mut self, label: Label, options: u64, draw: impl Fn(&mut Random) -> u64) -> u64 {
         self.decide_by(label, options, |driver| driver.decide(label, options, &draw), &draw)
     }

@@ -42,6 +42,7 @@ impl Network {
     }
 
     /// Whether no partition cuts the way from one to the other.
+    #[inline]
     pub(crate) fn connects(&self, from: NodeId, to: NodeId) -> bool {
         self.splits.iter().all(|Split { side, one_way }| {
             let (inside, reaches) = (side.holds(from), side.holds(to));
@@ -68,6 +69,7 @@ impl Network {
     }
 
     /// Until when what goes between the two is held; 0 if it is not.
+    #[inline]
     pub(crate) fn held_until_us(&self, from: NodeId, to: NodeId) -> u64 {
         let until = |node: NodeId| self.clogged_until_us.get(node.0 as usize - 1).copied();
         until(from).max(until(to)).unwrap_or(0)
@@ -77,16 +79,19 @@ impl Network {
         self.burst_until_us.insert((from, to), until_us);
     }
 
+    #[inline]
     pub(crate) fn is_in_burst(&self, from: NodeId, to: NodeId, now_us: u64) -> bool {
         self.burst_until_us.get(&(from, to)).is_some_and(|until| now_us < *until)
     }
 
+    #[inline]
     pub(crate) fn is_whole(&self) -> bool {
         self.splits.is_empty()
     }
 
     /// When a message that could arrive at `at_us` does arrive, given what is before it on its
     /// lane.
+    #[inline]
     pub(crate) fn arrival(&mut self, from: NodeId, to: NodeId, lane: Lane, at_us: u64) -> u64 {
         let Lane::Ordered(lane) = lane else {
             return at_us;

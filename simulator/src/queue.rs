@@ -91,26 +91,30 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    #[inline]
     pub(crate) fn add(&mut self, at_us: u64, happening: Happening) -> Place {
         self.added += 1;
         self.put(at_us, Turn(self.added), happening)
     }
 
     /// Puts off what was taken. It keeps its turn, so what was added after it stays after it.
+    #[inline]
     pub(crate) fn put(&mut self, at_us: u64, turn: Turn, happening: Happening) -> Place {
         let place = self.free.pop().unwrap_or_else(|| {
             self.slab.push(None);
             Place(u32::try_from(self.slab.len() - 1).expect("fewer than 2^32 things under way"))
         });
+        self.heap.push(Reverse((at_us, turn.0, place)));
+        self.waiting += 1;
+        // Last: what was written just now costs more to read than what has come to rest.
         if let Some(slot) = self.slab.get_mut(place.0 as usize) {
             *slot = Some(happening);
         }
-        self.heap.push(Reverse((at_us, turn.0, place)));
-        self.waiting += 1;
         place
     }
 
     /// The next happening with its time in microseconds.
+    #[inline]
     pub(crate) fn take(&mut self) -> Option<(u64, Turn, Happening)> {
         while let Some(Reverse((at_us, turn, place))) = self.heap.pop() {
             self.free.push(place);

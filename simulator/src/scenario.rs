@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use synod_core::{
     Algorithm, Boot, BuildError, Catalogue, Choices, Envelope, Event, Machine, Member, Model, Node,
-    NodeId, Property, Stack,
+    NodeId, Peers, Property, Stack,
 };
 
 use crate::per_node::PerNode;
@@ -190,6 +190,15 @@ impl<T: Stack> Scenario<T> {
         // Handlers' own random numbers are part of the program, not of the run: what a run may
         // decide differently is decided by the choice stream.
         Boot { id, peers, incarnation, seed: 0 }
+    }
+
+    /// The same for one of `peers`, which all nodes of a cluster share.
+    pub(crate) fn boot_among(&self, peers: &Peers, id: NodeId, incarnation: u64) -> Node<T> {
+        let (state, tables) = ((self.make)(id), self.tables.clone());
+        match Node::among(peers.clone(), id, (incarnation, 0), state, tables) {
+            Ok(node) => node,
+            Err(error) => panic!("a simulated cluster: {error}"),
+        }
     }
 
     /// A node that has not started, in any cluster.

@@ -117,6 +117,7 @@ pub enum Shape {
 impl Shape {
     /// A delay above the least, below `range`, from 64 random bits. In whole numbers only: a
     /// logarithm of floats differs between machines.
+    #[inline]
     pub(crate) fn draw(self, bits: u64, min: u64, range: u64) -> u64 {
         let range = u128::from(range.max(1));
         let scaled = |part: u64, by: u128| (u128::from(part) * by) >> 64;
@@ -416,6 +417,7 @@ impl Settings {
     }
 
     /// Until when the network is noisy.
+    #[inline]
     pub(crate) fn noisy_until_us(&self) -> u64 {
         let noise = self.tail | self.lose | self.burst | self.duplicate;
         if noise == 0 { 0 } else { self.faults_until_us() }

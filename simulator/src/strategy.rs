@@ -172,6 +172,7 @@ impl Driver {
     }
 
     /// A choice among `options`; `draw` is how it would be drawn at random.
+    #[inline]
     pub(crate) fn decide(
         &mut self,
         label: Label,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use synod_core::{
     Choices, Cluster, Effect, Envelope, Event, Input, Kind, Member, Monitor, Node, NodeId,
-    PeerDown, PeerUp, Stack, TimerId,
+    PeerDown, PeerUp, Peers, Stack, TimerId,
 };
 
 use crate::choice::{About, Label, Stream};
@@ -100,7 +100,10 @@ pub(crate) struct World<'a, T: Stack> {
     planned: usize,
     network: Network,
     races: Races,
-    stream: Arc<Mutex<Stream>>,
+    stream: &'a Arc<Mutex<Stream>>,
+    /// What all nodes share: the list of them, and who answers their questions.
+    peers: Peers,
+    choices: Arc<Mutex<FromStream>>,
     now_us: u64,
     last_fault_us: u64,
     counts: Counts,
@@ -184,7 +187,7 @@ fn run_watched<T: Stack>(
     settling: Option<Settling>,
 ) -> (Outcome, Stream, Option<Settling>) {
     let stream = Arc::new(Mutex::new(stream));
-    let mut world = World::new(scenario, settings, Arc::clone(&stream), traced);
+    let mut world = World::new(scenario, settings, &stream, traced);
     world.settling = settling;
     let violation = quietly(|| world.run()).err().map(|(property, reason)| Violation {
         property,
@@ -209,7 +212,7 @@ impl<'a, T: Stack> World<'a, T> {
     fn new(
         scenario: &'a Scenario<T>,
         settings: &'a Settings,
-        stream: Arc<Mutex<Stream>>,
+        stream: &'a Arc<Mutex<Stream>>,
         traced: bool,
     ) -> Self {
         let trace = Tracer::new(scenario.name, settings.nodes);
@@ -226,6 +229,8 @@ impl<'a, T: Stack> World<'a, T> {
             planned: 0,
             network: Network::new(settings.nodes),
             races: Races::default(),
+            peers: (1..=settings.nodes).map(NodeId).collect(),
+            choices: Arc::new(Mutex::new(FromStream(Arc::clone(stream)))),
             stream,
             now_us: 0,
             last_fault_us: 0,
@@ -291,7 +296,7 @@ impl<'a, T: Stack> World<'a, T> {
     fn moment(&self) {
         if let Some(trace) = &self.trace {
             let after_us = self.has_begun.then_some(self.now_us);
-            lock(&self.stream).mark(trace.len(), after_us);
+            lock(self.stream).mark(trace.len(), after_us);
         }
     }
 
@@ -375,13 +380,19 @@ impl<'a, T: Stack> World<'a, T> {
         let place = &mut self.places[node];
         place.incarnation += 1;
         place.heard.clear();
-        let mut machine = self.scenario.boot(node, self.settings.nodes, place.incarnation);
-        machine.decide_by(Arc::new(Mutex::new(FromStream(Arc::clone(&self.stream)))));
+        let mut machine = self.scenario.boot_among(&self.peers, node, place.incarnation);
+        let choices = Arc::clone(&self.choices);
+        machine.decide_by(choices);
         self.members[node].node = Some(Arc::new(machine));
     }
 
     /// One handler activation: the node's step, its effects, the properties.
-    fn step(&mut self, node: NodeId, input: Input, mut step: Option<Step>) -> Result<(), Wrong> {
+    fn step(
+        &mut self,
+        node: NodeId,
+        input: Input,
+        mut step: Option<Box<Step>>,
+    ) -> Result<(), Wrong> {
         if self.members[node].node.is_none() {
             return self.step_traitor(node, &input, step);
         }
@@ -402,24 +413,26 @@ impl<'a, T: Stack> World<'a, T> {
         let crash = self.doom(node, &mut effects);
         let stepped = stepped.map(|it| if lied_to { Ok(()) } else { it });
         let carried = judge(node, stepped, |event| self.scenario.catalogue.name(event));
-        if carried.is_ok() {
+        if carried.is_ok() && !effects.is_empty() {
             self.carry_out(node, &mut effects, &mut step);
         }
         effects.clear();
         self.effects = effects;
         self.note(step);
-        self.blame(carried)?;
-        let objection = self.objection.take();
-        self.blame(objection.map_or(Ok(()), Err))?;
+        if carried.is_err() {
+            return self.blame(carried);
+        }
+        if let Some(objection) = self.objection.take() {
+            return self.blame(Err(objection));
+        }
         if let Some(crash) = crash {
             self.crash(crash);
         }
         self.check(|kind| kind == Kind::Always || matches!(kind, Kind::Eventually { .. }))
     }
 
-    fn carry_out(&mut self, node: NodeId, effects: &mut Vec<Effect>, step: &mut Option<Step>) {
-        let stream = Arc::clone(&self.stream);
-        let mut stream = lock(&stream);
+    fn carry_out(&mut self, node: NodeId, effects: &mut Vec<Effect>, step: &mut Option<Box<Step>>) {
+        let mut stream = lock(self.stream);
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { to, lane, envelope } => {
@@ -536,15 +549,15 @@ impl<'a, T: Stack> World<'a, T> {
         verdict
     }
 
-    fn noting(&self, step: impl FnOnce(&synod_core::Catalogue) -> Step) -> Option<Step> {
-        self.trace.as_ref().map(|_| step(&self.scenario.catalogue))
+    fn noting(&self, step: impl FnOnce(&synod_core::Catalogue) -> Step) -> Option<Box<Step>> {
+        self.trace.as_ref().map(|_| Box::new(step(&self.scenario.catalogue)))
     }
 
-    fn note(&mut self, step: Option<Step>) {
+    fn note(&mut self, step: Option<Box<Step>>) {
         self.counts.steps += 1;
         if let (Some(mut step), Some(trace)) = (step, &mut self.trace) {
             step.time_us = self.now_us;
-            trace.push(step);
+            trace.push(*step);
         }
     }
 }

@@ -292,8 +292,9 @@ impl<S> Handlers<S> {
 
     fn enter(&self, ctx: &mut Context) {
         ctx.scope.lane = self.lane;
-        if !Arc::ptr_eq(&ctx.scope.records, &self.record_ids) {
-            ctx.scope.records = Arc::clone(&self.record_ids);
+        let records = &mut ctx.scope.records;
+        if !records.as_ref().is_some_and(|records| Arc::ptr_eq(records, &self.record_ids)) {
+            *records = Some(Arc::clone(&self.record_ids));
         }
     }
 
@@ -366,7 +367,7 @@ impl<S> fmt::Debug for Handlers<S> {
 
 impl Scope {
     pub(crate) fn root() -> Self {
-        Self { instance: Instance::ROOT, lane: None, records: Arc::new([]) }
+        Self { instance: Instance::ROOT, lane: None, records: None }
     }
 }
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::envelope::{Envelope, Instance, Lane, LaneId, Scratch, Tag};
+use crate::body::Scratch;
+use crate::envelope::{Envelope, Instance, Lane, LaneId, Tag};
 use crate::event::{Event, EventId, NodeId, Time};
+use crate::node::Peers;
 use crate::random::Random;
 use crate::request::{Request, Ticket};
 
@@ -21,7 +23,7 @@ use crate::request::{Request, Ticket};
 pub struct Context {
     pub(crate) me: NodeId,
     pub(crate) incarnation: u64,
-    pub(crate) peers: Arc<[NodeId]>,
+    pub(crate) peers: Peers,
     pub(crate) now: Time,
     pub(crate) random: Random,
     pub(crate) choices: Option<SharedChoices>,
@@ -44,8 +46,8 @@ pub(crate) struct Scope {
     pub(crate) instance: Instance,
     /// The lane of its events; `None` where each event type has its own.
     pub(crate) lane: Option<LaneId>,
-    /// The record types that a checkpoint of it replaces.
-    pub(crate) records: Arc<[EventId]>,
+    /// The record types that a checkpoint of it replaces; `None` before any algorithm has run.
+    pub(crate) records: Option<Arc<[EventId]>>,
 }
 
 /// Decides what a handler asked [`Context::choose`] to decide: a seeded generator in production
@@ -118,7 +120,7 @@ impl Context {
     /// If the event is local, or `to` is not of the cluster: the algorithm is wrong.
     pub fn send<E: Event>(&mut self, to: NodeId, event: &E) {
         assert!(!E::LOCAL, "`{}` is local and cannot be sent", E::NAME);
-        assert!(self.peers.binary_search(&to).is_ok(), "{to} is not of this cluster");
+        assert!(self.peers.place_of(to).is_some(), "{to} is not of this cluster");
         let envelope = self.seal(Tag::Plain, event);
         self.route::<E>(to, envelope);
     }
@@ -140,8 +142,8 @@ impl Context {
     pub fn send_where<E: Event>(&mut self, event: &E, to: impl Fn(NodeId) -> bool) {
         assert!(!E::LOCAL, "`{}` is local and cannot be sent", E::NAME);
         let envelope = self.seal(Tag::Plain, event);
-        let peers = Arc::clone(&self.peers);
-        for &peer in peers.iter().filter(|peer| to(**peer)) {
+        let peers = self.peers.clone();
+        for &peer in peers.0.iter().filter(|peer| to(**peer)) {
             self.route::<E>(peer, envelope.clone());
         }
     }
@@ -189,7 +191,7 @@ impl Context {
     /// Makes `record` durable in place of all earlier records of this algorithm instance.
     pub fn checkpoint<E: Event>(&mut self, record: &E) {
         let record = self.seal(Tag::Plain, record);
-        let replaces = Arc::clone(&self.scope.records);
+        let replaces = self.scope.records.clone().unwrap_or_default();
         self.effects.push(Effect::Checkpoint { record, replaces });
     }
 
@@ -207,7 +209,7 @@ impl Context {
     ///
     /// As [`Context::send`]; but a node may ask itself a local request.
     pub fn ask<R: Request>(&mut self, to: NodeId, request: &R, deadline: Duration) -> Ticket<R> {
-        assert!(self.peers.binary_search(&to).is_ok(), "{to} is not of this cluster");
+        assert!(self.peers.place_of(to).is_some(), "{to} is not of this cluster");
         self.next_ticket += 1;
         // Numbers of different lives differ, so an answer to a former life finds no question.
         let number = ((self.incarnation & LIVES_TOLD_APART) << 32) | self.next_ticket;
@@ -272,14 +274,14 @@ impl Context {
     /// All nodes of the cluster, this one included, in ascending order.
     #[must_use]
     pub fn peers(&self) -> &[NodeId] {
-        &self.peers
+        &self.peers.0
     }
 
     /// The node after this one on the ring of [`Context::peers`], this one if it is alone.
     #[must_use]
     pub fn successor(&self) -> NodeId {
-        let after = self.peers.iter().find(|peer| self.me < **peer);
-        after.or_else(|| self.peers.first()).copied().unwrap_or(self.me)
+        let after = self.peers.place_of(self.me).and_then(|place| self.peers.0.get(place + 1));
+        after.or_else(|| self.peers.0.first()).copied().unwrap_or(self.me)
     }
 
     /// The time since the start of the run.
@@ -288,6 +290,7 @@ impl Context {
         self.now
     }
 
+    #[inline(always)]
     fn route<E: Event>(&mut self, to: NodeId, envelope: Envelope) {
         if to == self.me {
             self.local.push_back(envelope);
@@ -317,9 +320,10 @@ impl Context {
         }
     }
 
+    #[inline(always)]
     fn seal<E: Event>(&mut self, tag: Tag, event: &E) -> Envelope {
         let body = self.scratch.encode(event);
-        Envelope::from_parts(E::ID, self.scope.instance.clone(), tag, body)
+        Envelope::of(E::ID, self.scope.instance.clone(), tag, body)
     }
 }
 

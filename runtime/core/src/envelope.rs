@@ -1,8 +1,9 @@
 //! What an event travels in.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::body::Body;
 use crate::event::{Event, EventId};
 
 /// An event on its way: encoded, so that it can be cloned, compared, hashed and recorded
@@ -12,7 +13,7 @@ pub struct Envelope {
     event: EventId,
     instance: Instance,
     tag: Tag,
-    body: Bytes,
+    body: Body,
 }
 
 /// Which instance of an algorithm on the node: the keys on the way from the root of the stack.
@@ -116,6 +117,11 @@ impl Envelope {
     /// An envelope of bytes that are already encoded.
     #[must_use]
     pub fn from_parts(event: EventId, instance: Instance, tag: Tag, body: Bytes) -> Self {
+        Self::of(event, instance, tag, body.into())
+    }
+
+    #[inline]
+    pub(crate) fn of(event: EventId, instance: Instance, tag: Tag, body: Body) -> Self {
         Self { event, instance, tag, body }
     }
 
@@ -150,25 +156,29 @@ impl Envelope {
 
     /// Which event type it holds.
     #[must_use]
+    #[inline]
     pub fn event(&self) -> EventId {
         self.event
     }
 
     /// Which instance on the receiving node it is for.
     #[must_use]
+    #[inline]
     pub fn instance(&self) -> &Instance {
         &self.instance
     }
 
     /// Whether it asks or answers.
     #[must_use]
+    #[inline]
     pub fn tag(&self) -> Tag {
         self.tag
     }
 
-    /// The encoded event. Cloning it copies nothing.
+    /// The encoded event.
     #[must_use]
-    pub fn body(&self) -> &Bytes {
+    #[inline]
+    pub fn body(&self) -> &[u8] {
         &self.body
     }
 
@@ -180,7 +190,7 @@ impl Envelope {
         out.extend_from_slice(&self.body);
     }
 
-    /// Reads what [`Envelope::encode_into`] wrote; the body shares `bytes`. O(header).
+    /// Reads what [`Envelope::encode_into`] wrote; a long body shares `bytes`. O(header).
     ///
     /// # Errors
     ///
@@ -196,8 +206,7 @@ impl Envelope {
         if let Tag::Expired(_) = header.tag {
             return Err(DecodeError(String::from("a tag that never travels")));
         }
-        let body = bytes.slice_ref(body);
-        Ok(Self { event, instance: header.instance, tag: header.tag, body })
+        Ok(Self::from_parts(event, header.instance, header.tag, bytes.slice_ref(body)))
     }
 }
 
@@ -206,48 +215,6 @@ pub(crate) fn append<T: Serialize>(out: &mut Vec<u8>, value: &T) {
     match postcard::serialize_with_flavor(value, Tail(out)) {
         Ok(()) => (),
         Err(error) => panic!("integers and bytes do not serialize: {error}"),
-    }
-}
-
-/// Where events are encoded. Many small bodies share one allocation, and a body that is cut off it
-/// is cloned without another one; the price is that a body that is kept keeps its neighbours.
-#[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    encoded: Vec<u8>,
-    chunk: BytesMut,
-}
-
-impl Scratch {
-    /// Bytes of a chunk. A larger body has an allocation of its own.
-    const CHUNK: usize = 2_048;
-
-    /// # Panics
-    ///
-    /// If the event's `Serialize` implementation reports an error.
-    pub(crate) fn encode<E: Event>(&mut self, event: &E) -> Bytes {
-        let Self { encoded, chunk } = self;
-        encoded.clear();
-        if let Err(error) = postcard::serialize_with_flavor(event, Tail(encoded)) {
-            panic!("`{}` does not serialize: {error}", E::NAME);
-        }
-        if encoded.is_empty() {
-            return Bytes::new();
-        }
-        if Self::CHUNK / 4 < encoded.len() {
-            return Bytes::copy_from_slice(encoded);
-        }
-        if chunk.capacity() < encoded.len() {
-            *chunk = BytesMut::with_capacity(Self::CHUNK);
-        }
-        chunk.extend_from_slice(encoded);
-        chunk.split().freeze()
-    }
-}
-
-impl Clone for Scratch {
-    /// Copies nothing: between two events there is nothing in it.
-    fn clone(&self) -> Self {
-        Self::default()
     }
 }
 

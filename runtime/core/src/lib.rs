@@ -15,6 +15,7 @@
 //! **Invariant:** this crate knows no clock, thread, socket, file or random source of the world.
 
 mod algorithm;
+mod body;
 mod catalogue;
 mod context;
 mod envelope;
@@ -42,7 +43,7 @@ pub use handler::{Access, IntoHandler};
 pub use keyed::Keyed;
 pub use machine::Machine;
 pub use model::{Assumption, Faults, Links, Model, Timing, Tolerance, Topology};
-pub use node::{Boot, Input, Node, StepError};
+pub use node::{Boot, Input, Node, Peers, StepError};
 pub use property::{Cluster, Kind, Member, Monitor, Property, Summary, Verdict};
 pub use quorum::Quorum;
 pub use random::Random;

@@ -3,9 +3,10 @@
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
+use crate::body::Scratch;
 use crate::catalogue::{BuildError, Catalogue};
 use crate::context::{Choices, Context, Effect, Scope, SharedChoices, TimerId, expiry};
-use crate::envelope::{DecodeError, Envelope, Scratch, Tag};
+use crate::envelope::{DecodeError, Envelope, Tag};
 use crate::event::{EventId, NodeId, PeerDown, PeerUp, Time};
 use crate::property::Summary;
 use crate::random::Random;
@@ -33,6 +34,33 @@ pub struct Boot {
     pub incarnation: u64,
     /// What feeds [`Context::random`] and, outside the checker, [`Context::choose`].
     pub seed: u64,
+}
+
+/// The nodes of a cluster in ascending order. Cloning copies nothing: in a large cluster the list
+/// is larger than all the rest of a node.
+#[derive(Clone, Debug)]
+pub struct Peers(pub(crate) Arc<[NodeId]>);
+
+impl FromIterator<NodeId> for Peers {
+    /// In any order; naming a node twice is harmless.
+    fn from_iter<I: IntoIterator<Item = NodeId>>(nodes: I) -> Self {
+        let mut nodes: Vec<NodeId> = nodes.into_iter().collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        Self(nodes.into())
+    }
+}
+
+impl Peers {
+    /// Where `node` stands in the list. O(log n), and O(1) in a cluster that is numbered from 1
+    /// without gaps.
+    pub(crate) fn place_of(&self, node: NodeId) -> Option<usize> {
+        let usual = (node.0 as usize).wrapping_sub(1);
+        if self.0.get(usual) == Some(&node) {
+            return Some(usual);
+        }
+        self.0.binary_search(&node).ok()
+    }
 }
 
 /// Something that happens to a node.
@@ -127,11 +155,25 @@ impl<T: Stack> Node<T> {
     ///
     /// [`BuildError::NotAMember`].
     pub fn with_tables(boot: Boot, stack: T, tables: T::Tables) -> Result<Self, BuildError> {
-        let Boot { id, mut peers, incarnation, seed } = boot;
-        peers.sort_unstable();
-        peers.dedup();
-        if peers.binary_search(&id).is_err() {
-            return Err(BuildError::NotAMember { node: id, peers });
+        let Boot { id, peers, incarnation, seed } = boot;
+        Self::among(peers.into_iter().collect(), id, (incarnation, seed), stack, tables)
+    }
+
+    /// The same for one of many nodes that share the list of their cluster too; the rest of its
+    /// [`Boot`] is `id` and `(incarnation, seed)`.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NotAMember`].
+    pub fn among(
+        peers: Peers,
+        id: NodeId,
+        (incarnation, seed): (u64, u64),
+        stack: T,
+        tables: T::Tables,
+    ) -> Result<Self, BuildError> {
+        if peers.place_of(id).is_none() {
+            return Err(BuildError::NotAMember { node: id, peers: peers.0.to_vec() });
         }
         // Nodes of one seed draw different numbers, and so do two lives of one node.
         let stream = seed ^ (u64::from(id.0) << 32) ^ incarnation;
@@ -163,6 +205,24 @@ impl<T: Stack> Node<T> {
         out: &mut Vec<Effect>,
     ) -> Result<(), StepError> {
         self.ctx.now = now;
+        // The host's buffer is warm and used by all its nodes, so none keeps one of its own.
+        let lent = out.is_empty();
+        if lent {
+            std::mem::swap(out, &mut self.ctx.effects);
+        }
+        let taken = self.take(input);
+        if taken.is_err() {
+            self.ctx.effects.clear();
+        }
+        if lent {
+            std::mem::swap(out, &mut self.ctx.effects);
+        } else {
+            out.append(&mut self.ctx.effects);
+        }
+        taken
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), StepError> {
         match input {
             Input::Start => self.stack.start(&self.tables, &mut self.ctx),
             Input::Recover(records) => self.recover(&records)?,
@@ -173,7 +233,6 @@ impl<T: Stack> Node<T> {
             Input::PeerDown(event) => self.indicate(&Envelope::seal(&event)),
         }
         self.settle();
-        out.append(&mut self.ctx.effects);
         Ok(())
     }
 
@@ -227,7 +286,7 @@ impl<T: Stack> Node<T> {
     }
 
     fn deliver(&mut self, envelope: &Envelope, from: NodeId) -> Result<(), StepError> {
-        if from == self.ctx.me || self.ctx.peers.binary_search(&from).is_err() {
+        if from == self.ctx.me || self.ctx.peers.place_of(from).is_none() {
             return Err(StepError::Stranger(from));
         }
         match envelope.tag() {
@@ -324,11 +383,11 @@ impl<T: Stack> Node<T> {
 }
 
 impl Context {
-    fn new(me: NodeId, peers: Vec<NodeId>, incarnation: u64, random: Random) -> Self {
+    fn new(me: NodeId, peers: Peers, incarnation: u64, random: Random) -> Self {
         Self {
             me,
             incarnation,
-            peers: peers.into(),
+            peers,
             now: Time::ZERO,
             random,
             choices: None,

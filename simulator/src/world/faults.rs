@@ -1,7 +1,5 @@
 //! What goes wrong in a run: nodes crash and come back, the network falls apart and heals.
 
-use std::sync::Arc;
-
 use synod_core::{Effect, Input, Kind, NodeId, PeerDown, PeerUp, Reason, Stack};
 
 use super::{News, World, Wrong, lock};
@@ -17,8 +15,7 @@ impl<T: Stack> World<'_, T> {
     /// Draws the faults and the clocks of the run. Returns the treasons from the start on.
     pub(super) fn prepare(&mut self) -> Vec<Betrayal> {
         let mut betrayals = Vec::new();
-        let stream = Arc::clone(&self.stream);
-        let mut stream = lock(&stream);
+        let mut stream = lock(self.stream);
         for (at_us, happening) in plan(self.settings, self.scenario.treasons(), &mut stream) {
             match happening {
                 Happening::Betray(betrayal) if at_us == 0 => {
@@ -245,8 +242,7 @@ impl<T: Stack> World<'_, T> {
         if !self.links_are_told {
             return;
         }
-        let stream = Arc::clone(&self.stream);
-        let mut stream = lock(&stream);
+        let mut stream = lock(self.stream);
         let here = self.indication(node);
         for peer in (1..=self.settings.nodes).map(NodeId).filter(|peer| *peer != node) {
             let there = self.indication(peer);

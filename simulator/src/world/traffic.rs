@@ -78,6 +78,7 @@ impl<T: Stack> World<'_, T> {
         sent
     }
 
+    #[inline(always)]
     fn put_on_its_way(
         &mut self,
         stream: &mut Stream,

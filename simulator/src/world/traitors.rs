@@ -58,7 +58,7 @@ impl<T: Stack> World<'_, T> {
     fn traitor(&mut self, betrayal: Betrayal) -> Traitor {
         let Betrayal { node, treason, .. } = betrayal;
         let (nodes, incarnation) = (self.settings.nodes, self.places[node].incarnation);
-        let choices = FromStream(Arc::clone(&self.stream));
+        let choices = FromStream(Arc::clone(self.stream));
         let choices: Arc<Mutex<dyn Choices>> = Arc::new(Mutex::new(choices));
         let own = self.members[node].node.take().and_then(Arc::into_inner);
         let own = own.map(|it| -> Box<dyn Machine> { Box::new(it) });
@@ -85,7 +85,7 @@ impl<T: Stack> World<'_, T> {
         &mut self,
         node: NodeId,
         input: &Input,
-        step: Option<Step>,
+        step: Option<Box<Step>>,
     ) -> Result<(), Wrong> {
         let now = self.places[node].clock.reads(self.now_us);
         let traitor = self.traitors.get_mut(&node).expect("an event for a live node");
@@ -95,11 +95,11 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// Carries out what a traitor makes of what its machines ask for.
-    fn act(&mut self, node: NodeId, asked: Vec<Asked>, mut step: Option<Step>) {
+    fn act(&mut self, node: NodeId, asked: Vec<Asked>, mut step: Option<Box<Step>>) {
         let mut deeds = Deeds::new(step.is_some());
         if let Some(traitor) = self.traitors.get_mut(&node) {
             let (nodes, catalogue) = (self.settings.nodes, &self.scenario.catalogue);
-            traitor.betray(asked, nodes, catalogue, &mut lock(&self.stream), &mut deeds);
+            traitor.betray(asked, nodes, catalogue, &mut lock(self.stream), &mut deeds);
         }
         self.carry_out(node, &mut deeds.effects, &mut step);
         if let (Some(step), Some(told)) = (&mut step, deeds.told) {

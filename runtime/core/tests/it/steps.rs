@@ -23,6 +23,10 @@ struct Go;
 struct Count(u32);
 
 #[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "steps.text")]
+struct Text(String);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
 #[event(name = "steps.local", local)]
 struct Local(u32);
 
@@ -109,13 +113,15 @@ fn the_time_is_what_the_host_says() {
 
 #[test]
 fn a_broadcast_reaches_everybody_and_is_encoded_once() {
-    let effects = go(|ctx| ctx.broadcast(&Count(4)));
+    // A short one is copied, since that costs less than to count its owners.
+    let long = || Text("long".repeat(100));
+    let effects = go(|ctx| ctx.broadcast(&Text("long".repeat(100))));
     let sent = sends(&effects);
     let to: Vec<NodeId> = sent.iter().map(|sent| sent.0).collect();
     assert_eq!(to, [N2, N3]);
     assert_eq!(sent[0].2.body().as_ptr(), sent[1].2.body().as_ptr());
     // Nobody on this node listens to its own copy.
-    assert_eq!(outputs(&effects), [&Envelope::seal(&Count(4))]);
+    assert_eq!(outputs(&effects), [&Envelope::seal(&long())]);
 }
 
 #[test]

@@ -106,9 +106,9 @@ fn a_checkpoint_replaces_its_own_instance_and_events_only() {
         store.checkpoint(&record("vote", 1, b"d"), &[EventId::of("vote")]).unwrap();
         store.append(&record("vote", 1, b"e")).unwrap();
         store.sync().unwrap();
-        let left: Vec<Bytes> =
-            store.open().unwrap().records.iter().map(|left| left.body().clone()).collect();
-        assert_eq!(left, ["b", "c", "d", "e"]);
+        let left = store.open().unwrap().records;
+        let left: Vec<&[u8]> = left.iter().map(|left| left.body()).collect();
+        assert_eq!(left, [b"b", b"c", b"d", b"e"]);
     }
     drop(file);
     let opened = scratch.store().open().unwrap();

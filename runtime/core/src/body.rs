@@ -1,0 +1,200 @@
+//! The bytes of an encoded event.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::event::Event;
+
+/// The bytes of an encoded event. Short ones, which most are, stand in the envelope itself: copying
+/// them costs less than counting their owners.
+#[derive(Clone)]
+pub(crate) enum Body {
+    Short { length: u8, bytes: [u8; Self::SHORT_MAX] },
+    Long(Bytes),
+}
+
+impl Body {
+    /// Bytes of a short body at most: with their number, they fit where a longer one has its
+    /// pointers.
+    pub(crate) const SHORT_MAX: usize = 22;
+}
+
+impl From<Bytes> for Body {
+    fn from(from: Bytes) -> Self {
+        let mut bytes = [0; Self::SHORT_MAX];
+        match (bytes.get_mut(..from.len()), u8::try_from(from.len())) {
+            (Some(short), Ok(length)) => {
+                short.copy_from_slice(&from);
+                Self::Short { length, bytes }
+            }
+            _ => Self::Long(from),
+        }
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Body {}
+
+impl PartialOrd for Body {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Body {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(other)
+    }
+}
+
+impl Hash for Body {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        (**self).hash(hasher);
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Bytes::copy_from_slice(self).fmt(f)
+    }
+}
+
+/// Where events are encoded that are not short. Those that are not large either share allocations,
+/// and a body that is cut off one is cloned without another; the price is that a body that is kept
+/// keeps its neighbours.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    encoded: Vec<u8>,
+    chunk: BytesMut,
+}
+
+impl Scratch {
+    /// Bytes of a chunk. A larger body has an allocation of its own.
+    const CHUNK: usize = 2_048;
+
+    /// # Panics
+    ///
+    /// If the event's `Serialize` implementation reports an error.
+    #[inline]
+    pub(crate) fn encode<E: Event>(&mut self, event: &E) -> Body {
+        let Self { encoded, .. } = self;
+        encoded.clear();
+        match postcard::serialize_with_flavor(
+            event,
+            Pen { bytes: Default::default(), length: 0, encoded },
+        ) {
+            Ok(Some((length, bytes))) => Body::Short { length, bytes },
+            Ok(None) => Body::Long(self.cut_off()),
+            Err(error) => panic!("`{}` does not serialize: {error}", E::NAME),
+        }
+    }
+
+    /// What is encoded, among others of its size.
+    fn cut_off(&mut self) -> Bytes {
+        let Self { encoded, chunk } = self;
+        if Self::CHUNK / 4 < encoded.len() {
+            return Bytes::copy_from_slice(encoded);
+        }
+        if chunk.capacity() < encoded.len() {
+            *chunk = BytesMut::with_capacity(Self::CHUNK);
+        }
+        chunk.extend_from_slice(encoded);
+        chunk.split().freeze()
+    }
+}
+
+/// Lets postcard write a short body in place, and what becomes longer into a vector.
+struct Pen<'a> {
+    bytes: [u8; Body::SHORT_MAX],
+    length: u8,
+    encoded: &'a mut Vec<u8>,
+}
+
+impl Pen<'_> {
+    /// No longer a short body: the vector gets what is written so far, and all that follows.
+    fn spill(&mut self, data: &[u8]) {
+        if self.encoded.is_empty() {
+            let written = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
+            self.encoded.extend_from_slice(written);
+        }
+        self.encoded.extend_from_slice(data);
+    }
+}
+
+impl postcard::ser_flavors::Flavor for Pen<'_> {
+    /// The short body; `None` if the vector has it.
+    type Output = Option<(u8, [u8; Body::SHORT_MAX])>;
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        let begin = usize::from(self.length);
+        let end = begin + data.len();
+        match (self.bytes.get_mut(begin..end), u8::try_from(end)) {
+            (Some(room), Ok(length)) if self.encoded.is_empty() => {
+                room.copy_from_slice(data);
+                self.length = length;
+            }
+            _ => self.spill(data),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.try_extend(&[data])
+    }
+
+    fn finalize(self) -> postcard::Result<Self::Output> {
+        Ok(self.encoded.is_empty().then_some((self.length, self.bytes)))
+    }
+}
+
+impl Clone for Scratch {
+    /// Copies nothing: between two events there is nothing in it.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_body_takes_no_more_room_than_the_pointers_of_a_longer_one() {
+        assert_eq!(size_of::<Body>(), size_of::<Bytes>());
+    }
+
+    #[test]
+    fn a_body_is_its_bytes_wherever_they_stand() {
+        for length in [0, 1, Body::SHORT_MAX, Body::SHORT_MAX + 1, 5_000] {
+            let bytes = Bytes::from(vec![b'x'; length]);
+            let (body, long) = (Body::from(bytes.clone()), Body::Long(bytes.clone()));
+            assert_eq!(*body, *bytes);
+            assert_eq!((body.cmp(&long), &body), (Ordering::Equal, &long));
+            assert_eq!(format!("{body:?}"), format!("{bytes:?}"));
+            assert_eq!(matches!(body, Body::Short { .. }), length <= Body::SHORT_MAX);
+        }
+    }
+}
