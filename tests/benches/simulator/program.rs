@@ -1,0 +1,132 @@
+//! The programs that are compared, and how one of them is started.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::work::{Report, Work};
+use super::{bare, ours};
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Program {
+    Bare,
+    Ours,
+    Madsim,
+    Turmoil,
+}
+
+impl Program {
+    /// Those that can run here. Says why others cannot.
+    pub(crate) fn all() -> Vec<Self> {
+        let peers = [Self::Madsim, Self::Turmoil].into_iter();
+        let built = peers.filter(|peer| match peer.build() {
+            Ok(()) => true,
+            Err(error) => {
+                println!("{} is NOT MEASURED: it cannot be built here: {error}", peer.title());
+                false
+            }
+        });
+        [Self::Bare, Self::Ours].into_iter().chain(built).collect()
+    }
+
+    /// One that is measured in a process of this very program.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Bare, Self::Ours].into_iter().find(|program| program.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Ours => "ours",
+            Self::Madsim => "madsim",
+            Self::Turmoil => "turmoil",
+        }
+    }
+
+    /// Its name with the version that is measured.
+    pub(crate) fn title(self) -> String {
+        match self {
+            Self::Bare => String::from("bare heap"),
+            Self::Ours => String::from("synod"),
+            Self::Madsim | Self::Turmoil => {
+                let lock = include_str!("../../peers/Cargo.lock");
+                let (_, rest) = lock
+                    .split_once(&format!("\"{}\"\nversion = \"", self.name()))
+                    .unwrap_or_default();
+                format!("{} {}", self.name(), rest.split('"').next().unwrap_or_default())
+            }
+        }
+    }
+
+    /// Does the work in this process.
+    pub(crate) fn measure(self, work: Work) -> Report {
+        let scenario = ours::scenario(work);
+        match self {
+            Self::Bare => work.measure(|seed| bare::once(work, seed)),
+            _ => work.measure(|seed| ours::once(&scenario, work, seed)),
+        }
+    }
+
+    /// Does the work in a process of its own.
+    pub(crate) fn start(self, work: Work) -> Result<Report, String> {
+        let mut command = match self {
+            Self::Bare | Self::Ours => {
+                let this = std::env::current_exe().map_err(|error| error.to_string())?;
+                let mut command = Command::new(this);
+                command.arg(self.name());
+                command
+            }
+            Self::Madsim | Self::Turmoil => {
+                let mut command = cargo("run");
+                command.args(["--bin", self.name(), "--"]);
+                command
+            }
+        };
+        let shape = format!("{:?}", work.shape).to_lowercase();
+        command.args([
+            shape,
+            work.nodes.to_string(),
+            work.messages.to_string(),
+            work.runs.to_string(),
+        ]);
+        let line = printed(&mut command)?;
+        report(line.trim()).ok_or_else(|| format!("`{line}` is no report"))
+    }
+
+    fn build(self) -> Result<(), String> {
+        printed(cargo("build").args(["--bin", self.name()])).map(|_| ())
+    }
+}
+
+/// Cargo in the workspace of the peers, with the flags of that workspace and not of this one.
+fn cargo(verb: &str) -> Command {
+    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut command =
+        Command::new(std::env::var("CARGO").unwrap_or_else(|_| String::from("cargo")));
+    command.current_dir(tests.join("peers")).args([verb, "--release", "--locked", "--quiet"]);
+    command.env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/peers"));
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command
+}
+
+/// What a command prints; if it fails, the end of what it complains.
+fn printed(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<&str> = complaint.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = lines.iter().rev().take(3).rev().map(|line| line.trim());
+    Err(last.collect::<Vec<_>>().join("; "))
+}
+
+fn report(line: &str) -> Option<Report> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [delivered, seconds, virtual_ms, peak_kib] = words.as_slice() else { return None };
+    Some(Report {
+        delivered: delivered.parse().ok()?,
+        seconds: seconds.parse().ok()?,
+        virtual_ms: virtual_ms.parse().ok()?,
+        peak_kib: peak_kib.parse().ok()?,
+    })
+}
