@@ -250,7 +250,7 @@ impl<'a, T: Stack> World<'a, T> {
     fn run(&mut self) -> Result<(), Wrong> {
         let betrayals = self.prepare();
         for (node, at, envelope) in &self.scenario.inputs {
-            let is_left_out = lock(&self.stream).leaves_out(*node);
+            let is_left_out = lock(self.stream).leaves_out(*node);
             if is_left_out || self.settings.nodes < node.0 {
                 continue;
             }

@@ -19,9 +19,6 @@ fn five_nodes_by_ten_thousand_seeds() {
 
 #[test]
 fn what_stands_beside_it_in_a_stack_begins_when_the_barrier_opens() {
-    #[derive(Clone, Default)]
-    struct Begun(usize);
-    type Beside = (Gathering, HandlerSet<Begun>);
     let stack = |_| -> Beside {
         let begin = |begun: &mut Begun, Gathered { peers }: Gathered| begun.0 += peers.len();
         (Gathering::of(2), HandlerSet::new(Begun::default()).on(begin))
@@ -30,11 +27,16 @@ fn what_stands_beside_it_in_a_stack_begins_when_the_barrier_opens() {
     let scenario = Scenario::new("beside", model, stack).expect("the two fit together");
     let scenario = scenario.property(Property::at_rest("all began once", begun));
     Simulation::new(&scenario, 3).run(0..500).expect_clean();
+}
 
-    fn begun(cluster: &Cluster<'_, Beside>) -> Verdict {
-        match cluster.live().find(|(_, (_, application))| application.state().0 != 2) {
-            Some((node, _)) => Err(format!("{node} has not begun with two peers, once")),
-            None => Ok(()),
-        }
+#[derive(Clone, Default)]
+struct Begun(usize);
+
+type Beside = (Gathering, HandlerSet<Begun>);
+
+fn begun(cluster: &Cluster<'_, Beside>) -> Verdict {
+    match cluster.live().find(|(_, (_, application))| application.state().0 != 2) {
+        Some((node, _)) => Err(format!("{node} has not begun with two peers, once")),
+        None => Ok(()),
     }
 }
