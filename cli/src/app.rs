@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use serde::Serialize;
-use synod_core::Algorithm;
+use synod_core::{Algorithm, Catalogue};
 
 use crate::args::{Args, Command};
 use crate::commands;
@@ -15,7 +15,7 @@ use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
 /// A program with the commands `demo`, `sim`, `check`, `replay`, `why`, `sweep`, `cluster`, `node`,
-/// `status`, `cert`, `trace` and `history` over some algorithms.
+/// `status`, `store`, `cert`, `trace` and `history` over some algorithms.
 ///
 /// ```no_run
 /// # use synod::algorithms::Bully as MyElection;
@@ -71,6 +71,7 @@ impl App {
             Command::Cluster(cluster) => commands::cluster::run(&self, &cluster, &printer),
             Command::Node(node) => commands::node::run(&self, &node, &printer),
             Command::Status(status) => commands::status::run(&status, &printer),
+            Command::Store(store) => commands::store::run(&self, &store, &printer),
             Command::Cert(cert) => commands::cert::run(&cert, &printer),
             Command::Trace(trace) => commands::trace::run(&self, &trace, &printer),
             Command::History(history) => commands::history::run(&history, &printer),
@@ -82,6 +83,12 @@ impl App {
                 problem.exit.into()
             }
         }
+    }
+
+    /// What is known of the events of every algorithm.
+    pub(crate) fn catalogues(&self) -> Result<Vec<Catalogue>, Problem> {
+        let catalogues = self.entries.iter().map(|entry| entry.catalogue());
+        catalogues.collect::<Result<_, _>>().map_err(|error| Problem::caused(&error))
     }
 
     /// The algorithm of that name; the first one if there is no name.

@@ -3,6 +3,7 @@
 mod cert;
 mod history;
 mod node;
+mod store;
 mod sweep;
 mod trace;
 mod why;
@@ -19,6 +20,7 @@ pub(crate) use self::cert::{
 };
 pub(crate) use self::history::{ConsistencyArg, History, HistoryCheck};
 pub(crate) use self::node::{Cluster, Node, Status};
+pub(crate) use self::store::{Store, StoreBackup, StoreDirectory, StoreRestore};
 pub(crate) use self::sweep::Sweep;
 pub(crate) use self::trace::{Trace, TraceConvert, TraceMerge};
 pub(crate) use self::why::Why;
@@ -65,6 +67,9 @@ pub(crate) enum Command {
     /// Make and read the certificates of a cluster.
     #[command(subcommand)]
     Cert(Cert),
+    /// Check, print and copy what a node has written down.
+    #[command(subcommand)]
+    Store(Store),
     /// Work on what happened in runs.
     #[command(subcommand)]
     Trace(Trace),
@@ -93,7 +98,7 @@ pub(crate) struct Sim {
     pub(crate) seed: u64,
     /// What goes wrong: `model` (what the algorithm claims to survive), `none`, or kinds on top
     /// of the model, separated by commas: crash, partition, loss, burst, duplication, delay, clog,
-    /// pause, clock, join, leave, byzantine.
+    /// pause, clock, join, leave, byzantine, disk.
     #[arg(long, value_delimiter = ',', default_value = "model", value_parser = fault)]
     pub(crate) faults: Vec<FaultArg>,
     /// How seeds become runs: portfolio (the others in turn), random, swarm, pct, pos,

@@ -4,7 +4,9 @@ use std::hash::Hash;
 use std::ops::{Range, RangeInclusive};
 
 use serde::Serialize;
-use synod_core::{Algorithm, BuildError, Model, NodeId, Recording, Workload};
+use synod_core::{
+    Algorithm, Boot, BuildError, Catalogue, Machine, Model, Node, NodeId, Recording, Workload,
+};
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
     Bounds, Explored, Fault, Measures, NothingViolated, Replay, Replayed, Report, Scenario,
@@ -27,6 +29,8 @@ pub(crate) trait Entry {
     fn node(&self, id: NodeId, peers: Vec<NodeId>) -> NodeBuilder;
     /// What its applications ask for, for want of any.
     fn workload(&self) -> Workload;
+    /// What is known of its events.
+    fn catalogue(&self) -> Result<Catalogue, BuildError>;
 }
 
 /// What a simulation is asked for.
@@ -130,5 +134,10 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize> Entry for Registered<A> 
 
     fn workload(&self) -> Workload {
         A::workload()
+    }
+
+    fn catalogue(&self) -> Result<Catalogue, BuildError> {
+        let boot = Boot { id: NodeId(1), peers: vec![NodeId(1)], incarnation: 0, seed: 0 };
+        Node::new(boot, A::default()).map(|node| Machine::catalogue(&node))
     }
 }

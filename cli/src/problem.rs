@@ -17,7 +17,7 @@ pub(crate) struct Problem {
 /// The exit code of a command that did not succeed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Exit {
-    /// A property was violated.
+    /// A property was violated, or a store is damaged.
     Violated = 1,
     /// The command line, or a file that it names, is wrong.
     Usage = 2,

@@ -63,4 +63,6 @@ pub use limits::Limits;
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use outputs::{Output, Outputs};
 pub use status::{EventStatus, PeerStatus, RecordingStatus, Status};
-pub use store::{FileStore, MemoryStore, Opened, Store, StoreError};
+pub use store::{
+    DirectoryDisk, FileStore, MemoryStore, Opened, Store, StoreError, copy_store, inspect_store,
+};

@@ -3,19 +3,24 @@
 //! A store knows records and nothing of who writes them. It is synchronous: a node gives it a
 //! thread of its own.
 
+mod copy;
+mod directory;
 mod file;
 mod lock;
 mod memory;
-mod record;
 pub(crate) mod writer;
 
 use std::fmt::Debug;
 use std::path::PathBuf;
 
-use synod_core::{DecodeError, Envelope, EventId};
+use synod_core::durable::{LOG_FILE, LogError};
+use synod_core::{Envelope, EventId};
 
+pub use copy::{copy_store, inspect_store};
+pub use directory::DirectoryDisk;
 pub use file::FileStore;
 pub use memory::MemoryStore;
+pub use synod_core::durable::Opened;
 
 /// Keeps records in the order of writing, and counts the lives of its node.
 pub trait Store: Debug + Send {
@@ -51,24 +56,11 @@ pub trait Store: Debug + Send {
     fn sync(&mut self) -> Result<(), StoreError>;
 }
 
-/// What a node finds when it comes up.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Opened {
-    /// Which life of the node begins: higher than all before, below 2^32.
-    pub incarnation: u64,
-    /// Whether it is the first one as far as the store can know.
-    pub first: bool,
-    /// The records, in the order of writing.
-    pub records: Vec<Envelope>,
-    /// Bytes at the end that were being written when the node died, and were cut off.
-    pub torn_bytes: u64,
-}
-
 /// Why a store does not work. All of them stop the node; the operator is to act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The operating system refused. Nothing is known of what was not synced.
+    /// The operating system refused something around the log: the directory, or its lock.
     #[error("cannot {action} {path}: {cause}", path = path.display())]
     Io {
         /// What was tried.
@@ -79,46 +71,29 @@ pub enum StoreError {
         #[source]
         cause: std::io::Error,
     },
-    /// The file was damaged after it had been written. It is left as it is.
-    #[error(
-        "{path} is damaged at byte {offset}: {what}; put back a copy of the file, or start the \
-         node with an empty directory under a new name",
-        path = path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where.
-        offset: u64,
-        /// How.
-        what: String,
-    },
-    /// The file was written by another version of this program. It is left as it is.
-    #[error("{path} has format {found}; this program reads format {known}", path = path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The format that this program reads.
-        known: u32,
-    },
-    /// A record is intact but not an envelope: a bug of whoever wrote it.
-    #[error("a record in {path} does not decode: {cause}", path = path.display())]
-    Record {
-        /// The file.
-        path: PathBuf,
-        /// What the codec said.
+    /// The log in the directory does not work.
+    #[error("the store in {directory}: {cause}", directory = directory.display())]
+    Log {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
         #[source]
-        cause: DecodeError,
+        cause: LogError,
     },
-    /// The record is larger than one may be. Nothing was written.
-    #[error("a record of {size} bytes; {size_max} is the limit")]
-    TooLarge {
-        /// Its size in bytes.
-        size: usize,
-        /// The bound in bytes.
-        size_max: usize,
+    /// There is no log in the directory. Nothing was written.
+    #[error("there is no {LOG_FILE} in {directory}", directory = directory.display())]
+    Empty {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The directory is to be empty, and is not. Nothing was written.
+    #[error(
+        "{directory} is not empty: move it away, or name another directory",
+        directory = directory.display()
+    )]
+    Occupied {
+        /// The directory.
+        directory: PathBuf,
     },
     /// Another node uses the directory.
     #[error(
@@ -135,3 +110,6 @@ pub enum StoreError {
     #[error("the store has failed before")]
     Broken,
 }
+
+/// The file that says who uses a directory.
+const LOCK_FILE: &str = "lock";

@@ -12,6 +12,7 @@ pub(crate) mod recording;
 pub(crate) mod replay;
 pub(crate) mod sim;
 pub(crate) mod status;
+pub(crate) mod store;
 pub(crate) mod sweep;
 pub(crate) mod trace;
 pub(crate) mod why;

@@ -10,6 +10,7 @@ mod operating;
 mod readme;
 mod recording;
 mod running;
+mod store;
 mod sweep;
 mod traces;
 mod why;

@@ -11,6 +11,7 @@
 //! 6. [`Node`]: one deterministic step, `(state, now, input) -> (state, effects)`.
 //! 7. [`Machine`], [`Transport`], [`Inbox`]: what a host holds and is held by.
 //! 8. [`Recording`]: what a node was fed, kept so that it can be fed the same again.
+//! 9. [`durable`]: the log of durable records, over any disk.
 //!
 //! **Invariant:** this crate knows no clock, thread, socket, file or random source of the world.
 
@@ -18,6 +19,7 @@ mod algorithm;
 mod body;
 mod catalogue;
 mod context;
+pub mod durable;
 mod envelope;
 pub mod event;
 pub mod handler;

@@ -98,6 +98,8 @@ pub enum Assumption {
     StartTogether,
     /// That a node does what its algorithm says, or nothing.
     HonestNodes,
+    /// That a disk keeps what it was told to make durable, as it was.
+    KeptDisk,
 }
 
 impl Model {
@@ -189,6 +191,7 @@ impl fmt::Display for Assumption {
             Self::ExactClocks => "clocks run at one speed",
             Self::StartTogether => "all nodes start at once",
             Self::HonestNodes => "every node follows the algorithm until it stops",
+            Self::KeptDisk => "disks keep what was made durable",
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use synod_core::durable::is_replaced;
 use synod_core::{Envelope, EventId};
 
 use super::{Opened, Store, StoreError};
@@ -46,11 +47,6 @@ impl Store for MemoryStore {
     fn sync(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
-}
-
-/// Whether a checkpoint of `replaces` by `new` makes `old` superfluous.
-pub(super) fn is_replaced(old: &Envelope, new: &Envelope, replaces: &[EventId]) -> bool {
-    old.instance() == new.instance() && replaces.contains(&old.event())
 }
 
 /// Quarters of a second since 2025, and higher than any other that this process has drawn.

@@ -3,6 +3,7 @@
 mod durability;
 mod events;
 mod failures;
+mod killed;
 mod links;
 mod ordering;
 mod recording;

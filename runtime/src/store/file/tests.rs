@@ -1,8 +1,10 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use proptest::prelude::*;
+use bytes::Bytes;
+use synod_core::durable::{NEW_FILE, NOTE_FILE};
 use synod_core::{Instance, Tag};
 
+use super::super::{copy_store, inspect_store};
 use super::*;
 
 /// A directory that is removed in the end.
@@ -19,15 +21,13 @@ impl Scratch {
         FileStore::new(&self.0)
     }
 
-    fn log(&self) -> Vec<u8> {
-        fs::read(self.store().log_path()).unwrap()
+    fn put(&self, file: &str, bytes: &[u8]) {
+        fs::create_dir_all(&self.0).unwrap();
+        fs::write(self.0.join(file), bytes).unwrap();
     }
 
-    /// Opens a store on these bytes.
-    fn open_with(&self, log: &[u8]) -> Result<Opened, StoreError> {
-        fs::create_dir_all(&self.0).unwrap();
-        fs::write(self.store().log_path(), log).unwrap();
-        self.store().open()
+    fn names(&self) -> Vec<String> {
+        DirectoryDisk::new(&self.0).list().unwrap()
     }
 }
 
@@ -46,25 +46,20 @@ fn numbered(count: u8) -> Vec<Envelope> {
     (0..count).map(|number| record("vote", 1, &[number; 5])).collect()
 }
 
-/// A log of `count` records, each synced, except that the last `unsynced` never were.
-fn written(scratch: &Scratch, count: u8, unsynced: u8) -> Vec<u8> {
+/// A store of `count` records, each synced.
+fn written(scratch: &Scratch, count: u8) {
     let mut store = scratch.store();
     store.open().unwrap();
-    for (number, record) in (0..count).zip(numbered(count)) {
+    for record in numbered(count) {
         store.append(&record).unwrap();
-        if number + unsynced < count {
-            store.sync().unwrap();
-        } else {
-            store.flush().unwrap();
-        }
+        store.sync().unwrap();
     }
-    scratch.log()
 }
 
 #[test]
 fn records_come_back_in_order_and_each_life_has_a_higher_number() {
     let scratch = Scratch::new();
-    written(&scratch, 3, 0);
+    written(&scratch, 3);
     for life in 2..5 {
         let opened = scratch.store().open().unwrap();
         assert_eq!((opened.incarnation, opened.first), (life, false));
@@ -87,10 +82,10 @@ fn an_open_store_can_be_opened_again_by_its_owner_only() {
 #[test]
 fn the_lock_of_a_dead_process_is_taken_over() {
     let scratch = Scratch::new();
-    written(&scratch, 1, 0);
-    fs::write(scratch.0.join("lock"), "4194305 17").unwrap();
+    written(&scratch, 1);
+    scratch.put("lock", b"4194305 17");
     assert!(scratch.store().open().is_ok());
-    fs::write(scratch.0.join("lock"), "").unwrap();
+    scratch.put("lock", b"");
     assert!(scratch.store().open().is_ok());
 }
 
@@ -110,105 +105,140 @@ fn a_checkpoint_replaces_its_own_instance_and_events_only() {
         let left: Vec<&[u8]> = left.iter().map(|left| left.body()).collect();
         assert_eq!(left, [b"b", b"c", b"d", b"e"]);
     }
+    assert_eq!(scratch.names(), ["lock", LOG_FILE, NOTE_FILE]);
     drop(file);
     let opened = scratch.store().open().unwrap();
     assert_eq!((opened.records.len(), opened.incarnation), (4, 3));
 }
 
 #[test]
-fn a_log_cut_anywhere_gives_a_prefix_or_an_error_and_never_panics() {
+fn a_log_cut_anywhere_is_an_error_that_names_the_directory_and_the_place() {
     let scratch = Scratch::new();
-    let log = written(&scratch, 4, 0);
-    for length in 0..=log.len() {
-        match scratch.open_with(&log[..length]) {
-            Ok(opened) => {
-                let all = numbered(4);
-                assert_eq!(opened.records, all[..opened.records.len()]);
-                assert!(FILE_HEADER <= length);
-            }
-            Err(error) => assert!(length < FILE_HEADER, "cut at {length}: {error}"),
-        }
+    written(&scratch, 4);
+    let bytes = fs::read(scratch.store().log_path()).unwrap();
+    for length in (0..bytes.len()).step_by(7) {
+        scratch.put(LOG_FILE, &bytes[..length]);
+        let refused = scratch.store().open();
+        let Err(StoreError::Log { directory, cause: LogError::Damaged { offset, .. } }) = refused
+        else {
+            panic!("cut at {length}: {refused:?}");
+        };
+        assert_eq!(directory, scratch.0);
+        assert!(offset <= length as u64);
     }
 }
 
 #[test]
-fn a_flipped_bit_in_what_was_synced_is_an_error_that_names_file_and_offset() {
+fn a_torn_end_is_cut_off_and_counted() {
     let scratch = Scratch::new();
-    let log = written(&scratch, 3, 0);
-    let marker = log.len() - record::RECORD_HEADER;
-    for at in 0..log.len() {
-        let mut damaged = log.clone();
-        damaged[at] ^= 1 << (at % 8);
-        match scratch.open_with(&damaged) {
-            // Only the note that the last sync had returned may go: nothing is lost with it.
-            Ok(opened) => {
-                assert!(marker <= at, "byte {at} was damaged and nobody noticed");
-                assert_eq!(opened.records, numbered(3));
-            }
-            Err(StoreError::Damaged { path, offset, .. }) => {
-                assert_eq!(path, scratch.store().log_path());
-                let at = at as u64;
-                assert!(offset <= at && at < offset + 60, "byte {at} was reported as {offset}");
-            }
-            Err(StoreError::Format { .. }) => assert!((8..12).contains(&at)),
-            Err(other) => panic!("{other}"),
-        }
-    }
-}
-
-#[test]
-fn a_hole_in_what_was_never_synced_is_cut_off() {
-    let scratch = Scratch::new();
-    let log = written(&scratch, 5, 3);
-    let size = record::walk(&log[FILE_HEADER..]).0.last().unwrap().size();
-    let mut damaged = log.clone();
-    let from = log.len() - 2 * size + 5;
-    damaged[from..from + 4].fill(0);
-    let opened = scratch.open_with(&damaged).unwrap();
-    assert_eq!(opened.torn_bytes, 2 * size as u64);
-    assert_eq!(opened.records, numbered(5)[..3]);
-}
-
-#[test]
-fn a_newer_format_is_refused_and_left_alone() {
-    let scratch = Scratch::new();
-    let mut log = written(&scratch, 1, 0);
-    log[8] = 2;
-    let refused = scratch.open_with(&log);
-    assert!(matches!(refused, Err(StoreError::Format { found: 2, known: 1, .. })), "{refused:?}");
-    assert_eq!(scratch.log(), log);
+    written(&scratch, 2);
+    let mut bytes = fs::read(scratch.store().log_path()).unwrap();
+    bytes.extend_from_slice(&[7; 33]);
+    scratch.put(LOG_FILE, &bytes);
+    scratch.put(NEW_FILE, b"half of a new log");
+    let opened = scratch.store().open().unwrap();
+    assert_eq!((opened.torn_bytes, opened.records), (33, numbered(2)));
+    assert_eq!(scratch.store().open().unwrap().torn_bytes, 0);
+    assert_eq!(scratch.names(), [LOG_FILE, NOTE_FILE]);
 }
 
 #[test]
 fn a_store_that_has_failed_stays_failed() {
     let scratch = Scratch::new();
     let mut store = scratch.store();
-    assert!(matches!(store.sync(), Err(StoreError::Broken)));
-    assert!(matches!(store.open(), Err(StoreError::Broken)));
+    let failed = |result| matches!(result, Err(StoreError::Log { cause: LogError::Failed, .. }));
+    assert!(failed(store.sync()), "a store that was never opened");
+    scratch.put(LOG_FILE, b"something else");
+    assert!(store.open().is_err());
+    assert!(failed(store.open().map(drop)));
+    assert!(failed(store.append(&numbered(1)[0])));
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let scratch = Scratch::new();
+    scratch.put("file", b"");
+    let told = FileStore::new(scratch.0.join("file/inside")).open().unwrap_err().to_string();
+    assert!(told.contains("cannot create") && told.contains("file/inside"), "{told}");
+}
 
-    #[test]
-    fn whatever_happens_to_the_bytes_nothing_synced_is_lost_in_silence(
-        at: prop::sample::Index,
-        noise in prop::collection::vec(any::<u8>(), 1..40),
-        unsynced in 0..3_u8,
-    ) {
+/// What the stores of `tests/golden` hold: they were written once, and open for ever.
+fn golden() -> Vec<Envelope> {
+    vec![
+        record("golden.vote", 1, b"first"),
+        record("golden.vote", 2, &[0xa5; 700]),
+        record("golden.term", u64::MAX, b""),
+    ]
+}
+
+#[test]
+fn stores_of_every_format_open_for_ever() {
+    for (format, lives) in [("format-1", 2), ("format-2", 3)] {
         let scratch = Scratch::new();
-        let log = written(&scratch, 5, unsynced);
-        let at = at.index(log.len());
-        let mut damaged = log.clone();
-        let kept = damaged.len().min(at + noise.len());
-        damaged.splice(at..kept, noise);
-        damaged.truncate(log.len());
-        // The notes of the first syncs are intact, or the damage is in what they vouch for.
-        if let Ok(opened) = scratch.open_with(&damaged) {
-            prop_assert_eq!(&opened.records[..], &numbered(5)[..opened.records.len()]);
-            let synced = usize::from(5 - unsynced);
-            let reaches_the_end = log.len() <= at + 60;
-            prop_assert!(synced <= opened.records.len() || 0 < unsynced || reaches_the_end);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format);
+        for file in DirectoryDisk::new(&folder).list().unwrap() {
+            scratch.put(&file, &fs::read(folder.join(&file)).unwrap());
         }
+        let opened = scratch.store().open().unwrap();
+        assert_eq!((opened.incarnation, opened.torn_bytes), (lives + 1, 0), "{format}");
+        assert_eq!(opened.records, golden(), "{format}");
+        let found = inspect_store(&scratch.0).unwrap();
+        assert_eq!((found.format, found.incarnation), (2, lives + 1), "{format}");
+        assert_eq!(scratch.store().open().unwrap().records, golden(), "{format}");
     }
+}
+
+#[test]
+fn a_copy_of_a_store_in_use_is_what_was_written_and_goes_only_where_nothing_is() {
+    let (scratch, copy) = (Scratch::new(), Scratch::new());
+    let mut store = scratch.store();
+    store.open().unwrap();
+    for (count, record) in (0..).zip(numbered(5)) {
+        store.append(&record).unwrap();
+        store.sync().unwrap();
+        let copy = Scratch::new();
+        let copied = copy_store(&scratch.0, &copy.0).unwrap();
+        assert_eq!(copied.records().count(), count + 1);
+    }
+    store.checkpoint(&numbered(1)[0], &[EventId::of("vote")]).unwrap();
+    copy_store(&scratch.0, &copy.0).unwrap();
+    let opened = copy.store().open().unwrap();
+    assert_eq!((opened.records, opened.incarnation), (numbered(1), 2));
+    let occupied = copy_store(&scratch.0, &copy.0);
+    assert!(matches!(occupied, Err(StoreError::Occupied { .. })), "{occupied:?}");
+    let empty = copy_store(&scratch.0.join("nothing"), &Scratch::new().0);
+    assert!(matches!(empty, Err(StoreError::Empty { .. })), "{empty:?}");
+}
+
+#[test]
+fn cuts_flipped_bits_and_sectors_out_of_place_are_seen_in_real_files() {
+    let scratch = Scratch::new();
+    written(&scratch, 50);
+    let bytes = fs::read(scratch.store().log_path()).unwrap();
+    let damaged = |bytes: &[u8]| {
+        scratch.put(LOG_FILE, bytes);
+        let found = inspect_store(&scratch.0);
+        matches!(
+            found,
+            Err(StoreError::Log { cause: LogError::Damaged { .. } | LogError::Format { .. }, .. })
+        )
+    };
+    assert!((0..bytes.len()).step_by(3).all(|length| damaged(&bytes[..length])));
+    for bit in (0..8 * bytes.len()).step_by(41) {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(damaged(&flipped), "bit {bit}");
+    }
+    for (from, to) in [(0, 1), (1, 0), (1, 2), (2, 1), (3, 2)] {
+        let sector = |index: usize| 512 * index..512 * (index + 1);
+        let (mut twice, mut zeroed) = (bytes.clone(), bytes.clone());
+        twice.copy_within(sector(from), 512 * to);
+        zeroed[sector(from)].fill(0);
+        assert!(damaged(&twice), "sector {from} in the place of {to}");
+        assert!(damaged(&zeroed), "sector {from} is zero");
+        let mut swapped = twice;
+        swapped[sector(from)].copy_from_slice(&bytes[sector(to)]);
+        assert!(damaged(&swapped), "sectors {from} and {to} are swapped");
+    }
+    assert!(!damaged(&bytes));
 }

@@ -1,0 +1,117 @@
+//! Stores, checked, printed and copied.
+
+use std::fs;
+use std::path::Path;
+
+use synod_core::{Envelope, Event};
+use synod_runtime::{FileStore, Store};
+
+use crate::{Place, synod};
+
+/// Something that a node has written down, and no algorithm of the program knows.
+#[derive(Event, Debug, serde::Serialize, serde::Deserialize)]
+#[event(name = "test.noted")]
+struct Noted(u32);
+
+/// A store of three records in `name`.
+fn written(place: &Place, name: &str) -> FileStore {
+    let mut store = FileStore::new(place.0.join(name));
+    store.open().expect("a new store");
+    for number in 1..=3 {
+        store.append(&Envelope::seal(&Noted(number))).expect("room");
+        store.sync().expect("a disk");
+    }
+    store
+}
+
+fn log(place: &Place, name: &str) -> std::path::PathBuf {
+    place.0.join(name).join("node.log")
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_intact_store_is_told_record_by_record_also_while_it_is_in_use() {
+    let place = Place::new("store-intact");
+    let store = written(&place, "n1");
+    let checked = synod(&place.0, &["store", "check", "n1", "--json"]);
+    assert_eq!(checked.exit, 0, "{}", checked.stderr);
+    let told = checked.last();
+    assert_eq!((&told["records"], &told["incarnation"]), (&3.into(), &1.into()));
+    assert_eq!(told["durable_bytes"], told["bytes"]);
+    let dumped = synod(&place.0, &["store", "dump", "n1", "--json"]);
+    let lines = dumped.lines();
+    assert_eq!((dumped.exit, lines.len()), (0, 4));
+    assert_eq!((&lines[0]["event"], &lines[3]["body"]), (&"life".into(), &"03".into()));
+    let text = synod(&place.0, &["store", "dump", "n1"]).stdout;
+    assert_eq!(text.lines().count(), 4, "{text}");
+    drop(store);
+}
+
+#[test]
+fn damage_is_told_with_file_byte_record_and_what_to_do() {
+    let place = Place::new("store-damaged");
+    drop(written(&place, "n1"));
+    let mut bytes = fs::read(log(&place, "n1")).expect("a log");
+    let at = bytes.len() - 40;
+    bytes[at] ^= 1;
+    fs::write(log(&place, "n1"), &bytes).expect("written");
+    for asked in [&["store", "check", "n1"][..], &["store", "backup", "n1", "--to", "copy"]] {
+        let called = synod(&place.0, asked);
+        assert_eq!(called.exit, 1, "{asked:?}: {}", called.stderr);
+        for words in ["node.log is damaged at byte", "record 4", "put back a backup"] {
+            assert!(called.stderr.contains(words), "{asked:?}: {}", called.stderr);
+        }
+    }
+    assert!(!place.0.join("copy").exists(), "half a copy is left");
+    assert_eq!(fs::read(log(&place, "n1")).expect("a log"), bytes);
+}
+
+#[test]
+fn a_torn_end_is_no_damage() {
+    let place = Place::new("store-torn");
+    drop(written(&place, "n1"));
+    let mut bytes = fs::read(log(&place, "n1")).expect("a log");
+    bytes.extend_from_slice(&[0; 100]);
+    fs::write(log(&place, "n1"), &bytes).expect("written");
+    let checked = synod(&place.0, &["store", "check", "n1"]);
+    assert_eq!(checked.exit, 0, "{}", checked.stderr);
+    assert!(checked.stdout.contains("100 bytes behind byte"), "{}", checked.stdout);
+}
+
+#[test]
+fn a_copy_made_while_a_node_writes_is_put_back_only_where_nothing_is() {
+    let place = Place::new("store-copied");
+    let store = written(&place, "n1");
+    let copied = synod(&place.0, &["store", "backup", "n1", "--to", "copy", "--json"]);
+    assert_eq!(copied.exit, 0, "{}", copied.stderr);
+    assert_eq!(copied.last()["records"], 3);
+    drop(store);
+    let occupied = synod(&place.0, &["store", "restore", "n1", "--from", "copy"]);
+    assert_eq!(occupied.exit, 2);
+    assert!(occupied.stderr.contains("n1 is not empty"), "{}", occupied.stderr);
+    let restored = synod(&place.0, &["store", "restore", "n2", "--from", "copy"]);
+    assert_eq!(restored.exit, 0, "{}", restored.stderr);
+    assert!(restored.stderr.contains("has forgotten"), "{}", restored.stderr);
+    assert_eq!(names(&place.0.join("n2")), ["node.log", "node.note"]);
+    let opened = FileStore::new(place.0.join("n2")).open().expect("a store");
+    assert_eq!((opened.records.len(), opened.incarnation), (3, 2));
+}
+
+#[test]
+fn where_there_is_no_store_none_is_made() {
+    let place = Place::new("store-none");
+    for command in ["check", "dump"] {
+        let called = synod(&place.0, &["store", command, "nothing"]);
+        assert_eq!(called.exit, 2);
+        assert!(called.stderr.contains("there is no node.log in nothing"), "{}", called.stderr);
+    }
+    assert!(!place.0.join("nothing").exists());
+}
