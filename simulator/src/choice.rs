@@ -91,6 +91,16 @@ pub(crate) const QUESTIONS: &[&str] = &[
     "mutate",
     "replay",
     INPUT,
+    "disk.kept",
+    "disk.keep",
+    "disk.length",
+    "disk.name",
+    "disk.forget",
+    "disk.fail",
+    "disk.lie",
+    "disk.down",
+    "disk.rot",
+    "disk.rot.at",
 ];
 
 /// When a message that lost a race arrives: as before, which is calm, or so much later than now.

@@ -10,6 +10,7 @@
 //!    other tools.
 //! 6. [`replay_recording`] and [`merge`]: what a deployed node was fed, once more.
 //! 7. [`why`]: which step of a failing run decides it; [`Script`]: a run as a test; [`measure`].
+//! 8. [`SimulatedDisk`]: a disk that loses, tears, lies and rots, also for tests of its own.
 //!
 //! **Invariant:** equal schedule, equal bytes, on any machine. This crate knows no clock, no
 //! socket, no runtime; it uses threads only to run independent seeds side by side.
@@ -20,6 +21,7 @@ mod choice;
 mod clock;
 mod convert;
 mod diagram;
+mod disk;
 mod explore;
 mod follow;
 pub mod history;
@@ -51,6 +53,7 @@ pub use audit::Divergence;
 pub use choice::{About, Decision, Label, NotADecision, Stream};
 pub use convert::{Format, convert};
 pub use diagram::Diagram;
+pub use disk::{Decide, DiskFaults, Injected, SimulatedDisk};
 pub use explore::{Bounds, Counterexample, Explored, explore};
 pub use measure::{Measured, Measures, Spread, measure};
 pub use merge::{CannotMerge, Merged, merge};

@@ -96,6 +96,15 @@ pub struct Settings {
     /// Nodes that become traitors, at most: they lie, or fall silent while their links are up.
     #[serde(default)]
     pub traitors: u32,
+    /// How many syncs of a disk in a million fail: the node ends as in a crash.
+    #[serde(default)]
+    pub sync_fail: u32,
+    /// How many syncs of a disk in a million claim to have written, and have not.
+    #[serde(default)]
+    pub sync_lie: u32,
+    /// How many crashes in a million leave a flipped bit on the disk.
+    #[serde(default)]
+    pub rot: u32,
 }
 
 /// How delays are spread between the least and the greatest.
@@ -165,11 +174,13 @@ pub enum Fault {
     Leave,
     /// Some nodes are traitors: silent, lying, doubled, or under another program.
     Byzantine,
+    /// Disks fail to sync, claim to have synced and have not, and rot.
+    Disk,
 }
 
 impl Fault {
     /// Every kind, by name.
-    pub const ALL: [(&'static str, Self); 12] = [
+    pub const ALL: [(&'static str, Self); 13] = [
         ("crash", Self::Crash),
         ("partition", Self::Partition),
         ("loss", Self::Loss),
@@ -182,6 +193,7 @@ impl Fault {
         ("join", Self::Join),
         ("leave", Self::Leave),
         ("byzantine", Self::Byzantine),
+        ("disk", Self::Disk),
     ];
 
     /// The kind of that name.
@@ -229,6 +241,9 @@ impl Settings {
             joins: 0,
             leaves: 0,
             traitors: 0,
+            sync_fail: 0,
+            sync_lie: 0,
+            rot: 0,
         }
     }
 
@@ -322,6 +337,10 @@ impl Settings {
                     if byzantine { Assumption::FaultBound } else { Assumption::HonestNodes };
                 ((self.traitors as usize) <= tolerated, beyond)
             }
+            Fault::Disk => {
+                (self.sync_fail, self.sync_lie, self.rot) = (20_000, 100_000, 100_000);
+                (false, Assumption::KeptDisk)
+            }
         };
         (!fine).then_some(broken)
     }
@@ -360,6 +379,9 @@ impl Settings {
             ("lose_datagram", self.lose_datagram),
             ("duplicate", self.duplicate),
             ("drift", self.drift),
+            ("sync_fail", self.sync_fail),
+            ("sync_lie", self.sync_lie),
+            ("rot", self.rot),
         ] {
             within(name, rate.into(), 0, 1_000_000)?;
         }
@@ -412,6 +434,7 @@ impl Settings {
             Fault::Join => self.joins,
             Fault::Leave => self.leaves,
             Fault::Byzantine => self.traitors,
+            Fault::Disk => self.sync_fail | self.sync_lie | self.rot,
         };
         Fault::ALL.iter().filter(|(_, kind)| 0 < on(*kind)).map(|(name, _)| *name).collect()
     }

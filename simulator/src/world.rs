@@ -1,5 +1,6 @@
 //! One run: nodes, a virtual clock, a network with faults, and a stream of choices.
 
+mod disk;
 mod faults;
 mod judge;
 mod races;
@@ -27,6 +28,7 @@ use crate::scenario::{Scenario, micros};
 use crate::settings::Settings;
 use crate::trace::{Armed, Step, StepKind, Trace, Tracer, changes};
 use crate::treason::Traitor;
+use disk::NodeDisk;
 pub(crate) use judge::judge;
 use races::Races;
 use settling::Settling;
@@ -125,7 +127,7 @@ pub(crate) struct World<'a, T: Stack> {
 #[derive(Debug, Default)]
 struct NodePlace {
     incarnation: u64,
-    disk: Vec<Envelope>,
+    disk: NodeDisk,
     timers: BTreeMap<TimerId, Place>,
     sent: u64,
     /// A crash that waits for the node's next handler.
@@ -410,10 +412,11 @@ impl<'a, T: Stack> World<'a, T> {
             step.state = (tells && !summary_now.is_empty()).then(|| summary_now.to_string());
             step.changes = changes(&state, &state_now);
         }
-        let crash = self.doom(node, &mut effects);
+        let mut crash = self.doom(node, &mut effects);
         let stepped = stepped.map(|it| if lied_to { Ok(()) } else { it });
         let carried = judge(node, stepped, |event| self.scenario.catalogue.name(event));
         if carried.is_ok() && !effects.is_empty() {
+            crash = self.write_down(node, &mut effects).or(crash);
             self.carry_out(node, &mut effects, &mut step);
         }
         effects.clear();
@@ -454,14 +457,6 @@ impl<'a, T: Stack> World<'a, T> {
                     if let Some(place) = self.places[node].timers.remove(&id) {
                         self.queue.cancel(place);
                     }
-                }
-                Effect::Persist(record) => self.places[node].disk.push(record),
-                Effect::Checkpoint { record, replaces } => {
-                    let disk = &mut self.places[node].disk;
-                    disk.retain(|old| {
-                        old.instance() != record.instance() || !replaces.contains(&old.event())
-                    });
-                    disk.push(record);
                 }
                 Effect::Job(job) => self.work(&mut stream, node, &job),
                 Effect::Output(envelope) => {

@@ -3,6 +3,7 @@
 mod museum;
 mod published;
 mod recording;
+mod store;
 mod three_worlds;
 mod tidy;
 mod world;

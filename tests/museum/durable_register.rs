@@ -8,7 +8,7 @@ use synod_core::{
     Algorithm, Cluster, Context, Event, Faults, Handlers, Model, NodeId, Property, Tolerance,
     Verdict,
 };
-use synod_simulator::{Bounds, Scenario, Simulation};
+use synod_simulator::{Bounds, Fault, Scenario, Simulation};
 
 use super::exhibit::{Exhibit, Family, passes, short};
 
@@ -166,6 +166,22 @@ fn answered_before_it_is_durable() {
 fn answered_before_it_is_durable_explored() {
     let bounds = Bounds { recoveries: 1, ..Bounds::within(&Register::MODEL, 3) };
     ANSWERED_FIRST.is_explored(&with(Some(Defect::AnsweredFirst)), &bounds);
+}
+
+/// The world of disks that claim to have synced, and have not.
+fn lying_disks(scenario: &Scenario<Register>) -> Simulation<'_, Register> {
+    let simulation = world(scenario).with(Fault::Disk);
+    simulation.settings(|it| (it.sync_fail, it.rot) = (0, 0))
+}
+
+#[test]
+fn an_acknowledged_write_on_a_disk_that_lies() {
+    let exhibit = Exhibit {
+        defect: "the algorithm is correct; the disk claims a sync that it has not made",
+        family: Family::Assumption,
+        violates: "what is acknowledged is kept",
+    };
+    exhibit.is_found(&with(None), lying_disks);
 }
 
 #[test]

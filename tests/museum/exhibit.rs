@@ -162,6 +162,7 @@ fn faults(settings: &Settings, report: &Report) -> String {
         (0 < settings.drift + settings.jumps, "clocks"),
         (0 < settings.traitors, "traitors"),
         (0 < settings.leaves, "nodes that leave"),
+        (0 < settings.sync_lie, "lying disks"),
     ];
     let kinds: Vec<&str> = faults.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
     let kinds = if kinds.is_empty() { String::from("no faults") } else { kinds.join(", ") };

@@ -89,6 +89,7 @@ impl<T: Stack> World<'_, T> {
         self.places[node].paused_until_us = 0;
         self.members[node].node = None;
         self.forget_timers(node);
+        self.lose_power(node);
         let lost = if crash.losing {
             self.queue
                 .cancel_where(|it| matches!(it, Happening::Message { id, .. } if id.from == node))
@@ -139,9 +140,12 @@ impl<T: Stack> World<'_, T> {
         );
         self.counts.lost += ended as u64;
         self.network.forget(node);
+        let Some(records) = self.recover_disk(node) else {
+            return Ok(());
+        };
         self.boot(node);
         let step = self.noting(|_| Step::says(StepKind::Restart, Some(node), "restarts"));
-        self.step(node, Input::Recover(self.places[node].disk.clone()), step)?;
+        self.step(node, Input::Recover(records), step)?;
         self.tell_links(node);
         Ok(())
     }

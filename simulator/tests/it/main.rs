@@ -7,6 +7,7 @@ mod convert;
 mod crashes;
 mod delivery;
 mod determinism;
+mod disks;
 mod exploration;
 mod histories;
 mod history_files;
