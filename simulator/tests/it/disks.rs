@@ -114,6 +114,7 @@ fn what_nothing_has_left_behind_may_be_lost_the_last_first() {
 fn a_disk_that_lies_about_its_syncs_loses_what_was_told_and_the_assumption_is_named() {
     let scenario = counter(false);
     let simulation = two_seconds(Simulation::new(&scenario, 2)).with(Fault::Disk);
+    let simulation = simulation.settings(|world| (world.sync_fail, world.rot) = (0, 0));
     let report = simulation.run(0..2_000);
     let failure = report.expect_failure();
     assert_eq!(failure.violation.property, "what is told is remembered");
