@@ -268,11 +268,16 @@ impl Stream {
             })
     }
 
-    /// Whether something happens that happens once in `one_in` times. The draw takes nothing from
-    /// the generator: where it says no, a seed is the run that it is without the question.
+    /// Whether something happens that happens once in `one_in` times, drawn aside.
     pub(crate) fn chance_aside(&mut self, label: Label, one_in: u64) -> bool {
         let draw = |driver: &mut Driver| u64::from(driver.aside(one_in) == 0);
         0 < self.decide_by(label, 2, draw, |_| 0)
+    }
+
+    /// A number below `options`, drawn aside: the draw takes nothing from the generator, so that
+    /// where it comes to 0 a seed is the run that it is without the question.
+    pub(crate) fn choose_aside(&mut self, label: Label, options: u64) -> u64 {
+        self.decide_by(label, options, |driver| driver.aside(options), |_| 0)
     }
 
     /// Whether the next input to `node` is left out. Not a draw: it takes nothing from the seed.

@@ -103,7 +103,7 @@ impl<T: Stack> World<'_, T> {
         }
         let faults = self.disk_faults();
         let NodeDisk { pending, faulty, .. } = &mut self.places[node].disk;
-        let faulty = faulty.get_or_insert_with(|| Faulty::new(&self.stream, node));
+        let faulty = faulty.get_or_insert_with(|| Faulty::new(self.stream, node));
         faulty.disk.set_faults(faults);
         let settled = faulty.write(pending.drain(..)).is_ok();
         faulty.disk.set_faults(DiskFaults::default());
@@ -126,7 +126,7 @@ impl<T: Stack> World<'_, T> {
         let label = Label { what: "disk.down", about: About::Node(node) };
         let down_us = match self.settings.down_us {
             0 => 0,
-            most => 1 + lock(&self.stream).choose(label, most),
+            most => 1 + lock(self.stream).choose(label, most),
         };
         Crash { node, after: 0, losing: false, in_start: false, down_us }
     }
@@ -136,7 +136,7 @@ impl<T: Stack> World<'_, T> {
         let NodeDisk { records, pending, faulty } = &mut self.places[node].disk;
         let label = Label { what: "disk.kept", about: About::Node(node) };
         if !pending.is_empty() {
-            let lost = lock(&self.stream).choose(label, pending.len() as u64 + 1);
+            let lost = lock(self.stream).choose_aside(label, pending.len() as u64 + 1);
             let kept = pending.len() - usize::try_from(lost).unwrap_or(0);
             pending.truncate(kept);
         }
@@ -147,7 +147,7 @@ impl<T: Stack> World<'_, T> {
         if pending.is_empty() && faulty.is_none() {
             return;
         }
-        let faulty = faulty.get_or_insert_with(|| Faulty::new(&self.stream, node));
+        let faulty = faulty.get_or_insert_with(|| Faulty::new(self.stream, node));
         // A calm disk has no reason to fail.
         let _written = faulty.write(pending.drain(..));
         faulty.disk.set_faults(DiskFaults { rot: self.settings.rot, ..DiskFaults::default() });

@@ -142,7 +142,7 @@ fn a_checkpoint_replaces_its_own_instance_and_events_only() {
     log.append(&record("vote", 1, b"e")).unwrap();
     log.sync().unwrap();
     let opened = disk.log().open().unwrap();
-    let left: Vec<&[u8]> = opened.records.iter().map(|left| &left.body()[..]).collect();
+    let left: Vec<&[u8]> = opened.records.iter().map(|left| left.body()).collect();
     assert_eq!(left, [b"b", b"c", b"d", b"e"]);
     assert_eq!(opened.incarnation, 2);
 }
