@@ -71,7 +71,7 @@ impl<A: Algorithm + Default + Serialize> Default for Registered<A> {
     }
 }
 
-impl<A: Algorithm + Clone + Default + Hash + Serialize> Entry for Registered<A> {
+impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registered<A> {
     fn name(&self) -> &'static str {
         A::NAME
     }

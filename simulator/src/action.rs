@@ -1,8 +1,8 @@
 //! What can happen in a state of an exploration, and how a schedule calls it.
 
-use synod_core::{Catalogue, Input, Lane, NodeId, Stack, TimerId};
+use synod_core::{Catalogue, Input, Lane, NodeId, TimerId};
 
-use crate::state::State;
+use crate::explore::{State, Worker};
 use crate::trace::{MessageId, Step, StepKind};
 
 /// One transition.
@@ -69,7 +69,8 @@ impl Action {
     }
 
     /// The name of what happens in `state`, without the crash and the choices in it.
-    pub(crate) fn name<T: Stack>(&self, state: &State<T>, catalogue: &Catalogue) -> String {
+    pub(crate) fn name(&self, worker: &Worker<'_>, state: &State) -> String {
+        let catalogue = worker.setting().catalogue;
         let event = |input: Option<&Input>| match input {
             Some(Input::Deliver { envelope, .. } | Input::Trigger(envelope)) => {
                 catalogue.name(envelope.event())
@@ -82,16 +83,16 @@ impl Action {
                 let nth = if index == 0 { String::new() } else { format!(" #{index}") };
                 format!(
                     "deliver {} {from}>{to}{nth}",
-                    event(state.under_way(from, to, lane, index))
+                    event(worker.under_way(state, (from, to, lane), index))
                 )
             }
             Act::Lose { from, to, index } => {
-                let lost = state.under_way(from, to, Lane::Datagram, index);
+                let lost = worker.under_way(state, (from, to, Lane::Datagram), index);
                 format!("lose {} {from}>{to} #{index}", event(lost))
             }
-            Act::Fire { node, id } => match state.timer(node, id) {
+            Act::Fire { node, id } => match worker.timer(state, node, id) {
                 Some(armed) => {
-                    let (name, shown) = (catalogue.name(armed.event()), catalogue.show(armed));
+                    let (name, shown) = (catalogue.name(armed.event()), catalogue.show(&armed));
                     format!("fire {name} {node} {shown}")
                 }
                 None => format!("fire {node}"),
@@ -104,8 +105,8 @@ impl Action {
     }
 
     /// The whole name.
-    pub(crate) fn full_name<T: Stack>(&self, state: &State<T>, catalogue: &Catalogue) -> String {
-        self.name(state, catalogue) + &self.ending()
+    pub(crate) fn full_name(&self, worker: &Worker<'_>, state: &State) -> String {
+        self.name(worker, state) + &self.ending()
     }
 
     /// The choices and the crash in the action, as they end its name.
@@ -148,7 +149,8 @@ impl Action {
     }
 
     /// The action as a step of a trace.
-    pub(crate) fn step<T: Stack>(&self, state: &State<T>, catalogue: &Catalogue) -> Step {
+    pub(crate) fn step(&self, worker: &Worker<'_>, state: &State) -> Step {
+        let catalogue = worker.setting().catalogue;
         let mut step = match self.act {
             Act::Start => Step::says(StepKind::Start, None, "starts"),
             Act::Tick => Step::says(StepKind::Tick, None, "time passes"),
@@ -157,19 +159,19 @@ impl Action {
                 Step::says(StepKind::Crash, Some(node), words)
             }
             Act::Restart(node) => Step::says(StepKind::Restart, Some(node), "restarts"),
-            Act::Fire { node, id } => match state.timer(node, id) {
-                Some(armed) => Step::of(StepKind::Timer, node, armed, catalogue),
+            Act::Fire { node, id } => match worker.timer(state, node, id) {
+                Some(armed) => Step::of(StepKind::Timer, node, &armed, catalogue),
                 None => Step::says(StepKind::Timer, Some(node), "a timer"),
             },
             Act::Deliver { from, to, lane, index } => message(
-                state.under_way(from, to, lane, index),
+                worker.under_way(state, (from, to, lane), index),
                 from,
                 to,
                 StepKind::Deliver,
                 catalogue,
             ),
             Act::Lose { from, to, index } => {
-                let lost = state.under_way(from, to, Lane::Datagram, index);
+                let lost = worker.under_way(state, (from, to, Lane::Datagram), index);
                 message(lost, from, to, StepKind::Lost, catalogue)
             }
         };

@@ -1,72 +1,72 @@
 //! A path of an exploration once more, written down step by step.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::Hash;
 
 use serde_json::Value;
-use synod_core::{Assumption, Effect, EventId, NodeId, Stack};
+use synod_core::{Assumption, Effect, EventId, NodeId};
 
 use crate::action::{Act, Action};
-use crate::explore::{Counterexample, check, patience};
+use crate::explore::{Counterexample, Program, State, Worker, Wrong};
 use crate::quiet::quietly;
 use crate::scenario::micros;
 use crate::schedule::{Recorded, Schedule};
-use crate::state::{Ground, State};
 use crate::trace::{Armed, MessageId, Sent, Step, StepKind, Trace, Tracer, changes};
 use crate::world::Violation;
 
 /// A path that ends in a violation, with its schedule and its trace.
-pub(crate) fn counterexample<T: Stack + Clone + Hash>(
-    on: Ground<'_, T>,
+pub(crate) fn counterexample(
+    program: &dyn Program,
     path: &[Action],
-    property: String,
-    reason: String,
+    (property, reason): Wrong,
 ) -> Counterexample {
-    let names = names(on, path);
-    let model = on.scenario.model();
-    let unbounded = on.bounds.tick_us == 0 && model.delay_max().is_some();
+    let setting = program.setting();
+    let names = names(program, path);
+    let unbounded = setting.bounds.tick_us == 0 && setting.model.delay_max().is_some();
     let schedule = Schedule {
-        algorithm: String::from(on.scenario.name()),
+        algorithm: String::from(setting.name),
         property: Some(property.clone()),
         dropped: unbounded.then(|| Assumption::BoundedDelay.to_string()).into_iter().collect(),
-        run: Recorded::Explored { bounds: on.bounds.clone(), actions: names.clone() },
+        run: Recorded::Explored { bounds: setting.bounds.clone(), actions: names.clone() },
     };
-    let (trace, violation) = follow(on, &names);
+    let (trace, violation) = follow(program, &names);
     let time_us = trace.steps.last().map_or(0, |step| step.time_us);
     let violation = violation.unwrap_or(Violation { property, reason, time_us });
-    Counterexample { violation, text: schedule.text(&on.scenario.catalogue), schedule, trace }
+    Counterexample { violation, text: schedule.text(setting.catalogue), schedule, trace }
 }
 
 /// The actions of a path by name, for which it has to be walked: a name tells what is delivered.
-fn names<T: Stack + Clone + Hash>(on: Ground<'_, T>, path: &[Action]) -> Vec<String> {
-    let mut names = Vec::new();
+fn names(program: &dyn Program, path: &[Action]) -> Vec<String> {
+    let mut worker = Worker::new(program);
     let (start, path) = match path.split_first() {
         Some((start, rest)) if start.act == Act::Start => (start, rest),
         _ => (&Action::START, path),
     };
-    let mut state = State::start(on, 0, start).ok().map(|moved| moved.state);
+    let mut names = Vec::new();
     if *start != Action::START {
         names.push(format!("start{}", start.ending()));
     }
+    let (mut state, mut next) = (State::default(), State::default());
+    let mut walks = worker.start(start, &mut state).is_ok();
     for action in path {
-        let Some(current) = &state else {
+        if !walks {
             break;
-        };
-        names.push(action.full_name(current, &on.scenario.catalogue));
-        state = current.act(on, action).ok().map(|moved| moved.state);
+        }
+        names.push(action.full_name(&worker, &state));
+        walks = worker.act(&state, action, &mut next).is_ok();
+        std::mem::swap(&mut state, &mut next);
     }
     names
 }
 
 /// Takes a path of named actions once more. An action that is not possible where it stands ends
 /// the path. Returns the trace, and what is violated on the way.
-pub(crate) fn follow<T: Stack + Clone + Hash>(
-    on: Ground<'_, T>,
-    names: &[String],
-) -> (Trace, Option<Violation>) {
+pub(crate) fn follow(program: &dyn Program, names: &[String]) -> (Trace, Option<Violation>) {
     quietly(|| {
-        let trace = Tracer::new(on.scenario.name(), on.bounds.nodes);
-        let mut follower = Follower { on, trace, ticks: 0, under_way: BTreeMap::new(), sent: 0 };
+        let setting = program.setting();
+        let trace = Tracer::new(setting.name, setting.bounds.nodes);
+        let worker = Worker::new(program);
+        let mut follower =
+            Follower { worker, trace, ticks: 0, under_way: BTreeMap::new(), sent: 0 };
         let wrong = follower.run(names).err();
         let mut trace = follower.trace.finish();
         let time_us = trace.steps.last().map_or(0, |step| step.time_us);
@@ -81,8 +81,8 @@ pub(crate) fn follow<T: Stack + Clone + Hash>(
 }
 
 /// Walks a path and writes it down.
-struct Follower<'a, T: Stack> {
-    on: Ground<'a, T>,
+struct Follower<'a> {
+    worker: Worker<'a>,
     trace: Tracer,
     ticks: u64,
     /// The messages under way, by link and event, in the order of sending.
@@ -90,54 +90,57 @@ struct Follower<'a, T: Stack> {
     sent: u64,
 }
 
-impl<T: Stack + Clone + Hash> Follower<'_, T> {
-    fn run(&mut self, names: &[String]) -> Result<(), (String, String)> {
+impl Follower<'_> {
+    fn run(&mut self, names: &[String]) -> Result<(), Wrong> {
         let (start, names) = Action::start_of(names);
-        let (first, effects) = State::start_observed(self.on, patience(self.on), &start)?;
-        let mut state = first.state;
-        for (node, effects) in effects {
+        let mut state = State::default();
+        self.worker.start(&start, &mut state)?;
+        for (node, effects) in self.worker.start_effects(&start) {
+            let place = Worker::place(&state, node);
             let mut step = Step::says(StepKind::Start, Some(node), "starts");
-            step.state = state.summary(node);
-            step.changes = changes(&Value::Null, &state.shown(self.on.scenario, node));
+            step.state = self.worker.program().summary(place);
+            step.changes = changes(&Value::Null, &self.worker.program().shown(place));
             self.observe(node, effects, &mut step);
             self.trace.push(step);
         }
-        check(self.on, &state)?;
+        self.worker.check(&state)?;
         for name in names {
-            let Some(action) = state.action_named(self.on, name) else {
+            let Some(action) = self.worker.action_named(&state, name) else {
                 return Ok(());
             };
             state = self.take(&state, &action)?;
-            check(self.on, &state)?;
+            self.worker.check(&state)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, state: &State<T>, action: &Action) -> Result<State<T>, (String, String)> {
+    fn take(&mut self, state: &State, action: &Action) -> Result<State, Wrong> {
         self.ticks += u64::from(action.is_tick());
-        let mut step = action.step(state, &self.on.scenario.catalogue);
-        step.time_us = self.ticks * self.on.bounds.tick_us;
+        let mut step = action.step(&self.worker, state);
+        step.time_us = self.ticks * self.worker.setting().bounds.tick_us;
         if let (Some(message), Some(to)) = (&mut step.message, step.node) {
             let link = (message.from, to, EventId::of(&step.event));
             let sent = self.under_way.get_mut(&link).and_then(VecDeque::pop_front);
             *message = sent.unwrap_or(*message);
         }
-        let mut effects = Vec::new();
-        let moved = state.act_observed(self.on, action, &mut effects);
-        if let (Ok(moved), Some(node)) = (&moved, step.node) {
-            let (before, after) = (state.summary(node), moved.state.summary(node));
-            step.state = after.filter(|after| before.as_ref() != Some(after));
-            let shown = |state: &State<T>| state.shown(self.on.scenario, node);
-            step.changes = changes(&shown(state), &shown(&moved.state));
+        let mut next = State::default();
+        let moved = self.worker.act(state, action, &mut next);
+        if let (Ok(_), Some(node)) = (&moved, step.node) {
+            let program = self.worker.program();
+            let [before, after] = [state, &next].map(|state| Worker::place(state, node));
+            let summary = program.summary(after);
+            step.state = summary.filter(|after| program.summary(before).as_ref() != Some(after));
+            step.changes = changes(&program.shown(before), &program.shown(after));
+            let effects = self.worker.effects(state, action);
             self.observe(node, effects, &mut step);
         }
         self.trace.push(step);
-        moved.map(|moved| moved.state)
+        moved.map(|_| next)
     }
 
     /// Writes down what a handler asked for.
     fn observe(&mut self, node: NodeId, effects: Vec<Effect>, step: &mut Step) {
-        let catalogue = &self.on.scenario.catalogue;
+        let catalogue = self.worker.setting().catalogue;
         for effect in effects {
             match effect {
                 Effect::Send { to, envelope, .. } => {

@@ -41,7 +41,6 @@ mod settings;
 mod shrink;
 mod side;
 mod simulation;
-mod state;
 mod strategy;
 mod testing;
 mod trace;
@@ -54,7 +53,9 @@ pub use choice::{About, Decision, Label, NotADecision, Stream};
 pub use convert::{Format, convert};
 pub use diagram::Diagram;
 pub use disk::{Decide, DiskFaults, Injected, SimulatedDisk};
-pub use explore::{Bounds, Counterexample, Explored, explore};
+pub use explore::{
+    Bounds, Counterexample, Exploration, Explored, Limit, Progress, explore,
+};
 pub use measure::{Measured, Measures, Spread, measure};
 pub use merge::{CannotMerge, Merged, merge};
 pub use playback::{Deviation, Replayed, replay_recording};

@@ -6,10 +6,10 @@ use synod_core::Stack;
 
 use crate::action::Action;
 use crate::choice::Stream;
+use crate::explore::{Ground, Setting};
 use crate::follow::follow;
 use crate::scenario::Scenario;
 use crate::schedule::{Recorded, Schedule};
-use crate::state::Ground;
 use crate::trace::Trace;
 use crate::world::{Violation, run};
 
@@ -28,7 +28,7 @@ pub struct Replay {
 
 /// Runs `schedule` once more. What the program no longer asks is left out, what it newly asks is
 /// calm.
-pub fn replay<T: Stack + Clone + Hash>(scenario: &Scenario<T>, schedule: &Schedule) -> Replay {
+pub fn replay<T: Stack + Clone + Hash + Sync>(scenario: &Scenario<T>, schedule: &Schedule) -> Replay {
     match &schedule.run {
         Recorded::Simulated { settings, decisions, .. } => {
             let stream = Stream::replaying(decisions);
@@ -37,7 +37,8 @@ pub fn replay<T: Stack + Clone + Hash>(scenario: &Scenario<T>, schedule: &Schedu
             Replay { trace, violation, decisions: decisions.len(), found: stream.found() }
         }
         Recorded::Explored { bounds, actions } => {
-            let (trace, violation) = follow(Ground { scenario, bounds }, actions);
+            let ground = Ground::new(scenario, Setting::of(scenario, bounds));
+            let (trace, violation) = follow(&ground, actions);
             // The first steps are the starts of the nodes, whether or not the schedule names them.
             let (_, rest) = Action::start_of(actions);
             let started = trace.steps.len().saturating_sub(bounds.nodes as usize);

@@ -76,7 +76,7 @@ impl Script {
 
     /// Runs the script. What the program does not ask for is left out, and counted.
     #[must_use]
-    pub fn run<T: Stack + Clone + Hash>(self, scenario: &Scenario<T>) -> Replay {
+    pub fn run<T: Stack + Clone + Hash + Sync>(self, scenario: &Scenario<T>) -> Replay {
         let algorithm = String::from(scenario.name());
         let Self { run } = self;
         replay(scenario, &Schedule { algorithm, property: None, dropped: Vec::new(), run })
@@ -87,7 +87,7 @@ impl Script {
     /// # Panics
     ///
     /// If it does not, or another one.
-    pub fn expect_violation<T: Stack + Clone + Hash>(
+    pub fn expect_violation<T: Stack + Clone + Hash + Sync>(
         self,
         scenario: &Scenario<T>,
         property: &str,

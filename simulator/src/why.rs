@@ -21,9 +21,9 @@ use synod_core::Stack;
 use self::curve::Continued;
 use self::simulated::Simulated;
 use self::walked::Walked;
+use crate::explore::{Ground, Setting};
 use crate::scenario::Scenario;
 use crate::schedule::{Recorded, Schedule};
-use crate::state::Ground;
 use crate::trace::Trace;
 use crate::world::Violation;
 
@@ -89,7 +89,7 @@ pub struct NothingViolated;
 /// # Errors
 ///
 /// [`NothingViolated`] if the run holds every property.
-pub fn why<T: Stack + Clone + Hash>(
+pub fn why<T: Stack + Clone + Hash + Sync>(
     scenario: &Scenario<T>,
     schedule: &Schedule,
     runs: u32,
@@ -100,7 +100,8 @@ pub fn why<T: Stack + Clone + Hash>(
             Ok(explain(simulated, runs.max(1)))
         }
         Recorded::Explored { bounds, actions } => {
-            let walked = Walked::replay(Ground { scenario, bounds }, actions)?;
+            let ground = Ground::new(scenario, Setting::of(scenario, bounds));
+            let walked = Walked::replay(&ground, actions)?;
             Ok(explain(walked, runs.max(1)))
         }
     }

@@ -56,7 +56,7 @@ impl Exhibit {
     /// Asserts that the simulator finds the defect, makes it small, and finds it again.
     pub(super) fn is_found<T>(&self, scenario: &Scenario<T>, world: World<T>)
     where
-        T: Stack + Clone + Hash,
+        T: Stack + Clone + Hash + Sync,
     {
         let simulation = world(scenario);
         let begin = Instant::now();
@@ -104,7 +104,7 @@ impl Exhibit {
     /// Asserts that the defect is found by exploration, and that the path replays.
     pub(super) fn is_explored<T>(&self, scenario: &Scenario<T>, bounds: &Bounds)
     where
-        T: Stack + Clone + Hash,
+        T: Stack + Clone + Hash + Sync,
     {
         let begin = Instant::now();
         let explored = explore(scenario, bounds);

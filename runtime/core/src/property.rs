@@ -16,8 +16,16 @@ pub struct Property<S: Stack> {
     pub name: &'static str,
     /// When it must hold.
     pub kind: Kind,
+    scope: Scope,
     holds: Predicate<S>,
     monitor: Option<MakeMonitor>,
+}
+
+/// How many nodes a predicate looks at in one evaluation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Scope {
+    Node,
+    Cluster,
 }
 
 type Predicate<S> = Arc<dyn Fn(&Cluster<'_, S>) -> Verdict + Send + Sync>;
@@ -56,7 +64,22 @@ impl<S: Stack> Property<S> {
         name: &'static str,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { name, kind: Kind::Always, holds: Arc::new(holds), monitor: None }
+        Self::of(name, Kind::Always, Scope::Cluster, holds)
+    }
+
+    /// Must hold of each node by itself after every step. `holds` sees the state of one node at a
+    /// time, so it cannot compare the states of several at one moment.
+    ///
+    /// An exploration evaluates it once for each local state, and holds it also when it is
+    /// reduced: a reduced exploration finds every local state, but not every combination of them.
+    pub fn local(
+        name: &'static str,
+        holds: impl Fn(NodeId, &S) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        let each = move |cluster: &Cluster<'_, S>| {
+            cluster.live().try_for_each(|(node, state)| holds(node, state))
+        };
+        Self::of(name, Kind::Always, Scope::Node, each)
     }
 
     /// Must hold once no fault has happened for `within`, and from then on until the next one:
@@ -66,7 +89,7 @@ impl<S: Stack> Property<S> {
         within: Duration,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { name, kind: Kind::Eventually { within }, holds: Arc::new(holds), monitor: None }
+        Self::of(name, Kind::Eventually { within }, Scope::Cluster, holds)
     }
 
     /// Must hold whenever nothing is under way any more: liveness of an algorithm that comes to
@@ -75,7 +98,7 @@ impl<S: Stack> Property<S> {
         name: &'static str,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { name, kind: Kind::AtRest, holds: Arc::new(holds), monitor: None }
+        Self::of(name, Kind::AtRest, Scope::Cluster, holds)
     }
 
     /// Must hold at some moment of some run: a fault was survived, a rare branch was taken.
@@ -87,7 +110,7 @@ impl<S: Stack> Property<S> {
             true => Ok(()),
             false => Err(String::from("not yet")),
         };
-        Self { name, kind: Kind::Sometimes, holds: Arc::new(verdict), monitor: None }
+        Self::of(name, Kind::Sometimes, Scope::Cluster, verdict)
     }
 
     /// Judges what the nodes indicate to their applications, in the order of the run, without
@@ -101,7 +124,23 @@ impl<S: Stack> Property<S> {
         M: FnMut(NodeId, &Envelope) -> Verdict + Send + 'static,
     {
         let monitor: MakeMonitor = Arc::new(move || Box::new(make()));
-        Self { name, kind: Kind::Monitor, holds: Arc::new(|_| Ok(())), monitor: Some(monitor) }
+        let monitor = Some(monitor);
+        Self { monitor, ..Self::of(name, Kind::Monitor, Scope::Cluster, |_| Ok(())) }
+    }
+
+    fn of(
+        name: &'static str,
+        kind: Kind,
+        scope: Scope,
+        holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, kind, scope, holds: Arc::new(holds), monitor: None }
+    }
+
+    /// Whether it is [about single nodes](Property::local).
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.scope == Scope::Node
     }
 
     /// The observer of a new run, if this is a monitor.
@@ -122,8 +161,9 @@ impl<S: Stack> Property<S> {
 
 impl<S: Stack> Clone for Property<S> {
     fn clone(&self) -> Self {
-        let Self { name, kind, holds, monitor } = self;
-        Self { name, kind: *kind, holds: Arc::clone(holds), monitor: monitor.clone() }
+        let Self { name, kind, scope, holds, monitor } = self;
+        let (holds, monitor) = (Arc::clone(holds), monitor.clone());
+        Self { name, kind: *kind, scope: *scope, holds, monitor }
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn run_clean<T: Stack>(scenario: &Scenario<T>, settings: &Settings, s
 
 /// Bounds without faults and without a bound on delays.
 pub(crate) fn calm_bounds(nodes: u32) -> Bounds {
-    Bounds { nodes, crashes: 0, recoveries: 0, down_max: 0, tick_us: 0, states_max: 1_000_000 }
+    Bounds { states_max: 1_000_000, ..Bounds::calm(nodes) }
 }
 
 /// The steps of one kind and event.

@@ -1,0 +1,80 @@
+//! What an exploration is limited to.
+
+use serde::{Deserialize, Serialize};
+use synod_core::{Assumption, Faults, Model};
+
+use crate::scenario::micros;
+
+/// What an exploration is limited to.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// The number of nodes.
+    pub nodes: u32,
+    /// Crashes in a run, at most. At any moment, also within a handler.
+    pub crashes: u32,
+    /// Recoveries in a run, at most.
+    pub recoveries: u32,
+    /// Nodes that may be down at once.
+    pub down_max: u32,
+    /// The unit of time in microseconds, which is also the bound on the delay of a message.
+    /// 0: there is no bound, and no common time.
+    pub tick_us: u64,
+    /// States to visit, at most; 2^32 - 2 in any case.
+    pub states_max: u64,
+    /// Steps of a run, at most; those of the nodes' starts are not counted.
+    #[serde(default = "any", skip_serializing_if = "is_any")]
+    pub depth_max: u32,
+}
+
+fn any() -> u32 {
+    u32::MAX
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_any(count: &u32) -> bool {
+    *count == u32::MAX
+}
+
+impl Bounds {
+    /// No faults, no bound on delays, runs of any length; five million states.
+    #[must_use]
+    pub fn calm(nodes: u32) -> Self {
+        Self {
+            nodes,
+            crashes: 0,
+            recoveries: 0,
+            down_max: 0,
+            tick_us: 0,
+            states_max: 5_000_000,
+            depth_max: u32::MAX,
+        }
+    }
+
+    /// What `model` allows: its timing, and one crash with its recovery if it tolerates any.
+    #[must_use]
+    pub fn within(model: &Model, nodes: u32) -> Self {
+        let down = u32::try_from(model.down_max(nodes as usize)).unwrap_or(u32::MAX);
+        let recovers = matches!(model.faults, Faults::CrashRecovery(_));
+        Self {
+            crashes: down.min(1),
+            recoveries: if recovers { down.min(1) } else { 0 },
+            down_max: down,
+            tick_us: model.delay_max().map_or(0, micros),
+            ..Self::calm(nodes)
+        }
+    }
+
+    /// What `model` allows and no exploration does: an algorithm that passes one is not checked
+    /// against it.
+    #[must_use]
+    pub fn not_explored(model: &Model, nodes: u32) -> Vec<&'static str> {
+        let traitors = (0 < model.traitors_max(nodes as usize)).then_some("traitors");
+        traitors.into_iter().collect()
+    }
+
+    /// The same without a bound on delays. Returns the assumption that this breaks, if any.
+    pub fn unbound(&mut self) -> Option<Assumption> {
+        (std::mem::take(&mut self.tick_us) > 0).then_some(Assumption::BoundedDelay)
+    }
+}

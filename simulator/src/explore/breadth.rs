@@ -1,0 +1,403 @@
+//! Breadth first, on several threads, with one result.
+//!
+//! A round takes some chunks of the frontier. Threads expand them side by side and only look at
+//! the visited states; then one thread takes in what they found, in the order of the chunks. So
+//! the numbers of states, their order and the first violation do not depend on the threads.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasherDefault;
+use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
+
+use super::pool::Half;
+use super::report::{Limit, Progress};
+use super::search::{Search, Stop};
+use super::setting::Wrong;
+use super::state::State;
+use super::visited::Visited;
+use super::worker::{Taken, Worker};
+use crate::action::Action;
+use crate::quiet::quietly;
+
+/// Some states of one depth, one after the other.
+#[derive(Debug, Default)]
+struct Chunk {
+    /// The number of its first state; the others follow.
+    first: u32,
+    states: usize,
+    depth: u32,
+    packed: Vec<u32>,
+}
+
+/// States of a chunk, at most.
+const CHUNK: usize = 512;
+/// Chunks of a round for each thread: enough that the threads wait little for each other.
+const CHUNKS_EACH: usize = 4;
+
+/// What one chunk led to.
+#[derive(Default)]
+struct Yield {
+    found: Vec<Found>,
+    packed: Vec<u32>,
+    transitions: u64,
+    wrong: Option<Failed>,
+    /// What should hold in some state, and in which of `found` it does.
+    happened: Vec<(usize, usize)>,
+    /// Whether a state at the bound of depth had transitions.
+    beyond: bool,
+}
+
+/// A state that was new when it was found.
+struct Found {
+    print: u128,
+    from: u32,
+    ordinal: u32,
+    /// Where it ends in the packed states.
+    end: usize,
+    /// Transitions of the chunk so far.
+    transitions: u64,
+}
+
+/// A transition that is wrong, or leads to a state that is.
+struct Failed {
+    from: u32,
+    ordinal: u32,
+    /// The state's fingerprint, if the transition has one.
+    print: Option<u128>,
+    wrong: Wrong,
+}
+
+/// A state's fingerprints within a chunk. Membership only.
+#[expect(clippy::disallowed_types, reason = "it is never iterated")]
+type Fresh = std::collections::HashSet<u128, BuildHasherDefault<Half>>;
+
+/// A violation: the state before it, which of its transitions, and what is wrong.
+pub(super) type Violated = (u32, u32, Wrong);
+
+/// How each state was reached first: from which one, by which of its transitions.
+#[derive(Debug, Default)]
+struct Reached(Vec<(u32, u32)>);
+
+/// The predecessor of the first states.
+const NOWHERE: u32 = u32::MAX;
+
+struct Breadth<'s, 'a, 'w> {
+    search: &'s mut Search<'a, 'w>,
+    visited: Visited,
+    reached: Reached,
+    chunks: VecDeque<Chunk>,
+    waiting: u64,
+    packed_bytes: u64,
+}
+
+/// Visits every state within the bounds, nearest first. A violation ends it.
+pub(super) fn search(search: &mut Search<'_, '_>, threads: usize) -> Result<(), Stop> {
+    let mut breadth = Breadth {
+        search,
+        visited: Visited::new(),
+        reached: Reached::default(),
+        chunks: VecDeque::new(),
+        waiting: 0,
+        packed_bytes: 0,
+    };
+    let result = breadth.run(threads.max(1));
+    let result = result.map_err(|stop| match stop {
+        Halt::Cut(limit) => Stop::Cut(limit),
+        Halt::Wrong((from, ordinal, wrong)) => {
+            let path = breadth.reached.path(from, ordinal);
+            Stop::Wrong(breadth.search.actions(&path), wrong)
+        }
+    });
+    breadth.search.found.frontier = breadth.waiting;
+    result
+}
+
+enum Halt {
+    Cut(Limit),
+    Wrong(Violated),
+}
+
+impl Breadth<'_, '_, '_> {
+    fn run(&mut self, threads: usize) -> Result<(), Halt> {
+        let program = self.search.program;
+        let mut workers: Vec<Worker<'_>> = (0..threads).map(|_| Worker::new(program)).collect();
+        self.begin(&mut workers)?;
+        let mut beyond = false;
+        while !self.chunks.is_empty() {
+            let count = self.chunks.len().min(threads * CHUNKS_EACH);
+            let round: Vec<Chunk> = self.chunks.drain(..count).collect();
+            let yields = self.expand(&mut workers, &round);
+            for (chunk, found) in round.iter().zip(yields) {
+                beyond |= found.beyond;
+                self.take_in(chunk.depth + 1, found)?;
+                self.waiting -= chunk.states as u64;
+                self.packed_bytes -= (chunk.packed.capacity() * size_of::<u32>()) as u64;
+            }
+            self.tell()?;
+        }
+        if beyond { Err(Halt::Cut(Limit::Depth)) } else { Ok(()) }
+    }
+
+    /// The first states: one for each way to answer what is asked at the start.
+    fn begin(&mut self, workers: &mut [Worker<'_>]) -> Result<(), Halt> {
+        let Some(worker) = workers.first_mut() else {
+            return Ok(());
+        };
+        let mut found = Yield::default();
+        let mut fresh = Fresh::default();
+        let mut state = State::default();
+        let mut waiting = Some(Action::START);
+        let mut ordinal = 0;
+        while let Some(start) = waiting.take() {
+            let at = At { from: NOWHERE, ordinal, transitions: 0 };
+            let asked = worker.start(&start, &mut state);
+            let asked = asked.inspect(|_| worker.learn());
+            let outcome = asked.map(|asked| {
+                let other = super::worker::successor(start.choices(), &asked);
+                waiting = other.map(|choices| Action::START.choosing(choices));
+                &mut state
+            });
+            let flow = self.view().look(worker, &mut fresh, &mut found, at, outcome);
+            if flow.is_break() {
+                break;
+            }
+            ordinal += 1;
+        }
+        self.take_in(0, found)
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            visited: &self.visited,
+            never: &self.search.never,
+            depth_max: self.search.program.setting().bounds.depth_max,
+        }
+    }
+
+    /// Expands the chunks of a round side by side. The results are in the order of the chunks.
+    fn expand(&self, workers: &mut [Worker<'_>], round: &[Chunk]) -> Vec<Yield> {
+        let view = self.view();
+        if let [worker] = workers {
+            return round.iter().map(|chunk| view.expand(worker, chunk)).collect();
+        }
+        let next = Mutex::new(round.iter().enumerate());
+        let mut all: Vec<(usize, Yield)> = std::thread::scope(|scope| {
+            let begin = |worker| {
+                let (next, view) = (&next, &view);
+                scope.spawn(move || quietly(|| view.work(worker, next)))
+            };
+            let hands: Vec<_> = workers.iter_mut().map(begin).collect();
+            let done = hands.into_iter().map(|hand| match hand.join() {
+                Ok(yields) => yields,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            done.flatten().collect()
+        });
+        all.sort_by_key(|(index, _)| *index);
+        all.into_iter().map(|(_, found)| found).collect()
+    }
+
+    /// Takes in what a chunk led to, in its order, up to a bound or a violation.
+    fn take_in(&mut self, depth: u32, found: Yield) -> Result<(), Halt> {
+        let mut begin = 0;
+        let before = self.search.found.transitions;
+        for (index, state) in found.found.iter().enumerate() {
+            self.search.found.transitions = before + state.transitions;
+            if !self.visited.insert(state.print) {
+                begin = state.end;
+                continue;
+            }
+            let reached = &mut self.search.found;
+            if self.search.states_max <= reached.states {
+                return Err(Halt::Cut(Limit::States));
+            }
+            reached.states += 1;
+            reached.depth = depth;
+            let number = self.reached.push(state.from, state.ordinal);
+            for (_, name) in found.happened.iter().filter(|(at, _)| *at == index) {
+                self.search.never.retain(|never| never != name);
+            }
+            let packed = found.packed.get(begin..state.end).unwrap_or_default();
+            self.queue(number, depth, packed);
+            begin = state.end;
+        }
+        self.search.found.transitions = before + found.transitions;
+        match found.wrong {
+            Some(failed) => Err(self.fail(depth, failed)),
+            None => Ok(()),
+        }
+    }
+
+    fn fail(&mut self, depth: u32, failed: Failed) -> Halt {
+        let found = &mut self.search.found;
+        if failed.print.is_some() {
+            found.states += 1;
+        }
+        found.depth = depth;
+        Halt::Wrong((failed.from, failed.ordinal, failed.wrong))
+    }
+
+    fn queue(&mut self, number: u32, depth: u32, packed: &[u32]) {
+        let fits = |chunk: &&mut Chunk| chunk.depth == depth && chunk.states < CHUNK;
+        if self.chunks.back_mut().as_ref().is_none_or(|chunk| !fits(chunk)) {
+            if let Some(full) = self.chunks.back_mut() {
+                self.packed_bytes -= (full.packed.capacity() * size_of::<u32>()) as u64;
+                full.packed.shrink_to_fit();
+                self.packed_bytes += (full.packed.capacity() * size_of::<u32>()) as u64;
+            }
+            self.chunks.push_back(Chunk { first: number, depth, ..Chunk::default() });
+        }
+        if let Some(chunk) = self.chunks.back_mut() {
+            let before = chunk.packed.capacity();
+            chunk.packed.extend_from_slice(packed);
+            chunk.states += 1;
+            self.packed_bytes += ((chunk.packed.capacity() - before) * size_of::<u32>()) as u64;
+            self.waiting += 1;
+        }
+    }
+
+    fn tell(&mut self) -> Result<(), Halt> {
+        let bytes = self.visited.bytes() + self.reached.bytes() + self.packed_bytes;
+        let depth = self.chunks.front().map_or(self.search.found.depth, |chunk| chunk.depth);
+        let found = &mut self.search.found;
+        found.bytes = found.bytes.max(bytes);
+        let progress = Progress {
+            states: found.states,
+            transitions: found.transitions,
+            depth,
+            frontier: self.waiting,
+        };
+        match self.search.tell(progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Halt::Cut(Limit::Watcher)),
+        }
+    }
+}
+
+impl Reached {
+    /// # Panics
+    ///
+    /// Beyond 2^32 states, which the bound on states excludes.
+    fn push(&mut self, from: u32, ordinal: u32) -> u32 {
+        self.0.push((from, ordinal));
+        u32::try_from(self.0.len() - 1).expect("the bound on states is below 2^32")
+    }
+
+    /// The transitions from the start to a state's transition.
+    fn path(&self, from: u32, ordinal: u32) -> Vec<u32> {
+        let mut path = vec![ordinal];
+        let mut at = from;
+        while let Some((before, ordinal)) = self.0.get(at as usize) {
+            path.push(*ordinal);
+            at = *before;
+        }
+        path.reverse();
+        path
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.0.capacity() * size_of::<(u32, u32)>()) as u64
+    }
+}
+
+/// Where a transition begins.
+#[derive(Clone, Copy)]
+struct At {
+    from: u32,
+    ordinal: u32,
+    transitions: u64,
+}
+
+/// What the threads of a round look at, and do not change.
+struct View<'v> {
+    visited: &'v Visited,
+    never: &'v [usize],
+    depth_max: u32,
+}
+
+impl View<'_> {
+    /// Expands chunks until there are no more.
+    fn work<'c>(
+        &self,
+        worker: &mut Worker<'_>,
+        next: &Mutex<impl Iterator<Item = (usize, &'c Chunk)>>,
+    ) -> Vec<(usize, Yield)> {
+        let mut yields = Vec::new();
+        loop {
+            let mut chunks = next.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some((index, chunk)) = chunks.next() else {
+                return yields;
+            };
+            drop(chunks);
+            yields.push((index, self.expand(worker, chunk)));
+        }
+    }
+
+    fn expand(&self, worker: &mut Worker<'_>, chunk: &Chunk) -> Yield {
+        worker.learn();
+        let nodes = worker.setting().bounds.nodes as usize;
+        let mut found = Yield::default();
+        if self.depth_max <= chunk.depth {
+            found.beyond = self.goes_on(worker, chunk);
+            return found;
+        }
+        let (mut fresh, mut state) = (Fresh::default(), State::default());
+        let mut packed = chunk.packed.as_slice();
+        for from in (chunk.first..).take(chunk.states) {
+            packed = state.unpack(nodes, packed);
+            worker.weigh(&mut state);
+            let flow = worker.expand(&state, &mut |worker, Taken { ordinal, outcome, .. }| {
+                found.transitions += 1;
+                let at = At { from, ordinal, transitions: found.transitions };
+                self.look(worker, &mut fresh, &mut found, at, outcome)
+            });
+            if flow.is_break() {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Whether a state of the chunk has a transition.
+    fn goes_on(&self, worker: &Worker<'_>, chunk: &Chunk) -> bool {
+        let mut state = State::default();
+        let mut packed = chunk.packed.as_slice();
+        (0..chunk.states).any(|_| {
+            packed = state.unpack(worker.setting().bounds.nodes as usize, packed);
+            !worker.actions(&state).is_empty()
+        })
+    }
+
+    /// Looks at where a transition leads. Goes on unless something is wrong with it.
+    fn look(
+        &self,
+        worker: &mut Worker<'_>,
+        fresh: &mut Fresh,
+        found: &mut Yield,
+        at: At,
+        outcome: Result<&mut State, Wrong>,
+    ) -> ControlFlow<()> {
+        let At { from, ordinal, transitions } = at;
+        let state = match outcome {
+            Ok(state) => state,
+            Err(wrong) => {
+                found.wrong = Some(Failed { from, ordinal, print: None, wrong });
+                return ControlFlow::Break(());
+            }
+        };
+        let print = state.fingerprint();
+        if self.visited.holds(print) || !fresh.insert(print) {
+            return ControlFlow::Continue(());
+        }
+        if let Err(wrong) = worker.check(state) {
+            found.wrong = Some(Failed { from, ordinal, print: Some(print), wrong });
+            return ControlFlow::Break(());
+        }
+        let happened = self.never.iter().filter(|name| worker.holds(state, **name));
+        found.happened.extend(happened.map(|name| (found.found.len(), *name)));
+        state.pack(&mut found.packed);
+        let end = found.packed.len();
+        found.found.push(Found { print, from, ordinal, end, transitions });
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,86 @@
+//! Values that are kept once each and called by number: a state is a handful of such numbers.
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Values by number, and numbers by fingerprint. Two values are one if their 128-bit fingerprints
+/// are equal. What is kept stays until the pool goes.
+#[derive(Debug)]
+pub(crate) struct Pool<V> {
+    kept: RwLock<Kept<V>>,
+}
+
+#[derive(Debug)]
+struct Kept<V> {
+    numbers: Numbers,
+    values: Vec<Arc<V>>,
+}
+
+/// Only asked for the number of a fingerprint, so its order is nobody's.
+#[expect(clippy::disallowed_types, reason = "it is never iterated")]
+type Numbers = std::collections::HashMap<u128, u32, BuildHasherDefault<Half>>;
+
+/// Takes half of a fingerprint, which is as good as any hash of it.
+#[derive(Default)]
+pub(crate) struct Half(u64);
+
+impl Hasher for Half {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |all, byte| (all << 8) ^ u64::from(*byte));
+    }
+
+    fn write_u128(&mut self, fingerprint: u128) {
+        self.0 = high(fingerprint);
+    }
+}
+
+/// The upper half of a fingerprint.
+pub(crate) fn high(fingerprint: u128) -> u64 {
+    u64::try_from(fingerprint >> 64).unwrap_or(u64::MAX)
+}
+
+impl<V> Pool<V> {
+    pub(crate) fn new() -> Self {
+        Self { kept: RwLock::new(Kept { numbers: Numbers::default(), values: Vec::new() }) }
+    }
+
+    /// The number of the value with this fingerprint, which `value` makes if it is new.
+    ///
+    /// # Panics
+    ///
+    /// Beyond 2^32 values.
+    pub(crate) fn number(&self, fingerprint: u128, value: impl FnOnce() -> V) -> u32 {
+        let known = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = known.numbers.get(&fingerprint) {
+            return *number;
+        }
+        drop(known);
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let Kept { numbers, values } = &mut *kept;
+        *numbers.entry(fingerprint).or_insert_with(|| {
+            values.push(Arc::new(value()));
+            u32::try_from(values.len() - 1).expect("fewer than 2^32 values")
+        })
+    }
+
+    /// The value of a number that this pool has given.
+    pub(crate) fn get(&self, number: u32) -> Arc<V> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(kept.values.get(number as usize).expect("a number of this pool"))
+    }
+
+    /// Brings a thread's own copy of the list up to date, so that it reads without a lock.
+    pub(crate) fn refresh<R>(&self, mirror: &mut Vec<R>, of: impl Fn(&Arc<V>) -> R) {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        mirror.extend(kept.values.iter().skip(mirror.len()).map(of));
+    }
+
+    /// How many values there are.
+    pub(crate) fn len(&self) -> usize {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).values.len()
+    }
+}

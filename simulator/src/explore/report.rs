@@ -1,0 +1,131 @@
+//! What an exploration came to.
+
+use std::fmt;
+
+use crate::diagram::Diagram;
+use crate::schedule::Schedule;
+use crate::trace::Trace;
+use crate::world::Violation;
+
+/// What an exploration came to.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Explored {
+    /// Different states visited.
+    pub states: u64,
+    /// Transitions taken, those to states already visited included.
+    pub transitions: u64,
+    /// The steps of the longest run that was taken: breadth first, the length of the longest
+    /// shortest run to a state.
+    pub depth: u32,
+    /// States visited of which not every transition was taken.
+    pub frontier: u64,
+    /// Whether every state within the bounds was visited.
+    pub complete: bool,
+    /// What cut the exploration short, if anything but a violation did.
+    pub cut: Option<Limit>,
+    /// Bytes that the exploration's own tables took at most, the nodes' local states not counted.
+    pub bytes: u64,
+    /// Different local states of nodes.
+    pub places: u64,
+    /// Properties that were not held against the states: their bound needs a clock and there was
+    /// none, or they remember more than a state does.
+    pub skipped: Vec<&'static str>,
+    /// What should hold in some state and did in none.
+    pub never: Vec<&'static str>,
+    /// A run that violates a property; breadth first, a shortest one.
+    pub failure: Option<Counterexample>,
+}
+
+/// What can cut an exploration short.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Bounds::states_max`](crate::Bounds::states_max).
+    States,
+    /// [`Bounds::depth_max`](crate::Bounds::depth_max).
+    Depth,
+    /// Whoever [watches](crate::Exploration::watch) it had enough.
+    Watcher,
+}
+
+/// How far an exploration has come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Different states visited.
+    pub states: u64,
+    /// Transitions taken.
+    pub transitions: u64,
+    /// The steps of the run that it is at.
+    pub depth: u32,
+    /// States visited of which not every transition was taken.
+    pub frontier: u64,
+}
+
+/// A run that violates a property.
+#[derive(Clone, Debug)]
+pub struct Counterexample {
+    /// What is violated.
+    pub violation: Violation,
+    /// The run as a schedule.
+    pub schedule: Schedule,
+    /// The schedule as the text of its file.
+    pub text: String,
+    /// The run, step by step.
+    pub trace: Trace,
+}
+
+impl Counterexample {
+    /// Everything that is needed to understand it, on one screen.
+    #[must_use]
+    pub fn block(&self) -> String {
+        let Self { violation, trace, .. } = self;
+        let mut block =
+            format!("property violated: {}\n  {}\n", violation.property, violation.reason);
+        block += &format!("  a run of {} steps\n", trace.steps.len());
+        for dropped in &self.schedule.dropped {
+            block += &format!("  the run was not to keep an assumption of the model: {dropped}\n");
+        }
+        format!("{block}\n{}", Diagram::of(trace))
+    }
+}
+
+impl Explored {
+    /// Fails the test if a property is violated, or if not every state was visited.
+    ///
+    /// # Panics
+    ///
+    /// With the property and the diagram of a shortest run, or with the bound that cut.
+    pub fn expect_complete(&self) {
+        if let Some(failure) = &self.failure {
+            panic!("{}", failure.block());
+        }
+        if let Some(cut) = self.cut {
+            panic!("stopped after {} states by {cut}: not every state was visited", self.states);
+        }
+    }
+
+    /// The violation that the test expects.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn expect_failure(&self) -> &Counterexample {
+        match &self.failure {
+            Some(failure) => failure,
+            None => panic!("all {} states hold every property", self.states),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::States => "the bound on states",
+            Self::Depth => "the bound on the steps of a run",
+            Self::Watcher => "whoever watched it",
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! What every way to explore shares: where it stands, what it found, whom it tells.
+
+use std::ops::ControlFlow;
+
+use synod_core::Kind;
+
+use super::place::Program;
+use super::report::{Explored, Limit, Progress};
+use super::setting::Wrong;
+use super::state::State;
+use super::worker::{Worker, successor};
+use crate::action::Action;
+
+/// Whoever watches an exploration: it goes on unless they break.
+pub(super) type Watch<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
+
+/// An exploration under way.
+pub(super) struct Search<'a, 'w> {
+    pub(super) program: &'a dyn Program,
+    pub(super) found: Explored,
+    /// The properties that should hold in some state and have not yet.
+    pub(super) never: Vec<usize>,
+    pub(super) states_max: u64,
+    watch: Option<Watch<'w>>,
+}
+
+/// Why an exploration ends before it is complete.
+pub(super) enum Stop {
+    Cut(Limit),
+    /// The run that is wrong, and what is wrong with it.
+    Wrong(Vec<Action>, Wrong),
+}
+
+impl<'a, 'w> Search<'a, 'w> {
+    pub(super) fn new(program: &'a dyn Program, watch: Option<Watch<'w>>) -> Self {
+        let setting = program.setting();
+        let untimed = setting.bounds.tick_us == 0;
+        let mut found = Explored::default();
+        let mut never = Vec::new();
+        for (index, promise) in setting.promises.iter().enumerate() {
+            match promise.kind {
+                Kind::Eventually { .. } if untimed => found.skipped.push(promise.name),
+                Kind::Monitor => found.skipped.push(promise.name),
+                Kind::Sometimes => never.push(index),
+                _ => (),
+            }
+        }
+        let states_max = setting.bounds.states_max.min(u64::from(u32::MAX) - 1);
+        Self { program, found, never, states_max, watch }
+    }
+
+    pub(super) fn tell(&mut self, progress: Progress) -> ControlFlow<()> {
+        self.watch.as_mut().map_or(ControlFlow::Continue(()), |watch| watch(&progress))
+    }
+
+    /// The actions of a path that is given by which transition was taken in each state.
+    pub(super) fn actions(&self, path: &[u32]) -> Vec<Action> {
+        let mut worker = Worker::new(self.program);
+        let mut actions = Vec::new();
+        let Some((start, path)) = path.split_first() else {
+            return actions;
+        };
+        let mut state = State::default();
+        let mut action = Action::START;
+        for _ in 0..*start {
+            let asked = worker.start(&action, &mut state).unwrap_or_default();
+            match successor(action.choices(), &asked) {
+                Some(choices) => action = Action::START.choosing(choices),
+                None => break,
+            }
+        }
+        let _ = worker.start(&action, &mut state);
+        actions.push(action);
+        for wanted in path {
+            let mut taken = None;
+            let flow = worker.expand(&state, &mut |_, step| {
+                if step.ordinal < *wanted {
+                    return ControlFlow::Continue(());
+                }
+                taken = Some((step.action.clone(), step.outcome.ok().map(|next| next.clone())));
+                ControlFlow::Break(())
+            });
+            debug_assert!(flow.is_break(), "the path was taken before");
+            let Some((action, next)) = taken else {
+                break;
+            };
+            actions.push(action);
+            match next {
+                Some(next) => state = next,
+                None => break,
+            }
+        }
+        actions
+    }
+}

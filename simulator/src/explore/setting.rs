@@ -1,0 +1,90 @@
+//! What an exploration stands on, whatever the type of its nodes.
+
+use std::time::Duration;
+
+use synod_core::{Catalogue, Envelope, Kind, Model, NodeId};
+
+use super::bounds::Bounds;
+use super::parcel::Parcel;
+use super::pool::Pool;
+use crate::scenario::{Scenario, micros};
+
+/// What is wrong: the property, and in which way.
+pub(crate) type Wrong = (String, String);
+
+/// A scenario and its bounds without the type of the nodes, and the messages found so far.
+pub(crate) struct Setting<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) model: &'a Model,
+    pub(crate) catalogue: &'a Catalogue,
+    pub(crate) inputs: &'a [(NodeId, Duration, Envelope)],
+    pub(crate) bounds: &'a Bounds,
+    pub(crate) promises: Vec<Promise>,
+    /// Whether a promise is of single nodes.
+    pub(crate) has_local: bool,
+    /// The bound of the longest `eventually`, in ticks: quiet beyond it tells nothing new.
+    pub(crate) patience: u64,
+    pub(crate) parcels: Pool<Parcel>,
+}
+
+/// A property without its predicate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Promise {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) local: bool,
+}
+
+/// What decides which properties are due in a state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Moment {
+    /// Ticks since the last fault.
+    pub(crate) quiet: u64,
+    /// Whether nothing is under way.
+    pub(crate) at_rest: bool,
+}
+
+impl<'a> Setting<'a> {
+    pub(crate) fn of<T: synod_core::Stack>(
+        scenario: &'a Scenario<T>,
+        bounds: &'a Bounds,
+    ) -> Self {
+        let properties = scenario.properties().iter();
+        let promises: Vec<Promise> = properties
+            .map(|it| Promise { name: it.name, kind: it.kind, local: it.is_local() })
+            .collect();
+        Self {
+            name: scenario.name(),
+            model: scenario.model(),
+            catalogue: &scenario.catalogue,
+            inputs: &scenario.inputs,
+            has_local: promises.iter().any(|it| it.local && it.kind == Kind::Always),
+            patience: patience(&promises, bounds.tick_us),
+            bounds,
+            promises,
+            parcels: Pool::new(),
+        }
+    }
+
+    /// Whether quiet of so many ticks is more than `within`; never without a clock.
+    pub(crate) fn is_over(&self, within: Duration, quiet: u64) -> bool {
+        0 < self.bounds.tick_us && ticks(within, self.bounds.tick_us) <= quiet
+    }
+}
+
+fn patience(promises: &[Promise], tick_us: u64) -> u64 {
+    let bound = |it: &Promise| match it.kind {
+        Kind::Eventually { within } if 0 < tick_us => Some(ticks(within, tick_us)),
+        _ => None,
+    };
+    promises.iter().filter_map(bound).max().unwrap_or(0).min(u64::from(u32::MAX))
+}
+
+/// The largest timer or bound, in ticks, that is not a whole number of them is rounded up.
+/// Microseconds without a tick.
+pub(crate) fn ticks(duration: Duration, tick_us: u64) -> u64 {
+    match tick_us {
+        0 => micros(duration),
+        tick_us => micros(duration).div_ceil(tick_us),
+    }
+}

@@ -1,0 +1,106 @@
+//! One state of an explored cluster: the numbers of its local states and of what is under way.
+
+/// A cluster at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The local state of each node, by ascending identity.
+    pub(crate) places: Vec<u32>,
+    /// What is under way, by link; on an ordered lane in the order of sending, of datagrams in
+    /// one that does not tell how they came.
+    pub(crate) wire: Vec<u32>,
+    /// The faults that may still happen.
+    pub(crate) crashes: u32,
+    pub(crate) recoveries: u32,
+    /// Ticks since the last fault, up to the patience of the properties.
+    pub(crate) quiet: u64,
+    /// The sum of the fingerprints of all local states and of everything under way.
+    pub(crate) sum: u128,
+}
+
+/// Odd numbers without a pattern, which keep small counts apart in a sum.
+const SALTS: [u128; 3] = [
+    0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835,
+    0xc2b2_ae3d_27d4_eb4f_1656_67b1_9e37_79f9,
+    0xd6e8_feb8_6659_fd93_a5a3_5625_cf1b_bcdd,
+];
+
+impl State {
+    /// Becomes equal to `other`, in the memory that it has already.
+    pub(crate) fn copy(&mut self, other: &Self) {
+        self.places.clone_from(&other.places);
+        self.wire.clone_from(&other.wire);
+        (self.crashes, self.recoveries) = (other.crashes, other.recoveries);
+        (self.quiet, self.sum) = (other.quiet, other.sum);
+    }
+
+    /// A hash of everything that the future depends on.
+    pub(crate) fn fingerprint(&self) -> u128 {
+        let counts = [u128::from(self.crashes), u128::from(self.recoveries), u128::from(self.quiet)];
+        let salted = counts.iter().zip(SALTS).map(|(count, salt)| count.wrapping_mul(salt));
+        salted.fold(self.sum, u128::wrapping_add)
+    }
+
+    /// Appends the state to a list of numbers.
+    pub(crate) fn pack(&self, out: &mut Vec<u32>) {
+        let quiet = u32::try_from(self.quiet).unwrap_or(u32::MAX);
+        let wire = u32::try_from(self.wire.len()).unwrap_or(u32::MAX);
+        out.extend([self.crashes, self.recoveries, quiet, wire]);
+        out.extend(&self.places);
+        out.extend(&self.wire);
+    }
+
+    /// Becomes the state of `nodes` nodes at the beginning of `packed`, all but the sum. Returns
+    /// what comes behind it.
+    pub(crate) fn unpack<'p>(&mut self, nodes: usize, packed: &'p [u32]) -> &'p [u32] {
+        let (counts, rest) = packed.split_at(COUNTS.min(packed.len()));
+        let [crashes, recoveries, quiet, wire] = counts else {
+            unreachable!("a packed state begins with its counts");
+        };
+        (self.crashes, self.recoveries) = (*crashes, *recoveries);
+        self.quiet = u64::from(*quiet);
+        let (places, rest) = rest.split_at(nodes);
+        let (wire, rest) = rest.split_at(*wire as usize);
+        self.places.clear();
+        self.places.extend_from_slice(places);
+        self.wire.clear();
+        self.wire.extend_from_slice(wire);
+        rest
+    }
+}
+
+impl Clone for State {
+    fn clone(&self) -> Self {
+        let mut other = Self::default();
+        other.copy(self);
+        other
+    }
+}
+
+/// Numbers of a packed state before those of its nodes.
+const COUNTS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_states_come_out_as_they_went_in() {
+        let one = State {
+            places: vec![7, 8, 9],
+            wire: vec![1, 1, 5],
+            crashes: 1,
+            recoveries: 2,
+            quiet: 3,
+            sum: 0,
+        };
+        let other = State { wire: Vec::new(), crashes: 0, ..one.clone() };
+        let mut packed = Vec::new();
+        one.pack(&mut packed);
+        other.pack(&mut packed);
+        let mut state = State::default();
+        let rest = state.unpack(3, &packed);
+        assert_eq!(format!("{state:?}"), format!("{one:?}"));
+        assert_eq!(state.unpack(3, rest), &[0_u32; 0]);
+        assert_eq!(format!("{state:?}"), format!("{other:?}"));
+    }
+}

@@ -1,0 +1,141 @@
+//! The fingerprints of the states that were visited.
+
+use super::pool::high;
+
+/// A set of fingerprints by open addressing: 16 bytes for each place, 60 to 85 % of them taken.
+#[derive(Debug)]
+pub(crate) struct Visited {
+    /// By the upper bits of a fingerprint, so that one part grows at a time.
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Part {
+    /// 0 is a free place.
+    places: Vec<u128>,
+    taken: usize,
+}
+
+/// How many parts there are, as a power of two: growing takes a 256th more at most.
+const PARTS_LOG2: u32 = 8;
+/// Of so many places ..
+const OF: usize = 20;
+/// .. so many are taken at most, then the part grows ..
+const TAKEN_MAX: usize = 17;
+/// .. by so many.
+const MORE: usize = 8;
+/// Places of a part that has any.
+const PLACES_MIN: usize = 20;
+
+impl Visited {
+    pub(crate) fn new() -> Self {
+        Self { parts: vec![Part::default(); 1 << PARTS_LOG2] }
+    }
+
+    /// Whether this fingerprint was inserted.
+    pub(crate) fn holds(&self, fingerprint: u128) -> bool {
+        let fingerprint = fingerprint.max(1);
+        let (part, rest) = split(fingerprint);
+        self.parts.get(part).is_some_and(|part| part.holds(fingerprint, rest))
+    }
+
+    /// Inserts a fingerprint. Returns whether it was new.
+    pub(crate) fn insert(&mut self, fingerprint: u128) -> bool {
+        let fingerprint = fingerprint.max(1);
+        let (part, rest) = split(fingerprint);
+        self.parts.get_mut(part).is_some_and(|part| part.insert(fingerprint, rest))
+    }
+
+    /// The bytes that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let places: usize = self.parts.iter().map(|part| part.places.capacity()).sum();
+        (places * size_of::<u128>()) as u64
+    }
+}
+
+/// The part of a fingerprint, and the bits that find its place there.
+fn split(fingerprint: u128) -> (usize, u64) {
+    let high = high(fingerprint);
+    ((high >> (u64::BITS - PARTS_LOG2)) as usize, high << PARTS_LOG2)
+}
+
+impl Part {
+    /// Where to begin to look: in the order of the fingerprints, so that growing is one sweep.
+    fn home(&self, rest: u64) -> usize {
+        let scaled = (u128::from(rest) * self.places.len() as u128) >> u64::BITS;
+        usize::try_from(scaled).unwrap_or(0)
+    }
+
+    fn holds(&self, fingerprint: u128, rest: u64) -> bool {
+        if self.places.is_empty() {
+            return false;
+        }
+        let home = self.home(rest);
+        let (before, after) = self.places.split_at(home);
+        let mut found = after.iter().chain(before).take_while(|place| **place != 0);
+        found.any(|place| *place == fingerprint)
+    }
+
+    fn insert(&mut self, fingerprint: u128, rest: u64) -> bool {
+        if self.places.len() * TAKEN_MAX <= self.taken * OF {
+            self.grow();
+        }
+        let home = self.home(rest);
+        let (before, after) = self.places.split_at_mut(home);
+        for place in after.iter_mut().chain(before) {
+            if *place == fingerprint {
+                return false;
+            }
+            if *place == 0 {
+                *place = fingerprint;
+                self.taken += 1;
+                return true;
+            }
+        }
+        unreachable!("some places are free")
+    }
+
+    fn grow(&mut self) {
+        let more = (self.places.len() * (OF + MORE) / OF).max(PLACES_MIN);
+        let old = std::mem::replace(&mut self.places, vec![0; more]);
+        self.taken = 0;
+        for fingerprint in old.into_iter().filter(|place| *place != 0) {
+            self.insert(fingerprint, split(fingerprint).1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn it_holds_what_was_inserted_and_nothing_else(
+            numbers in prop::collection::vec((0_u128..4, 0_u128..400), 0..2_000),
+        ) {
+            // Fingerprints of the same few parts, beside each other and far apart.
+            let all = numbers.iter().map(|(upper, lower)| (upper << 120) | (lower << 100) | lower);
+            let (mut visited, mut expected) = (Visited::new(), BTreeSet::new());
+            for fingerprint in all {
+                let known = expected.contains(&fingerprint.max(1));
+                prop_assert_eq!(visited.holds(fingerprint), known);
+                prop_assert_eq!(visited.insert(fingerprint), expected.insert(fingerprint.max(1)));
+                prop_assert!(visited.holds(fingerprint));
+            }
+        }
+    }
+
+    #[test]
+    fn it_takes_less_than_27_bytes_for_each_fingerprint() {
+        let mut visited = Visited::new();
+        let mut random = synod_core::Random::new(1);
+        for count in 1..=300_000_u64 {
+            let fingerprint = (u128::from(random.next_u64()) << 64) | u128::from(random.next_u64());
+            assert!(visited.insert(fingerprint));
+            assert!(count < 100_000 || visited.bytes() < 27 * count, "{count}");
+        }
+    }
+}
