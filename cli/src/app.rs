@@ -39,7 +39,7 @@ impl App {
     #[must_use]
     pub fn algorithm<A>(mut self) -> Self
     where
-        A: Algorithm + Clone + Default + Hash + Serialize,
+        A: Algorithm + Clone + Default + Hash + Serialize + Sync,
     {
         self.entries.push(Box::new(Registered::<A>::default()));
         self

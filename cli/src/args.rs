@@ -195,15 +195,30 @@ pub(crate) struct Check {
     /// Recoveries in a run at most; as many as crashes unless given.
     #[arg(long)]
     pub(crate) recoveries: Option<u32>,
-    /// States to visit at most. Beyond, the exit code is 3.
+    /// States to visit at most. Where this bound or one of the next two cuts, the exit code is 3.
     #[arg(long)]
     pub(crate) max_states: Option<u64>,
+    /// Steps of a run at most; those of the starts are not counted.
+    #[arg(long)]
+    pub(crate) max_depth: Option<u32>,
+    /// Seconds of real time at most.
+    #[arg(long, value_parser = seconds)]
+    pub(crate) max_time: Option<Duration>,
+    /// Threads to use; all cores unless given. The result is the same.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
     /// Where to write the schedule of a violation.
     #[arg(long, default_value = "target/synod")]
     pub(crate) out: PathBuf,
     /// Draw diagrams with ASCII characters only.
     #[arg(long)]
     pub(crate) ascii: bool,
+}
+
+/// Reads a number of seconds: 60, or 0.5.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().map(Duration::try_from_secs_f64);
+    seconds.and_then(Result::ok).ok_or_else(|| String::from("expected a number of seconds"))
 }
 
 /// What `--timing` takes.

@@ -1,7 +1,7 @@
 //! An algorithm behind a pointer: what the commands do with it.
 
 use std::hash::Hash;
-use std::ops::{Range, RangeInclusive};
+use std::ops::{ControlFlow, Range, RangeInclusive};
 
 use serde::Serialize;
 use synod_core::{
@@ -9,8 +9,8 @@ use synod_core::{
 };
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
-    Bounds, Explored, Fault, Measures, NothingViolated, Replay, Replayed, Report, Scenario,
-    Schedule, Settings, Simulation, Strategy, Why, explore, measure, replay, replay_recording, why,
+    Bounds, Exploration, Explored, Fault, Measures, NothingViolated, Progress, Replay, Replayed, Report, Scenario,
+    Schedule, Settings, Simulation, Strategy, Why, measure, replay, replay_recording, why,
 };
 
 /// An algorithm that the program knows by name.
@@ -19,7 +19,7 @@ pub(crate) trait Entry {
     fn model(&self) -> Model;
     fn properties(&self) -> Vec<&'static str>;
     fn simulate(&self, asked: &Asked) -> Report;
-    fn explore(&self, bounds: &Bounds) -> Explored;
+    fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Explored;
     fn replay(&self, schedule: &Schedule) -> Replay;
     fn why(&self, schedule: &Schedule, runs: u32) -> Result<Why, NothingViolated>;
     fn measure(&self, settings: &Settings, seeds: Range<u64>) -> Measures;
@@ -60,6 +60,14 @@ impl Asked {
             threads: None,
         }
     }
+}
+
+/// How an exploration is run.
+pub(crate) struct Exploring<'w> {
+    /// All cores unless given.
+    pub(crate) threads: Option<usize>,
+    /// Is told how far it has come, and ends it by breaking.
+    pub(crate) watch: &'w mut dyn FnMut(&Progress) -> ControlFlow<()>,
 }
 
 /// The entry of one algorithm.
@@ -104,8 +112,12 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         simulation.run(asked.seeds.clone())
     }
 
-    fn explore(&self, bounds: &Bounds) -> Explored {
-        explore(&self.0, bounds)
+    fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Explored {
+        let exploration = Exploration::new(&self.0, bounds.clone()).watch(how.watch);
+        match how.threads {
+            Some(threads) => exploration.threads(threads).run(),
+            None => exploration.all_cores().run(),
+        }
     }
 
     fn replay(&self, schedule: &Schedule) -> Replay {

@@ -20,6 +20,11 @@ impl Printer {
         Self { json }
     }
 
+    /// Whether it prints JSON lines.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.json
+    }
+
     /// A line for people.
     pub(crate) fn say(&self, line: impl AsRef<str>) {
         if !self.json {

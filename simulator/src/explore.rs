@@ -16,7 +16,7 @@ use std::hash::Hash;
 use std::num::NonZero;
 use std::ops::ControlFlow;
 
-use synod_core::Stack;
+use synod_core::{Kind, Property, Stack};
 
 pub use self::bounds::Bounds;
 pub use self::report::{Counterexample, Explored, Limit, Progress};
@@ -33,10 +33,13 @@ use crate::scenario::Scenario;
 
 mod bounds;
 mod breadth;
+mod depth;
+mod doer;
 mod host;
 mod parcel;
 mod place;
 mod pool;
+mod reduced;
 mod report;
 mod search;
 mod setting;
@@ -64,14 +67,40 @@ pub struct Exploration<'a, T: Stack> {
     scenario: &'a Scenario<T>,
     bounds: Bounds,
     threads: usize,
+    order: Order,
     watch: Option<Watch<'a>>,
+}
+
+/// In which order states are visited.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Order {
+    /// The nearest first: the first violation is a shortest one. On several threads.
+    #[default]
+    Breadth,
+    /// Each run to its end: less memory, for lack of a frontier. On one thread.
+    Depth,
+    /// As [`Order::Depth`], one run for each order of dependent events, on one thread. Set by
+    /// [`Exploration::reduced`].
+    Reduced,
+}
+
+/// Why a reduced exploration would say less than it seems to.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "`{property}` looks at several nodes at one moment, and a reduced exploration does not visit \
+     every combination of their states: declare it with `Property::local`, or with \
+     `Property::at_rest`, or explore in full"
+)]
+pub struct CannotReduce {
+    /// The property that could be violated unseen.
+    pub property: &'static str,
 }
 
 impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     /// Of every state of `scenario` within `bounds`, shortest runs first, on one thread.
     #[must_use]
     pub fn new(scenario: &'a Scenario<T>, bounds: Bounds) -> Self {
-        Self { scenario, bounds, threads: 1, watch: None }
+        Self { scenario, bounds, threads: 1, order: Order::Breadth, watch: None }
     }
 
     /// On so many threads, at least one. The result is the same.
@@ -87,6 +116,38 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
         self.threads(cores)
     }
 
+    /// Each run to its end, not the nearest states first: less memory, longer counterexamples.
+    #[must_use]
+    pub fn depth_first(self) -> Self {
+        Self { order: Order::Depth, ..self }
+    }
+
+    /// Takes one run for each order of dependent events, not for each order of events, and
+    /// remembers no state: dynamic partial-order reduction. Two events are independent if they are
+    /// of different nodes and neither brings about the other; crashes, recoveries and the passing
+    /// of time depend on everything.
+    ///
+    /// It finds every local state of each node, and every state of the cluster in which nothing is
+    /// under way; not every combination of local states in between. It pays for long runs of few
+    /// messages that concern the same nodes; where many runs meet in the same states, the full
+    /// exploration visits fewer. A run that never ends is cut.
+    ///
+    /// # Errors
+    ///
+    /// [`CannotReduce`] names a property that it could miss: one of several nodes that must hold at
+    /// every moment, or at some.
+    pub fn reduced(self) -> Result<Self, CannotReduce> {
+        let misses = |it: &&Property<T>| match it.kind {
+            Kind::AtRest | Kind::Monitor => false,
+            Kind::Eventually { .. } => 0 < self.bounds.tick_us,
+            _ => !it.is_local(),
+        };
+        match self.scenario.properties().iter().find(misses) {
+            Some(missed) => Err(CannotReduce { property: missed.name }),
+            None => Ok(Self { order: Order::Reduced, ..self }),
+        }
+    }
+
     /// Tells `watch` how far it has come, every few thousand states. It ends when `watch` breaks,
     /// and is not complete then: this is how it is bounded in time.
     #[must_use]
@@ -100,16 +161,25 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     ///
     /// If a property does. A panic of a handler is a violation.
     pub fn run(self) -> Explored {
-        let Self { scenario, bounds, threads, watch } = self;
+        let Self { scenario, bounds, threads, order, watch } = self;
         let ground = Ground::new(scenario, Setting::of(scenario, &bounds));
-        quietly(|| run(&ground, threads, watch))
+        quietly(|| run(&ground, order, threads, watch))
     }
 }
 
 /// The same for nodes of any type.
-fn run(program: &dyn Program, threads: usize, watch: Option<Watch<'_>>) -> Explored {
+fn run(
+    program: &dyn Program,
+    order: Order,
+    threads: usize,
+    watch: Option<Watch<'_>>,
+) -> Explored {
     let mut search = Search::new(program, watch);
-    let result = breadth::search(&mut search, threads);
+    let result = match order {
+        Order::Breadth => breadth::search(&mut search, threads),
+        Order::Depth => depth::search(&mut search),
+        Order::Reduced => reduced::search(&mut search),
+    };
     let Search { mut found, never, .. } = search;
     let promises = &program.setting().promises;
     found.never = never.iter().filter_map(|it| promises.get(*it)).map(|it| it.name).collect();

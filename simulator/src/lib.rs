@@ -54,7 +54,7 @@ pub use convert::{Format, convert};
 pub use diagram::Diagram;
 pub use disk::{Decide, DiskFaults, Injected, SimulatedDisk};
 pub use explore::{
-    Bounds, Counterexample, Exploration, Explored, Limit, Progress, explore,
+    Bounds, CannotReduce, Counterexample, Exploration, Explored, Limit, Progress, explore,
 };
 pub use measure::{Measured, Measures, Spread, measure};
 pub use merge::{CannotMerge, Merged, merge};

@@ -17,10 +17,6 @@ impl<V> PerNode<V> {
     pub(crate) fn all(&self) -> &[V] {
         &self.0
     }
-
-    pub(crate) fn all_mut(&mut self) -> &mut [V] {
-        &mut self.0
-    }
 }
 
 #[expect(clippy::indexing_slicing, reason = "a cluster's nodes are numbered from 1 without gaps")]

@@ -144,8 +144,16 @@ fn statement(settings: &Settings) -> String {
     format!("    let settings = Settings {{\n{}        ..{calm}\n    }};\n", literal(&told))
 }
 
+/// The bounds, told by what is not calm.
 fn bounds_statement(bounds: &Bounds) -> String {
-    format!("    let bounds = Bounds {{\n{}    }};\n", literal(&fields(bounds)))
+    let calm = fields(&Bounds::calm(bounds.nodes));
+    let mut told = fields(bounds);
+    told.retain(|field, value| calm.get(field) != Some(value));
+    let calm = format!("Bounds::calm({})", bounds.nodes);
+    if told.is_empty() {
+        return format!("    let bounds = {calm};\n");
+    }
+    format!("    let bounds = Bounds {{\n{}        ..{calm}\n    }};\n", literal(&told))
 }
 
 /// A struct of plain values by the names of its fields.

@@ -1,22 +1,29 @@
 //! `check`: every schedule of a small cluster.
 
 use serde_json::json;
-use synod_simulator::{Bounds, Counterexample, Diagram, Explored};
+use synod_simulator::{Bounds, Counterexample, Diagram, Explored, Limit};
 
+use self::watcher::{Cost, Watcher};
 use super::keep;
 use crate::app::App;
 use crate::args::{Check, TimingArg};
-use crate::entry::Entry;
+use crate::entry::{Entry, Exploring};
 use crate::printer::{Printer, thousands};
 use crate::problem::{Exit, Problem};
+
+pub(crate) mod watcher;
 
 pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Problem> {
     let entry = app.entry(Some(&check.algorithm))?;
     let bounds = bounds(entry, check)?;
-    let explored = entry.explore(&bounds);
+    let mut watcher = Watcher::new(printer, check.max_time);
+    let mut watch = |progress: &_| watcher.watch(progress);
+    let explored = entry.explore(&bounds, Exploring { threads: check.threads, watch: &mut watch });
+    let cost = watcher.finish(explored.states);
     numbers(entry, &bounds, &explored, printer);
+    printer.say(format!("  {cost}"));
     if let Some(failure) = &explored.failure {
-        return violated(check, &bounds, &explored, failure, printer);
+        return violated(check, &bounds, &explored, &cost, failure, printer);
     }
     for property in entry.properties() {
         let mark = if explored.complete { "✓" } else { "?" };
@@ -27,17 +34,32 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
             format!("  {mark} {property}")
         });
     }
-    for left_out in Bounds::not_explored(&entry.model(), bounds.nodes) {
-        printer.say(format!("  – {left_out}: not explored, `synod sim` meets them"));
-    }
-    event(check, &bounds, &explored, None, printer);
-    if !explored.complete {
-        let what = format!("stopped after {} states: not every state was visited", explored.states);
-        let hint = "raise --max-states, or lower --nodes or --crashes";
-        return Err(Problem::new(Exit::Inconclusive, what).hint(hint));
+    printer.event(&event(check, &bounds, &explored, &cost));
+    if let Some(limit) = explored.cut {
+        return Err(cut(&explored, limit));
     }
     printer.next(format!("cluster {} --nodes 5 --kill-leader", check.algorithm));
     Ok(())
+}
+
+/// What a bound has cut off, and how to see more.
+fn cut(explored: &Explored, limit: Limit) -> Problem {
+    let [states, frontier] = [explored.states, explored.frontier].map(thousands);
+    let (what, hint) = match limit {
+        Limit::Depth => (
+            format!("no run of more than {} steps was taken", explored.depth),
+            "raise --max-depth, or lower --nodes or --crashes",
+        ),
+        Limit::Watcher => (
+            format!("stopped after {states} states, {frontier} of them not gone on from"),
+            "raise --max-time, or lower --nodes or --crashes",
+        ),
+        _ => (
+            format!("stopped after {states} states, {frontier} of them not gone on from"),
+            "raise --max-states, or lower --nodes or --crashes",
+        ),
+    };
+    Problem::new(Exit::Inconclusive, format!("{what}: not every state was visited")).hint(hint)
 }
 
 fn bounds(entry: &dyn Entry, check: &Check) -> Result<Bounds, Problem> {
@@ -57,6 +79,7 @@ fn bounds(entry: &dyn Entry, check: &Check) -> Result<Bounds, Problem> {
     }
     bounds.recoveries = check.recoveries.unwrap_or(bounds.recoveries);
     bounds.states_max = check.max_states.unwrap_or(bounds.states_max);
+    bounds.depth_max = check.max_depth.unwrap_or(bounds.depth_max);
     Ok(bounds)
 }
 
@@ -86,6 +109,7 @@ fn violated(
     check: &Check,
     bounds: &Bounds,
     explored: &Explored,
+    cost: &Cost,
     failure: &Counterexample,
     printer: &Printer,
 ) -> Result<(), Problem> {
@@ -94,7 +118,7 @@ fn violated(
         check.algorithm,
         if bounds.tick_us == 0 { "unbounded" } else { "bounded" }
     );
-    let file = keep(&check.out, &name, &failure.text)?;
+    let file = keep(&check.out, &name, &failure.text)?.display().to_string();
     let Counterexample { violation, trace, schedule, .. } = failure;
     printer.say(format!("  ✗ {}: {}", violation.property, violation.reason));
     for assumption in &schedule.dropped {
@@ -103,35 +127,40 @@ fn violated(
     let diagram = Diagram::of(trace);
     let diagram = if check.ascii { diagram.ascii() } else { diagram };
     printer.say(format!("\n{diagram}"));
-    printer.next(format!("replay {}", file.display()));
-    event(check, bounds, explored, Some((failure, &file.display().to_string())), printer);
+    printer.next(format!("replay {file}"));
+    let mut line = event(check, bounds, explored, cost);
+    let more = json!({
+        "property": violation.property, "reason": violation.reason,
+        "schedule": file, "dropped": schedule.dropped,
+        "steps": trace.steps.len(), "trace_hash": trace.hash(),
+    });
+    if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
+        line.extend(more.clone());
+    }
+    printer.event(&line);
     Err(Problem::violated(&violation.property))
 }
 
-fn event(
-    check: &Check,
-    bounds: &Bounds,
-    explored: &Explored,
-    failure: Option<(&Counterexample, &str)>,
-    printer: &Printer,
-) {
-    let mut line = json!({
+/// The line for programs.
+fn event(check: &Check, bounds: &Bounds, explored: &Explored, cost: &Cost) -> serde_json::Value {
+    json!({
         "event": "check", "algorithm": check.algorithm, "nodes": bounds.nodes,
         "crashes": bounds.crashes, "recoveries": bounds.recoveries,
         "bounded": bounds.tick_us > 0,
         "states": explored.states, "complete": explored.complete,
-        "violations": u32::from(failure.is_some()),
+        "violations": u32::from(explored.failure.is_some()),
         "transitions": explored.transitions, "depth": explored.depth,
-        "skipped": explored.skipped,
-    });
-    if let (Some((failure, file)), Some(fields)) = (failure, line.as_object_mut()) {
-        let Counterexample { violation, schedule, trace, .. } = failure;
-        let more = json!({
-            "property": violation.property, "reason": violation.reason,
-            "schedule": file, "dropped": schedule.dropped,
-            "steps": trace.steps.len(), "trace_hash": trace.hash(),
-        });
-        fields.extend(more.as_object().cloned().unwrap_or_default());
+        "frontier": explored.frontier, "cut": explored.cut.map(limit),
+        "skipped": explored.skipped, "never": explored.never,
+        "seconds": cost.seconds, "states_per_second": cost.states_per_second,
+        "peak_bytes": cost.peak_bytes, "bytes_per_state": cost.bytes_per_state,
+    })
+}
+
+fn limit(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Depth => "depth",
+        Limit::Watcher => "time",
+        _ => "states",
     }
-    printer.event(&line);
 }

@@ -1,5 +1,6 @@
 //! `demo`: the whole job, without arguments: simulate, check, find a bug, elect over QUIC.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use synod_simulator::{Bounds, Diagram, Fault};
 
 use super::{check, keep, sim};
 use crate::app::App;
-use crate::entry::{Asked, Entry};
+use crate::entry::{Asked, Entry, Exploring};
 use crate::loopback::Loopback;
 use crate::printer::{Printer, program};
 use crate::problem::{Exit, Problem};
@@ -50,7 +51,8 @@ fn simulate(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
 fn check_all(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
     title(printer, "2  check: every schedule of three nodes");
     let bounds = Bounds::within(&entry.model(), 3);
-    let explored = entry.explore(&bounds);
+    let mut watch = |_: &_| ControlFlow::Continue(());
+    let explored = entry.explore(&bounds, Exploring { threads: None, watch: &mut watch });
     check::numbers(entry, &bounds, &explored, printer);
     if let Some(failure) = &explored.failure {
         return Err(Problem::new(Exit::Violated, failure.block()));

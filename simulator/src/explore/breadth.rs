@@ -11,12 +11,11 @@ use std::sync::{Mutex, PoisonError};
 
 use super::pool::Half;
 use super::report::{Limit, Progress};
-use super::search::{Search, Stop};
+use super::search::{Search, Stop, starts};
 use super::setting::Wrong;
 use super::state::State;
 use super::visited::Visited;
 use super::worker::{Taken, Worker};
-use crate::action::Action;
 use crate::quiet::quietly;
 
 /// Some states of one depth, one after the other.
@@ -138,30 +137,17 @@ impl Breadth<'_, '_, '_> {
         if beyond { Err(Halt::Cut(Limit::Depth)) } else { Ok(()) }
     }
 
-    /// The first states: one for each way to answer what is asked at the start.
     fn begin(&mut self, workers: &mut [Worker<'_>]) -> Result<(), Halt> {
         let Some(worker) = workers.first_mut() else {
             return Ok(());
         };
-        let mut found = Yield::default();
-        let mut fresh = Fresh::default();
-        let mut state = State::default();
-        let mut waiting = Some(Action::START);
-        let mut ordinal = 0;
-        while let Some(start) = waiting.take() {
+        let (mut found, mut fresh) = (Yield::default(), Fresh::default());
+        for (ordinal, (_, mut begun)) in (0..).zip(starts(worker)) {
             let at = At { from: NOWHERE, ordinal, transitions: 0 };
-            let asked = worker.start(&start, &mut state);
-            let asked = asked.inspect(|_| worker.learn());
-            let outcome = asked.map(|asked| {
-                let other = super::worker::successor(start.choices(), &asked);
-                waiting = other.map(|choices| Action::START.choosing(choices));
-                &mut state
-            });
-            let flow = self.view().look(worker, &mut fresh, &mut found, at, outcome);
-            if flow.is_break() {
+            let outcome = begun.as_mut().map_err(|wrong| wrong.clone());
+            if self.view().look(worker, &mut fresh, &mut found, at, outcome).is_break() {
                 break;
             }
-            ordinal += 1;
         }
         self.take_in(0, found)
     }

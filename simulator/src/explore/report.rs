@@ -11,7 +11,8 @@ use crate::world::Violation;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Explored {
-    /// Different states visited.
+    /// Different states visited; in a reduced exploration, which does not remember them, those of
+    /// all runs.
     pub states: u64,
     /// Transitions taken, those to states already visited included.
     pub transitions: u64,
@@ -24,6 +25,8 @@ pub struct Explored {
     pub complete: bool,
     /// What cut the exploration short, if anything but a violation did.
     pub cut: Option<Limit>,
+    /// Runs that were taken to their end; counted by a reduced exploration only.
+    pub executions: u64,
     /// Bytes that the exploration's own tables took at most, the nodes' local states not counted.
     pub bytes: u64,
     /// Different local states of nodes.

@@ -53,6 +53,11 @@ impl<'a, 'w> Search<'a, 'w> {
         self.watch.as_mut().map_or(ControlFlow::Continue(()), |watch| watch(&progress))
     }
 
+    /// Takes note of what happens in a state that should happen in some.
+    pub(super) fn note(&mut self, worker: &mut Worker<'_>, state: &State) {
+        self.never.retain(|never| !worker.holds(state, *never));
+    }
+
     /// The actions of a path that is given by which transition was taken in each state.
     pub(super) fn actions(&self, path: &[u32]) -> Vec<Action> {
         let mut worker = Worker::new(self.program);
@@ -60,17 +65,13 @@ impl<'a, 'w> Search<'a, 'w> {
         let Some((start, path)) = path.split_first() else {
             return actions;
         };
-        let mut state = State::default();
-        let mut action = Action::START;
-        for _ in 0..*start {
-            let asked = worker.start(&action, &mut state).unwrap_or_default();
-            match successor(action.choices(), &asked) {
-                Some(choices) => action = Action::START.choosing(choices),
-                None => break,
-            }
-        }
-        let _ = worker.start(&action, &mut state);
+        let Some((action, begun)) = starts(&mut worker).into_iter().nth(*start as usize) else {
+            return actions;
+        };
         actions.push(action);
+        let Ok(mut state) = begun else {
+            return actions;
+        };
         for wanted in path {
             let mut taken = None;
             let flow = worker.expand(&state, &mut |_, step| {
@@ -92,4 +93,22 @@ impl<'a, 'w> Search<'a, 'w> {
         }
         actions
     }
+}
+
+/// The first states: one for each way to answer what is asked at the start, up to one that is
+/// wrong.
+pub(super) fn starts(worker: &mut Worker<'_>) -> Vec<(Action, Result<State, Wrong>)> {
+    let mut all = Vec::new();
+    let mut waiting = Some(Action::START);
+    while let Some(start) = waiting.take() {
+        let mut state = State::default();
+        let begun = worker.start(&start, &mut state);
+        let begun = begun.map(|asked| {
+            let other = successor(start.choices(), &asked);
+            waiting = other.map(|choices| Action::START.choosing(choices));
+            state
+        });
+        all.push((start, begun));
+    }
+    all
 }

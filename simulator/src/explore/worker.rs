@@ -4,14 +4,18 @@ use std::hash::BuildHasherDefault;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use synod_core::{Effect, Envelope, Event, Input, Lane, NodeId, PeerDown, PeerUp, Reason, TimerId};
+use synod_core::{Effect, Input, Lane, NodeId, TimerId};
 
 use super::host::{Cause, Host};
-use super::parcel::{APPLICATION, JOBS, Link, OWN, Parcel};
+use super::parcel::{APPLICATION, JOBS, Parcel};
 use super::place::{Judge, Program};
 use super::setting::{Moment, Setting, Wrong, ticks};
 use super::state::State;
 use crate::action::{Act, Action, Cut};
+
+mod actions;
+mod faults;
+mod wire;
 
 /// One thread's hand in an exploration: it remembers what came of each handler activation.
 pub(crate) struct Worker<'a> {
@@ -60,6 +64,13 @@ pub(crate) struct Move {
     sends: Vec<(NodeId, u32)>,
 }
 
+impl Move {
+    /// What is under way since then.
+    pub(crate) fn parcels(&self) -> impl Iterator<Item = u32> {
+        self.sends.iter().map(|(_, parcel)| *parcel)
+    }
+}
+
 /// One transition, as [`Worker::expand`] tells it.
 pub(crate) struct Taken<'s> {
     /// Which of the state's transitions it is, in their order.
@@ -101,11 +112,6 @@ impl std::hash::Hasher for Folding {
         self.write_u64(number.unsigned_abs() as u64);
     }
 }
-
-const UNKNOWN: u32 = u32::MAX;
-
-/// What a place on an ordered lane is weighed with, one more time for each place before it.
-const WEIGHT: u128 = 0xa076_1d64_78bd_642f_e703_7ed1_a0b4_28dd;
 
 impl<'a> Worker<'a> {
     pub(crate) fn new(program: &'a dyn Program) -> Self {
@@ -197,28 +203,6 @@ impl<'a> Worker<'a> {
         all
     }
 
-    /// Computes the sum of a state anew.
-    pub(crate) fn weigh(&self, state: &mut State) {
-        let places = state.places.iter().map(|place| self.host(*place).print);
-        let sum = places.fold(0, u128::wrapping_add);
-        let lanes = state.wire.chunk_by(|one, other| self.parcel(*one).link == self.parcel(*other).link);
-        state.sum = lanes.map(|lane| self.weight(lane)).fold(sum, u128::wrapping_add);
-    }
-
-    /// The sum of what is on one lane: its order counts where it has one.
-    fn weight(&self, lane: &[u32]) -> u128 {
-        let mut weight = 1_u128;
-        let mut sum = 0_u128;
-        for number in lane {
-            let parcel = self.parcel(*number);
-            sum = sum.wrapping_add(parcel.print.wrapping_mul(weight));
-            if parcel.is_ordered() {
-                weight = weight.wrapping_mul(WEIGHT);
-            }
-        }
-        sum
-    }
-
     /// Takes each transition of `state` in turn, the calm first, until `each` has seen enough.
     pub(crate) fn expand(
         &mut self,
@@ -265,86 +249,6 @@ impl<'a> Worker<'a> {
         if 1 < moved.had && self.may_crash(state) {
             waiting.extend(Cut::all(moved.had).map(|cut| action.clone().cut(cut)));
         }
-    }
-
-    /// Everything that can happen next, the calm first.
-    pub(crate) fn actions(&self, state: &State) -> Vec<Action> {
-        let mut all = Vec::new();
-        let timed = 0 < self.setting().bounds.tick_us;
-        let mut index = 0;
-        let mut before: Option<&Parcel> = None;
-        for number in &state.wire {
-            let parcel = self.parcel(*number);
-            let (from, to, lane) = parcel.link;
-            let same = before.is_some_and(|before| before.link == parcel.link);
-            let equal = before.is_some_and(|before| before.print == parcel.print);
-            index = if same { index + 1 } else { 0 };
-            before = Some(parcel);
-            if (parcel.is_ordered() && same) || equal {
-                continue; // Behind another one, or the same again.
-            }
-            if lane == APPLICATION && 0 < parcel.left && timed {
-                continue; // The application keeps its time; everything else may come early.
-            }
-            all.push(Action::of(Act::Deliver { from, to, lane, index }));
-            if !parcel.is_ordered() && from != to {
-                all.push(Action::of(Act::Lose { from, to, index }));
-            }
-        }
-        self.timer_actions(state, timed, &mut all);
-        self.fault_actions(state, &mut all);
-        all
-    }
-
-    /// With a bound, timers fire when they are due and time passes when nothing is. Without, each
-    /// node's timers fire in the order of its own clock.
-    fn timer_actions(&self, state: &State, timed: bool, all: &mut Vec<Action>) {
-        let hosts = || state.places.iter().map(|place| self.host(*place));
-        for host in hosts() {
-            let due = if timed { Some(&0) } else { host.timers.values().min() };
-            for (id, left) in &host.timers {
-                if Some(left) == due {
-                    all.push(Action::of(Act::Fire { node: host.node, id: *id }));
-                }
-            }
-        }
-        if timed {
-            let mut timers = hosts().flat_map(|host| host.timers.values());
-            let mut wire = state.wire.iter().map(|number| self.parcel(*number).left);
-            if timers.all(|left| *left > 0) && wire.all(|left| left > 0) {
-                all.push(Action::of(Act::Tick));
-            }
-        }
-    }
-
-    fn fault_actions(&self, state: &State, all: &mut Vec<Action>) {
-        let may_crash = self.may_crash(state);
-        if !may_crash && state.recoveries == 0 {
-            return;
-        }
-        for host in state.places.iter().map(|place| self.host(*place)) {
-            let node = host.node;
-            if !host.up {
-                if 0 < state.recoveries {
-                    all.push(Action::of(Act::Restart(node)));
-                }
-            } else if may_crash {
-                all.push(Action::of(Act::Crash { node, losing: false }));
-                if self.has_under_way(state, node) {
-                    all.push(Action::of(Act::Crash { node, losing: true }));
-                }
-            }
-        }
-    }
-
-    pub(crate) fn may_crash(&self, state: &State) -> bool {
-        let down = || state.places.iter().filter(|place| !self.host(**place).up).count();
-        0 < state.crashes && down() < self.setting().bounds.down_max as usize
-    }
-
-    fn has_under_way(&self, state: &State, node: NodeId) -> bool {
-        let mut links = state.wire.iter().map(|number| self.parcel(*number).link);
-        links.any(|(from, to, _)| from == node && to != node)
     }
 
     /// The state after `action`. Returns what its handler did, if one ran.
@@ -457,49 +361,6 @@ impl<'a> Worker<'a> {
         Some((link.1, self.number(link, input, 1)))
     }
 
-    fn number(&self, link: Link, input: Input, left: u64) -> u32 {
-        let parcel = Parcel::new(link, input, left);
-        self.setting().parcels.number(parcel.print, || parcel)
-    }
-
-    fn send(&mut self, state: &mut State, link: Link, input: Input, left: u64) {
-        let number = self.number(link, input, left);
-        self.learn();
-        self.enqueue(state, number);
-    }
-
-    /// Puts a parcel behind all of its lane; a datagram where its fingerprint says.
-    fn enqueue(&self, state: &mut State, number: u32) {
-        let parcel = self.parcel(number);
-        let key = |parcel: &Parcel| (parcel.link, if parcel.is_ordered() { 0 } else { parcel.print });
-        let mine = key(parcel);
-        let at = state.wire.partition_point(|other| key(self.parcel(*other)) <= mine);
-        let lane = state.wire.iter().take(at).rev();
-        let before = lane.take_while(|other| self.parcel(**other).link == parcel.link).count();
-        let weight = if parcel.is_ordered() {
-            (0..before).fold(1_u128, |weight, _| weight.wrapping_mul(WEIGHT))
-        } else {
-            1
-        };
-        state.sum = state.sum.wrapping_add(parcel.print.wrapping_mul(weight));
-        state.wire.insert(at, number);
-    }
-
-    fn take(&self, state: &mut State, link: Link, index: usize) -> Option<u32> {
-        let begin = state.wire.partition_point(|other| self.parcel(*other).link < link);
-        let rest = state.wire.get(begin..)?;
-        let count = rest.iter().take_while(|other| self.parcel(**other).link == link).count();
-        if count <= index {
-            return None;
-        }
-        let lane = rest.get(..count)?;
-        state.sum = state.sum.wrapping_sub(self.weight(lane));
-        let number = state.wire.remove(begin + index);
-        let lane = state.wire.get(begin..begin + count - 1)?;
-        state.sum = state.sum.wrapping_add(self.weight(lane));
-        Some(number)
-    }
-
     fn put(&self, state: &mut State, node: NodeId, place: u32) {
         if let Some(current) = state.places.get_mut(node.0 as usize - 1) {
             let [old, new] = [*current, place].map(|place| self.host(place).print);
@@ -508,106 +369,10 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn tick(&mut self, state: &mut State) {
-        for node in self.nodes() {
-            if !self.host(Self::place(state, node)).timers.is_empty() {
-                self.change(state, node, What::Tick);
-            }
-        }
-        for number in &mut state.wire {
-            *number = self.later(*number);
-        }
-        // Datagrams are sorted by their fingerprints, which have changed.
-        let key = |number: &u32| {
-            let parcel = self.parcel(*number);
-            (parcel.link, if parcel.is_ordered() { 0 } else { parcel.print })
-        };
-        state.wire.sort_by_key(key);
-        state.quiet = (state.quiet + 1).min(self.setting().patience);
-        self.weigh(state);
-    }
-
-    /// The same parcel a tick later.
-    fn later(&mut self, number: u32) -> u32 {
-        self.later.resize(self.later.len().max(number as usize + 1), UNKNOWN);
-        if let Some(later) = self.later.get(number as usize)
-            && *later != UNKNOWN
-        {
-            return *later;
-        }
-        let Parcel { link, input, left, .. } = Parcel::clone(self.parcel(number));
-        let later = self.number(link, input, left.saturating_sub(1));
-        self.learn();
-        if let Some(known) = self.later.get_mut(number as usize) {
-            *known = later;
-        }
-        later
-    }
-
     /// A change of a local state in which no handler runs.
     fn change(&mut self, state: &mut State, node: NodeId, what: What) {
         let changed = self.step(state, node, what, Vec::new(), None);
         debug_assert!(changed.is_ok(), "no handler runs");
-    }
-
-    /// A node stops, with what it has under way if it is `losing`. What is under way to it is
-    /// lost in any case.
-    fn crash(&mut self, state: &mut State, node: NodeId, losing: bool) {
-        state.crashes = state.crashes.saturating_sub(1);
-        state.quiet = 0;
-        self.change(state, node, What::Crash);
-        state.wire.retain(|number| {
-            let (from, to, lane) = self.parcel(*number).link;
-            lane == APPLICATION || (to != node && !(losing && from == node))
-        });
-        self.weigh(state);
-        if self.setting().catalogue.handled(PeerDown::ID).is_none() {
-            return;
-        }
-        for peer in self.live(state) {
-            let down = Input::PeerDown(PeerDown { peer: node, reason: Reason::Silent });
-            self.send(state, (peer, peer, OWN), down, 1);
-        }
-    }
-
-    fn live(&self, state: &State) -> Vec<NodeId> {
-        let hosts = state.places.iter().map(|place| self.host(*place));
-        hosts.filter(|host| host.up).map(|host| host.node).collect()
-    }
-
-    /// A node is about to come back: its old sessions end, with what was under way on them.
-    fn revive(&self, state: &mut State, node: NodeId) {
-        state.recoveries = state.recoveries.saturating_sub(1);
-        state.quiet = 0;
-        state.wire.retain(|number| {
-            let (from, to, lane) = self.parcel(*number).link;
-            lane == APPLICATION || (to != node && from != node)
-        });
-        self.weigh(state);
-    }
-
-    /// A node that has started, and those of the others that count, learn of each other.
-    fn tell_of_start(&mut self, state: &mut State, node: NodeId, counts: impl Fn(NodeId) -> bool) {
-        if self.setting().catalogue.handled(PeerUp::ID).is_none() {
-            return;
-        }
-        for peer in self.live(state) {
-            if peer != node && counts(peer) {
-                self.tell_up(state, peer, node);
-                self.tell_up(state, node, peer);
-            }
-        }
-    }
-
-    fn tell_up(&mut self, state: &mut State, to: NodeId, peer: NodeId) {
-        let incarnation = self.host(Self::place(state, peer)).incarnation;
-        let up = Input::PeerUp(PeerUp { peer, incarnation });
-        self.send(state, (to, to, OWN), up, 1);
-    }
-
-    pub(crate) fn is_at_rest(&self, state: &State) -> bool {
-        let mut hosts = state.places.iter().map(|place| self.host(*place));
-        state.wire.is_empty() && hosts.all(|host| host.timers.is_empty())
     }
 
     /// Holds the properties against a state.
@@ -621,35 +386,11 @@ impl<'a> Worker<'a> {
         self.judge.holds(&state.places, property)
     }
 
-    /// What a delivery would deliver.
-    pub(crate) fn under_way(&self, state: &State, link: Link, index: usize) -> Option<&Input> {
-        let parcels = state.wire.iter().map(|number| self.parcel(*number));
-        parcels.filter(|parcel| parcel.link == link).nth(index).map(|parcel| &parcel.input)
-    }
-
-    /// The event that a timer would be.
-    pub(crate) fn timer(&self, state: &State, node: NodeId, id: TimerId) -> Option<Envelope> {
-        self.program.timer(Self::place(state, node), id)
-    }
-
-    /// The action that a schedule calls so.
-    pub(crate) fn action_named(&self, state: &State, name: &str) -> Option<Action> {
-        let (base, cut, choices) = Action::parts(name)?;
-        let mut possible = self.actions(state).into_iter();
-        let action = possible.find(|action| action.name(self, state) == base)?;
-        let action = action.choosing(choices);
-        Some(match cut {
-            Some(cut) => action.cut(cut),
-            None => action,
-        })
-    }
-
     /// What the handler of `action` asks for in `state`, up to the crash in it.
     pub(crate) fn effects(&self, state: &State, action: &Action) -> Vec<Effect> {
         let (node, cause) = match action.act {
             Act::Deliver { from, to, lane, index } => {
-                let parcels = state.wire.iter().map(|number| self.parcel(*number));
-                match parcels.filter(|it| it.link == (from, to, lane)).nth(index) {
+                match self.at(state, (from, to, lane), index) {
                     Some(parcel) => (to, Cause::Parcel(Arc::clone(parcel))),
                     None => return Vec::new(),
                 }

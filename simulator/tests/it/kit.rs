@@ -40,6 +40,21 @@ pub(crate) fn watch_rest<T: Stack, V: Ord + Send + 'static>(
     watched(scenario, look, Property::at_rest)
 }
 
+/// Notes what `look` finds in each local state.
+pub(crate) fn watch_local<T: Stack, V: Ord + Send + 'static>(
+    scenario: Scenario<T>,
+    look: impl Fn(NodeId, &T) -> V + Send + Sync + 'static,
+) -> (Scenario<T>, Seen<V>) {
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let notes = Arc::clone(&seen);
+    let property = Property::local("each is watched", move |node, state: &T| {
+        let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.insert(look(node, state));
+        Ok(())
+    });
+    (scenario.property(property), Seen(seen))
+}
+
 type Predicate<T> = Box<dyn Fn(&Cluster<'_, T>) -> Result<(), String> + Send + Sync>;
 
 fn watched<T: Stack, V: Ord + Send + 'static>(

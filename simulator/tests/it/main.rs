@@ -20,6 +20,7 @@ mod partitions;
 mod peers;
 mod properties;
 mod random_worlds;
+mod reduction;
 mod schedules;
 mod shrinking;
 mod strategies;

@@ -9,12 +9,10 @@ use synod::simulator::{Bounds, Scenario, Script};
 fn at_most_one_node_leads_is_violated() {
     let scenario = Scenario::of(|_| Bully::default());
     let bounds = Bounds {
-        nodes: 3,
         crashes: 1,
         recoveries: 1,
         down_max: 2,
-        tick_us: 0,
-        states_max: 5_000_000,
+        ..Bounds::calm(3)
     };
     let violation = Script::exploring(bounds)
         .act("fire bully.unanswered n1 Unanswered")

@@ -1,0 +1,121 @@
+//! Depth first, with the visited states: the memory of a fingerprint for each state, and of one
+//! run. A violation is found at the end of a run that may be longer than it has to be.
+
+use std::ops::ControlFlow;
+
+use super::report::{Limit, Progress};
+use super::search::{Search, Stop, starts};
+use super::state::State;
+use super::visited::Visited;
+use super::worker::Worker;
+use crate::action::Action;
+
+/// A state of the run that is being taken, and what is still to be tried in it.
+struct Frame {
+    state: State,
+    waiting: Vec<Action>,
+    /// What led to it.
+    by: Action,
+}
+
+struct Depth<'s, 'a, 'w> {
+    search: &'s mut Search<'a, 'w>,
+    worker: Worker<'a>,
+    visited: Visited,
+    run: Vec<Frame>,
+    /// Whether a run was longer than the bound.
+    beyond: bool,
+}
+
+/// Transitions between two times that whoever watches is told.
+pub(super) const TELL_EVERY: u64 = 4_096;
+
+/// Visits every state within the bounds, following each run to its end. A violation ends it.
+pub(super) fn search(search: &mut Search<'_, '_>) -> Result<(), Stop> {
+    let worker = Worker::new(search.program);
+    let (visited, run) = (Visited::new(), Vec::new());
+    let mut depth = Depth { search, worker, visited, run, beyond: false };
+    let result = depth.search();
+    depth.search.found.frontier = depth.run.len() as u64;
+    depth.search.found.bytes = depth.visited.bytes();
+    result
+}
+
+impl Depth<'_, '_, '_> {
+    fn search(&mut self) -> Result<(), Stop> {
+        for (start, begun) in starts(&mut self.worker) {
+            let mut first = begun.map_err(|wrong| Stop::Wrong(vec![start.clone()], wrong))?;
+            self.visit(&mut first, start)?;
+            while let Some(frame) = self.run.last_mut() {
+                match frame.waiting.pop() {
+                    Some(action) => self.take(action)?,
+                    None => drop(self.run.pop()),
+                }
+            }
+        }
+        if self.beyond { Err(Stop::Cut(Limit::Depth)) } else { Ok(()) }
+    }
+
+    fn take(&mut self, action: Action) -> Result<(), Stop> {
+        let Some(frame) = self.run.last_mut() else {
+            return Ok(());
+        };
+        let mut next = State::default();
+        match self.worker.act(&frame.state, &action, &mut next) {
+            Ok(Some(moved)) => {
+                self.worker.vary(&frame.state, &action, &moved, &mut frame.waiting);
+            }
+            Ok(None) => (),
+            Err(wrong) => return Err(Stop::Wrong(self.path(action), wrong)),
+        }
+        self.search.found.transitions += 1;
+        self.tell()?;
+        self.visit(&mut next, action)
+    }
+
+    /// Takes a state in, if it is new, and goes on from it.
+    fn visit(&mut self, state: &mut State, by: Action) -> Result<(), Stop> {
+        if !self.visited.insert(state.fingerprint()) {
+            return Ok(());
+        }
+        if self.search.states_max <= self.search.found.states {
+            return Err(Stop::Cut(Limit::States));
+        }
+        self.search.found.states += 1;
+        let depth = u32::try_from(self.run.len()).unwrap_or(u32::MAX);
+        self.search.found.depth = self.search.found.depth.max(depth);
+        if let Err(wrong) = self.worker.check(state) {
+            return Err(Stop::Wrong(self.path(by), wrong));
+        }
+        self.search.note(&mut self.worker, state);
+        let mut waiting = self.worker.actions(state);
+        if self.worker.setting().bounds.depth_max <= depth {
+            self.beyond |= !waiting.is_empty();
+            return Ok(());
+        }
+        waiting.reverse();
+        self.run.push(Frame { state: std::mem::take(state), waiting, by });
+        Ok(())
+    }
+
+    fn path(&self, last: Action) -> Vec<Action> {
+        self.run.iter().map(|frame| frame.by.clone()).chain([last]).collect()
+    }
+
+    fn tell(&mut self) -> Result<(), Stop> {
+        let found = &self.search.found;
+        if !found.transitions.is_multiple_of(TELL_EVERY) {
+            return Ok(());
+        }
+        let progress = Progress {
+            states: found.states,
+            transitions: found.transitions,
+            depth: u32::try_from(self.run.len()).unwrap_or(u32::MAX),
+            frontier: self.run.len() as u64,
+        };
+        match self.search.tell(progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Stop::Cut(Limit::Watcher)),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What can happen next.
+
+use synod_core::{Envelope, NodeId, TimerId};
+
+use super::Worker;
+use crate::action::{Act, Action};
+use crate::explore::parcel::{APPLICATION, Parcel};
+use crate::explore::state::State;
+
+impl Worker<'_> {
+    /// Everything that can happen next, the calm first.
+    pub(crate) fn actions(&self, state: &State) -> Vec<Action> {
+        let mut all = Vec::new();
+        let timed = 0 < self.setting().bounds.tick_us;
+        let mut index = 0;
+        let mut before: Option<&Parcel> = None;
+        for number in &state.wire {
+            let parcel = self.parcel(*number);
+            let (from, to, lane) = parcel.link;
+            let same = before.is_some_and(|before| before.link == parcel.link);
+            let equal = before.is_some_and(|before| before.print == parcel.print);
+            index = if same { index + 1 } else { 0 };
+            before = Some(parcel);
+            if (parcel.is_ordered() && same) || equal {
+                continue; // Behind another one, or the same again.
+            }
+            if lane == APPLICATION && 0 < parcel.left && timed {
+                continue; // The application keeps its time; everything else may come early.
+            }
+            all.push(Action::of(Act::Deliver { from, to, lane, index }));
+            if !parcel.is_ordered() && from != to {
+                all.push(Action::of(Act::Lose { from, to, index }));
+            }
+        }
+        self.timer_actions(state, timed, &mut all);
+        self.fault_actions(state, &mut all);
+        all
+    }
+
+    /// With a bound, timers fire when they are due and time passes when nothing is. Without, each
+    /// node's timers fire in the order of its own clock.
+    pub(super) fn timer_actions(&self, state: &State, timed: bool, all: &mut Vec<Action>) {
+        let hosts = || state.places.iter().map(|place| self.host(*place));
+        for host in hosts() {
+            let due = if timed { Some(&0) } else { host.timers.values().min() };
+            for (id, left) in &host.timers {
+                if Some(left) == due {
+                    all.push(Action::of(Act::Fire { node: host.node, id: *id }));
+                }
+            }
+        }
+        if timed {
+            let mut timers = hosts().flat_map(|host| host.timers.values());
+            let mut wire = state.wire.iter().map(|number| self.parcel(*number).left);
+            if timers.all(|left| *left > 0) && wire.all(|left| left > 0) {
+                all.push(Action::of(Act::Tick));
+            }
+        }
+    }
+
+    pub(super) fn fault_actions(&self, state: &State, all: &mut Vec<Action>) {
+        let may_crash = self.may_crash(state);
+        if !may_crash && state.recoveries == 0 {
+            return;
+        }
+        for host in state.places.iter().map(|place| self.host(*place)) {
+            let node = host.node;
+            if !host.up {
+                if 0 < state.recoveries {
+                    all.push(Action::of(Act::Restart(node)));
+                }
+            } else if may_crash {
+                all.push(Action::of(Act::Crash { node, losing: false }));
+                if self.has_under_way(state, node) {
+                    all.push(Action::of(Act::Crash { node, losing: true }));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn may_crash(&self, state: &State) -> bool {
+        let down = || state.places.iter().filter(|place| !self.host(**place).up).count();
+        0 < state.crashes && down() < self.setting().bounds.down_max as usize
+    }
+
+    pub(super) fn has_under_way(&self, state: &State, node: NodeId) -> bool {
+        let mut links = state.wire.iter().map(|number| self.parcel(*number).link);
+        links.any(|(from, to, _)| from == node && to != node)
+    }
+
+    pub(crate) fn is_at_rest(&self, state: &State) -> bool {
+        let mut hosts = state.places.iter().map(|place| self.host(*place));
+        state.wire.is_empty() && hosts.all(|host| host.timers.is_empty())
+    }
+
+    /// The action that a schedule calls so.
+    pub(crate) fn action_named(&self, state: &State, name: &str) -> Option<Action> {
+        let (base, cut, choices) = Action::parts(name)?;
+        let mut possible = self.actions(state).into_iter();
+        let action = possible.find(|action| action.name(self, state) == base)?;
+        let action = action.choosing(choices);
+        Some(match cut {
+            Some(cut) => action.cut(cut),
+            None => action,
+        })
+    }
+
+    /// The event that a timer would be.
+    pub(crate) fn timer(&self, state: &State, node: NodeId, id: TimerId) -> Option<Envelope> {
+        self.program.timer(Self::place(state, node), id)
+    }
+}
