@@ -179,7 +179,9 @@ fn sizes(text: &str) -> Result<Sizes, String> {
 #[command(after_help = "\
 Examples:
   synod check bully --nodes 3
-  synod check bully --nodes 3 --timing unbounded   delays without a bound: two leaders")]
+  synod check bully --nodes 3 --timing unbounded   delays without a bound: two leaders
+  synod check bully --nodes 4 --max-time 60        as far as it comes in a minute
+  synod check hello --reduce                       one run for each order of dependent events")]
 pub(crate) struct Check {
     /// The algorithm's name.
     pub(crate) algorithm: String,
@@ -207,6 +209,21 @@ pub(crate) struct Check {
     /// Threads to use; all cores unless given. The result is the same.
     #[arg(long)]
     pub(crate) threads: Option<usize>,
+    /// Which states are visited first: the nearest (on all cores, with a shortest violation), or
+    /// those of each run to its end (on one, in less memory).
+    #[arg(long, default_value = "breadth")]
+    pub(crate) order: OrderArg,
+    /// Take one run for each order of dependent events, and remember no state. Refused where a
+    /// property looks at several nodes at one moment.
+    #[arg(long, conflicts_with_all = ["order", "live"])]
+    pub(crate) reduce: bool,
+    /// Judge runs without end too, where delays have no bound: what should hold eventually.
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Only say how many runs there may be, from so many random ones.
+    #[arg(long, value_name = "PROBES", num_args = 0..=1, default_missing_value = "1000",
+        conflicts_with_all = ["order", "live", "reduce"])]
+    pub(crate) estimate: Option<u32>,
     /// Where to write the schedule of a violation.
     #[arg(long, default_value = "target/synod")]
     pub(crate) out: PathBuf,
@@ -219,6 +236,15 @@ pub(crate) struct Check {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().map(Duration::try_from_secs_f64);
     seconds.and_then(Result::ok).ok_or_else(|| String::from("expected a number of seconds"))
+}
+
+/// What `--order` takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum OrderArg {
+    /// The nearest states first.
+    Breadth,
+    /// Each run to its end.
+    Depth,
 }
 
 /// What `--timing` takes.

@@ -9,8 +9,9 @@ use synod_core::{
 };
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
-    Bounds, Exploration, Explored, Fault, Measures, NothingViolated, Progress, Replay, Replayed, Report, Scenario,
-    Schedule, Settings, Simulation, Strategy, Why, measure, replay, replay_recording, why,
+    Bounds, CannotReduce, Estimate, Exploration, Explored, Fault, Measures, NothingViolated,
+    Progress, Replay, Replayed, Report, Scenario, Schedule, Settings, Simulation, Strategy, Why,
+    measure, replay, replay_recording, why,
 };
 
 /// An algorithm that the program knows by name.
@@ -19,7 +20,8 @@ pub(crate) trait Entry {
     fn model(&self) -> Model;
     fn properties(&self) -> Vec<&'static str>;
     fn simulate(&self, asked: &Asked) -> Report;
-    fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Explored;
+    fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, CannotReduce>;
+    fn estimate(&self, bounds: &Bounds, probes: u32) -> Estimate;
     fn replay(&self, schedule: &Schedule) -> Replay;
     fn why(&self, schedule: &Schedule, runs: u32) -> Result<Why, NothingViolated>;
     fn measure(&self, settings: &Settings, seeds: Range<u64>) -> Measures;
@@ -66,8 +68,19 @@ impl Asked {
 pub(crate) struct Exploring<'w> {
     /// All cores unless given.
     pub(crate) threads: Option<usize>,
+    pub(crate) way: Way,
+    /// Whether runs without end are judged.
+    pub(crate) live: bool,
     /// Is told how far it has come, and ends it by breaking.
     pub(crate) watch: &'w mut dyn FnMut(&Progress) -> ControlFlow<()>,
+}
+
+/// What an exploration visits first, or at all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Way {
+    Breadth,
+    Depth,
+    Reduced,
 }
 
 /// The entry of one algorithm.
@@ -112,12 +125,22 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         simulation.run(asked.seeds.clone())
     }
 
-    fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Explored {
+    fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, CannotReduce> {
         let exploration = Exploration::new(&self.0, bounds.clone()).watch(how.watch);
-        match how.threads {
+        let exploration = match how.way {
+            Way::Breadth => exploration,
+            Way::Depth => exploration.depth_first(),
+            Way::Reduced => exploration.reduced()?,
+        };
+        let exploration = if how.live { exploration.live() } else { exploration };
+        Ok(match how.threads {
             Some(threads) => exploration.threads(threads).run(),
             None => exploration.all_cores().run(),
-        }
+        })
+    }
+
+    fn estimate(&self, bounds: &Bounds, probes: u32) -> Estimate {
+        Exploration::new(&self.0, bounds.clone()).estimate(probes)
     }
 
     fn replay(&self, schedule: &Schedule) -> Replay {

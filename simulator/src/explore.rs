@@ -19,8 +19,10 @@ use std::ops::ControlFlow;
 use synod_core::{Kind, Property, Stack};
 
 pub use self::bounds::Bounds;
+pub use self::estimate::Estimate;
 pub use self::report::{Counterexample, Explored, Limit, Progress};
 
+pub(crate) use self::lasso::broken;
 pub(crate) use self::place::{Ground, Program};
 pub(crate) use self::setting::{Setting, Wrong};
 pub(crate) use self::state::State;
@@ -35,8 +37,11 @@ mod bounds;
 mod breadth;
 mod depth;
 mod doer;
+mod estimate;
 mod host;
+mod lasso;
 mod parcel;
+mod parts;
 mod place;
 mod pool;
 mod reduced;
@@ -68,6 +73,7 @@ pub struct Exploration<'a, T: Stack> {
     bounds: Bounds,
     threads: usize,
     order: Order,
+    live: bool,
     watch: Option<Watch<'a>>,
 }
 
@@ -100,7 +106,8 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     /// Of every state of `scenario` within `bounds`, shortest runs first, on one thread.
     #[must_use]
     pub fn new(scenario: &'a Scenario<T>, bounds: Bounds) -> Self {
-        Self { scenario, bounds, threads: 1, order: Order::Breadth, watch: None }
+        let order = Order::Breadth;
+        Self { scenario, bounds, threads: 1, order, live: false, watch: None }
     }
 
     /// On so many threads, at least one. The result is the same.
@@ -139,13 +146,30 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     pub fn reduced(self) -> Result<Self, CannotReduce> {
         let misses = |it: &&Property<T>| match it.kind {
             Kind::AtRest | Kind::Monitor => false,
-            Kind::Eventually { .. } => 0 < self.bounds.tick_us,
+            Kind::Eventually { .. } => self.live || 0 < self.bounds.tick_us,
             _ => !it.is_local(),
         };
         match self.scenario.properties().iter().find(misses) {
             Some(missed) => Err(CannotReduce { property: missed.name }),
             None => Ok(Self { order: Order::Reduced, ..self }),
         }
+    }
+
+    /// Judges runs without end too, where there is no clock: an `eventually`, its bound set aside, is
+    /// violated by a run that breaks it for ever again after its last fault. With a clock, the bound
+    /// is what is judged, and this changes nothing.
+    ///
+    /// Only fair runs count. Whoever can act at every moment from some moment on does: each lane
+    /// delivers, each datagram arrives or is lost, each node's clock goes on. A link that loses
+    /// datagrams of one event type for ever again delivers some for ever again. Nobody has to crash,
+    /// or to come back.
+    ///
+    /// The states are visited once more, one by one, and this time with the transitions between
+    /// them: 20 bytes for each. It undoes [`Exploration::reduced`], which does not know the states.
+    #[must_use]
+    pub fn live(self) -> Self {
+        let order = if self.order == Order::Reduced { Order::Depth } else { self.order };
+        Self { order, live: true, ..self }
     }
 
     /// Tells `watch` how far it has come, every few thousand states. It ends when `watch` breaks,
@@ -155,30 +179,38 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
         Self { watch: Some(watch), ..self }
     }
 
+    /// Takes `probes` random runs, at least one, and says how many runs there may be: before a
+    /// [reduced](Exploration::reduced) exploration takes them all. The same every time.
+    #[must_use]
+    pub fn estimate(self, probes: u32) -> Estimate {
+        let Self { scenario, bounds, .. } = self;
+        let ground = Ground::new(scenario, Setting::of(scenario, &bounds));
+        quietly(|| estimate::estimate(&mut Worker::new(&ground), probes))
+    }
+
     /// Explores.
     ///
     /// # Panics
     ///
     /// If a property does. A panic of a handler is a violation.
     pub fn run(self) -> Explored {
-        let Self { scenario, bounds, threads, order, watch } = self;
-        let ground = Ground::new(scenario, Setting::of(scenario, &bounds));
+        let Self { scenario, bounds, threads, order, live, watch } = self;
+        let ground = Ground::new(scenario, Setting::of(scenario, &bounds).living(live));
         quietly(|| run(&ground, order, threads, watch))
     }
 }
 
 /// The same for nodes of any type.
-fn run(
-    program: &dyn Program,
-    order: Order,
-    threads: usize,
-    watch: Option<Watch<'_>>,
-) -> Explored {
+fn run(program: &dyn Program, order: Order, threads: usize, watch: Option<Watch<'_>>) -> Explored {
     let mut search = Search::new(program, watch);
     let result = match order {
         Order::Breadth => breadth::search(&mut search, threads),
         Order::Depth => depth::search(&mut search),
         Order::Reduced => reduced::search(&mut search),
+    };
+    let result = match result {
+        Ok(()) if program.setting().live => lasso::search(&mut search),
+        result => result,
     };
     let Search { mut found, never, .. } = search;
     let promises = &program.setting().promises;
@@ -187,7 +219,9 @@ fn run(
     match result {
         Ok(()) => found.complete = true,
         Err(Stop::Cut(limit)) => found.cut = Some(limit),
-        Err(Stop::Wrong(path, wrong)) => found.failure = Some(counterexample(program, &path, wrong)),
+        Err(Stop::Wrong(path, wrong)) => {
+            found.failure = Some(counterexample(program, &path, wrong))
+        }
     }
     found
 }

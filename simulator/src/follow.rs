@@ -6,7 +6,7 @@ use serde_json::Value;
 use synod_core::{Assumption, Effect, EventId, NodeId};
 
 use crate::action::{Act, Action};
-use crate::explore::{Counterexample, Program, State, Worker, Wrong};
+use crate::explore::{Counterexample, Program, State, Worker, Wrong, broken};
 use crate::quiet::quietly;
 use crate::scenario::micros;
 use crate::schedule::{Recorded, Schedule};
@@ -104,14 +104,19 @@ impl Follower<'_> {
             self.trace.push(step);
         }
         self.worker.check(&state)?;
+        let (mut states, mut actions) = (vec![state.clone()], Vec::new());
         for name in names {
             let Some(action) = self.worker.action_named(&state, name) else {
                 return Ok(());
             };
             state = self.take(&state, &action)?;
             self.worker.check(&state)?;
+            states.push(state.clone());
+            actions.push(action);
         }
-        Ok(())
+        let live = self.worker.setting().live;
+        let broken = if live { broken(&mut self.worker, &states, &actions) } else { None };
+        broken.map_or(Ok(()), Err)
     }
 
     fn take(&mut self, state: &State, action: &Action) -> Result<State, Wrong> {

@@ -4,7 +4,8 @@
 //!
 //! 1. [`Scenario`]: an algorithm with its model and its properties.
 //! 2. [`Simulation`]: many timed runs with faults; every seed is a run, a failing one is shrunk.
-//! 3. [`explore`]: every schedule of a small cluster; the shortest violation first.
+//! 3. [`explore`] and [`Exploration`]: every schedule of a small cluster; the shortest violation
+//!    first, or depth first, or one run for each order of dependent events; runs without end.
 //! 4. [`Stream`]: where the decisions of a run come from, and [`Schedule`], how they are kept.
 //! 5. [`Trace`] and [`Diagram`]: what happened, for tools and for people; [`convert`] writes it for
 //!    other tools.
@@ -54,7 +55,7 @@ pub use convert::{Format, convert};
 pub use diagram::Diagram;
 pub use disk::{Decide, DiskFaults, Injected, SimulatedDisk};
 pub use explore::{
-    Bounds, CannotReduce, Counterexample, Exploration, Explored, Limit, Progress, explore,
+    Bounds, CannotReduce, Counterexample, Estimate, Exploration, Explored, Limit, Progress, explore,
 };
 pub use measure::{Measured, Measures, Spread, measure};
 pub use merge::{CannotMerge, Merged, merge};

@@ -28,7 +28,10 @@ pub struct Replay {
 
 /// Runs `schedule` once more. What the program no longer asks is left out, what it newly asks is
 /// calm.
-pub fn replay<T: Stack + Clone + Hash + Sync>(scenario: &Scenario<T>, schedule: &Schedule) -> Replay {
+pub fn replay<T: Stack + Clone + Hash + Sync>(
+    scenario: &Scenario<T>,
+    schedule: &Schedule,
+) -> Replay {
     match &schedule.run {
         Recorded::Simulated { settings, decisions, .. } => {
             let stream = Stream::replaying(decisions);
@@ -37,7 +40,8 @@ pub fn replay<T: Stack + Clone + Hash + Sync>(scenario: &Scenario<T>, schedule: 
             Replay { trace, violation, decisions: decisions.len(), found: stream.found() }
         }
         Recorded::Explored { bounds, actions } => {
-            let ground = Ground::new(scenario, Setting::of(scenario, bounds));
+            let setting = Setting::of(scenario, bounds).living_for(schedule.property.as_deref());
+            let ground = Ground::new(scenario, setting);
             let (trace, violation) = follow(&ground, actions);
             // The first steps are the starts of the nodes, whether or not the schedule names them.
             let (_, rest) = Action::start_of(actions);

@@ -1,13 +1,13 @@
 //! `check`: every schedule of a small cluster.
 
 use serde_json::json;
-use synod_simulator::{Bounds, Counterexample, Diagram, Explored, Limit};
+use synod_simulator::{Bounds, Counterexample, Diagram, Estimate, Explored, Limit};
 
 use self::watcher::{Cost, Watcher};
 use super::keep;
 use crate::app::App;
-use crate::args::{Check, TimingArg};
-use crate::entry::{Entry, Exploring};
+use crate::args::{Check, OrderArg, TimingArg};
+use crate::entry::{Entry, Exploring, Way};
 use crate::printer::{Printer, thousands};
 use crate::problem::{Exit, Problem};
 
@@ -16,9 +16,23 @@ pub(crate) mod watcher;
 pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Problem> {
     let entry = app.entry(Some(&check.algorithm))?;
     let bounds = bounds(entry, check)?;
+    if let Some(probes) = check.estimate {
+        estimate(entry, check, &bounds, probes, printer);
+        return Ok(());
+    }
     let mut watcher = Watcher::new(printer, check.max_time);
     let mut watch = |progress: &_| watcher.watch(progress);
-    let explored = entry.explore(&bounds, Exploring { threads: check.threads, watch: &mut watch });
+    let way = match check.order {
+        _ if check.reduce => Way::Reduced,
+        OrderArg::Breadth => Way::Breadth,
+        OrderArg::Depth => Way::Depth,
+    };
+    let how = Exploring { threads: check.threads, way, live: check.live, watch: &mut watch };
+    let explored = entry.explore(&bounds, how);
+    let explored = explored.map_err(|error| {
+        let hint = "leave --reduce out to visit every state";
+        Problem::new(Exit::Usage, error.to_string()).hint(hint)
+    })?;
     let cost = watcher.finish(explored.states);
     numbers(entry, &bounds, &explored, printer);
     printer.say(format!("  {cost}"));
@@ -29,7 +43,7 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
         let mark = if explored.complete { "✓" } else { "?" };
         let skipped = explored.skipped.contains(&property);
         printer.say(if skipped {
-            format!("  – {property}: not checked, it needs a bound on delays")
+            format!("  – {property}: not checked, it needs a bound on delays, or --live")
         } else {
             format!("  {mark} {property}")
         });
@@ -40,6 +54,29 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
     }
     printer.next(format!("cluster {} --nodes 5 --kill-leader", check.algorithm));
     Ok(())
+}
+
+/// Says how many runs there may be.
+fn estimate(entry: &dyn Entry, check: &Check, bounds: &Bounds, probes: u32, printer: &Printer) {
+    let estimate = entry.estimate(bounds, probes);
+    let Estimate { probes, runs, runs_median, depth, cut, violations, .. } = estimate;
+    printer.say(heading(entry, bounds));
+    printer.say(format!(
+        "  about {runs:.1e} runs, of {depth} steps at most, by {probes} random ones (half of them \
+         say {runs_median:.1e} or fewer)"
+    ));
+    printer.say("  runs meet in states: a full exploration visits far fewer of these");
+    if 0 < cut {
+        printer.say(format!("  {cut} of them were cut: there are more runs, and longer ones"));
+    }
+    if 0 < violations {
+        printer.say(format!("  {violations} of them violate a property"));
+    }
+    printer.event(&json!({
+        "event": "estimate", "algorithm": check.algorithm, "nodes": bounds.nodes,
+        "probes": probes, "runs": runs, "runs_median": runs_median, "depth": depth,
+        "cut": cut, "violating": violations,
+    }));
 }
 
 /// What a bound has cut off, and how to see more.
@@ -85,24 +122,33 @@ fn bounds(entry: &dyn Entry, check: &Check) -> Result<Bounds, Problem> {
 
 /// What was visited.
 pub(crate) fn numbers(entry: &dyn Entry, bounds: &Bounds, explored: &Explored, printer: &Printer) {
-    let timing = match bounds.tick_us {
-        0 => String::from("delays without a bound"),
-        tick => format!("delays up to {} ms", tick / 1_000),
+    printer.say(heading(entry, bounds));
+    let runs = match explored.executions {
+        0 => String::new(),
+        runs => format!(" · {} runs", thousands(runs)),
     };
     printer.say(format!(
-        "{} on {} nodes · every schedule · {timing} · at most {} crash(es), {} recovery(s)",
-        entry.name(),
-        bounds.nodes,
-        bounds.crashes,
-        bounds.recoveries,
-    ));
-    printer.say(format!(
-        "  {} states · {} transitions · depth {}{}",
+        "  {} states · {} transitions · depth {}{runs}{}",
         thousands(explored.states),
         thousands(explored.transitions),
         explored.depth,
         if explored.complete { " · complete" } else { "" },
     ));
+}
+
+/// What is explored.
+fn heading(entry: &dyn Entry, bounds: &Bounds) -> String {
+    let timing = match bounds.tick_us {
+        0 => String::from("delays without a bound"),
+        tick => format!("delays up to {} ms", tick / 1_000),
+    };
+    format!(
+        "{} on {} nodes · every schedule · {timing} · at most {} crash(es), {} recovery(s)",
+        entry.name(),
+        bounds.nodes,
+        bounds.crashes,
+        bounds.recoveries,
+    )
 }
 
 fn violated(
@@ -150,7 +196,7 @@ fn event(check: &Check, bounds: &Bounds, explored: &Explored, cost: &Cost) -> se
         "states": explored.states, "complete": explored.complete,
         "violations": u32::from(explored.failure.is_some()),
         "transitions": explored.transitions, "depth": explored.depth,
-        "frontier": explored.frontier, "cut": explored.cut.map(limit),
+        "executions": explored.executions, "frontier": explored.frontier, "cut": explored.cut.map(limit),
         "skipped": explored.skipped, "never": explored.never,
         "seconds": cost.seconds, "states_per_second": cost.states_per_second,
         "peak_bytes": cost.peak_bytes, "bytes_per_state": cost.bytes_per_state,

@@ -9,7 +9,7 @@ use synod_simulator::{Bounds, Diagram, Fault};
 
 use super::{check, keep, sim};
 use crate::app::App;
-use crate::entry::{Asked, Entry, Exploring};
+use crate::entry::{Asked, Entry, Exploring, Way};
 use crate::loopback::Loopback;
 use crate::printer::{Printer, program};
 use crate::problem::{Exit, Problem};
@@ -52,7 +52,9 @@ fn check_all(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
     title(printer, "2  check: every schedule of three nodes");
     let bounds = Bounds::within(&entry.model(), 3);
     let mut watch = |_: &_| ControlFlow::Continue(());
-    let explored = entry.explore(&bounds, Exploring { threads: None, watch: &mut watch });
+    let how = Exploring { threads: None, way: Way::Breadth, live: false, watch: &mut watch };
+    let explored = entry.explore(&bounds, how);
+    let explored = explored.map_err(|error| Problem::new(Exit::Usage, error.to_string()))?;
     check::numbers(entry, &bounds, &explored, printer);
     if let Some(failure) = &explored.failure {
         return Err(Problem::new(Exit::Violated, failure.block()));

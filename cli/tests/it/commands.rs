@@ -102,9 +102,42 @@ fn without_a_bound_on_delays_a_shortest_violation_is_found() {
 #[test]
 fn a_bound_that_cuts_is_not_a_pass() {
     let place = Place::new("cut");
-    let called = synod(&place.0, &["check", "bully", "--max-states", "100", "--json"]);
-    assert_eq!(called.exit, 3);
-    assert_eq!(called.lines()[0]["complete"], false);
+    for (bound, cut) in [
+        (["--max-states", "100"], "states"),
+        (["--max-depth", "4"], "depth"),
+        (["--max-time", "0"], "time"),
+    ] {
+        let called = synod(&place.0, &[&["check", "bully", "--json"], &bound[..]].concat());
+        assert_eq!(called.exit, 3, "{bound:?}: {}", called.stderr);
+        assert!(called.stderr.contains("not every state was visited"), "{}", called.stderr);
+        let lines = called.lines();
+        let line = lines.iter().find(|line| line["event"] == "check").expect("a result");
+        assert_eq!((&line["complete"], &line["cut"]), (&false.into(), &cut.into()));
+        assert!(0 < line["peak_bytes"].as_u64().unwrap_or(1));
+    }
+}
+
+#[test]
+fn there_are_several_ways_to_the_same_verdict() {
+    let place = Place::new("ways");
+    let states = |way: &[&str]| {
+        let called = synod(&place.0, &[&["check", "hello", "--json"], way].concat());
+        assert_eq!(called.exit, 0, "{way:?}: {}", called.stderr);
+        let lines = called.lines();
+        let line = lines.iter().find(|line| line["event"] == "check").expect("a result").clone();
+        assert_eq!((&line["complete"], &line["violations"]), (&true.into(), &0.into()));
+        line["states"].clone()
+    };
+    let breadth = states(&["--threads", "1"]);
+    assert_eq!(breadth, states(&["--threads", "2"]));
+    assert_eq!(breadth, states(&["--order", "depth"]));
+    assert_eq!(breadth, states(&["--live"]));
+    let called = synod(&place.0, &["check", "bully", "--reduce"]);
+    assert_eq!(called.exit, 2);
+    assert!(called.stderr.contains("looks at several nodes at one moment"), "{}", called.stderr);
+    let called = synod(&place.0, &["check", "chang-roberts", "--estimate", "--json"]);
+    assert_eq!(called.exit, 0, "{}", called.stderr);
+    assert_eq!(called.lines()[0]["probes"], 1_000);
 }
 
 #[test]

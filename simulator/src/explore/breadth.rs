@@ -73,9 +73,13 @@ type Fresh = std::collections::HashSet<u128, BuildHasherDefault<Half>>;
 /// A violation: the state before it, which of its transitions, and what is wrong.
 pub(super) type Violated = (u32, u32, Wrong);
 
-/// How each state was reached first: from which one, by which of its transitions.
+/// How each state was reached first: from which one, by which of its transitions. In blocks, so
+/// that growing copies nothing.
 #[derive(Debug, Default)]
-struct Reached(Vec<(u32, u32)>);
+struct Reached(Vec<Vec<(u32, u32)>>);
+
+/// States of a block.
+const BLOCK: usize = 1 << 14;
 
 /// The predecessor of the first states.
 const NOWHERE: u32 = u32::MAX;
@@ -141,14 +145,14 @@ impl Breadth<'_, '_, '_> {
         let Some(worker) = workers.first_mut() else {
             return Ok(());
         };
-        let (mut found, mut fresh) = (Yield::default(), Fresh::default());
+        let (mut found, mut batch) = (Yield::default(), Batch::default());
         for (ordinal, (_, mut begun)) in (0..).zip(starts(worker)) {
-            let at = At { from: NOWHERE, ordinal, transitions: 0 };
             let outcome = begun.as_mut().map_err(|wrong| wrong.clone());
-            if self.view().look(worker, &mut fresh, &mut found, at, outcome).is_break() {
-                break;
-            }
+            let _ = batch.add(ordinal, outcome);
         }
+        let _ = self.view().look(worker, &mut batch, &mut found, NOWHERE);
+        found.transitions = 0;
+        found.found.iter_mut().for_each(|state| state.transitions = 0);
         self.take_in(0, found)
     }
 
@@ -265,33 +269,35 @@ impl Reached {
     ///
     /// Beyond 2^32 states, which the bound on states excludes.
     fn push(&mut self, from: u32, ordinal: u32) -> u32 {
-        self.0.push((from, ordinal));
-        u32::try_from(self.0.len() - 1).expect("the bound on states is below 2^32")
+        if self.0.last().is_none_or(|block| block.len() == BLOCK) {
+            self.0.push(Vec::with_capacity(BLOCK));
+        }
+        let full = BLOCK * (self.0.len() - 1);
+        let block = self.0.last_mut().expect("one was pushed if there was none");
+        block.push((from, ordinal));
+        u32::try_from(full + block.len() - 1).expect("the bound on states is below 2^32")
+    }
+
+    fn get(&self, state: u32) -> Option<(u32, u32)> {
+        let state = state as usize;
+        self.0.get(state / BLOCK)?.get(state % BLOCK).copied()
     }
 
     /// The transitions from the start to a state's transition.
     fn path(&self, from: u32, ordinal: u32) -> Vec<u32> {
         let mut path = vec![ordinal];
         let mut at = from;
-        while let Some((before, ordinal)) = self.0.get(at as usize) {
-            path.push(*ordinal);
-            at = *before;
+        while let Some((before, ordinal)) = self.get(at) {
+            path.push(ordinal);
+            at = before;
         }
         path.reverse();
         path
     }
 
     fn bytes(&self) -> u64 {
-        (self.0.capacity() * size_of::<(u32, u32)>()) as u64
+        (self.0.len() * BLOCK * size_of::<(u32, u32)>()) as u64
     }
-}
-
-/// Where a transition begins.
-#[derive(Clone, Copy)]
-struct At {
-    from: u32,
-    ordinal: u32,
-    transitions: u64,
 }
 
 /// What the threads of a round look at, and do not change.
@@ -327,17 +333,15 @@ impl View<'_> {
             found.beyond = self.goes_on(worker, chunk);
             return found;
         }
-        let (mut fresh, mut state) = (Fresh::default(), State::default());
+        let (mut batch, mut state) = (Batch::default(), State::default());
         let mut packed = chunk.packed.as_slice();
         for from in (chunk.first..).take(chunk.states) {
             packed = state.unpack(nodes, packed);
             worker.weigh(&mut state);
-            let flow = worker.expand(&state, &mut |worker, Taken { ordinal, outcome, .. }| {
-                found.transitions += 1;
-                let at = At { from, ordinal, transitions: found.transitions };
-                self.look(worker, &mut fresh, &mut found, at, outcome)
+            let _ = worker.expand(&state, &mut |_, Taken { ordinal, outcome, .. }| {
+                batch.add(ordinal, outcome)
             });
-            if flow.is_break() {
+            if self.look(worker, &mut batch, &mut found, from).is_break() {
                 break;
             }
         }
@@ -354,36 +358,80 @@ impl View<'_> {
         })
     }
 
-    /// Looks at where a transition leads. Goes on unless something is wrong with it.
+    /// Looks at where the transitions of a state lead. Goes on unless something is wrong with one.
     fn look(
         &self,
         worker: &mut Worker<'_>,
-        fresh: &mut Fresh,
+        batch: &mut Batch,
         found: &mut Yield,
-        at: At,
-        outcome: Result<&mut State, Wrong>,
+        from: u32,
     ) -> ControlFlow<()> {
-        let At { from, ordinal, transitions } = at;
-        let state = match outcome {
-            Ok(state) => state,
-            Err(wrong) => {
-                found.wrong = Some(Failed { from, ordinal, print: None, wrong });
+        let nodes = worker.setting().bounds.nodes as usize;
+        // All at once: what one has to wait for in memory, the others wait for too.
+        batch.known.clear();
+        batch.known.extend(batch.next.iter().map(|next| self.visited.holds(next.print)));
+        for (next, known) in batch.next.iter().zip(&batch.known) {
+            found.transitions += 1;
+            let (print, ordinal) = (next.print, next.ordinal);
+            if *known || !batch.fresh.insert(print) {
+                continue;
+            }
+            let packed = batch.packed.get(next.begin..).unwrap_or_default();
+            let size = packed.len() - batch.state.unpack(nodes, packed).len();
+            if let Err(wrong) = worker.check(&batch.state) {
+                found.wrong = Some(Failed { from, ordinal, print: Some(print), wrong });
                 return ControlFlow::Break(());
             }
-        };
-        let print = state.fingerprint();
-        if self.visited.holds(print) || !fresh.insert(print) {
+            let happened = self.never.iter().filter(|name| worker.holds(&batch.state, **name));
+            found.happened.extend(happened.map(|name| (found.found.len(), *name)));
+            found.packed.extend(packed.iter().take(size));
+            let (end, transitions) = (found.packed.len(), found.transitions);
+            found.found.push(Found { print, from, ordinal, end, transitions });
+        }
+        batch.next.clear();
+        batch.packed.clear();
+        let Some((ordinal, wrong)) = batch.wrong.take() else {
             return ControlFlow::Continue(());
+        };
+        found.wrong = Some(Failed { from, ordinal, print: None, wrong });
+        ControlFlow::Break(())
+    }
+}
+
+/// Where the transitions of one state lead.
+#[derive(Default)]
+struct Batch {
+    next: Vec<Next>,
+    packed: Vec<u32>,
+    /// Which of `next` were visited before this round.
+    known: Vec<bool>,
+    /// What the chunk has found so far.
+    fresh: Fresh,
+    state: State,
+    /// The transition that is wrong, the last one of the state.
+    wrong: Option<(u32, Wrong)>,
+}
+
+struct Next {
+    print: u128,
+    ordinal: u32,
+    /// Where it begins in the packed states.
+    begin: usize,
+}
+
+impl Batch {
+    fn add(&mut self, ordinal: u32, outcome: Result<&mut State, Wrong>) -> ControlFlow<()> {
+        match outcome {
+            Ok(state) => {
+                let (print, begin) = (state.fingerprint(), self.packed.len());
+                self.next.push(Next { print, ordinal, begin });
+                state.pack(&mut self.packed);
+                ControlFlow::Continue(())
+            }
+            Err(wrong) => {
+                self.wrong = Some((ordinal, wrong));
+                ControlFlow::Break(())
+            }
         }
-        if let Err(wrong) = worker.check(state) {
-            found.wrong = Some(Failed { from, ordinal, print: Some(print), wrong });
-            return ControlFlow::Break(());
-        }
-        let happened = self.never.iter().filter(|name| worker.holds(state, **name));
-        found.happened.extend(happened.map(|name| (found.found.len(), *name)));
-        state.pack(&mut found.packed);
-        let end = found.packed.len();
-        found.found.push(Found { print, from, ordinal, end, transitions });
-        ControlFlow::Continue(())
     }
 }

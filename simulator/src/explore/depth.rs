@@ -1,9 +1,7 @@
 //! Depth first, with the visited states: the memory of a fingerprint for each state, and of one
 //! run. A violation is found at the end of a run that may be longer than it has to be.
 
-use std::ops::ControlFlow;
-
-use super::report::{Limit, Progress};
+use super::report::Limit;
 use super::search::{Search, Stop, starts};
 use super::state::State;
 use super::visited::Visited;
@@ -26,9 +24,6 @@ struct Depth<'s, 'a, 'w> {
     /// Whether a run was longer than the bound.
     beyond: bool,
 }
-
-/// Transitions between two times that whoever watches is told.
-pub(super) const TELL_EVERY: u64 = 4_096;
 
 /// Visits every state within the bounds, following each run to its end. A violation ends it.
 pub(super) fn search(search: &mut Search<'_, '_>) -> Result<(), Stop> {
@@ -69,7 +64,7 @@ impl Depth<'_, '_, '_> {
             Err(wrong) => return Err(Stop::Wrong(self.path(action), wrong)),
         }
         self.search.found.transitions += 1;
-        self.tell()?;
+        self.search.tell_now_and_then(self.run.len())?;
         self.visit(&mut next, action)
     }
 
@@ -100,22 +95,5 @@ impl Depth<'_, '_, '_> {
 
     fn path(&self, last: Action) -> Vec<Action> {
         self.run.iter().map(|frame| frame.by.clone()).chain([last]).collect()
-    }
-
-    fn tell(&mut self) -> Result<(), Stop> {
-        let found = &self.search.found;
-        if !found.transitions.is_multiple_of(TELL_EVERY) {
-            return Ok(());
-        }
-        let progress = Progress {
-            states: found.states,
-            transitions: found.transitions,
-            depth: u32::try_from(self.run.len()).unwrap_or(u32::MAX),
-            frontier: self.run.len() as u64,
-        };
-        match self.search.tell(progress) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(Stop::Cut(Limit::Watcher)),
-        }
     }
 }

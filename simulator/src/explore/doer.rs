@@ -63,7 +63,7 @@ impl Doer {
         }
     }
 
-    fn of(worker: &Worker<'_>, state: &State, action: &Action) -> Option<Self> {
+    pub(super) fn of(worker: &Worker<'_>, state: &State, action: &Action) -> Option<Self> {
         let who = match action.act {
             Act::Deliver { from, to, lane, index } => {
                 return Some(Self::of_parcel(worker.at(state, (from, to, lane), index)?));

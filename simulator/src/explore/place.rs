@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use synod_core::{Choices, Cluster, Effect, Envelope, Kind, Member, Node, NodeId, Stack, TimerId};
+use synod_core::{
+    Choices, Cluster, Effect, Envelope, Kind, Member, Node, NodeId, Stack, TimerId, Verdict,
+};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::host::{Cause, Host};
@@ -66,8 +68,8 @@ pub(crate) struct Stepped {
 /// Holds the properties against states.
 pub(crate) trait Judge: Send {
     fn judge(&mut self, places: &[u32], moment: Moment) -> Result<(), Wrong>;
-    /// Whether a property's predicate holds, whenever it is due.
-    fn holds(&mut self, places: &[u32], property: usize) -> bool;
+    /// What a property's predicate says, whenever it is due.
+    fn verdict(&mut self, places: &[u32], property: usize) -> Verdict;
 }
 
 /// What is explored, and the local states that were found so far.
@@ -99,7 +101,7 @@ impl Choices for Script {
 
 impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
     pub(crate) fn new(scenario: &'a Scenario<T>, setting: Setting<'a>) -> Self {
-        Self { scenario, setting, places: Pool::new() }
+        Self { scenario, setting, places: Pool::default() }
     }
 
     fn keep(&self, mut host: Host, node: Option<Node<T>>) -> u32 {
@@ -228,9 +230,7 @@ struct Court<'a, T: Stack> {
 impl<T: Stack + Clone + Hash + Sync> Court<'_, T> {
     fn seat(&mut self, places: &[u32]) {
         self.seated.resize(places.len(), u32::MAX);
-        for ((member, seated), place) in
-            self.members.iter_mut().zip(&mut self.seated).zip(places)
-        {
+        for ((member, seated), place) in self.members.iter_mut().zip(&mut self.seated).zip(places) {
             if seated != place {
                 member.node.clone_from(&self.ground.places.get(*place).node);
                 *seated = *place;
@@ -281,9 +281,9 @@ impl<T: Stack + Clone + Hash + Sync> Judge for Court<'_, T> {
         Ok(())
     }
 
-    fn holds(&mut self, places: &[u32], property: usize) -> bool {
+    fn verdict(&mut self, places: &[u32], property: usize) -> Verdict {
         self.seat(places);
         let property = self.ground.scenario.properties().get(property);
-        property.is_some_and(|it| it.check(&Cluster::new(&self.members)).is_ok())
+        property.map_or(Ok(()), |it| it.check(&Cluster::new(&self.members)))
     }
 }

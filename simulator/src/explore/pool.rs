@@ -43,11 +43,13 @@ pub(crate) fn high(fingerprint: u128) -> u64 {
     u64::try_from(fingerprint >> 64).unwrap_or(u64::MAX)
 }
 
-impl<V> Pool<V> {
-    pub(crate) fn new() -> Self {
+impl<V> Default for Pool<V> {
+    fn default() -> Self {
         Self { kept: RwLock::new(Kept { numbers: Numbers::default(), values: Vec::new() }) }
     }
+}
 
+impl<V> Pool<V> {
     /// The number of the value with this fingerprint, which `value` makes if it is new.
     ///
     /// # Panics

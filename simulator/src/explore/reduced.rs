@@ -6,16 +6,13 @@
 //! consumes, or if one of them is a fault or the passing of time, which concern all nodes. What an
 //! event disables has to be tried before it, since it never comes after it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
-
-use super::depth::TELL_EVERY;
 use super::doer::{Doer, Event, doers};
-use super::report::{Limit, Progress};
+use super::report::Limit;
 use super::search::{Search, Stop, starts};
 use super::state::State;
 use super::worker::Worker;
 use crate::action::Action;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The steps of a run, at most, whatever the bound: a run that repeats itself has no end.
 const RUN_MAX: u32 = 10_000;
@@ -117,7 +114,7 @@ impl Reduced<'_, '_, '_> {
             sent.extend(parcels.map(|parcel| Doer::of_parcel(parcel)));
         }
         self.search.found.transitions += 1;
-        self.tell()?;
+        self.search.tell_now_and_then(self.run.len())?;
         self.happen(Event::new(doer, &action, sent));
         let sleep = self.still_asleep();
         self.visit(next, sleep, action)?;
@@ -233,9 +230,10 @@ impl Reduced<'_, '_, '_> {
             return;
         };
         let acting = before.acting.as_ref().map(|(doer, _)| doer);
-        let disabled = before.doers.keys().filter(|doer| {
-            Some(*doer) != acting && !after.doers.contains_key(*doer)
-        });
+        let disabled = before
+            .doers
+            .keys()
+            .filter(|doer| Some(*doer) != acting && !after.doers.contains_key(*doer));
         let disabled: Vec<Doer> = disabled.cloned().collect();
         let last = self.run.len() - 2;
         if let Some(before) = self.run.get_mut(last) {
@@ -245,22 +243,5 @@ impl Reduced<'_, '_, '_> {
 
     fn path(&self, last: Action) -> Vec<Action> {
         self.run.iter().map(|frame| frame.by.clone()).chain([last]).collect()
-    }
-
-    fn tell(&mut self) -> Result<(), Stop> {
-        let found = &self.search.found;
-        if !found.transitions.is_multiple_of(TELL_EVERY) {
-            return Ok(());
-        }
-        let progress = Progress {
-            states: found.states,
-            transitions: found.transitions,
-            depth: u32::try_from(self.run.len()).unwrap_or(u32::MAX),
-            frontier: self.run.len() as u64,
-        };
-        match self.search.tell(progress) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(Stop::Cut(Limit::Watcher)),
-        }
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Search<'a, 'w> {
     watch: Option<Watch<'w>>,
 }
 
+/// Transitions, or states, between two times that whoever watches is told.
+const TELL_EVERY: u64 = 4_096;
+
 /// Why an exploration ends before it is complete.
 pub(super) enum Stop {
     Cut(Limit),
@@ -51,6 +54,28 @@ impl<'a, 'w> Search<'a, 'w> {
 
     pub(super) fn tell(&mut self, progress: Progress) -> ControlFlow<()> {
         self.watch.as_mut().map_or(ControlFlow::Continue(()), |watch| watch(&progress))
+    }
+
+    /// Tells how far it is every few thousand transitions, with the run that it is at.
+    pub(super) fn tell_now_and_then(&mut self, run: usize) -> Result<(), Stop> {
+        let Explored { states, transitions, .. } = self.found;
+        if !transitions.is_multiple_of(TELL_EVERY) {
+            return Ok(());
+        }
+        let depth = u32::try_from(run).unwrap_or(u32::MAX);
+        let told = self.tell(Progress { states, transitions, depth, frontier: run as u64 });
+        if told.is_break() { Err(Stop::Cut(Limit::Watcher)) } else { Ok(()) }
+    }
+
+    /// Tells, while the states are gone through once more, how many are still to go.
+    pub(super) fn tell_again(&mut self, done: u64) -> Result<(), Stop> {
+        if !done.is_multiple_of(TELL_EVERY) {
+            return Ok(());
+        }
+        let Explored { states, transitions, depth, .. } = self.found;
+        let frontier = states.saturating_sub(done);
+        let told = self.tell(Progress { states, transitions, depth, frontier });
+        if told.is_break() { Err(Stop::Cut(Limit::Watcher)) } else { Ok(()) }
     }
 
     /// Takes note of what happens in a state that should happen in some.

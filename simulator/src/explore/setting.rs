@@ -25,6 +25,8 @@ pub(crate) struct Setting<'a> {
     /// The bound of the longest `eventually`, in ticks: quiet beyond it tells nothing new.
     pub(crate) patience: u64,
     pub(crate) parcels: Pool<Parcel>,
+    /// Whether runs without end are judged: `eventually` without a clock.
+    pub(crate) live: bool,
 }
 
 /// A property without its predicate.
@@ -45,10 +47,7 @@ pub(crate) struct Moment {
 }
 
 impl<'a> Setting<'a> {
-    pub(crate) fn of<T: synod_core::Stack>(
-        scenario: &'a Scenario<T>,
-        bounds: &'a Bounds,
-    ) -> Self {
+    pub(crate) fn of<T: synod_core::Stack>(scenario: &'a Scenario<T>, bounds: &'a Bounds) -> Self {
         let properties = scenario.properties().iter();
         let promises: Vec<Promise> = properties
             .map(|it| Promise { name: it.name, kind: it.kind, local: it.is_local() })
@@ -62,8 +61,22 @@ impl<'a> Setting<'a> {
             patience: patience(&promises, bounds.tick_us),
             bounds,
             promises,
-            parcels: Pool::new(),
+            parcels: Pool::default(),
+            live: false,
         }
+    }
+
+    /// Lets runs without end be judged, where there is no clock.
+    pub(crate) fn living(self, live: bool) -> Self {
+        Self { live: live && self.bounds.tick_us == 0, ..self }
+    }
+
+    /// The same if this is the name of an `eventually`.
+    pub(crate) fn living_for(self, property: Option<&str>) -> Self {
+        let eventual =
+            |it: &Promise| matches!(it.kind, Kind::Eventually { .. }) && Some(it.name) == property;
+        let live = self.promises.iter().any(eventual);
+        self.living(live)
     }
 
     /// Whether quiet of so many ticks is more than `within`; never without a clock.

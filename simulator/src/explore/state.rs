@@ -35,7 +35,8 @@ impl State {
 
     /// A hash of everything that the future depends on.
     pub(crate) fn fingerprint(&self) -> u128 {
-        let counts = [u128::from(self.crashes), u128::from(self.recoveries), u128::from(self.quiet)];
+        let counts =
+            [u128::from(self.crashes), u128::from(self.recoveries), u128::from(self.quiet)];
         let salted = counts.iter().zip(SALTS).map(|(count, salt)| count.wrapping_mul(salt));
         salted.fold(self.sum, u128::wrapping_add)
     }

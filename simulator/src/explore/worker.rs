@@ -4,7 +4,7 @@ use std::hash::BuildHasherDefault;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use synod_core::{Effect, Input, Lane, NodeId, TimerId};
+use synod_core::{Effect, Input, Lane, NodeId, TimerId, Verdict};
 
 use super::host::{Cause, Host};
 use super::parcel::{APPLICATION, JOBS, Parcel};
@@ -24,6 +24,8 @@ pub(crate) struct Worker<'a> {
     hosts: Vec<Arc<Host>>,
     parcels: Vec<Arc<Parcel>>,
     moves: Moves,
+    /// The same where a handler was answered something, or its node crashed in it.
+    varied: Varied,
     /// The parcel that is left of one when time has passed; `UNKNOWN` before it was asked.
     later: Vec<u32>,
     scratch: State,
@@ -33,13 +35,18 @@ pub(crate) struct Worker<'a> {
 #[expect(clippy::disallowed_types, reason = "it is never iterated")]
 type Moves = std::collections::HashMap<Key, Arc<Move>, BuildHasherDefault<Folding>>;
 
+#[expect(clippy::disallowed_types, reason = "it is never iterated")]
+type Varied = std::collections::HashMap<
+    (Key, Vec<u32>, Option<usize>),
+    Arc<Move>,
+    BuildHasherDefault<Folding>,
+>;
+
 /// What happens to one node.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Key {
     place: u32,
     what: What,
-    choices: Vec<u32>,
-    cut: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -121,6 +128,7 @@ impl<'a> Worker<'a> {
             hosts: Vec::new(),
             parcels: Vec::new(),
             moves: Moves::default(),
+            varied: Varied::default(),
             later: Vec::new(),
             scratch: State::default(),
         };
@@ -163,7 +171,8 @@ impl<'a> Worker<'a> {
     /// handlers. Returns the options of all that they asked.
     pub(crate) fn start(&mut self, start: &Action, state: &mut State) -> Result<Vec<u32>, Wrong> {
         let bounds = self.setting().bounds;
-        *state = State { crashes: bounds.crashes, recoveries: bounds.recoveries, ..State::default() };
+        *state =
+            State { crashes: bounds.crashes, recoveries: bounds.recoveries, ..State::default() };
         state.places = self.nodes().map(|node| self.program.vacant(node)).collect();
         self.learn();
         let here = |node: NodeId| node.0 <= bounds.nodes;
@@ -177,7 +186,7 @@ impl<'a> Worker<'a> {
         }
         let mut all_asked = Vec::new();
         for node in self.nodes() {
-            let choices = start.choices().get(all_asked.len()..).unwrap_or_default().to_vec();
+            let choices = start.choices().get(all_asked.len()..).unwrap_or_default();
             let moved = self.step(state, node, What::Start, choices, None)?;
             // Every node is up, whether or not it has had its turn.
             moved.sends.iter().for_each(|(_, parcel)| self.enqueue(state, *parcel));
@@ -260,10 +269,12 @@ impl<'a> Worker<'a> {
     ) -> Result<Option<Arc<Move>>, Wrong> {
         next.copy(state);
         let (node, what) = match action.act {
-            Act::Deliver { from, to, lane, index } => match self.take(next, (from, to, lane), index) {
-                Some(number) => (to, What::Parcel(number)),
-                None => return Ok(None),
-            },
+            Act::Deliver { from, to, lane, index } => {
+                match self.take(next, (from, to, lane), index) {
+                    Some(number) => (to, What::Parcel(number)),
+                    None => return Ok(None),
+                }
+            }
             Act::Fire { node, id } => (node, What::Timer(id)),
             Act::Restart(node) => {
                 self.revive(next, node);
@@ -284,7 +295,7 @@ impl<'a> Worker<'a> {
             Act::Start => return Ok(None),
         };
         let cut = action.cut.map(|cut| cut.after);
-        let moved = self.step(next, node, what, action.choices().to_vec(), cut)?;
+        let moved = self.step(next, node, what, action.choices(), cut)?;
         for (to, parcel) in &moved.sends {
             if self.host(Self::place(next, *to)).up || *to == node {
                 self.enqueue(next, *parcel);
@@ -305,44 +316,59 @@ impl<'a> Worker<'a> {
         state: &mut State,
         node: NodeId,
         what: What,
-        choices: Vec<u32>,
+        choices: &[u32],
         cut: Option<usize>,
     ) -> Result<Arc<Move>, Wrong> {
-        let key = Key { place: Self::place(state, node), what, choices, cut };
-        let moved = match self.moves.get(&key) {
-            Some(moved) => Arc::clone(moved),
-            None => self.run(node, key)?,
+        let key = Key { place: Self::place(state, node), what };
+        let moved = if choices.is_empty() && cut.is_none() {
+            match self.moves.get(&key) {
+                Some(moved) => Arc::clone(moved),
+                None => {
+                    let moved = self.run(node, key, &[], None)?;
+                    self.moves.insert(key, Arc::clone(&moved));
+                    moved
+                }
+            }
+        } else {
+            let varied = (key, choices.to_vec(), cut);
+            match self.varied.get(&varied) {
+                Some(moved) => Arc::clone(moved),
+                None => {
+                    let moved = self.run(node, key, choices, cut)?;
+                    self.varied.insert(varied, Arc::clone(&moved));
+                    moved
+                }
+            }
         };
         self.put(state, node, moved.place);
         Ok(moved)
     }
 
-    fn run(&mut self, node: NodeId, key: Key) -> Result<Arc<Move>, Wrong> {
+    fn run(
+        &mut self,
+        node: NodeId,
+        key: Key,
+        choices: &[u32],
+        cut: Option<usize>,
+    ) -> Result<Arc<Move>, Wrong> {
         let cause = match key.what {
-            What::Start => Some(Cause::Start),
-            What::Recover => Some(Cause::Recover),
-            What::Timer(id) => Some(Cause::Timer(id)),
-            What::Parcel(number) => Some(Cause::Parcel(Arc::clone(self.parcel(number)))),
-            What::Tick | What::Crash => None,
+            What::Start => Cause::Start,
+            What::Recover => Cause::Recover,
+            What::Timer(id) => Cause::Timer(id),
+            What::Parcel(number) => Cause::Parcel(Arc::clone(self.parcel(number))),
+            What::Tick => return Ok(self.silently(self.program.tick(key.place))),
+            What::Crash => return Ok(self.silently(self.program.crash(key.place))),
         };
-        let moved = match cause {
-            Some(cause) => {
-                let stepped = self.program.step(key.place, &cause, &key.choices, key.cut)?;
-                let sends = stepped.effects.iter().filter_map(|it| self.sent(node, it)).collect();
-                Move { place: stepped.place, asked: stepped.asked, had: stepped.had, sends }
-            }
-            None => {
-                let place = match key.what {
-                    What::Tick => self.program.tick(key.place),
-                    _ => self.program.crash(key.place),
-                };
-                Move { place, asked: Vec::new(), had: 0, sends: Vec::new() }
-            }
-        };
+        let stepped = self.program.step(key.place, &cause, choices, cut)?;
+        let sends = stepped.effects.iter().filter_map(|it| self.sent(node, it)).collect();
         self.learn();
-        let moved = Arc::new(moved);
-        self.moves.insert(key, Arc::clone(&moved));
-        Ok(moved)
+        Ok(Arc::new(Move { place: stepped.place, asked: stepped.asked, had: stepped.had, sends }))
+    }
+
+    /// A change of a local state in which no handler runs.
+    fn silently(&mut self, place: u32) -> Arc<Move> {
+        self.learn();
+        Arc::new(Move { place, asked: Vec::new(), had: 0, sends: Vec::new() })
     }
 
     /// What an effect puts under way, and to whom.
@@ -369,9 +395,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// A change of a local state in which no handler runs.
     fn change(&mut self, state: &mut State, node: NodeId, what: What) {
-        let changed = self.step(state, node, what, Vec::new(), None);
+        let changed = self.step(state, node, what, &[], None);
         debug_assert!(changed.is_ok(), "no handler runs");
     }
 
@@ -383,7 +408,12 @@ impl<'a> Worker<'a> {
 
     /// Whether the predicate of a property holds in a state.
     pub(crate) fn holds(&mut self, state: &State, property: usize) -> bool {
-        self.judge.holds(&state.places, property)
+        self.verdict(state, property).is_ok()
+    }
+
+    /// What the predicate of a property says of a state, whether or not it is due.
+    pub(crate) fn verdict(&mut self, state: &State, property: usize) -> Verdict {
+        self.judge.verdict(&state.places, property)
     }
 
     /// What the handler of `action` asks for in `state`, up to the crash in it.
@@ -400,8 +430,7 @@ impl<'a> Worker<'a> {
             _ => return Vec::new(),
         };
         let cut = action.cut.map(|cut| cut.after);
-        let stepped =
-            self.program.step(Self::place(state, node), &cause, action.choices(), cut);
+        let stepped = self.program.step(Self::place(state, node), &cause, action.choices(), cut);
         stepped.map(|stepped| stepped.effects).unwrap_or_default()
     }
 }

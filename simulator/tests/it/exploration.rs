@@ -2,11 +2,12 @@
 //! expected numbers are computed by hand or by brute force.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property};
-use synod_simulator::{Bounds, Recorded, Scenario, explore};
+use synod_simulator::{Bounds, Exploration, Limit, Progress, Recorded, Scenario, explore};
 
 use crate::kit::{N1, N2, calm_bounds, ms, watch, watch_rest};
 
@@ -343,4 +344,53 @@ fn an_application_speaks_at_its_time_under_a_common_clock_and_at_any_time_withou
     let line = [20, 3, 40, 5].map(Line::Timer).to_vec();
     assert_eq!(spoken(10_000), [line].into());
     assert_eq!(spoken(0).len(), 6, "two of its own among two of the application");
+}
+
+#[test]
+fn runs_longer_than_the_bound_are_cut_and_said_to_be() {
+    for depth_max in 0..6 {
+        let bounds = Bounds { depth_max, ..calm_bounds(7) };
+        let explored = explore(&shower(1, false, true), &bounds);
+        assert_eq!((explored.complete, explored.cut), (false, Some(Limit::Depth)));
+        // Subsets of six, up to a size.
+        let subsets = [1, 7, 22, 42, 57, 63];
+        assert_eq!((explored.states, explored.depth), (subsets[depth_max as usize], depth_max));
+        let scenario = shower(1, false, true);
+        let depth = Exploration::new(&scenario, bounds.clone()).depth_first().run();
+        assert_eq!((depth.cut, depth.depth), (Some(Limit::Depth), depth_max));
+        let reduced = Exploration::new(&scenario, bounds).reduced().expect("no promises").run();
+        assert_eq!(reduced.cut, Some(Limit::Depth));
+    }
+    let whole = Bounds { depth_max: 6, ..calm_bounds(7) };
+    explore(&shower(1, false, true), &whole).expect_complete();
+}
+
+#[test]
+fn whoever_watches_can_end_it_and_is_told_how_far_it_is() {
+    for depth_first in [false, true] {
+        let scenario = shower(3, false, true);
+        let mut told = Vec::new();
+        let mut watch = |progress: &Progress| {
+            told.push(*progress);
+            if 1 < told.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let exploration = Exploration::new(&scenario, calm_bounds(8)).watch(&mut watch);
+        let explored = if depth_first { exploration.depth_first() } else { exploration }.run();
+        assert_eq!((explored.complete, explored.cut), (false, Some(Limit::Watcher)));
+        assert!(explored.states < 4_u64.pow(7));
+        assert_eq!(told.len(), 2);
+        assert!(told[0].states <= told[1].states && told[0].transitions < told[1].transitions);
+        assert!(told.iter().all(|progress| 0 < progress.frontier));
+    }
+}
+
+#[test]
+fn what_an_exploration_takes_in_memory_is_stated() {
+    let explored = explore(&shower(3, false, true), &calm_bounds(8));
+    explored.expect_complete();
+    assert_eq!((explored.states, explored.frontier), (4_u64.pow(7), 0));
+    // A fingerprint and the way to it for each state, more for those of the two widest depths.
+    assert!((24..120).contains(&(explored.bytes / explored.states)), "{}", explored.bytes);
+    // Each receiver has 0 to 3 messages; n1 is one, and none has started before it does.
+    assert_eq!(explored.places, 7 * 4 + 1 + 8);
 }

@@ -55,7 +55,9 @@ impl Algorithm for MadeUp {
 
     fn handlers() -> Handlers<Self> {
         Handlers::new()
-            .on(|it: &mut Self, Word(word, hops): Word, ctx: &mut Context| it.act(1, word, hops, ctx))
+            .on(|it: &mut Self, Word(word, hops): Word, ctx: &mut Context| {
+                it.act(1, word, hops, ctx)
+            })
             .on(|it: &mut Self, Scrap(word, hops): Scrap, ctx: &mut Context| {
                 it.act(2, word, hops, ctx);
             })
@@ -75,7 +77,8 @@ impl MadeUp {
     fn act(&mut self, kind: u64, word: u8, hops: u8, ctx: &mut Context) {
         let World { seed, nodes, datagrams, timers, choices, durable, .. } = self.world;
         let what = [kind, u64::from(word), u64::from(self.value), u64::from(ctx.me().0)];
-        let seed = what.iter().fold(seed, |all, it| Random::new(all ^ it.wrapping_mul(0x9e37)).next_u64());
+        let seed =
+            what.iter().fold(seed, |all, it| Random::new(all ^ it.wrapping_mul(0x9e37)).next_u64());
         let mut random = Random::new(seed);
         let mut below = |bound: u64| u8::try_from(random.below(bound)).expect("a small bound");
         self.value = below(VALUES);
@@ -110,7 +113,13 @@ fn world(seed: u64) -> World {
     World {
         seed,
         nodes,
-        hops: if one_in(2) { 2 } else { 3 },
+        hops: if one_in(3) {
+            3
+        } else if one_in(2) {
+            2
+        } else {
+            1
+        },
         datagrams: one_in(2),
         timers: one_in(2),
         choices: one_in(3),
@@ -138,10 +147,7 @@ struct Found {
     at_rest: BTreeSet<Vec<Option<u8>>>,
 }
 
-fn found(
-    scenario: Scenario<MadeUp>,
-    run: impl FnOnce(&Scenario<MadeUp>) -> Explored,
-) -> Found {
+fn found(scenario: Scenario<MadeUp>, run: impl FnOnce(&Scenario<MadeUp>) -> Explored) -> Found {
     let (scenario, local): (_, Seen<(NodeId, u8)>) =
         watch_local(scenario, |node, state: &MadeUp| (node, state.value));
     let (scenario, at_rest) = watch_rest(scenario, |cluster: &Cluster<'_, MadeUp>| {
@@ -155,7 +161,7 @@ fn found(
 /// States of a full exploration at most; larger algorithms are left out.
 const STATES_MAX: u64 = 400;
 /// States of all runs of a reduced one at most.
-const RUNS_MAX: u64 = 3_000;
+const RUNS_MAX: u64 = 2_000;
 
 fn full(world: World, scenario: Scenario<MadeUp>) -> Option<Found> {
     let bounds = Bounds { states_max: STATES_MAX, ..bounds(world) };
@@ -187,8 +193,8 @@ fn a_reduced_exploration_finds_every_local_state_and_every_end_that_a_full_one_f
         compared += 1;
         fewer += usize::from(reduced.explored.states < full.explored.transitions);
     }
-    assert!(400 < compared, "{compared} are small enough");
-    assert!(compared / 4 < fewer, "{fewer} are reduced");
+    assert!(200 < compared, "{compared} are small enough");
+    assert!(compared / 4 < fewer, "{fewer} of {compared} are reduced");
 }
 
 #[test]
@@ -201,10 +207,15 @@ fn a_reduced_exploration_gives_the_verdict_of_a_full_one() {
             let local = Property::local("n1 avoids a value", move |node, state: &MadeUp| {
                 if node == N1 && state.value == wrong { Err("it has it".into()) } else { Ok(()) }
             });
-            let rest = Property::at_rest("n1 and n2 differ", move |cluster: &Cluster<'_, MadeUp>| {
-                let value = |node| cluster.state(node).map_or(wrong, |state| state.value);
-                if value(N1) == wrong && value(N2) == wrong { Err("both".into()) } else { Ok(()) }
-            });
+            let rest =
+                Property::at_rest("n1 and n2 differ", move |cluster: &Cluster<'_, MadeUp>| {
+                    let value = |node| cluster.state(node).map_or(wrong, |state| state.value);
+                    if value(N1) == wrong && value(N2) == wrong {
+                        Err("both".into())
+                    } else {
+                        Ok(())
+                    }
+                });
             if seed % 2 == 0 { scenario.property(local) } else { scenario.property(rest) }
         };
         let (Some(full), Some(reduced)) =
@@ -218,7 +229,7 @@ fn a_reduced_exploration_gives_the_verdict_of_a_full_one() {
         assert_eq!(verdict(&full), verdict(&reduced), "seed {seed}");
         if verdict(&full).is_some() { broken += 1 } else { kept += 1 }
     }
-    assert!(100 < broken && 100 < kept, "{broken} broken, {kept} kept");
+    assert!(50 < broken && 50 < kept, "{broken} broken, {kept} kept");
 }
 
 #[test]
@@ -228,7 +239,8 @@ fn depth_first_visits_the_same_states_in_another_order() {
         let Some(breadth) = full(world, scenario(world)) else {
             continue;
         };
-        let depth = found(scenario(world), |it| Exploration::new(it, bounds(world)).depth_first().run());
+        let depth =
+            found(scenario(world), |it| Exploration::new(it, bounds(world)).depth_first().run());
         assert_eq!(breadth.explored.states, depth.explored.states, "seed {seed}");
         assert_eq!(breadth.explored.transitions, depth.explored.transitions, "seed {seed}");
         assert_eq!((breadth.local, breadth.at_rest), (depth.local, depth.at_rest), "seed {seed}");
@@ -317,4 +329,22 @@ fn messages_to_one_node_come_in_every_order_and_messages_to_different_nodes_in_o
         assert_eq!(fan(senders + 1, false).executions, orders, "{senders} senders");
         assert_eq!(fan(2 * senders, true).executions, 1, "{senders} pairs");
     }
+}
+
+#[test]
+fn an_estimate_comes_near_the_number_of_runs() {
+    let estimate = |in_pairs, nodes| {
+        let scenario = Scenario::of(move |_| Fan { in_pairs, got: Vec::new() });
+        Exploration::new(&scenario, Bounds::calm(nodes)).estimate(100)
+    };
+    // Where every run has as many ways to go on, each probe is exact: 5 factorial.
+    let even = estimate(false, 6);
+    assert_eq!((even.runs, even.runs_median, even.depth), (120.0, 120.0, 5));
+    assert_eq!((even.probes, even.cut, even.violations), (100, 0, 0));
+    assert_eq!(estimate(true, 4).runs, 2.0);
+    let scenario = scenario(World { hops: 2, ..world(3) });
+    let exploration = || Exploration::new(&scenario, Bounds::calm(world(3).nodes));
+    assert_eq!(exploration().estimate(50), exploration().estimate(50));
+    let cut = Exploration::new(&scenario, Bounds { depth_max: 0, ..Bounds::calm(2) }).estimate(3);
+    assert_eq!(cut.depth, 0);
 }

@@ -116,7 +116,6 @@ impl fmt::Display for Cost {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
     reason = "a rate for the reader, never negative"
 )]
 fn rate(count: u64, seconds: f64) -> u64 {

@@ -63,7 +63,12 @@ impl Worker<'_> {
     }
 
     /// A node that has started, and those of the others that count, learn of each other.
-    pub(super) fn tell_of_start(&mut self, state: &mut State, node: NodeId, counts: impl Fn(NodeId) -> bool) {
+    pub(super) fn tell_of_start(
+        &mut self,
+        state: &mut State,
+        node: NodeId,
+        counts: impl Fn(NodeId) -> bool,
+    ) {
         if self.setting().catalogue.handled(PeerUp::ID).is_none() {
             return;
         }

@@ -19,7 +19,8 @@ impl Worker<'_> {
     pub(crate) fn weigh(&self, state: &mut State) {
         let places = state.places.iter().map(|place| self.host(*place).print);
         let sum = places.fold(0, u128::wrapping_add);
-        let lanes = state.wire.chunk_by(|one, other| self.parcel(*one).link == self.parcel(*other).link);
+        let lanes =
+            state.wire.chunk_by(|one, other| self.parcel(*one).link == self.parcel(*other).link);
         state.sum = lanes.map(|lane| self.weight(lane)).fold(sum, u128::wrapping_add);
     }
 
@@ -51,7 +52,8 @@ impl Worker<'_> {
     /// Puts a parcel behind all of its lane; a datagram where its fingerprint says.
     pub(super) fn enqueue(&self, state: &mut State, number: u32) {
         let parcel = self.parcel(number);
-        let key = |parcel: &Parcel| (parcel.link, if parcel.is_ordered() { 0 } else { parcel.print });
+        let key =
+            |parcel: &Parcel| (parcel.link, if parcel.is_ordered() { 0 } else { parcel.print });
         let mine = key(parcel);
         let at = state.wire.partition_point(|other| key(self.parcel(*other)) <= mine);
         let lane = state.wire.iter().take(at).rev();
