@@ -197,6 +197,15 @@ pub(crate) struct Check {
     /// Recoveries in a run at most; as many as crashes unless given.
     #[arg(long)]
     pub(crate) recoveries: Option<u32>,
+    /// Datagrams lost in a run at most; any number unless given.
+    #[arg(long)]
+    pub(crate) losses: Option<u32>,
+    /// Messages that come again in a run at most.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) copies: u32,
+    /// Let messages overtake each other, whatever the algorithm counts on.
+    #[arg(long)]
+    pub(crate) unordered: bool,
     /// States to visit at most. Where this bound or one of the next two cuts, the exit code is 3.
     #[arg(long)]
     pub(crate) max_states: Option<u64>,
@@ -221,7 +230,7 @@ pub(crate) struct Check {
     #[arg(long)]
     pub(crate) live: bool,
     /// Only say how many runs there may be, from so many random ones.
-    #[arg(long, value_name = "PROBES", num_args = 0..=1, default_missing_value = "1000",
+    #[arg(long, value_name = "PROBES", num_args = 0..=1, default_missing_value = "100",
         conflicts_with_all = ["order", "live", "reduce"])]
     pub(crate) estimate: Option<u32>,
     /// Where to write the schedule of a violation.

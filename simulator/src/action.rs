@@ -19,11 +19,33 @@ pub(crate) struct Action {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Act {
     Start,
-    Deliver { from: NodeId, to: NodeId, lane: Lane, index: usize },
-    Lose { from: NodeId, to: NodeId, index: usize },
-    Fire { node: NodeId, id: TimerId },
+    Deliver {
+        from: NodeId,
+        to: NodeId,
+        lane: Lane,
+        index: usize,
+    },
+    Lose {
+        from: NodeId,
+        to: NodeId,
+        index: usize,
+    },
+    /// A delivery after which the same is still under way.
+    Repeat {
+        from: NodeId,
+        to: NodeId,
+        lane: Lane,
+        index: usize,
+    },
+    Fire {
+        node: NodeId,
+        id: TimerId,
+    },
     Tick,
-    Crash { node: NodeId, losing: bool },
+    Crash {
+        node: NodeId,
+        losing: bool,
+    },
     Restart(NodeId),
 }
 
@@ -79,10 +101,11 @@ impl Action {
         };
         match self.act {
             Act::Start => String::from("start"),
-            Act::Deliver { from, to, lane, index } => {
+            Act::Deliver { from, to, lane, index } | Act::Repeat { from, to, lane, index } => {
                 let nth = if index == 0 { String::new() } else { format!(" #{index}") };
+                let verb = if let Act::Repeat { .. } = self.act { "repeat" } else { "deliver" };
                 format!(
-                    "deliver {} {from}>{to}{nth}",
+                    "{verb} {} {from}>{to}{nth}",
                     event(worker.under_way(state, (from, to, lane), index))
                 )
             }
@@ -163,13 +186,15 @@ impl Action {
                 Some(armed) => Step::of(StepKind::Timer, node, &armed, catalogue),
                 None => Step::says(StepKind::Timer, Some(node), "a timer"),
             },
-            Act::Deliver { from, to, lane, index } => message(
-                worker.under_way(state, (from, to, lane), index),
-                from,
-                to,
-                StepKind::Deliver,
-                catalogue,
-            ),
+            Act::Deliver { from, to, lane, index } | Act::Repeat { from, to, lane, index } => {
+                message(
+                    worker.under_way(state, (from, to, lane), index),
+                    from,
+                    to,
+                    StepKind::Deliver,
+                    catalogue,
+                )
+            }
             Act::Lose { from, to, index } => {
                 let lost = worker.under_way(state, (from, to, Lane::Datagram), index);
                 message(lost, from, to, StepKind::Lost, catalogue)

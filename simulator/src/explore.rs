@@ -220,7 +220,7 @@ fn run(program: &dyn Program, order: Order, threads: usize, watch: Option<Watch<
         Ok(()) => found.complete = true,
         Err(Stop::Cut(limit)) => found.cut = Some(limit),
         Err(Stop::Wrong(path, wrong)) => {
-            found.failure = Some(counterexample(program, &path, wrong))
+            found.failure = Some(counterexample(program, &path, wrong));
         }
     }
     found

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
-use synod_core::{Assumption, Effect, EventId, NodeId};
+use synod_core::{Assumption, Effect, EventId, Links, NodeId};
 
 use crate::action::{Act, Action};
 use crate::explore::{Counterexample, Program, State, Worker, Wrong, broken};
@@ -22,10 +22,13 @@ pub(crate) fn counterexample(
     let setting = program.setting();
     let names = names(program, path);
     let unbounded = setting.bounds.tick_us == 0 && setting.model.delay_max().is_some();
+    let doubled = 0 < setting.bounds.copies && setting.model.links == Links::Reliable;
+    let dropped = [(unbounded, Assumption::BoundedDelay), (doubled, Assumption::NoDuplication)];
+    let dropped = dropped.iter().filter(|(drops, _)| *drops).map(|(_, it)| it.to_string());
     let schedule = Schedule {
         algorithm: String::from(setting.name),
         property: Some(property.clone()),
-        dropped: unbounded.then(|| Assumption::BoundedDelay.to_string()).into_iter().collect(),
+        dropped: dropped.collect(),
         run: Recorded::Explored { bounds: setting.bounds.clone(), actions: names.clone() },
     };
     let (trace, violation) = follow(program, &names);

@@ -115,6 +115,8 @@ fn bounds(entry: &dyn Entry, check: &Check) -> Result<Bounds, Problem> {
         bounds.recoveries = if bounds.recoveries > 0 { crashes } else { 0 };
     }
     bounds.recoveries = check.recoveries.unwrap_or(bounds.recoveries);
+    bounds.losses = check.losses.unwrap_or(bounds.losses);
+    (bounds.copies, bounds.unordered) = (check.copies, check.unordered);
     bounds.states_max = check.max_states.unwrap_or(bounds.states_max);
     bounds.depth_max = check.max_depth.unwrap_or(bounds.depth_max);
     Ok(bounds)

@@ -20,6 +20,15 @@ pub struct Bounds {
     /// The unit of time in microseconds, which is also the bound on the delay of a message.
     /// 0: there is no bound, and no common time.
     pub tick_us: u64,
+    /// Datagrams lost in a run, at most; `u32::MAX` for any number.
+    #[serde(default = "any", skip_serializing_if = "is_any")]
+    pub losses: u32,
+    /// Messages that arrive twice, or more often, in a run: arrivals beyond the first, at most.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub copies: u32,
+    /// Whether messages overtake each other also where the algorithm counts on their order.
+    #[serde(default, skip_serializing_if = "is_kept")]
+    pub unordered: bool,
     /// States to visit, at most; 2^32 - 2 in any case.
     pub states_max: u64,
     /// Steps of a run, at most; those of the nodes' starts are not counted.
@@ -36,8 +45,18 @@ fn is_any(count: &u32) -> bool {
     *count == u32::MAX
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_kept(broken: &bool) -> bool {
+    !*broken
+}
+
 impl Bounds {
-    /// No faults, no bound on delays, runs of any length; five million states.
+    /// No faults but those of datagrams, no bound on delays, runs of any length; five million states.
     #[must_use]
     pub fn calm(nodes: u32) -> Self {
         Self {
@@ -46,6 +65,9 @@ impl Bounds {
             recoveries: 0,
             down_max: 0,
             tick_us: 0,
+            losses: u32::MAX,
+            copies: 0,
+            unordered: false,
             states_max: 5_000_000,
             depth_max: u32::MAX,
         }

@@ -32,7 +32,7 @@ enum Who {
 
 impl Doer {
     pub(super) fn of_parcel(parcel: &Parcel) -> Self {
-        let who = if parcel.is_ordered() {
+        let who = if parcel.ordered {
             Who::Lane(parcel.link)
         } else {
             Who::Letter(parcel.link.1, parcel.letter)
@@ -65,7 +65,7 @@ impl Doer {
 
     pub(super) fn of(worker: &Worker<'_>, state: &State, action: &Action) -> Option<Self> {
         let who = match action.act {
-            Act::Deliver { from, to, lane, index } => {
+            Act::Deliver { from, to, lane, index } | Act::Repeat { from, to, lane, index } => {
                 return Some(Self::of_parcel(worker.at(state, (from, to, lane), index)?));
             }
             Act::Lose { from, to, index } => {
@@ -133,10 +133,12 @@ pub(super) struct Event {
 }
 
 impl Event {
-    pub(super) fn new(doer: Doer, action: &Action, sent: Vec<Doer>) -> Self {
+    /// What spends of a budget that all nodes share concerns all nodes.
+    pub(super) fn new(doer: Doer, action: &Action, sent: Vec<Doer>, losses_max: u32) -> Self {
         let lost = matches!(action.act, Act::Lose { .. });
         let node = if lost { None } else { doer.node() };
-        let global = doer.is_global();
+        let repeated = matches!(action.act, Act::Repeat { .. });
+        let global = doer.is_global() || repeated || (lost && losses_max < u32::MAX);
         Self { doer, node, global, sent, past: Vec::new() }
     }
 

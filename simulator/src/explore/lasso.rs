@@ -37,7 +37,9 @@ impl Labels {
         state: &State,
         action: &Action,
     ) -> Option<Edge> {
-        if action.cut.is_some() || matches!(action.act, Act::Crash { .. } | Act::Restart(_)) {
+        if action.cut.is_some()
+            || matches!(action.act, Act::Crash { .. } | Act::Restart(_) | Act::Repeat { .. })
+        {
             return None;
         }
         let doer = Doer::of(worker, state, action)?;

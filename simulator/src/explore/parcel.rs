@@ -18,6 +18,8 @@ pub(crate) struct Parcel {
     pub(crate) print: u128,
     /// The hash of all this but the time that is left.
     pub(crate) letter: u128,
+    /// Whether it comes before nothing that is on its lane already.
+    pub(crate) ordered: bool,
 }
 
 /// A node's own lane, for what the host tells it of links.
@@ -28,16 +30,24 @@ pub(crate) const APPLICATION: Lane = Lane::Ordered(LaneId(u64::MAX - 1));
 pub(crate) const JOBS: Lane = Lane::Datagram;
 
 impl Parcel {
-    pub(crate) fn new(link: Link, input: Input, left: u64) -> Self {
+    /// Where lanes keep no order, all but those of a node to itself do not.
+    pub(crate) fn new(link: Link, input: Input, left: u64, lanes_keep_order: bool) -> Self {
         let mut hasher = Xxh3::new();
         (link, &input).hash(&mut hasher);
         let letter = hasher.digest128();
         left.hash(&mut hasher);
-        Self { link, input, left, print: hasher.digest128(), letter }
+        let (from, to, lane) = link;
+        let ordered = lane != Lane::Datagram && (lanes_keep_order || from == to);
+        Self { link, input, left, print: hasher.digest128(), letter, ordered }
     }
 
-    /// Whether it comes before nothing that is on its lane already.
-    pub(crate) fn is_ordered(&self) -> bool {
-        self.link.2 != Lane::Datagram
+    /// Whether it may be lost.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.link.2 == Lane::Datagram && !self.is_own()
+    }
+
+    /// Whether a node has it from itself.
+    pub(crate) fn is_own(&self) -> bool {
+        self.link.0 == self.link.1
     }
 }

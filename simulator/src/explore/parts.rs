@@ -74,7 +74,10 @@ impl Graph {
         let mut acting = BTreeSet::new();
         for state in &part.states {
             let here: BTreeSet<u32> = self.from(*state).iter().map(|(edge, _)| edge.doer).collect();
-            able = Some(able.map_or(here.clone(), |able| &able & &here));
+            able = Some(match able {
+                Some(able) => &able & &here,
+                None => here,
+            });
             acting.extend(self.within(part, *state).map(|(edge, _)| edge.doer));
         }
         able.is_some_and(|able| able.is_subset(&acting))

@@ -115,7 +115,8 @@ impl Reduced<'_, '_, '_> {
         }
         self.search.found.transitions += 1;
         self.search.tell_now_and_then(self.run.len())?;
-        self.happen(Event::new(doer, &action, sent));
+        let losses_max = self.worker.setting().bounds.losses;
+        self.happen(Event::new(doer, &action, sent, losses_max));
         let sleep = self.still_asleep();
         self.visit(next, sleep, action)?;
         self.try_what_is_disabled();

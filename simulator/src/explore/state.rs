@@ -11,6 +11,9 @@ pub(crate) struct State {
     /// The faults that may still happen.
     pub(crate) crashes: u32,
     pub(crate) recoveries: u32,
+    /// `u32::MAX`: without a bound.
+    pub(crate) losses: u32,
+    pub(crate) copies: u32,
     /// Ticks since the last fault, up to the patience of the properties.
     pub(crate) quiet: u64,
     /// The sum of the fingerprints of all local states and of everything under way.
@@ -18,7 +21,9 @@ pub(crate) struct State {
 }
 
 /// Odd numbers without a pattern, which keep small counts apart in a sum.
-const SALTS: [u128; 3] = [
+const SALTS: [u128; 5] = [
+    0x8cb9_2ba7_2f3d_8dd7_ff51_afd7_ed55_8ccd,
+    0xc4ce_b9fe_1a85_ec53_94d0_49bb_1331_11eb,
     0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835,
     0xc2b2_ae3d_27d4_eb4f_1656_67b1_9e37_79f9,
     0xd6e8_feb8_6659_fd93_a5a3_5625_cf1b_bcdd,
@@ -30,14 +35,15 @@ impl State {
         self.places.clone_from(&other.places);
         self.wire.clone_from(&other.wire);
         (self.crashes, self.recoveries) = (other.crashes, other.recoveries);
+        (self.losses, self.copies) = (other.losses, other.copies);
         (self.quiet, self.sum) = (other.quiet, other.sum);
     }
 
     /// A hash of everything that the future depends on.
     pub(crate) fn fingerprint(&self) -> u128 {
-        let counts =
-            [u128::from(self.crashes), u128::from(self.recoveries), u128::from(self.quiet)];
-        let salted = counts.iter().zip(SALTS).map(|(count, salt)| count.wrapping_mul(salt));
+        let budgets = [self.losses, self.copies, self.crashes, self.recoveries].map(u128::from);
+        let counts = budgets.iter().copied().chain([u128::from(self.quiet)]);
+        let salted = counts.zip(SALTS).map(|(count, salt)| count.wrapping_mul(salt));
         salted.fold(self.sum, u128::wrapping_add)
     }
 
@@ -45,7 +51,7 @@ impl State {
     pub(crate) fn pack(&self, out: &mut Vec<u32>) {
         let quiet = u32::try_from(self.quiet).unwrap_or(u32::MAX);
         let wire = u32::try_from(self.wire.len()).unwrap_or(u32::MAX);
-        out.extend([self.crashes, self.recoveries, quiet, wire]);
+        out.extend([self.crashes, self.recoveries, self.losses, self.copies, quiet, wire]);
         out.extend(&self.places);
         out.extend(&self.wire);
     }
@@ -54,10 +60,11 @@ impl State {
     /// what comes behind it.
     pub(crate) fn unpack<'p>(&mut self, nodes: usize, packed: &'p [u32]) -> &'p [u32] {
         let (counts, rest) = packed.split_at(COUNTS.min(packed.len()));
-        let [crashes, recoveries, quiet, wire] = counts else {
+        let [crashes, recoveries, losses, copies, quiet, wire] = counts else {
             unreachable!("a packed state begins with its counts");
         };
         (self.crashes, self.recoveries) = (*crashes, *recoveries);
+        (self.losses, self.copies) = (*losses, *copies);
         self.quiet = u64::from(*quiet);
         let (places, rest) = rest.split_at(nodes);
         let (wire, rest) = rest.split_at(*wire as usize);
@@ -78,7 +85,7 @@ impl Clone for State {
 }
 
 /// Numbers of a packed state before those of its nodes.
-const COUNTS: usize = 4;
+const COUNTS: usize = 6;
 
 #[cfg(test)]
 mod tests {
@@ -91,6 +98,8 @@ mod tests {
             wire: vec![1, 1, 5],
             crashes: 1,
             recoveries: 2,
+            losses: 4,
+            copies: 5,
             quiet: 3,
             sum: 0,
         };

@@ -171,8 +171,13 @@ impl<'a> Worker<'a> {
     /// handlers. Returns the options of all that they asked.
     pub(crate) fn start(&mut self, start: &Action, state: &mut State) -> Result<Vec<u32>, Wrong> {
         let bounds = self.setting().bounds;
-        *state =
-            State { crashes: bounds.crashes, recoveries: bounds.recoveries, ..State::default() };
+        *state = State {
+            crashes: bounds.crashes,
+            recoveries: bounds.recoveries,
+            losses: bounds.losses,
+            copies: bounds.copies,
+            ..State::default()
+        };
         state.places = self.nodes().map(|node| self.program.vacant(node)).collect();
         self.learn();
         let here = |node: NodeId| node.0 <= bounds.nodes;
@@ -275,12 +280,20 @@ impl<'a> Worker<'a> {
                     None => return Ok(None),
                 }
             }
+            Act::Repeat { from, to, lane, index } => {
+                next.copies = spend(next.copies);
+                match self.numbered(state, (from, to, lane), index) {
+                    Some(number) => (to, What::Parcel(number)),
+                    None => return Ok(None),
+                }
+            }
             Act::Fire { node, id } => (node, What::Timer(id)),
             Act::Restart(node) => {
                 self.revive(next, node);
                 (node, What::Recover)
             }
             Act::Lose { from, to, index } => {
+                next.losses = spend(next.losses);
                 self.take(next, (from, to, Lane::Datagram), index);
                 return Ok(None);
             }
@@ -419,7 +432,7 @@ impl<'a> Worker<'a> {
     /// What the handler of `action` asks for in `state`, up to the crash in it.
     pub(crate) fn effects(&self, state: &State, action: &Action) -> Vec<Effect> {
         let (node, cause) = match action.act {
-            Act::Deliver { from, to, lane, index } => {
+            Act::Deliver { from, to, lane, index } | Act::Repeat { from, to, lane, index } => {
                 match self.at(state, (from, to, lane), index) {
                     Some(parcel) => (to, Cause::Parcel(Arc::clone(parcel))),
                     None => return Vec::new(),
@@ -433,6 +446,11 @@ impl<'a> Worker<'a> {
         let stepped = self.program.step(Self::place(state, node), &cause, action.choices(), cut);
         stepped.map(|stepped| stepped.effects).unwrap_or_default()
     }
+}
+
+/// One less, unless there is no bound.
+fn spend(budget: u32) -> u32 {
+    if budget == u32::MAX { budget } else { budget.saturating_sub(1) }
 }
 
 /// The next way to answer a handler's questions, after `given` answers to questions with `asked`

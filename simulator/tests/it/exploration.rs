@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property};
-use synod_simulator::{Bounds, Exploration, Limit, Progress, Recorded, Scenario, explore};
+use synod_simulator::{Bounds, Exploration, Limit, Progress, Recorded, Scenario, explore, replay};
 
 use crate::kit::{N1, N2, calm_bounds, ms, watch, watch_rest};
 
@@ -393,4 +393,62 @@ fn what_an_exploration_takes_in_memory_is_stated() {
     assert!((24..120).contains(&(explored.bytes / explored.states)), "{}", explored.bytes);
     // Each receiver has 0 to 3 messages; n1 is one, and none has started before it does.
     assert_eq!(explored.places, 7 * 4 + 1 + 8);
+}
+
+#[test]
+fn as_many_datagrams_are_lost_as_the_budget_allows() {
+    let choose = |count: u32, of: u32| {
+        (0..count).map(|it| of - it).product::<u32>() / (1..=count).product::<u32>()
+    };
+    for (each, losses) in [(3, 0), (3, 1), (4, 2), (4, 4), (3, 9)] {
+        let bounds = Bounds { losses, ..calm_bounds(2) };
+        let explored = explore(&shower(each, true, false), &bounds);
+        explored.expect_complete();
+        // So many are lost, and each of the others is under way or there.
+        let expected = (0..=losses.min(each)).map(|lost| choose(lost, each) << (each - lost));
+        assert_eq!(explored.states, expected.map(u64::from).sum::<u64>());
+    }
+}
+
+#[test]
+fn messages_come_again_as_often_as_the_budget_allows() {
+    let heard = |copies, as_datagrams| {
+        let scenario = shower(1, as_datagrams, true);
+        let (scenario, seen) =
+            watch_rest(scenario, |cluster| cluster.state(N2).map(|state| state.received.len()));
+        explore(&scenario, &Bounds { copies, losses: 0, ..calm_bounds(2) }).expect_complete();
+        seen.list()
+    };
+    for as_datagrams in [false, true] {
+        assert_eq!(heard(0, as_datagrams), [1]);
+        assert_eq!(heard(3, as_datagrams), [1, 2, 3, 4]);
+    }
+}
+
+#[test]
+fn without_order_messages_of_one_lane_overtake_each_other_and_none_is_lost() {
+    let scenario = shower(3, false, true);
+    let (scenario, seen) =
+        watch_rest(scenario, |cluster| cluster.state(N2).map(|state| state.received.clone()));
+    let explored = explore(&scenario, &Bounds { unordered: true, ..calm_bounds(2) });
+    explored.expect_complete();
+    // Every sequence of different ones: 1 + 3 + 6 + 6; at rest all have come.
+    assert_eq!((explored.states, seen.all().len()), (16, 6));
+}
+
+#[test]
+fn a_message_that_comes_again_breaks_an_assumption_and_replays() {
+    let scenario = shower(1, false, true).property(Property::always(
+        "each comes once",
+        |cluster: &Cluster<'_, Shower>| match cluster.state(N2) {
+            Some(state) if 1 < state.received.len() => Err(String::from("it comes again")),
+            _ => Ok(()),
+        },
+    ));
+    let explored = explore(&scenario, &Bounds { copies: 1, ..calm_bounds(2) });
+    let failure = explored.expect_failure();
+    assert_eq!(failure.schedule.dropped, ["no message arrives twice"]);
+    assert!(failure.text.contains("act repeat shower.drop n1>n2"), "{}", failure.text);
+    let read = failure.text.parse().expect("a schedule");
+    assert_eq!(replay(&scenario, &read).violation.as_ref(), Some(&failure.violation));
 }

@@ -56,7 +56,7 @@ impl Algorithm for MadeUp {
     fn handlers() -> Handlers<Self> {
         Handlers::new()
             .on(|it: &mut Self, Word(word, hops): Word, ctx: &mut Context| {
-                it.act(1, word, hops, ctx)
+                it.act(1, word, hops, ctx);
             })
             .on(|it: &mut Self, Scrap(word, hops): Scrap, ctx: &mut Context| {
                 it.act(2, word, hops, ctx);
@@ -133,7 +133,12 @@ fn bounds(world: World) -> Bounds {
     let crashes = u32::from(random.below(3) == 0);
     let recoveries = if random.below(2) == 0 { crashes } else { 0 };
     let tick_us = if random.below(3) == 0 { 10_000 } else { 0 };
-    Bounds { crashes, recoveries, down_max: crashes, tick_us, ..Bounds::calm(world.nodes) }
+    let losses = if random.below(2) == 0 { 1 } else { u32::MAX };
+    let copies = u32::from(random.below(6) == 0);
+    let unordered = random.below(4) == 0;
+    let calm = Bounds::calm(world.nodes);
+    let faults = Bounds { crashes, recoveries, down_max: crashes, losses, copies, ..calm };
+    Bounds { tick_us, unordered, ..faults }
 }
 
 fn scenario(world: World) -> Scenario<MadeUp> {

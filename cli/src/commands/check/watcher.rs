@@ -33,10 +33,12 @@ pub(crate) struct Cost {
     pub(crate) states_per_second: u64,
     /// The largest resident set of this process so far, where the system tells it.
     pub(crate) peak_bytes: Option<u64>,
-    /// By how much the exploration made it grow, for each state.
+    /// By how much the exploration made it grow, for each state, where there are enough to tell.
     pub(crate) bytes_per_state: Option<u64>,
 }
 
+/// With fewer states, what they take is lost in what everything else takes.
+const STATES_MIN: u64 = 10_000;
 /// How often a line on a terminal changes.
 const TERMINAL_EVERY: Duration = Duration::from_millis(200);
 /// How often a program is told.
@@ -98,7 +100,8 @@ impl<'p> Watcher<'p> {
         let seconds = self.begun.elapsed().as_secs_f64();
         let peak_bytes = resident("VmHWM:");
         let grown = peak_bytes.zip(self.bytes_before).map(|(peak, before)| peak - before.min(peak));
-        let bytes_per_state = grown.map(|bytes| bytes / states.max(1));
+        let enough = STATES_MIN <= states;
+        let bytes_per_state = grown.filter(|_| enough).map(|bytes| bytes / states.max(1));
         Cost { seconds, states_per_second: rate(states, seconds), peak_bytes, bytes_per_state }
     }
 }
@@ -106,8 +109,11 @@ impl<'p> Watcher<'p> {
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.1} s · {} states/s", self.seconds, thousands(self.states_per_second))?;
-        if let (Some(peak), Some(each)) = (self.peak_bytes, self.bytes_per_state) {
-            write!(f, " · peak memory {} MiB, {} bytes a state", peak >> 20, thousands(each))?;
+        if let Some(peak) = self.peak_bytes {
+            write!(f, " · peak memory {} MiB", peak >> 20)?;
+        }
+        if let Some(each) = self.bytes_per_state {
+            write!(f, ", {} bytes a state", thousands(each))?;
         }
         Ok(())
     }

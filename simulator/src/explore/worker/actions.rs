@@ -21,15 +21,18 @@ impl Worker<'_> {
             let equal = before.is_some_and(|before| before.print == parcel.print);
             index = if same { index + 1 } else { 0 };
             before = Some(parcel);
-            if (parcel.is_ordered() && same) || equal {
+            if (parcel.ordered && same) || equal {
                 continue; // Behind another one, or the same again.
             }
             if lane == APPLICATION && 0 < parcel.left && timed {
                 continue; // The application keeps its time; everything else may come early.
             }
             all.push(Action::of(Act::Deliver { from, to, lane, index }));
-            if !parcel.is_ordered() && from != to {
+            if 0 < state.losses && parcel.is_lossy() {
                 all.push(Action::of(Act::Lose { from, to, index }));
+            }
+            if 0 < state.copies && !parcel.is_own() {
+                all.push(Action::of(Act::Repeat { from, to, lane, index }));
             }
         }
         self.timer_actions(state, timed, &mut all);

@@ -19,7 +19,7 @@ impl Worker<'_> {
         // Datagrams are sorted by their fingerprints, which have changed.
         let key = |number: &u32| {
             let parcel = self.parcel(*number);
-            (parcel.link, if parcel.is_ordered() { 0 } else { parcel.print })
+            (parcel.link, if parcel.ordered { 0 } else { parcel.print })
         };
         state.wire.sort_by_key(key);
         state.quiet = (state.quiet + 1).min(self.setting().patience);

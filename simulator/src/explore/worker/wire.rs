@@ -31,7 +31,7 @@ impl Worker<'_> {
         for number in lane {
             let parcel = self.parcel(*number);
             sum = sum.wrapping_add(parcel.print.wrapping_mul(weight));
-            if parcel.is_ordered() {
+            if parcel.ordered {
                 weight = weight.wrapping_mul(WEIGHT);
             }
         }
@@ -39,7 +39,7 @@ impl Worker<'_> {
     }
 
     pub(super) fn number(&self, link: Link, input: Input, left: u64) -> u32 {
-        let parcel = Parcel::new(link, input, left);
+        let parcel = Parcel::new(link, input, left, !self.setting().bounds.unordered);
         self.setting().parcels.number(parcel.print, || parcel)
     }
 
@@ -52,13 +52,12 @@ impl Worker<'_> {
     /// Puts a parcel behind all of its lane; a datagram where its fingerprint says.
     pub(super) fn enqueue(&self, state: &mut State, number: u32) {
         let parcel = self.parcel(number);
-        let key =
-            |parcel: &Parcel| (parcel.link, if parcel.is_ordered() { 0 } else { parcel.print });
+        let key = |parcel: &Parcel| (parcel.link, if parcel.ordered { 0 } else { parcel.print });
         let mine = key(parcel);
         let at = state.wire.partition_point(|other| key(self.parcel(*other)) <= mine);
         let lane = state.wire.iter().take(at).rev();
         let before = lane.take_while(|other| self.parcel(**other).link == parcel.link).count();
-        let weight = if parcel.is_ordered() {
+        let weight = if parcel.ordered {
             (0..before).fold(1_u128, |weight, _| weight.wrapping_mul(WEIGHT))
         } else {
             1
@@ -99,10 +98,15 @@ impl Worker<'_> {
         later
     }
 
+    /// The number of the parcel of a delivery.
+    pub(super) fn numbered(&self, state: &State, link: Link, index: usize) -> Option<u32> {
+        let mut lane = state.wire.iter().filter(|number| self.parcel(**number).link == link);
+        lane.nth(index).copied()
+    }
+
     /// The parcel of a delivery.
     pub(crate) fn at(&self, state: &State, link: Link, index: usize) -> Option<&Arc<Parcel>> {
-        let parcels = state.wire.iter().map(|number| self.parcel(*number));
-        parcels.filter(|parcel| parcel.link == link).nth(index)
+        self.numbered(state, link, index).map(|number| self.parcel(number))
     }
 
     /// What a delivery would deliver.
