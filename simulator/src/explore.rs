@@ -65,9 +65,10 @@ where
 ///
 /// Time is O(transitions); a handler runs once for each different local state and event, in each
 /// thread. Memory is about 32 bytes for each state visited, some 40 more for each on the frontier,
-/// and every different local state of a node and message once.
+/// and every different local state of a node and message of these once.
 ///
-/// Two states are one if their 128-bit fingerprints are equal.
+/// Two states are one if their 128-bit fingerprints are equal. Every node follows the algorithm:
+/// see [`Bounds::not_explored`].
 pub struct Exploration<'a, T: Stack> {
     scenario: &'a Scenario<T>,
     bounds: Bounds,
@@ -215,7 +216,7 @@ fn run(program: &dyn Program, order: Order, threads: usize, watch: Option<Watch<
     let Search { mut found, never, .. } = search;
     let promises = &program.setting().promises;
     found.never = never.iter().filter_map(|it| promises.get(*it)).map(|it| it.name).collect();
-    found.places = program.places() as u64;
+    found.places = found.places.max(program.places() as u64);
     match result {
         Ok(()) => found.complete = true,
         Err(Stop::Cut(limit)) => found.cut = Some(limit),

@@ -43,7 +43,7 @@ fn echo_has_the_published_states() {
 /// The library's algorithm, on the nodes that run it.
 fn library<A>(nodes: u32, make: impl Fn(NodeId) -> A + Send + Sync + 'static) -> u64
 where
-    A: Algorithm + Clone + Hash,
+    A: Algorithm + Clone + Hash + Sync,
 {
     let scenario = Scenario::of(make).with_workload();
     let explored = explore(&scenario, &Bounds::within(&A::MODEL, nodes));

@@ -48,6 +48,9 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
             format!("  {mark} {property}")
         });
     }
+    for left_out in Bounds::not_explored(&entry.model(), bounds.nodes) {
+        printer.say(format!("  – {left_out}: not explored, `synod sim` meets them"));
+    }
     printer.event(&event(check, &bounds, &explored, &cost));
     if let Some(limit) = explored.cut {
         return Err(cut(&explored, limit));

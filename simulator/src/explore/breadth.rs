@@ -13,7 +13,7 @@ use super::pool::Half;
 use super::report::{Limit, Progress};
 use super::search::{Search, Stop, starts};
 use super::setting::Wrong;
-use super::state::State;
+use super::state::{State, each_packed, rename};
 use super::visited::Visited;
 use super::worker::{Taken, Worker};
 use crate::quiet::quietly;
@@ -137,6 +137,10 @@ impl Breadth<'_, '_, '_> {
                 self.packed_bytes -= (chunk.packed.capacity() * size_of::<u32>()) as u64;
             }
             self.tell()?;
+            if self.search.is_full() {
+                self.sweep();
+                workers.iter_mut().for_each(Worker::forget);
+            }
         }
         if beyond { Err(Halt::Cut(Limit::Depth)) } else { Ok(()) }
     }
@@ -243,6 +247,22 @@ impl Breadth<'_, '_, '_> {
             chunk.states += 1;
             self.packed_bytes += ((chunk.packed.capacity() - before) * size_of::<u32>()) as u64;
             self.waiting += 1;
+        }
+    }
+
+    /// Forgets the local states and parcels that no state of the frontier has.
+    fn sweep(&mut self) {
+        let nodes = self.search.program.setting().bounds.nodes as usize;
+        let mut live = self.search.live();
+        for chunk in &mut self.chunks {
+            each_packed(&mut chunk.packed, nodes, &mut |places, wire| live.mark(places, wire));
+        }
+        let [new_places, new_parcels] = self.search.sweep(&live);
+        for chunk in &mut self.chunks {
+            each_packed(&mut chunk.packed, nodes, &mut |places, wire| {
+                rename(places, &new_places);
+                rename(wire, &new_parcels);
+            });
         }
     }
 

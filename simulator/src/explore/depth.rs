@@ -46,6 +46,11 @@ impl Depth<'_, '_, '_> {
                     Some(action) => self.take(action)?,
                     None => drop(self.run.pop()),
                 }
+                if self.search.is_full() {
+                    let mut run: Vec<&mut State> =
+                        self.run.iter_mut().map(|frame| &mut frame.state).collect();
+                    self.search.sweep_run(&mut self.worker, &mut run);
+                }
             }
         }
         if self.beyond { Err(Stop::Cut(Limit::Depth)) } else { Ok(()) }

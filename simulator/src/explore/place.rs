@@ -51,6 +51,8 @@ pub(crate) trait Program: Sync {
     fn shown(&self, place: u32) -> Value;
     /// How many local states there are.
     fn places(&self) -> usize;
+    /// Forgets all local states but the live ones. Returns their new numbers by the old ones.
+    fn keep_only(&self, live: &[bool]) -> Vec<u32>;
 }
 
 /// What came of one handler activation.
@@ -214,6 +216,10 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
 
     fn places(&self) -> usize {
         self.places.len()
+    }
+
+    fn keep_only(&self, live: &[bool]) -> Vec<u32> {
+        self.places.keep(live)
     }
 }
 

@@ -4,7 +4,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Values by number, and numbers by fingerprint. Two values are one if their 128-bit fingerprints
-/// are equal. What is kept stays until the pool goes.
+/// are equal. What is kept stays until the pool is swept.
 #[derive(Debug)]
 pub(crate) struct Pool<V> {
     kept: RwLock<Kept<V>>,
@@ -79,6 +79,35 @@ impl<V> Pool<V> {
     pub(crate) fn refresh<R>(&self, mirror: &mut Vec<R>, of: impl Fn(&Arc<V>) -> R) {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         mirror.extend(kept.values.iter().skip(mirror.len()).map(of));
+    }
+
+    /// Keeps only the values of the numbers that are `live`, and gives them new numbers. Returns the
+    /// new number of each old one that is live.
+    pub(crate) fn keep(&self, live: &[bool]) -> Vec<u32> {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let is_live = |number: u32| live.get(number as usize) == Some(&true);
+        let mut renumbered = Vec::with_capacity(live.len());
+        let mut count = 0;
+        for is_live in live {
+            renumbered.push(count);
+            count += u32::from(*is_live);
+        }
+        let Kept { numbers, values } = &mut *kept;
+        let old = std::mem::take(numbers);
+        #[expect(clippy::iter_over_hash_type, reason = "into another one, in any order")]
+        for (print, number) in old {
+            if is_live(number) {
+                let new = renumbered.get(number as usize).copied().unwrap_or(u32::MAX);
+                numbers.insert(print, new);
+            }
+        }
+        let mut number = 0;
+        values.retain(|_| {
+            number += 1;
+            is_live(number - 1)
+        });
+        values.shrink_to_fit();
+        renumbered
     }
 
     /// How many values there are.

@@ -60,6 +60,11 @@ impl Reduced<'_, '_, '_> {
             self.visit(first, BTreeSet::new(), start)?;
             while !self.run.is_empty() {
                 self.go_on()?;
+                if self.search.is_full() {
+                    let mut run: Vec<&mut State> =
+                        self.run.iter_mut().map(|frame| &mut frame.state).collect();
+                    self.search.sweep_run(&mut self.worker, &mut run);
+                }
             }
         }
         if self.beyond { Err(Stop::Cut(Limit::Depth)) } else { Ok(()) }

@@ -29,7 +29,7 @@ pub struct Explored {
     pub executions: u64,
     /// Bytes that the exploration's own tables took at most, the nodes' local states not counted.
     pub bytes: u64,
-    /// Different local states of nodes.
+    /// Different local states of nodes that were kept at once, at most.
     pub places: u64,
     /// Properties that were not held against the states: their bound needs a clock and there was
     /// none, or they remember more than a state does.

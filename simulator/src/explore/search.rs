@@ -7,7 +7,7 @@ use synod_core::Kind;
 use super::place::Program;
 use super::report::{Explored, Limit, Progress};
 use super::setting::Wrong;
-use super::state::State;
+use super::state::{Live, State, rename};
 use super::worker::{Worker, successor};
 use crate::action::Action;
 
@@ -21,8 +21,13 @@ pub(super) struct Search<'a, 'w> {
     /// The properties that should hold in some state and have not yet.
     pub(super) never: Vec<usize>,
     pub(super) states_max: u64,
+    /// With so many local states and parcels, those of no state that is still needed are swept out.
+    sweep_at: usize,
     watch: Option<Watch<'w>>,
 }
+
+/// Local states and parcels below which sweeping does not pay.
+const SWEEP_MIN: usize = 1 << 15;
 
 /// Transitions, or states, between two times that whoever watches is told.
 const TELL_EVERY: u64 = 4_096;
@@ -49,11 +54,49 @@ impl<'a, 'w> Search<'a, 'w> {
             }
         }
         let states_max = setting.bounds.states_max.min(u64::from(u32::MAX) - 1);
-        Self { program, found, never, states_max, watch }
+        Self { program, found, never, states_max, sweep_at: SWEEP_MIN, watch }
+    }
+
+    fn kept(&self) -> usize {
+        self.program.places() + self.program.setting().parcels.len()
+    }
+
+    /// Whether it is time to sweep out what no state has that is still needed.
+    pub(super) fn is_full(&self) -> bool {
+        self.sweep_at <= self.kept()
+    }
+
+    /// Nothing is live yet.
+    pub(super) fn live(&self) -> Live {
+        Live::none_of(self.program.places(), self.program.setting().parcels.len())
+    }
+
+    /// Forgets what is not live. Returns the new numbers of local states and of parcels by the old
+    /// ones. All workers have to forget what they know.
+    pub(super) fn sweep(&mut self, live: &Live) -> [Vec<u32>; 2] {
+        self.found.places = self.found.places.max(self.program.places() as u64);
+        let places = self.program.keep_only(&live.places);
+        let parcels = self.program.setting().parcels.keep(&live.parcels);
+        self.sweep_at = SWEEP_MIN.max(2 * self.kept());
+        [places, parcels]
     }
 
     pub(super) fn tell(&mut self, progress: Progress) -> ControlFlow<()> {
         self.watch.as_mut().map_or(ControlFlow::Continue(()), |watch| watch(&progress))
+    }
+
+    /// Forgets what no state of a run has, and what `worker` knows.
+    pub(super) fn sweep_run(&mut self, worker: &mut Worker<'_>, run: &mut [&mut State]) {
+        let mut live = self.live();
+        for state in run.iter() {
+            live.mark(&state.places, &state.wire);
+        }
+        let [new_places, new_parcels] = self.sweep(&live);
+        for state in run.iter_mut() {
+            rename(&mut state.places, &new_places);
+            rename(&mut state.wire, &new_parcels);
+        }
+        worker.forget();
     }
 
     /// Tells how far it is every few thousand transitions, with the run that it is at.

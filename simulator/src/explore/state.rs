@@ -76,6 +76,51 @@ impl State {
     }
 }
 
+/// Which local states and parcels some states have, and what these are called from now on.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) places: Vec<bool>,
+    pub(crate) parcels: Vec<bool>,
+}
+
+impl Live {
+    pub(crate) fn none_of(places: usize, parcels: usize) -> Self {
+        Self { places: vec![false; places], parcels: vec![false; parcels] }
+    }
+
+    pub(crate) fn mark(&mut self, places: &[u32], wire: &[u32]) {
+        for (marks, numbers) in [(&mut self.places, places), (&mut self.parcels, wire)] {
+            for number in numbers {
+                if let Some(mark) = marks.get_mut(*number as usize) {
+                    *mark = true;
+                }
+            }
+        }
+    }
+}
+
+/// Gives numbers their new names.
+pub(crate) fn rename(numbers: &mut [u32], renumbered: &[u32]) {
+    for number in numbers {
+        *number = renumbered.get(*number as usize).copied().unwrap_or(u32::MAX);
+    }
+}
+
+/// Shows the numbers of the local states and of the parcels of each state in `packed`.
+pub(crate) fn each_packed(
+    mut packed: &mut [u32],
+    nodes: usize,
+    each: &mut dyn FnMut(&mut [u32], &mut [u32]),
+) {
+    while let Some(wire) = packed.get(COUNTS - 1).map(|count| *count as usize) {
+        let (_, rest) = packed.split_at_mut(COUNTS);
+        let (places, rest) = rest.split_at_mut(nodes);
+        let (wire, rest) = rest.split_at_mut(wire);
+        each(places, wire);
+        packed = rest;
+    }
+}
+
 impl Clone for State {
     fn clone(&self) -> Self {
         let mut other = Self::default();

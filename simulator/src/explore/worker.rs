@@ -42,6 +42,10 @@ type Varied = std::collections::HashMap<
     BuildHasherDefault<Folding>,
 >;
 
+/// Handler activations that are remembered at most, of each sort. Beyond, all are forgotten: what
+/// comes again is soon known again, and what does not is not worth its memory.
+const MOVES_MAX: usize = 1 << 16;
+
 /// What happens to one node.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Key {
@@ -142,6 +146,11 @@ impl<'a> Worker<'a> {
 
     pub(crate) fn setting(&self) -> &'a Setting<'a> {
         self.program.setting()
+    }
+
+    /// Forgets everything, because the numbers of local states and parcels are others now.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::new(self.program);
     }
 
     /// Takes note of the local states and parcels that others have found.
@@ -338,6 +347,9 @@ impl<'a> Worker<'a> {
                 Some(moved) => Arc::clone(moved),
                 None => {
                     let moved = self.run(node, key, &[], None)?;
+                    if MOVES_MAX <= self.moves.len() {
+                        self.moves.clear();
+                    }
                     self.moves.insert(key, Arc::clone(&moved));
                     moved
                 }
@@ -348,6 +360,9 @@ impl<'a> Worker<'a> {
                 Some(moved) => Arc::clone(moved),
                 None => {
                     let moved = self.run(node, key, choices, cut)?;
+                    if MOVES_MAX <= self.varied.len() {
+                        self.varied.clear();
+                    }
                     self.varied.insert(varied, Arc::clone(&moved));
                     moved
                 }

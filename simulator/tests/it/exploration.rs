@@ -452,3 +452,44 @@ fn a_message_that_comes_again_breaks_an_assumption_and_replays() {
     let read = failure.text.parse().expect("a schedule");
     assert_eq!(replay(&scenario, &read).violation.as_ref(), Some(&failure.violation));
 }
+
+/// Counts what its timer asks it to choose: a node of very many local states.
+#[derive(Clone, Debug, Hash)]
+struct Counter {
+    digits: Vec<u32>,
+}
+
+impl Algorithm for Counter {
+    const NAME: &'static str = "counter";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|it: &mut Self, again: Fire, ctx: &mut Context| {
+            it.digits.push(ctx.choose(8));
+            if it.digits.len() < 5 {
+                ctx.after(Duration::ZERO, &again);
+            }
+        })
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        ctx.after(Duration::ZERO, &Fire(0));
+    }
+}
+
+#[test]
+fn local_states_that_are_needed_no_more_are_forgotten_and_nothing_else_changes() {
+    let scenario = Scenario::of(|_| Counter { digits: Vec::new() });
+    let all = (0..=5).map(|digits| 8_u64.pow(digits)).sum::<u64>();
+    let exploration = || Exploration::new(&scenario, calm_bounds(1));
+    let explored = [
+        exploration().run(),
+        exploration().threads(2).run(),
+        exploration().depth_first().run(),
+        exploration().reduced().expect("no promises").run(),
+    ];
+    for explored in explored {
+        explored.expect_complete();
+        assert_eq!((explored.states, explored.depth), (all, 5));
+        assert!(explored.places < all, "{} are kept", explored.places);
+    }
+}

@@ -1,6 +1,7 @@
 //! What `synod-simulator` promises: what a run may do to an algorithm, what an exploration visits,
 //! and that both can be repeated.
 
+mod byzantine;
 mod choices;
 mod convert;
 mod crashes;
@@ -14,6 +15,7 @@ mod history_runs;
 mod jobs_and_timers;
 mod kit;
 mod lanes;
+mod leaves;
 mod liveness;
 mod partitions;
 mod peers;
@@ -23,3 +25,4 @@ mod reduction;
 mod schedules;
 mod shrinking;
 mod strategies;
+mod traitors;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use synod_core::{Algorithm, Context, Event, Handlers};
 
 /// A state of a model, and what may come next.
-pub(crate) trait Specification: Clone + Hash + Serialize + Send + 'static {
+pub(crate) trait Specification: Clone + Hash + Serialize + Send + Sync + 'static {
     const NAME: &'static str;
 
     /// The states in which it may begin.
