@@ -87,7 +87,7 @@ impl Exhibit {
     /// Asserts that no single decision of a shrunk run can be taken away.
     fn is_minimal<T>(&self, scenario: &Scenario<T>, schedule: &Schedule)
     where
-        T: Stack + Clone + Hash,
+        T: Stack + Clone + Hash + Sync,
     {
         let Recorded::Simulated { settings, decisions, seed } = &schedule.run else {
             panic!("a simulation records decisions");
