@@ -1,4 +1,5 @@
-//! Every schedule of a small cluster, breadth first: the first violation found is a shortest one.
+//! Every schedule of a small cluster. Breadth first, the first violation found is a shortest one;
+//! depth first and reduced, memory is smaller.
 //!
 //! Bounded timing is explored in whole ticks of the model's delay bound: a message takes 0 or 1
 //! tick, a timer its whole number of ticks, and time passes only when nothing is overdue. For
