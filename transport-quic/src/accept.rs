@@ -7,15 +7,17 @@ use std::time::SystemTime;
 
 use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
-use synod_core::{NodeId, Reason};
+use synod_core::NodeId;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use crate::control::{self, Greeting, Message, Silence};
 use crate::limits::{HOLD, LAST_WORDS};
-use crate::peers::{Claim, Verdict};
+use crate::link::{Link, Wire};
+use crate::peers::{Claim, Peer, Verdict};
 use crate::refusal::{Close, Kind, Turned, turned_by};
-use crate::session;
+use crate::serve;
+use crate::session::{Answer, Choice, Offer, choose};
 use crate::shared::Shared;
 use crate::tls::Verifier;
 
@@ -73,6 +75,7 @@ struct Guest {
     receive: RecvStream,
     node: NodeId,
     theirs: Greeting,
+    offer: Offer,
 }
 
 async fn welcome(shared: Arc<Shared>, incoming: Incoming, handshake: Handshake) {
@@ -99,7 +102,9 @@ async fn receive_guest(shared: &Arc<Shared>, incoming: Incoming) -> Option<Guest
         }
     };
     let hello = match control::read(&mut receive).await {
-        Ok(Message::Hello(theirs)) => shared.greeting.agree(&theirs, node).map(|()| theirs),
+        Ok(Message::Hello(theirs, offer)) => {
+            shared.greeting.agree(&theirs, node).map(|()| (theirs, offer))
+        }
         Ok(_) => Err(Turned::new(Kind::BadHello, "the first word must be a hello")),
         Err(Silence::Turned(turned)) => Err(turned),
         Err(Silence::Ended) => {
@@ -110,7 +115,7 @@ async fn receive_guest(shared: &Arc<Shared>, incoming: Incoming) -> Option<Guest
         }
     };
     match hello {
-        Ok(theirs) => Some(Guest { connection, send, receive, node, theirs }),
+        Ok((theirs, offer)) => Some(Guest { connection, send, receive, node, theirs, offer }),
         Err(turned) => {
             shared.journal.refuses(Some(node), &address.to_string(), &turned);
             turn_away(&connection, &mut send, &turned).await;
@@ -209,6 +214,7 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
         me: shared.me,
         peer: guest.node,
         incarnation: guest.theirs.incarnation,
+        last_wire: guest.offer.last_wire,
         was_tied: false,
         is_last_call: false,
     };
@@ -218,15 +224,15 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
             guest.connection.close(Close::Leaving.code(), b"the node is about to end");
             return;
         }
-        match claim.judge(peer.standing()) {
-            Verdict::Take => return take(shared, guest, Reason::Restarted).await,
-            Verdict::Replace(reason) => return take(shared, guest, reason).await,
+        let standing = peer.standing();
+        match claim.judge(standing) {
+            Verdict::Take => return take(shared, peer, guest).await,
             Verdict::LostTie => {
                 guest.connection.close(Close::LostTie.code(), b"the other connection stays");
                 return;
             }
             Verdict::Stale => return refuse_duplicate(shared, &mut guest).await,
-            Verdict::Wait => claim.was_tied |= peer.link().is_none(),
+            Verdict::Wait => claim.was_tied |= standing.is_greeting(),
         }
         tokio::select! {
             () = changed => (),
@@ -236,30 +242,52 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
     }
 }
 
-/// Makes the connection the link, says so, gives up this node's own attempt, and serves it.
-async fn take(shared: &Arc<Shared>, guest: Guest, replaced: Reason) {
-    let Guest { connection, mut send, receive, node, theirs } = guest;
+/// Lets the connection carry the link, says so, gives up this node's own attempt, and serves it.
+async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
+    let Guest { connection, mut send, receive, node, theirs, offer } = guest;
     // Before anything else can happen: an attempt that is cancelled now says no hello.
-    if let Some(peer) = shared.peers.get(node) {
-        peer.cancel_attempt();
-    }
-    let link = Arc::new(shared.link(&theirs, node, connection));
-    shared.link_up(&link, replaced);
-    let ack = Message::HelloAck(shared.greeting.clone());
+    peer.cancel_attempt();
+    let address = connection.remote_address().to_string();
+    let wire = Arc::new(Wire { id: offer.wire, dialer: node, address, connection });
+    let (link, answer) = match join(shared, peer, &theirs, &offer, &wire) {
+        Ok(joined) => joined,
+        Err(turned) => {
+            shared.journal.refuses(Some(node), &wire.address, &turned);
+            return turn_away(&wire.connection, &mut send, &turned).await;
+        }
+    };
+    let ack = Message::HelloAck(shared.greeting.clone(), answer);
     // If this fails the connection is lost, which `serve` notices.
     let _ = control::write(&mut send, &ack).await;
-    session::serve(shared, &link, send, receive).await;
+    serve::serve(shared, &link, &wire, send, receive).await;
+}
+
+/// Chooses the session that the connection carries, and puts it in its place.
+fn join(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    theirs: &Greeting,
+    offer: &Offer,
+    wire: &Arc<Wire>,
+) -> Result<(Arc<Link>, Answer), Turned> {
+    let same_life = |link: &Arc<Link>| link.incarnation == theirs.incarnation;
+    let live = peer.link().filter(|link| same_life(link) && !link.has_ended());
+    let choice = choose(live.map(|link| link.channel.id()), peer.fresh(), offer);
+    if let Choice::Begin(id) = choice {
+        shared.begin(peer, theirs, id);
+    }
+    let Some(link) = peer.link() else {
+        return Err(Turned::new(Kind::BadHello, "the link has ended"));
+    };
+    let session = link.channel.id();
+    shared.attach(&link, wire, &offer.received_in(session))?;
+    let answer = Answer { session, received: link.channel.received() };
+    Ok((link, answer))
 }
 
 async fn refuse_duplicate(shared: &Shared, guest: &mut Guest) {
-    let node = guest.node;
-    let text = format!(
-        "a newer incarnation of {node} than {} is linked with {} already: \
-         does a second process use the bundle of {node}?",
-        guest.theirs.incarnation, shared.me
-    );
-    let turned = Turned::new(Kind::Duplicate, text).claiming(Some(node));
+    let turned = Turned::duplicate(shared.me, guest.node, guest.theirs.incarnation);
     let address = guest.connection.remote_address().to_string();
-    shared.journal.refuses(Some(node), &address, &turned);
+    shared.journal.refuses(Some(guest.node), &address, &turned);
     turn_away(&guest.connection, &mut guest.send, &turned).await;
 }

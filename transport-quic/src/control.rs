@@ -7,27 +7,30 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quinn::{RecvStream, SendStream};
 use serde::{Deserialize, Serialize};
-use synod_core::{EventId, Hello, NodeId, TransportError};
+use synod_core::{EventId, Hello, LaneId, NodeId, TransportError};
 
 use crate::identity::Cluster;
 use crate::limits::CONTROL_BYTES_MAX;
 use crate::refusal::{Kind, Turned, printable};
+use crate::session::{Answer, Counts, Offer, SessionId, WireId};
 
 /// The version of everything that stands on the wire.
-pub(crate) const PROTOCOL: u16 = 1;
+pub(crate) const PROTOCOL: u16 = 2;
 
 /// What is said on a control stream. New messages go at the end.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Message {
     /// The dialler's first word.
-    Hello(Greeting),
-    /// The acceptor's answer: the link is up.
-    HelloAck(Greeting),
+    Hello(Greeting, Offer),
+    /// The acceptor's answer: the connection carries the session that it names.
+    HelloAck(Greeting, Answer),
     /// The last word to a peer that is turned away.
     Refused { kind: String, text: String },
-    /// Everything that waited has been sent, on so many lanes.
-    Leaving { lanes: u32 },
-    /// Everything that was sent has been read: the one that leaves may close.
+    /// How many frames of each lane have arrived, to the level that the receiver acknowledges.
+    Acknowledged(Counts),
+    /// Everything that was sent has been acknowledged, and there will be no more.
+    Leaving,
+    /// The one that leaves may close.
     Left,
 }
 
@@ -99,14 +102,23 @@ impl Greeting {
     }
 }
 
-/// Checks that peers will take this node's hello.
-pub(crate) fn check_size(greeting: &Greeting) -> Result<(), TransportError> {
-    let size = encode(&Message::Hello(greeting.clone())).len();
+/// Checks that peers will take this node's hello, whatever is to be resumed.
+pub(crate) fn check_size(greeting: &Greeting, lanes_max: u32) -> Result<(), TransportError> {
+    let most = u64::MAX;
+    let offer = Offer {
+        wire: WireId(most),
+        last_wire: Some(WireId(most)),
+        live: Some(SessionId(most)),
+        fresh: SessionId(most),
+        received: (0..lanes_max).map(|_| (LaneId(most), most)).collect(),
+    };
+    let size = encode(&Message::Hello(greeting.clone(), offer)).len();
     if size <= CONTROL_BYTES_MAX {
         return Ok(());
     }
     let text = format!(
-        "the names of all events take {size} bytes in the hello, and {CONTROL_BYTES_MAX} are allowed"
+        "the names of all events and the counts of {lanes_max} lanes take {size} bytes in the hello, \
+         and {CONTROL_BYTES_MAX} are allowed"
     );
     Err(TransportError(text))
 }

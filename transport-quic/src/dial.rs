@@ -3,16 +3,19 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::{ClientConfig, Connection, ConnectionError, RecvStream, SendStream};
-use synod_core::{LinkChange, NodeId, Reason};
+use synod_core::{LinkChange, NodeId};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::control::{self, Greeting, Message, Silence};
 use crate::limits::LAST_WORDS;
+use crate::link::{Link, Wire};
 use crate::peers::{Attempt, Peer};
 use crate::refusal::{Close, Kind, Turned, printable, turned_by};
-use crate::session;
+use crate::serve;
+use crate::session::{Answer, Choice, Offer, understand};
 use crate::shared::Shared;
 use crate::tls::Verifier;
 
@@ -22,27 +25,26 @@ struct Answered {
     send: SendStream,
     receive: RecvStream,
     theirs: Greeting,
+    offer: Offer,
+    answer: Answer,
 }
 
 /// What came of an attempt.
 enum Outcome {
-    Answered(Answered),
+    Answered(Box<Answered>),
     /// In a sentence for the operator.
     Failed(String),
     /// The peer's own attempt has become the link.
     Cancelled,
 }
 
-/// Makes one attempt, tells what came of it, and serves the link until it ends.
-pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt) {
+/// Makes one attempt, for `patience` at most, tells what came of it, and serves the connection
+/// until it ends.
+pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt, patience: Duration) {
     let Some(peer) = shared.peers.get(node) else { return };
-    if peer.link().is_some() {
-        peer.end_attempt(&attempt);
-        return;
-    }
-    let dialer = Dialer { shared: &shared, node, address: peer.address() };
-    match dialer.attempt(&attempt).await {
-        Outcome::Answered(answered) => take(&shared, peer, &attempt, answered).await,
+    let dialer = Dialer { shared: &shared, node, address: peer.address(), patience };
+    match dialer.attempt(peer, &attempt).await {
+        Outcome::Answered(answered) => take(&shared, peer, &attempt, *answered).await,
         Outcome::Failed(text) => {
             if peer.end_attempt(&attempt) && peer.link().is_none() {
                 shared.inbox.link(node, LinkChange::Unreachable(text));
@@ -54,16 +56,59 @@ pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt) {
     }
 }
 
-/// The attempt has succeeded: it becomes the link, unless the peer's own became it meanwhile.
+/// The attempt has succeeded: its connection carries the link, unless the peer's own came first.
 async fn take(shared: &Arc<Shared>, peer: &Peer, attempt: &Attempt, answered: Answered) {
-    let Answered { connection, send, receive, theirs } = answered;
-    if !peer.end_attempt(attempt) || peer.link().is_some() {
+    let Answered { connection, send, receive, theirs, offer, answer } = answered;
+    if !peer.end_attempt(attempt) {
         connection.close(Close::LostTie.code(), b"the other connection stays");
         return;
     }
-    let link = Arc::new(shared.link(&theirs, shared.me, connection));
-    shared.link_up(&link, Reason::Restarted);
-    session::serve(shared, &link, send, receive).await;
+    let address = connection.remote_address().to_string();
+    let wire = Wire { id: offer.wire, dialer: shared.me, address, connection };
+    match join(shared, peer, &theirs, &offer, &answer, wire) {
+        Ok((link, wire)) => serve::serve(shared, &link, &wire, send, receive).await,
+        Err((turned, wire)) => {
+            let text = shared.journal.refuses(Some(theirs.node), &wire.address, &turned);
+            wire.connection.close(Close::Refused.code(), turned.reason().as_bytes());
+            if peer.link().is_none() {
+                shared.inbox.link(theirs.node, LinkChange::Unreachable(text));
+            }
+            shared.peers.changed.notify_waiters();
+        }
+    }
+}
+
+/// Puts the connection in the place that the answer gives it.
+fn join(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    theirs: &Greeting,
+    offer: &Offer,
+    answer: &Answer,
+    wire: Wire,
+) -> Result<(Arc<Link>, Arc<Wire>), (Turned, Wire)> {
+    let link = peer.link();
+    if link.as_ref().is_some_and(|link| theirs.incarnation < link.incarnation) {
+        let turned = Turned::duplicate(shared.me, theirs.node, theirs.incarnation);
+        return Err((turned, wire));
+    }
+    let live = link.filter(|it| it.incarnation == theirs.incarnation && !it.has_ended());
+    match understand(live.map(|link| link.channel.id()), offer, answer) {
+        Some(Choice::Resume) => (),
+        Some(Choice::Begin(id)) => shared.begin(peer, theirs, id),
+        None => {
+            let text = "the answer to a hello names a session that was not offered";
+            return Err((Turned::new(Kind::BadHello, text), wire));
+        }
+    }
+    let Some(link) = peer.link() else {
+        return Err((Turned::new(Kind::BadHello, "the link has ended"), wire));
+    };
+    let wire = Arc::new(wire);
+    match shared.attach(&link, &wire, &answer.received) {
+        Ok(()) => Ok((link, wire)),
+        Err(turned) => Err((turned, Arc::into_inner(wire).expect("it was not attached"))),
+    }
 }
 
 /// One attempt. Errors are sentences for the operator.
@@ -71,11 +116,12 @@ struct Dialer<'a> {
     shared: &'a Shared,
     node: NodeId,
     address: String,
+    patience: Duration,
 }
 
 impl Dialer<'_> {
-    async fn attempt(&self, cancelled: &Attempt) -> Outcome {
-        let deadline = Instant::now() + self.shared.limits.connect_timeout;
+    async fn attempt(&self, peer: &Peer, cancelled: &Attempt) -> Outcome {
+        let deadline = Instant::now() + self.patience;
         let connected = tokio::select! {
             connected = self.connect(deadline) => connected,
             () = cancelled.notified() => return Outcome::Cancelled,
@@ -84,24 +130,23 @@ impl Dialer<'_> {
             Ok(connection) => connection,
             Err(text) => return Outcome::Failed(text),
         };
-        let peer = self.shared.peers.get(self.node);
-        if !peer.is_some_and(|peer| peer.begin_greeting(cancelled)) {
+        if !peer.begin_greeting(cancelled) {
             connection.close(Close::LostTie.code(), b"the other connection stays");
             return Outcome::Cancelled;
         }
         let greeted = tokio::select! {
-            greeted = timeout_at(deadline, self.greet(&connection)) => greeted,
+            greeted = timeout_at(deadline, self.greet(&connection, self.shared.offer(peer))) => greeted,
             () = cancelled.notified() => {
                 connection.close(Close::LostTie.code(), b"the other connection stays");
                 return Outcome::Cancelled;
             }
         };
         match greeted {
-            Ok(Ok(answered)) => Outcome::Answered(answered),
+            Ok(Ok(answered)) => Outcome::Answered(Box::new(answered)),
             Ok(Err(text)) => Outcome::Failed(text),
             Err(_) => {
-                connection.close(Close::Leaving.code(), b"no hello came in time");
-                let (at, patience) = (self.at(), self.shared.limits.connect_timeout);
+                connection.close(Close::GivenUp.code(), b"no hello came in time");
+                let (at, patience) = (self.at(), self.patience);
                 let text =
                     format!("{at} took the connection and said no hello within {patience:?}");
                 Outcome::Failed(text)
@@ -143,17 +188,17 @@ impl Dialer<'_> {
     }
 
     /// Says hello and hears the answer. Until then the peer may still refuse our certificate.
-    async fn greet(&self, connection: &Connection) -> Result<Answered, String> {
+    async fn greet(&self, connection: &Connection, offer: Offer) -> Result<Answered, String> {
         let lost = || self.lost(connection);
         let Ok((mut send, mut receive)) = connection.open_bi().await else {
             return Err(lost().await);
         };
-        let hello = Message::Hello(self.shared.greeting.clone());
+        let hello = Message::Hello(self.shared.greeting.clone(), offer.clone());
         if control::write(&mut send, &hello).await.is_err() {
             return Err(lost().await);
         }
-        let theirs = match control::read(&mut receive).await {
-            Ok(Message::HelloAck(theirs)) => theirs,
+        let (theirs, answer) = match control::read(&mut receive).await {
+            Ok(Message::HelloAck(theirs, answer)) => (theirs, answer),
             Ok(Message::Refused { kind, text }) => {
                 connection.close(Close::Leaving.code(), b"understood");
                 let kind = Kind::of_word(&kind).unwrap_or(Kind::BadHello);
@@ -167,7 +212,10 @@ impl Dialer<'_> {
             Err(Silence::Ended) => return Err(lost().await),
         };
         match self.shared.greeting.agree(&theirs, self.node) {
-            Ok(()) => Ok(Answered { connection: connection.clone(), send, receive, theirs }),
+            Ok(()) => {
+                let connection = connection.clone();
+                Ok(Answered { connection, send, receive, theirs, offer, answer })
+            }
             Err(turned) => Err(self.refuse(connection, &turned)),
         }
     }
@@ -205,7 +253,7 @@ impl Dialer<'_> {
     }
 
     fn unanswered(&self) -> String {
-        let (at, patience) = (self.at(), self.shared.limits.connect_timeout);
+        let (at, patience) = (self.at(), self.patience);
         format!(
             "no answer from {at}/udp within {patience:?}: \
              is the node started, and is the UDP port open?"

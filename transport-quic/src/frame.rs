@@ -59,11 +59,15 @@ impl Splitter {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The lane that the stream's first bytes name, once they are there.
-    pub(crate) fn lane(&mut self) -> Option<LaneId> {
-        let lane = *self.bytes.first_chunk::<LANE_BYTES>()?;
-        self.bytes.advance(LANE_BYTES);
-        Some(LaneId(u64::from_le_bytes(lane)))
+    /// The lane that the stream's first bytes name, and the number of the first frame on it, once
+    /// they are there.
+    pub(crate) fn lane(&mut self) -> Option<(LaneId, u64)> {
+        let [lane, first] = self.bytes.first_chunk::<HEADER_BYTES>()?.as_chunks().0 else {
+            return None;
+        };
+        let lane = (LaneId(u64::from_le_bytes(*lane)), u64::from_le_bytes(*first));
+        self.bytes.advance(HEADER_BYTES);
+        Some(lane)
     }
 
     /// The next whole frame without its length, if it is there.
@@ -90,14 +94,22 @@ impl Splitter {
     }
 }
 
-/// The first bytes of a lane's stream.
-pub(crate) fn lane_header(lane: LaneId) -> Bytes {
-    Bytes::copy_from_slice(&lane.0.to_le_bytes())
+/// The first bytes of a lane's stream, on which frame number `first` comes first.
+pub(crate) fn lane_header(lane: LaneId, first: u64) -> Bytes {
+    let parts = [lane.0.to_le_bytes(), first.to_le_bytes()];
+    Bytes::copy_from_slice(parts.as_flattened())
+}
+
+/// Drops the first of some frames that are all whole.
+pub(crate) fn skip(frames: &mut Bytes) {
+    let length = frames.first_chunk::<LENGTH_BYTES>().map_or(0, |it| u32::from_le_bytes(*it));
+    frames.advance((LENGTH_BYTES + length as usize).min(frames.len()));
 }
 
 const LENGTH_BYTES: usize = 4;
 
-const LANE_BYTES: usize = 8;
+/// The lane and the number of its first frame, 8 bytes each.
+const HEADER_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -175,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_begins_with_its_lane() {
+    fn a_stream_begins_with_its_lane_and_the_number_of_its_first_frame() {
         let mut splitter = Splitter::new(BYTES_MAX);
-        let header = lane_header(LaneId(77));
-        splitter.push(&header[..5]);
+        let header = lane_header(LaneId(77), 1_000);
+        splitter.push(&header[..15]);
         assert_eq!(splitter.lane(), None);
-        splitter.push(&header[5..]);
-        assert_eq!(splitter.lane(), Some(LaneId(77)));
+        splitter.push(&header[15..]);
+        assert_eq!(splitter.lane(), Some((LaneId(77), 1_000)));
         assert!(!splitter.is_partial());
     }
 }

@@ -8,21 +8,33 @@ use std::time::Duration;
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use synod_core::TransportError;
 
+use crate::session::{Bounds, SEGMENT_BYTES};
+
 /// The bounds of one transport. The default suits a cluster in one data centre.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// How long an attempt to link may take, from the look-up of the name to the peer's hello; and
     /// how long a dialler may take to say its own.
     pub connect_timeout: Duration,
-    /// How long a peer may be silent before its link is lost. The smaller of both sides counts.
+    /// How long a peer may be silent before its connection is lost. The smaller of both sides
+    /// counts. The link goes on without a connection, see [`Limits::session_grace`].
     pub idle_timeout: Duration,
     /// After how much silence a sign of life is sent.
     pub keep_alive: Duration,
+    /// After how much silence a new connection is tried beside the one that is silent. QUIC sends
+    /// less and less often into a silence, and would notice its end late.
+    pub redial_after: Duration,
+    /// How long a link whose connection is lost waits for the next one, from the last sign of life
+    /// on. Then the peer is told to be down. With zero, a lost connection is a lost link.
+    ///
+    /// A peer whose process is gone is noticed sooner where the system of its machine says so.
+    pub session_grace: Duration,
     /// How long a frame may stay unfinished.
     pub frame_timeout: Duration,
     /// The largest envelope in bytes, [`Limits::FRAME_BYTES_CAP`] at most.
     pub frame_bytes_max: u32,
-    /// Bytes that may wait for one peer. One more ends the link with `Overflow`.
+    /// Bytes that one peer has not acknowledged: those that wait, those under way, and those that
+    /// are kept for the case that the connection is lost. One more ends the link with `Overflow`.
     pub outbox_bytes_max: usize,
     /// Lanes per peer and direction.
     pub lanes_max: u32,
@@ -51,7 +63,9 @@ impl Default for Limits {
         Self {
             connect_timeout: Duration::from_secs(3),
             idle_timeout: Duration::from_secs(8),
-            keep_alive: Duration::from_secs(2),
+            keep_alive: Duration::from_millis(500),
+            redial_after: Duration::from_secs(1),
+            session_grace: Duration::from_secs(20),
             frame_timeout: Duration::from_secs(10),
             frame_bytes_max: Self::FRAME_BYTES_CAP,
             outbox_bytes_max: 16 * MIB as usize,
@@ -75,7 +89,8 @@ impl Limits {
 
     /// The most memory in bytes that one peer can make this node hold, whatever the peer does:
     ///
-    /// - what waits for it, and what it has not acknowledged;
+    /// - what waits for it, and what it has not acknowledged, in buffers that are half full at
+    ///   least, and one for each lane that is being filled;
     /// - what it has sent and nobody has read;
     /// - for each lane, one unfinished frame and one read;
     /// - datagrams in both directions, and one control frame.
@@ -84,11 +99,11 @@ impl Limits {
     /// read that they came in, so a single one that is kept may keep a hundred kilobytes.
     #[must_use]
     pub fn bytes_per_peer_max(&self) -> usize {
-        let reader = self.frame_bytes_max as usize + READ_BYTES_MAX;
+        let lane = self.frame_bytes_max as usize + READ_BYTES_MAX + SEGMENT_BYTES;
         self.outbox_bytes_max
-            .saturating_add(self.send_window as usize)
+            .saturating_mul(2)
             .saturating_add(self.connection_window as usize)
-            .saturating_add(reader.saturating_mul(self.lanes_max as usize))
+            .saturating_add(lane.saturating_mul(self.lanes_max as usize))
             .saturating_add(self.datagram_bytes_max.saturating_mul(2))
             .saturating_add(CONTROL_BYTES_MAX)
     }
@@ -102,14 +117,23 @@ impl Limits {
             String::from("a frame must fit into `stream_window`, and that into `connection_window`")
         } else if self.outbox_bytes_max < frame as usize {
             String::from("a frame must fit into `outbox_bytes_max`")
-        } else if self.idle_timeout <= self.keep_alive {
-            String::from("`keep_alive` must be shorter than `idle_timeout`")
+        } else if self.idle_timeout.min(self.redial_after) <= self.keep_alive {
+            String::from("`keep_alive` must be shorter than `idle_timeout` and `redial_after`")
         } else if self.lanes_max == 0 || self.batch_max == 0 || self.handshakes_max == 0 {
             String::from("`lanes_max`, `batch_max` and `handshakes_max` must be 1 at least")
         } else {
             return Ok(());
         };
         Err(TransportError(complaint))
+    }
+
+    /// The bounds of each session.
+    pub(crate) fn session(&self) -> Bounds {
+        Bounds {
+            frame_bytes_max: self.frame_bytes_max,
+            kept_bytes_max: self.outbox_bytes_max,
+            lanes_max: usize::try_from(self.lanes_max).unwrap_or(usize::MAX),
+        }
     }
 
     /// The bounds of each connection.
@@ -122,6 +146,7 @@ impl Limits {
             .max_concurrent_uni_streams(VarInt::from_u32(self.lanes_max))
             .max_idle_timeout(Some(idle))
             .keep_alive_interval(Some(self.keep_alive))
+            .initial_rtt(INITIAL_ROUND_TRIP)
             .stream_receive_window(VarInt::from_u32(self.stream_window))
             .receive_window(VarInt::from_u32(self.connection_window))
             .send_window(u64::from(self.send_window))
@@ -152,6 +177,13 @@ pub(crate) const INCOMING_BYTES_MAX: u64 = 16 * 1024;
 
 /// How long both sides keep a doubtful second connection waiting before one of them decides.
 pub(crate) const HOLD: Duration = Duration::from_secs(1);
+
+/// The round trip that is assumed before the first one is measured. The first packet of a handshake
+/// is sent again after three of them: sooner than quinn would, so that a link comes back soon.
+const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// How long an acknowledgement may wait for others.
+pub(crate) const ACK_DELAY: Duration = Duration::from_millis(20);
 
 /// How long the last words of a connection may take.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -1,34 +1,60 @@
-//! One link: a connection on which both sides have said hello, and how it ends.
+//! One link: a session with a peer, the connection that carries it now, and how it ends.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quinn::{Connection, ConnectionError};
-use synod_core::{EventId, NodeId, Reason};
-use tokio::sync::Notify;
+use synod_core::{EventId, LaneId, NodeId, Reason, Room};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 
+use crate::channel::Channel;
 use crate::control::Greeting;
-use crate::outbox::Outbox;
 use crate::refusal::{Close, Turned, reason_of};
+use crate::session::WireId;
 
-/// A link to a peer. It ends once, for the first reason that is given.
+/// A link to a peer: what the host is told is up and down. It outlasts its connections, and ends
+/// once, for the first reason that is given.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) peer: NodeId,
     pub(crate) incarnation: u64,
     /// The events that the peer handles, for sentences.
     pub(crate) events: BTreeMap<EventId, String>,
+    pub(crate) channel: Channel,
+    wire: Mutex<Option<Arc<Wire>>>,
+    rooms: Rooms,
+    end: Mutex<Option<End>>,
+    ended: Notify,
+    /// Wakes whoever watches over the link: a connection has come or gone.
+    pub(crate) stirred: Notify,
+    /// Whether the inbox has been told that this link is down: nothing is delivered then.
+    pub(crate) is_down: AtomicBool,
+}
+
+/// One connection that both sides have said hello on.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) id: WireId,
     /// Which of the two nodes dialled.
     pub(crate) dialer: NodeId,
     /// The peer's address as text.
     pub(crate) address: String,
     pub(crate) connection: Connection,
-    pub(crate) outbox: Outbox,
-    end: Mutex<Option<End>>,
-    ended: Notify,
-    /// Whether the inbox has been told that this link is down: nothing is delivered then.
-    pub(crate) is_down: AtomicBool,
+}
+
+/// What keeps a lane from being read: the inbox has no room. It outlasts the connection, so that
+/// a new one does not get around it.
+pub(crate) type Gate = Arc<AsyncMutex<Option<Room>>>;
+
+#[derive(Default)]
+struct Rooms(Mutex<BTreeMap<LaneId, Gate>>);
+
+impl fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("rooms")
+    }
 }
 
 /// Why and how a link ends.
@@ -52,54 +78,77 @@ impl End {
         Self { reason: Reason::Refused, close: Close::Refused, text: turned.reason() }
     }
 
-    /// The connection was lost, or the peer has closed it.
-    pub(crate) fn lost(error: &ConnectionError) -> Self {
-        Self { reason: reason_of(error), close: Close::Leaving, text: error.to_string() }
+    /// The peer has ended the link with its connection; none if only the connection is lost.
+    pub(crate) fn by_peer(error: &ConnectionError) -> Option<Self> {
+        let text = error.to_string();
+        reason_of(error).map(|reason| Self { reason, close: Close::Leaving, text })
     }
 }
 
 impl Link {
-    pub(crate) fn new(
-        theirs: &Greeting,
-        dialer: NodeId,
-        connection: Connection,
-        outbox: Outbox,
-    ) -> Self {
+    pub(crate) fn new(theirs: &Greeting, channel: Channel) -> Self {
         Self {
             peer: theirs.node,
             incarnation: theirs.incarnation,
             events: theirs.names(),
-            dialer,
-            address: connection.remote_address().to_string(),
-            connection,
-            outbox,
+            channel,
+            wire: Mutex::default(),
+            rooms: Rooms::default(),
             end: Mutex::default(),
             ended: Notify::new(),
+            stirred: Notify::new(),
             is_down: AtomicBool::new(false),
         }
     }
 
+    /// The connection that carries the link now.
+    pub(crate) fn wire(&self) -> Option<Arc<Wire>> {
+        locked(&self.wire).clone()
+    }
+
+    /// Puts a connection in its place, or none. Returns the one before. Only the endpoint's thread
+    /// does so.
+    pub(crate) fn set_wire(&self, wire: Option<Arc<Wire>>) -> Option<Arc<Wire>> {
+        let old = std::mem::replace(&mut *locked(&self.wire), wire);
+        self.stirred.notify_one();
+        old
+    }
+
+    pub(crate) fn gate(&self, lane: LaneId) -> Gate {
+        Arc::clone(locked(&self.rooms.0).entry(lane).or_default())
+    }
+
     /// Ends the link, from any thread. Only the first end counts; returns its reason.
     pub(crate) fn end(&self, end: End) -> Reason {
-        let mut first = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = locked(&self.end);
         if let Some(first) = &*first {
             return first.reason;
         }
         let reason = end.reason;
-        self.connection.close(end.close.code(), end.text.as_bytes());
+        if let Some(wire) = self.wire() {
+            wire.connection.close(end.close.code(), end.text.as_bytes());
+        }
         *first = Some(end);
         self.ended.notify_one();
         reason
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        locked(&self.end).is_some()
+    }
+
     /// Waits for an end that was given from elsewhere. For one task only.
     pub(crate) async fn over(&self) -> End {
         loop {
-            let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let end = locked(&self.end).clone();
             if let Some(end) = end {
                 return end;
             }
             self.ended.notified().await;
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

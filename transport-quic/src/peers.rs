@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use synod_core::{NodeId, Reason};
+use synod_core::NodeId;
 use tokio::sync::Notify;
 
 use crate::link::Link;
+use crate::random;
+use crate::session::{SessionId, WireId};
 
 /// All peers of one node. Their set is fixed by the bundle.
 #[derive(Debug)]
@@ -26,6 +28,10 @@ pub(crate) struct Peers {
 pub(crate) struct Peer {
     link: RwLock<Option<Arc<Link>>>,
     dialing: Mutex<Dialing>,
+    /// The name of the next session that this node offers.
+    fresh: AtomicU64,
+    /// Events that the peer has not acknowledged when their link ended.
+    lost: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -44,7 +50,8 @@ impl Peers {
     pub(crate) fn new(addresses: impl Iterator<Item = (NodeId, String)>) -> Self {
         let peers = addresses.map(|(node, address)| {
             let dialing = Mutex::new(Dialing { address, attempt: None, is_greeting: false });
-            (node, Peer { link: RwLock::default(), dialing })
+            let fresh = AtomicU64::new(random::draw());
+            (node, Peer { link: RwLock::default(), dialing, fresh, lost: AtomicU64::new(0) })
         });
         Self {
             peers: peers.collect(),
@@ -89,10 +96,32 @@ impl Peer {
         self.dialing().address = address.to_string();
     }
 
-    /// Begins an attempt, unless one is under way or a link is up.
-    pub(crate) fn begin_attempt(&self) -> Option<Attempt> {
+    /// The name of the next session that this node offers. The same until one begins, so that an
+    /// attempt whose answer is lost and the next one are about the same session.
+    pub(crate) fn fresh(&self) -> SessionId {
+        SessionId(self.fresh.load(Ordering::Relaxed))
+    }
+
+    /// A session has begun: the next one has another name.
+    pub(crate) fn renew_fresh(&self) {
+        self.fresh.store(random::draw(), Ordering::Relaxed);
+    }
+
+    /// So many events were not acknowledged when their link ended.
+    pub(crate) fn count_lost(&self, events: u64) {
+        self.lost.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Events that were not acknowledged when their link ended, in all.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Begins an attempt, unless one is under way. One that is not to resume is not needed while a
+    /// link is up.
+    pub(crate) fn begin_attempt(&self, resumes: bool) -> Option<Attempt> {
         let mut dialing = self.dialing();
-        if dialing.attempt.is_some() || self.link().is_some() {
+        if dialing.attempt.is_some() || self.link().is_some() != resumes {
             return None;
         }
         let attempt = Attempt::default();
@@ -137,7 +166,10 @@ impl Peer {
 
     /// How things stand with this peer when its hello comes in.
     pub(crate) fn standing(&self) -> Standing {
-        let link = self.link().map(|link| (link.dialer, link.incarnation));
+        let link = self.link().map(|link| {
+            let wire = link.wire().map(|wire| (wire.dialer, wire.id));
+            Linked { incarnation: link.incarnation, wire }
+        });
         Standing { link, greeting: self.is_greeting() }
     }
 }
@@ -145,10 +177,25 @@ impl Peer {
 /// How things stand between two nodes when one of them has dialled the other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Standing {
-    /// Who dialled the link that is up, and the peer's incarnation on it.
-    link: Option<(NodeId, u64)>,
+    link: Option<Linked>,
     /// Whether this node is dialling the peer, and has said hello.
     greeting: bool,
+}
+
+impl Standing {
+    /// Whether this node is dialling the peer, and has said hello.
+    pub(crate) fn is_greeting(&self) -> bool {
+        self.greeting
+    }
+}
+
+/// The link that is up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Linked {
+    /// The peer's incarnation on it.
+    incarnation: u64,
+    /// Who has dialled the connection that carries it, and its name; none while there is none.
+    wire: Option<(NodeId, WireId)>,
 }
 
 /// A hello of the peer, on a connection that the peer has dialled.
@@ -157,6 +204,8 @@ pub(crate) struct Claim {
     pub(crate) me: NodeId,
     pub(crate) peer: NodeId,
     pub(crate) incarnation: u64,
+    /// The last connection between the two that the peer knows of.
+    pub(crate) last_wire: Option<WireId>,
     /// Whether the claim has waited for an attempt of this node.
     pub(crate) was_tied: bool,
     /// Whether it has waited as long as anyone waits.
@@ -166,10 +215,8 @@ pub(crate) struct Claim {
 /// What becomes of a connection that the peer has dialled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verdict {
-    /// It becomes the link.
+    /// It carries the link from here on, in place of another one if need be.
     Take,
-    /// It becomes the link, in place of the one that is up.
-    Replace(Reason),
     /// It waits: this node's own attempt may win, or the peer may withdraw.
     Wait,
     /// This node's own attempt has won.
@@ -186,18 +233,28 @@ impl Claim {
     pub(crate) fn judge(&self, standing: Standing) -> Verdict {
         let is_smaller = self.me < self.peer;
         let may_wait = is_smaller && !self.is_last_call;
-        match standing.link {
-            Some((_, linked)) if self.incarnation < linked => Verdict::Stale,
-            Some((_, linked)) if linked < self.incarnation => Verdict::Replace(Reason::Restarted),
-            // The same dialler dials again: to it, the link is lost.
-            Some((dialer, _)) if dialer == self.peer => Verdict::Replace(Reason::Silent),
+        if let Some(link) = standing.link {
+            if self.incarnation < link.incarnation {
+                return Verdict::Stale;
+            } else if link.incarnation < self.incarnation {
+                return Verdict::Take;
+            }
+        }
+        if standing.greeting && may_wait {
+            return Verdict::Wait;
+        }
+        match standing.link.and_then(|link| link.wire) {
+            None => Verdict::Take,
+            // The same dialler dials again, or the peer had this connection and dials another one:
+            // to it, this one is lost.
+            Some((dialer, wire)) if dialer == self.peer || self.last_wire == Some(wire) => {
+                Verdict::Take
+            }
             Some(_) if is_smaller && self.was_tied => Verdict::LostTie,
             // A leftover that the peer is about to withdraw; if it does not, it knows nothing of
-            // the link that is up here.
+            // the connection that is there.
             Some(_) if may_wait => Verdict::Wait,
-            Some(_) => Verdict::Replace(Reason::Silent),
-            None if standing.greeting && may_wait => Verdict::Wait,
-            None => Verdict::Take,
+            Some(_) => Verdict::Take,
         }
     }
 }
@@ -208,15 +265,18 @@ mod tests {
 
     const SMALL: NodeId = NodeId(1);
     const LARGE: NodeId = NodeId(2);
+    const WIRE: WireId = WireId(7);
     const IDLE: Standing = Standing { link: None, greeting: false };
     const GREETING: Standing = Standing { link: None, greeting: true };
 
     fn claim(me: NodeId, peer: NodeId) -> Claim {
-        Claim { me, peer, incarnation: 5, was_tied: false, is_last_call: false }
+        let (was_tied, is_last_call) = (false, false);
+        Claim { me, peer, incarnation: 5, last_wire: None, was_tied, is_last_call }
     }
 
     fn linked(dialer: NodeId, incarnation: u64) -> Standing {
-        Standing { link: Some((dialer, incarnation)), greeting: false }
+        let link = Linked { incarnation, wire: Some((dialer, WIRE)) };
+        Standing { link: Some(link), greeting: false }
     }
 
     #[test]
@@ -230,14 +290,29 @@ mod tests {
     }
 
     #[test]
+    fn of_two_attempts_to_resume_the_smaller_nodes_wins_as_well() {
+        for wire in [None, Some((SMALL, WIRE)), Some((LARGE, WIRE))] {
+            let link = Some(Linked { incarnation: 5, wire });
+            let resuming = Standing { link, greeting: true };
+            for last_wire in [None, Some(WIRE)] {
+                let at_small = Claim { last_wire, ..claim(SMALL, LARGE) };
+                assert_eq!(at_small.judge(resuming), Verdict::Wait);
+                let at_large = Claim { last_wire, ..claim(LARGE, SMALL) };
+                assert_eq!(at_large.judge(resuming), Verdict::Take);
+            }
+        }
+    }
+
+    #[test]
     fn an_attempt_that_has_not_said_hello_gives_way_and_says_none() {
         let peers = Peers::new([(LARGE, String::from("127.0.0.1:1"))].into_iter());
         let peer = peers.get(LARGE).expect("a peer");
-        let attempt = peer.begin_attempt().expect("nothing is under way");
+        assert!(peer.begin_attempt(true).is_none(), "there is nothing to resume");
+        let attempt = peer.begin_attempt(false).expect("nothing is under way");
         assert_eq!(claim(SMALL, LARGE).judge(peer.standing()), Verdict::Take);
         peer.cancel_attempt();
         assert!(!peer.begin_greeting(&attempt));
-        let second = peer.begin_attempt().expect("the first one was cancelled");
+        let second = peer.begin_attempt(false).expect("the first one was cancelled");
         assert!(peer.begin_greeting(&second));
         assert_eq!(claim(SMALL, LARGE).judge(peer.standing()), Verdict::Wait);
     }
@@ -246,26 +321,36 @@ mod tests {
     fn nobody_waits_for_ever() {
         let last = Claim { is_last_call: true, ..claim(SMALL, LARGE) };
         assert_eq!(last.judge(GREETING), Verdict::Take);
-        assert_eq!(last.judge(linked(SMALL, 5)), Verdict::Replace(Reason::Silent));
+        assert_eq!(last.judge(linked(SMALL, 5)), Verdict::Take);
     }
 
     #[test]
-    fn a_newer_incarnation_replaces_and_an_older_one_is_stale() {
+    fn a_newer_incarnation_is_taken_and_an_older_one_is_stale() {
         for (me, peer) in [(SMALL, LARGE), (LARGE, SMALL)] {
             for dialer in [me, peer] {
-                let restarted = Verdict::Replace(Reason::Restarted);
-                assert_eq!(claim(me, peer).judge(linked(dialer, 4)), restarted);
+                assert_eq!(claim(me, peer).judge(linked(dialer, 4)), Verdict::Take);
                 assert_eq!(claim(me, peer).judge(linked(dialer, 6)), Verdict::Stale);
             }
         }
     }
 
     #[test]
-    fn a_peer_that_dials_again_has_lost_the_link_that_looks_alive_here() {
-        let silent = Verdict::Replace(Reason::Silent);
-        assert_eq!(claim(SMALL, LARGE).judge(linked(LARGE, 5)), silent);
-        assert_eq!(claim(LARGE, SMALL).judge(linked(SMALL, 5)), silent);
-        assert_eq!(claim(LARGE, SMALL).judge(linked(LARGE, 5)), silent);
-        assert_eq!(claim(SMALL, LARGE).judge(linked(SMALL, 5)), Verdict::Wait);
+    fn a_peer_that_dials_again_has_lost_the_connection_that_looks_alive_here() {
+        assert_eq!(claim(SMALL, LARGE).judge(linked(LARGE, 5)), Verdict::Take);
+        assert_eq!(claim(LARGE, SMALL).judge(linked(SMALL, 5)), Verdict::Take);
+        assert_eq!(claim(LARGE, SMALL).judge(linked(LARGE, 5)), Verdict::Take);
+        let knowing = Claim { last_wire: Some(WIRE), ..claim(SMALL, LARGE) };
+        assert_eq!(knowing.judge(linked(SMALL, 5)), Verdict::Take);
+        let ignorant = claim(SMALL, LARGE);
+        assert_eq!(ignorant.judge(linked(SMALL, 5)), Verdict::Wait, "a leftover, maybe");
+    }
+
+    #[test]
+    fn a_link_without_a_connection_takes_any() {
+        let link = Some(Linked { incarnation: 5, wire: None });
+        let waiting = Standing { link, greeting: false };
+        for (me, peer) in [(SMALL, LARGE), (LARGE, SMALL)] {
+            assert_eq!(claim(me, peer).judge(waiting), Verdict::Take);
+        }
     }
 }

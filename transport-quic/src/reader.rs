@@ -12,19 +12,22 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::frame::Splitter;
 use crate::limits::CHUNKS_MAX;
-use crate::link::{End, Link};
+use crate::link::{End, Gate, Link, Wire};
 use crate::refusal::{Kind, Turned, printable};
-use crate::session::Lanes;
-use crate::shared::Shared;
+use crate::serve::Lanes;
+use crate::shared::{self, Shared};
 
 /// Reads one lane that the peer has opened.
 #[derive(Debug)]
 pub(crate) struct Reader {
     shared: Arc<Shared>,
     link: Arc<Link>,
+    wire: Arc<Wire>,
     lanes: Arc<Lanes>,
     stream: RecvStream,
     splitter: Splitter,
+    /// Frames that come again, and are left out.
+    known: u64,
     /// When the first byte of the unfinished frame came.
     unfinished_since: Instant,
 }
@@ -32,24 +35,32 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        link: Arc<Link>,
+        (link, wire): (Arc<Link>, Arc<Wire>),
         lanes: Arc<Lanes>,
         stream: RecvStream,
     ) -> Self {
         let splitter = Splitter::new(shared.limits.frame_bytes_max);
-        Self { shared, link, lanes, stream, splitter, unfinished_since: Instant::now() }
+        let unfinished_since = Instant::now();
+        Self { shared, link, wire, lanes, stream, splitter, known: 0, unfinished_since }
     }
 
     /// Reads to the end of the stream. An error ends the link.
     pub(crate) async fn run(mut self) -> Result<(), End> {
-        self.read().await.map_err(|turned| self.shared.refuse(&self.link, &turned))
+        self.read().await.map_err(|turned| self.shared.refuse(&self.link, &self.wire, &turned))
     }
 
     async fn read(&mut self) -> Result<(), Turned> {
-        let Some(lane) = self.read_lane().await? else { return Ok(()) };
-        self.lanes.open(lane, self.shared.limits.lanes_max)?;
+        let Some((lane, first)) = self.read_lane().await? else { return Ok(()) };
+        self.lanes.open(lane)?;
+        if !self.link.channel.carries(self.wire.id) {
+            // The end of this connection is near, and noticed elsewhere.
+            return pending().await;
+        }
+        let opened = self.link.channel.open(lane, first);
+        self.known = opened.map_err(|misstep| shared::turned(&misstep))?;
+        let gate = self.link.gate(lane);
         loop {
-            let was_whole = self.deliver_frames(lane).await?;
+            let was_whole = self.deliver_frames(lane, &gate).await?;
             if was_whole {
                 self.unfinished_since = Instant::now();
             }
@@ -61,8 +72,9 @@ impl Reader {
         }
     }
 
-    /// Reads which lane this is; none if the stream ends without a word.
-    async fn read_lane(&mut self) -> Result<Option<LaneId>, Turned> {
+    /// Reads which lane this is, and which frame comes first; none if the stream ends without a
+    /// word.
+    async fn read_lane(&mut self) -> Result<Option<(LaneId, u64)>, Turned> {
         loop {
             if let Some(lane) = self.splitter.lane() {
                 return Ok(Some(lane));
@@ -75,14 +87,19 @@ impl Reader {
 
     /// Hands over all whole frames, in runs of one event type. Says whether there were any, or
     /// nothing is left unfinished.
-    async fn deliver_frames(&mut self, lane: LaneId) -> Result<bool, Turned> {
-        let mut batch = Batch::new(&self.shared, &self.link, Lane::Ordered(lane));
+    async fn deliver_frames(&mut self, lane: LaneId, gate: &Gate) -> Result<bool, Turned> {
+        let lane = Lane::Ordered(lane);
+        let mut batch = Batch::new(&self.shared, &self.link, &self.wire, lane, gate);
         let mut was_whole = !self.splitter.is_partial();
         loop {
             match self.splitter.next() {
                 Ok(Some(frame)) => {
                     was_whole = true;
-                    batch.add(&frame).await?;
+                    if 0 < self.known {
+                        self.known -= 1;
+                    } else {
+                        batch.add(&frame).await?;
+                    }
                 }
                 Ok(None) => break,
                 Err(too_large) => {
@@ -149,14 +166,20 @@ impl Reader {
 struct Batch<'a> {
     shared: &'a Shared,
     link: &'a Link,
+    wire: &'a Wire,
     lane: Lane,
+    gate: &'a Gate,
     event: Option<EventId>,
     envelopes: Vec<Envelope>,
+    /// Frames since the last delivery, those included that are left out, and their bytes.
+    frames: u64,
+    bytes: u64,
 }
 
 impl<'a> Batch<'a> {
-    fn new(shared: &'a Shared, link: &'a Link, lane: Lane) -> Self {
-        Self { shared, link, lane, event: None, envelopes: Vec::new() }
+    fn new(shared: &'a Shared, link: &'a Link, wire: &'a Wire, lane: Lane, gate: &'a Gate) -> Self {
+        let envelopes = Vec::new();
+        Self { shared, link, wire, lane, gate, event: None, envelopes, frames: 0, bytes: 0 }
     }
 
     /// Adds the envelope in a frame. One of another type, or one too many, goes to the next
@@ -174,6 +197,7 @@ impl<'a> Batch<'a> {
         if self.event != Some(event) {
             if !self.shared.events.contains_key(&event) {
                 self.skip(event);
+                self.count(frame);
                 return Ok(());
             }
             self.deliver().await;
@@ -182,19 +206,44 @@ impl<'a> Batch<'a> {
             self.deliver().await;
         }
         self.envelopes.push(envelope);
+        self.count(frame);
         Ok(())
+    }
+
+    fn count(&mut self, frame: &Bytes) {
+        self.frames += 1;
+        self.bytes += frame.len() as u64;
     }
 
     /// Hands over what there is, and waits until there is room for more.
     async fn deliver(&mut self) {
-        if self.envelopes.is_empty() || self.link.is_down.load(Ordering::Relaxed) {
-            self.envelopes.clear();
+        if self.frames == 0 {
             return;
         }
-        let batch = mem::take(&mut self.envelopes);
-        if let Some(room) = self.shared.inbox.deliver(self.link.peer, self.lane, batch) {
+        let mut room = self.gate.lock().await;
+        if let Some(room) = room.as_mut() {
             room.await;
         }
+        *room = None;
+        // From here to the count nothing waits, so nobody comes between.
+        if self.link.is_down.load(Ordering::Relaxed) || !self.link.channel.carries(self.wire.id) {
+            // Whatever this is, the peer will send it again, or has been told that it is lost. The
+            // end of this connection is near, and noticed elsewhere.
+            return pending().await;
+        }
+        let batch = mem::take(&mut self.envelopes);
+        if !batch.is_empty() {
+            *room = self.shared.inbox.deliver(self.link.peer, self.lane, batch);
+        }
+        if let Lane::Ordered(lane) = self.lane {
+            self.link.channel.take_in(lane, self.frames);
+            self.link.channel.settle(lane, self.frames, self.bytes);
+        }
+        (self.frames, self.bytes) = (0, 0);
+        if let Some(room) = room.as_mut() {
+            room.await;
+        }
+        *room = None;
     }
 
     /// An event that this node does not handle is left out, and never in silence.
@@ -208,18 +257,19 @@ impl<'a> Batch<'a> {
             "event {name} is not handled by {me} and was left out: do both run the same program?"
         );
         let turned = Turned::new(Kind::UnknownEvent, text);
-        self.shared.journal.refuses(Some(self.link.peer), &self.link.address, &turned);
+        self.shared.journal.refuses(Some(self.link.peer), &self.wire.address, &turned);
     }
 }
 
 /// Reads datagrams, each of which is one envelope.
-pub(crate) async fn read_datagrams(shared: &Shared, link: &Link) -> End {
+pub(crate) async fn read_datagrams(shared: &Shared, link: &Link, wire: &Wire) -> End {
+    let gate = Gate::default();
     loop {
         // The end of the connection is noticed elsewhere.
-        let Ok(datagram) = link.connection.read_datagram().await else { return pending().await };
-        let mut batch = Batch::new(shared, link, Lane::Datagram);
+        let Ok(datagram) = wire.connection.read_datagram().await else { return pending().await };
+        let mut batch = Batch::new(shared, link, wire, Lane::Datagram, &gate);
         if let Err(turned) = batch.add(&datagram).await {
-            return shared.refuse(link, &turned);
+            return shared.refuse(link, wire, &turned);
         }
         batch.deliver().await;
         tokio::task::yield_now().await;

@@ -8,6 +8,8 @@ use std::fmt;
 use quinn::{ConnectionError, VarInt};
 use synod_core::{NodeId, Reason};
 
+use crate::control::PROTOCOL;
+
 /// The fixed set of reasons to turn somebody away.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Kind {
@@ -135,6 +137,15 @@ impl Turned {
         Self { claimed, ..self }
     }
 
+    /// Somebody who says it is `peer`, while a newer life of that node is linked with `me`.
+    pub(crate) fn duplicate(me: NodeId, peer: NodeId, incarnation: u64) -> Self {
+        let text = format!(
+            "a newer incarnation of {peer} than {incarnation} is linked with {me} already: \
+             does a second process use the bundle of {peer}?"
+        );
+        Self::new(Kind::Duplicate, text).claiming(Some(peer))
+    }
+
     /// The text of a close frame. Short enough to stay whole in one packet.
     pub(crate) fn reason(&self) -> String {
         let text: String = self.text.chars().take(SENTENCE_CHARS_MAX).collect();
@@ -167,7 +178,7 @@ impl std::error::Error for Turned {}
 /// Why a connection ends, as both sides learn it: the application codes of close frames.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Close {
-    /// The node leaves, or the attempt is given up.
+    /// The node leaves: the session has ended.
     Leaving,
     /// Both sides dialled, and the other connection stays.
     LostTie,
@@ -179,16 +190,19 @@ pub(crate) enum Close {
     Disconnected,
     /// The peer is turned away; the reason says why.
     Refused,
+    /// The attempt to link took too long.
+    GivenUp,
 }
 
 impl Close {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Leaving,
         Self::LostTie,
         Self::Replaced,
         Self::Overflow,
         Self::Disconnected,
         Self::Refused,
+        Self::GivenUp,
     ];
 
     pub(crate) const fn code(self) -> VarInt {
@@ -199,6 +213,7 @@ impl Close {
             Self::Overflow => 4,
             Self::Disconnected => 5,
             Self::Refused => 6,
+            Self::GivenUp => 7,
         })
     }
 
@@ -206,31 +221,35 @@ impl Close {
         Self::ALL.into_iter().find(|close| close.code() == code)
     }
 
-    /// What the side that receives it makes of the end of its link.
-    const fn seen_by_peer(self) -> Reason {
+    /// What the side that receives it makes of the end of its link; none if only the connection
+    /// has ended, and the session waits for the next one.
+    const fn seen_by_peer(self) -> Option<Reason> {
         match self {
-            Self::Leaving | Self::LostTie | Self::Disconnected => Reason::Closed,
-            Self::Replaced => Reason::Silent,
-            Self::Overflow => Reason::Overflow,
-            Self::Refused => Reason::Refused,
+            Self::LostTie | Self::Replaced | Self::GivenUp => None,
+            Self::Leaving | Self::Disconnected => Some(Reason::Closed),
+            Self::Overflow => Some(Reason::Overflow),
+            Self::Refused => Some(Reason::Refused),
         }
     }
 }
 
-/// Why a live link was lost, from the connection's own account.
-pub(crate) fn reason_of(error: &ConnectionError) -> Reason {
+/// Why a live link has ended with its connection, from the connection's own account; none if only
+/// the connection is lost.
+pub(crate) fn reason_of(error: &ConnectionError) -> Option<Reason> {
     match error {
-        ConnectionError::ApplicationClosed(close) => {
-            Close::of_code(close.error_code).map_or(Reason::Closed, Close::seen_by_peer)
-        }
-        ConnectionError::LocallyClosed => Reason::Closed,
+        ConnectionError::ApplicationClosed(close) => match Close::of_code(close.error_code) {
+            Some(close) => close.seen_by_peer(),
+            None => Some(Reason::Closed),
+        },
         ConnectionError::TransportError(_) | ConnectionError::ConnectionClosed(_) => {
-            Reason::Refused
+            Some(Reason::Refused)
         }
-        ConnectionError::VersionMismatch
+        // Whoever closed it here knows why.
+        ConnectionError::LocallyClosed
+        | ConnectionError::VersionMismatch
         | ConnectionError::Reset
         | ConnectionError::TimedOut
-        | ConnectionError::CidsExhausted => Reason::Silent,
+        | ConnectionError::CidsExhausted => None,
     }
 }
 
@@ -264,9 +283,9 @@ fn of_alert(code: u64, reason: &[u8]) -> Option<Turned> {
         ),
         120 => (
             Kind::Version,
-            String::from(
+            format!(
                 "the two sides have no version of the synod protocol in common \
-                 (this side speaks synod/1): run the same version on every node",
+                 (this side speaks synod/{PROTOCOL}): run the same version on every node"
             ),
         ),
         45 => (Kind::Expired, String::from("the certificate has expired: renew it")),

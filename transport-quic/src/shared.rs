@@ -7,17 +7,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use quinn::{Connection, Endpoint, ServerConfig};
+use quinn::{Endpoint, ServerConfig};
 use synod_core::{EventId, Inbox, LinkChange, NodeId, Reason};
 use tracing::{debug, info};
 
+use crate::channel::Channel;
 use crate::control::Greeting;
 use crate::journal::Journal;
+use crate::keep;
 use crate::limits::Limits;
-use crate::link::{End, Link};
-use crate::outbox::Outbox;
-use crate::peers::Peers;
-use crate::refusal::{Close, Turned};
+use crate::link::{End, Link, Wire};
+use crate::peers::{Peer, Peers};
+use crate::random;
+use crate::refusal::{Close, Kind, Turned};
+use crate::session::{Counts, Misstep, Offer, SessionId, WireId};
 use crate::tls::Tls;
 
 /// What the tasks of one transport share.
@@ -42,45 +45,84 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A link to whoever has said hello as `theirs`, on a connection that `dialer` has dialled.
-    pub(crate) fn link(&self, theirs: &Greeting, dialer: NodeId, connection: Connection) -> Link {
-        self.compare_events(theirs);
-        let Limits { frame_bytes_max, outbox_bytes_max, lanes_max, .. } = self.limits;
-        let outbox = Outbox::new(frame_bytes_max, outbox_bytes_max, lanes_max);
-        Link::new(theirs, dialer, connection, outbox)
+    /// What this node offers to `peer` on a connection that it has dialled.
+    pub(crate) fn offer(&self, peer: &Peer) -> Offer {
+        let (wire, fresh) = (WireId(random::draw()), peer.fresh());
+        match peer.link().filter(|link| !link.has_ended()) {
+            Some(link) => link.channel.offer(wire, fresh),
+            None => Offer { wire, last_wire: None, live: None, fresh, received: Vec::new() },
+        }
     }
 
-    /// Makes `link` the link to its peer; one that is up goes down first, for `replaced`.
-    pub(crate) fn link_up(&self, link: &Arc<Link>, replaced: Reason) {
-        let Some(peer) = self.peers.get(link.peer) else { return };
+    /// A new session begins with whoever has said hello as `theirs`. One that is up goes down
+    /// first.
+    pub(crate) fn begin(self: &Arc<Self>, peer: &Peer, theirs: &Greeting, id: SessionId) {
         if let Some(old) = peer.link() {
-            let text = "a newer connection took the place of this one";
-            let reason = old.end(End::new(replaced, Close::Replaced, text));
+            let restarted = old.incarnation != theirs.incarnation;
+            let reason = if restarted { Reason::Restarted } else { Reason::Silent };
+            let text = "another session took the place of this one";
+            let reason = old.end(End::new(reason, Close::Disconnected, text));
             self.link_down(&old, reason);
         }
-        peer.set_link(Some(Arc::clone(link)));
-        debug!(node = %self.me, peer = %link.peer, address = link.address, "link up");
+        self.compare_events(theirs);
+        let link = Arc::new(Link::new(theirs, Channel::new(id, self.limits.session())));
+        peer.set_link(Some(Arc::clone(&link)));
+        peer.renew_fresh();
+        debug!(node = %self.me, peer = %link.peer, "link up");
         self.inbox.link(link.peer, LinkChange::Up { incarnation: link.incarnation });
+        tokio::spawn(keep::keep(Arc::clone(self), link));
+    }
+
+    /// From here on `wire` carries the link, and the peer has taken what `received` says. The
+    /// connection before, if there is one, is closed. If the peer says nonsense, nothing changes.
+    pub(crate) fn attach(
+        &self,
+        link: &Link,
+        wire: &Arc<Wire>,
+        received: &Counts,
+    ) -> Result<(), Turned> {
+        link.channel.attach(wire.id, received).map_err(|misstep| turned(&misstep))?;
+        if let Some(old) = link.set_wire(Some(Arc::clone(wire))) {
+            old.connection.close(Close::Replaced.code(), b"a newer connection took its place");
+        }
+        let resumed = link.channel.resumed();
+        debug!(node = %self.me, peer = %link.peer, address = wire.address, resumed, "connected");
+        if link.has_ended() {
+            wire.connection.close(Close::Disconnected.code(), b"the link has ended");
+        }
         self.peers.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// The connection is lost, and the link waits for the next one.
+    pub(crate) fn wire_lost(&self, link: &Link, wire: &Wire) {
+        if link.channel.detach(wire.id) {
+            debug!(node = %self.me, peer = %link.peer, address = wire.address, "connection lost");
+            link.set_wire(None);
+            self.peers.changed.notify_waiters();
+        }
     }
 
     /// Takes `link` down, if it is the link to its peer.
     pub(crate) fn link_down(&self, link: &Arc<Link>, reason: Reason) {
         let Some(peer) = self.peers.get(link.peer) else { return };
         link.is_down.store(true, Ordering::Relaxed);
-        link.outbox.close();
+        let dropped = link.channel.close();
+        peer.count_lost(dropped);
         if peer.link().is_none_or(|now| !Arc::ptr_eq(&now, link)) {
             return;
         }
         peer.set_link(None);
-        debug!(node = %self.me, peer = %link.peer, address = link.address, ?reason, "link down");
+        // What was to go on is over; the host decides when to link again.
+        peer.cancel_attempt();
+        debug!(node = %self.me, peer = %link.peer, ?reason, dropped, "link down");
         self.inbox.link(link.peer, LinkChange::Down(reason));
         self.peers.changed.notify_waiters();
     }
 
     /// The peer of a link that is up has broken the protocol: tells so, and how the link ends.
-    pub(crate) fn refuse(&self, link: &Link, turned: &Turned) -> End {
-        self.journal.refuses(Some(link.peer), &link.address, turned);
+    pub(crate) fn refuse(&self, link: &Link, wire: &Wire, turned: &Turned) -> End {
+        self.journal.refuses(Some(link.peer), &wire.address, turned);
         End::refused(turned)
     }
 
@@ -93,4 +135,20 @@ impl Shared {
             info!(node = %self.me, %peer, ?unknown_there, ?unknown_here, "the event sets differ");
         }
     }
+}
+
+/// What a peer is told that has said something that cannot be.
+pub(crate) fn turned(misstep: &Misstep) -> Turned {
+    let text = match misstep {
+        Misstep::Gap { lane, first, taken } => format!(
+            "lane {:016x} goes on with frame {first}, and {taken} have come: events are missing",
+            lane.0
+        ),
+        Misstep::TooManyLanes { lanes_max } => format!("more than {lanes_max} lanes on one link"),
+        Misstep::WrongCount { lane, count, least, most } => format!(
+            "{count} frames of lane {:016x} are said to have arrived, and it is {least} to {most}",
+            lane.0
+        ),
+    };
+    Turned::new(Kind::BadLane, text)
 }

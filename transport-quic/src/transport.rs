@@ -154,7 +154,7 @@ impl QuicTransport {
         runtime: &Runtime,
     ) -> Result<Shared, TransportError> {
         let greeting = Greeting::new(&self.tls.trust.cluster, hello);
-        control::check_size(&greeting)?;
+        control::check_size(&greeting, self.limits.lanes_max)?;
         let transport = self.limits.transport()?;
         let (crypto, _) = self.tls.acceptor().map_err(|error| failed(&error))?;
         let mut server = ServerConfig::with_crypto(Arc::new(crypto));
@@ -186,16 +186,17 @@ impl QuicTransport {
     }
 
     fn send_datagram(&self, link: &Link, envelope: &Envelope) -> Result<(), SendError> {
+        let wire = link.wire().ok_or(SendError::Down)?;
         let mut bytes = Vec::with_capacity(DATAGRAM_HEADER_GUESS + envelope.body().len());
         envelope.encode_into(&mut bytes);
         let size = bytes.len();
-        link.connection.send_datagram(bytes.into()).map_err(|error| match error {
+        wire.connection.send_datagram(bytes.into()).map_err(|error| match error {
             SendDatagramError::ConnectionLost(_) => SendError::Down,
             SendDatagramError::TooLarge
             | SendDatagramError::UnsupportedByPeer
             | SendDatagramError::Disabled => {
                 self.peers.count_dropped_datagram();
-                let size_max = link.connection.max_datagram_size().unwrap_or(0);
+                let size_max = wire.connection.max_datagram_size().unwrap_or(0);
                 SendError::TooLarge { size, size_max }
             }
         })
@@ -219,8 +220,9 @@ impl Transport for QuicTransport {
         }
         match self.peers.get(peer) {
             Some(known) => {
-                if let Some(attempt) = known.begin_attempt() {
-                    engine.tasks.spawn(dial::dial(shared, peer, attempt));
+                if let Some(attempt) = known.begin_attempt(false) {
+                    let patience = shared.limits.connect_timeout;
+                    engine.tasks.spawn(dial::dial(shared, peer, attempt, patience));
                 }
             }
             None => {
@@ -241,7 +243,7 @@ impl Transport for QuicTransport {
     fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError> {
         let link = self.peers.get(to).and_then(|peer| peer.link()).ok_or(SendError::Down)?;
         let sent = match lane {
-            Lane::Ordered(lane) => link.outbox.push(lane, envelope),
+            Lane::Ordered(lane) => link.channel.push(lane, envelope),
             Lane::Datagram => self.send_datagram(&link, envelope),
         };
         if sent == Err(SendError::Full) {
@@ -253,11 +255,15 @@ impl Transport for QuicTransport {
     fn links(&self) -> Vec<LinkStatus> {
         let status = |(node, peer): (NodeId, &crate::peers::Peer)| {
             let link = peer.link();
+            let wire = link.as_ref().and_then(|link| link.wire());
             LinkStatus {
                 peer: node,
                 incarnation: link.as_ref().map(|link| link.incarnation),
-                round_trip: link.as_ref().map(|link| link.connection.rtt()),
-                queued_bytes: link.as_ref().map_or(0, |link| link.outbox.queued()),
+                connected: wire.is_some(),
+                round_trip: wire.map(|wire| wire.connection.rtt()),
+                queued_bytes: link.as_ref().map_or(0, |link| link.channel.kept()),
+                resumed: link.as_ref().map_or(0, |link| link.channel.resumed()),
+                lost: peer.lost(),
             }
         };
         self.peers.iter().map(status).collect()
@@ -315,7 +321,8 @@ async fn farewell(shared: Arc<Shared>, deadline: Duration, stop: Arc<Notify>) {
     for (_, peer) in shared.peers.iter() {
         peer.cancel_attempt();
         if let Some(link) = peer.link() {
-            link.outbox.finish();
+            link.channel.finish();
+            link.stirred.notify_one();
         }
     }
     let gone = async {

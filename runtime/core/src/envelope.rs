@@ -67,7 +67,7 @@ pub enum Lane {
 
 /// The identity of an ordered lane: an algorithm's, or an event type's where the algorithm
 /// declares [`Order::PerEvent`](crate::Order::PerEvent).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct LaneId(pub u64);
 
 /// Bytes that are not what they claim to be. Opaque: the codec may change.

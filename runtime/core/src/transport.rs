@@ -13,8 +13,8 @@ use std::time::Duration;
 use crate::envelope::{Envelope, Lane};
 use crate::event::{EventId, NodeId, Reason};
 
-/// Carries envelopes to peers: each at most once, and in the order of its lane for as long as a
-/// link lasts.
+/// Carries envelopes to peers: those of a lane once and in order for as long as a link lasts,
+/// datagrams at most once. A link may outlast the connections that carry it.
 pub trait Transport: Debug + Send + Sync {
     /// Begins to accept links, on behalf of the node that `hello` describes, and to deliver to
     /// `inbox`. Called once, before anything else.
@@ -124,10 +124,17 @@ pub struct LinkStatus {
     pub peer: NodeId,
     /// Its incarnation, while the link is up.
     pub incarnation: Option<u64>,
+    /// Whether a connection carries the link now. One that is up without a connection waits for
+    /// the next one.
+    pub connected: bool,
     /// The round trip, if the transport measures it.
     pub round_trip: Option<Duration>,
-    /// Bytes that wait to be sent.
+    /// Bytes that wait to be sent, or that the peer has not acknowledged.
     pub queued_bytes: usize,
+    /// How many times a connection has taken up where another one stopped, on this link.
+    pub resumed: u64,
+    /// Events that the peer had not acknowledged when their link ended, on all links so far.
+    pub lost: u64,
 }
 
 /// Why an envelope was not queued.

@@ -163,7 +163,15 @@ impl MemoryLink {
         let state = locked(&self.state);
         let end = self.ends.iter().find(|end| end.node == peer && state.up);
         let incarnation = end.map(|end| end.incarnation);
-        LinkStatus { peer, incarnation, round_trip: None, queued_bytes: state.queued(peer) }
+        LinkStatus {
+            peer,
+            incarnation,
+            connected: end.is_some(),
+            round_trip: None,
+            queued_bytes: state.queued(peer),
+            resumed: 0,
+            lost: 0,
+        }
     }
 }
 

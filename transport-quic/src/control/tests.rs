@@ -24,12 +24,34 @@ fn any_greeting() -> impl Strategy<Value = Greeting> {
     )
 }
 
+fn any_counts() -> impl Strategy<Value = Counts> {
+    let counts = proptest::collection::vec((any::<u64>(), any::<u64>()), 0..10);
+    counts.prop_map(|counts| counts.into_iter().map(|(id, it)| (LaneId(id), it)).collect())
+}
+
+fn any_offer() -> impl Strategy<Value = Offer> {
+    let names = (any::<u64>(), any::<Option<u64>>(), any::<Option<u64>>(), any::<u64>());
+    (names, any_counts()).prop_map(|((wire, last_wire, live, fresh), received)| Offer {
+        wire: WireId(wire),
+        last_wire: last_wire.map(WireId),
+        live: live.map(SessionId),
+        fresh: SessionId(fresh),
+        received,
+    })
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    let answer = (any::<u64>(), any_counts());
+    answer.prop_map(|(session, received)| Answer { session: SessionId(session), received })
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
-        any_greeting().prop_map(Message::Hello),
-        any_greeting().prop_map(Message::HelloAck),
+        (any_greeting(), any_offer()).prop_map(|(theirs, offer)| Message::Hello(theirs, offer)),
+        (any_greeting(), any_answer()).prop_map(|(theirs, it)| Message::HelloAck(theirs, it)),
         (".{0,20}", ".{0,200}").prop_map(|(kind, text)| Message::Refused { kind, text }),
-        any::<u32>().prop_map(|lanes| Message::Leaving { lanes }),
+        any_counts().prop_map(Message::Acknowledged),
+        Just(Message::Leaving),
         Just(Message::Left),
     ]
 }
@@ -58,25 +80,63 @@ proptest! {
     }
 }
 
-#[test]
-fn the_frozen_bytes_of_a_hello() {
-    let hello = Message::Hello(Greeting {
+fn frozen_greeting() -> Greeting {
+    Greeting {
         cluster: String::from("demo"),
         node: NodeId(2),
         incarnation: 300,
         events: vec![(1, String::from("a"))],
-    });
-    let bytes = [15, 0, 0, 0, 1, 0, 0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a'];
-    assert_eq!(encode(&hello), bytes);
+    }
+}
+
+#[test]
+fn the_frozen_bytes_of_a_hello() {
+    let offer = Offer {
+        wire: WireId(5),
+        last_wire: Some(WireId(4)),
+        live: None,
+        fresh: SessionId(6),
+        received: vec![(LaneId(7), 300)],
+    };
+    let greeting = [0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a'];
+    let offered = [5, 1, 4, 0, 6, 1, 7, 0xac, 2];
+    let bytes = [&[24, 0, 0, 0, 2, 0], &greeting[..], &offered].concat();
+    assert_eq!(encode(&Message::Hello(frozen_greeting(), offer)), bytes);
+}
+
+#[test]
+fn the_frozen_bytes_of_an_answer() {
+    let answer = Answer { session: SessionId(6), received: vec![(LaneId(7), 1), (LaneId(8), 2)] };
+    let greeting = [1, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a'];
+    let bytes = [&[21, 0, 0, 0, 2, 0], &greeting[..], &[6, 2, 7, 1, 8, 2]].concat();
+    assert_eq!(encode(&Message::HelloAck(frozen_greeting(), answer)), bytes);
+}
+
+#[test]
+fn the_frozen_bytes_of_what_is_said_later() {
+    let acknowledged = Message::Acknowledged(vec![(LaneId(7), 300)]);
+    assert_eq!(encode(&acknowledged), [7, 0, 0, 0, 2, 0, 3, 1, 7, 0xac, 2]);
+    assert_eq!(encode(&Message::Leaving), [3, 0, 0, 0, 2, 0, 4]);
+    assert_eq!(encode(&Message::Left), [3, 0, 0, 0, 2, 0, 5]);
 }
 
 #[test]
 fn another_version_is_named_before_anything_else_is_read() {
-    let mut frame = encode(&Message::Left).split_off(4);
-    frame[0] = 2;
-    let turned = decode(&frame).unwrap_err();
-    assert_eq!(turned.kind, Kind::Version);
-    assert!(turned.text.contains("synod/2") && turned.text.contains("synod/1"), "{turned}");
+    for other in [1, 3] {
+        let mut frame = encode(&Message::Left).split_off(4);
+        frame[0] = other;
+        let turned = decode(&frame).unwrap_err();
+        assert_eq!(turned.kind, Kind::Version);
+        let both = [format!("synod/{other}"), String::from("synod/2")];
+        assert!(both.iter().all(|version| turned.text.contains(version)), "{turned}");
+    }
+}
+
+#[test]
+fn the_first_hello_that_there_was_is_refused_with_both_versions() {
+    let old = [1, 0, 0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a'];
+    let turned = decode(&old).unwrap_err();
+    assert!(turned.text.contains("synod/1") && turned.text.contains("synod/2"), "{turned}");
 }
 
 #[test]

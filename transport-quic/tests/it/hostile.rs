@@ -5,7 +5,7 @@ use std::time::Duration;
 use synod_core::{EventId, Refusal, Transport};
 use synod_transport_quic::{Authority, Limits};
 
-use crate::raw::{Client, Greeting, HELLO, HELLO_ACK, Raw, Server};
+use crate::raw::{ACKNOWLEDGED, Client, Greeting, Offer, PROTOCOL, Raw, Server, control_frame};
 use crate::support::{
     LANE, N1, N2, N3, Peer, assert_heard, assert_says, authority, bundle, event, hello, link,
     start_with,
@@ -72,7 +72,7 @@ impl Stage {
 }
 
 fn lane(frames: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = 7_u64.to_le_bytes().to_vec();
+    let mut bytes = [7_u64, 0].map(u64::to_le_bytes).concat();
     for frame in frames {
         bytes.extend(u32::try_from(frame.len()).unwrap().to_le_bytes());
         bytes.extend_from_slice(frame);
@@ -163,6 +163,43 @@ fn a_lane_that_is_opened_twice_ends_the_link() {
 }
 
 #[test]
+fn a_lane_that_leaves_out_frames_ends_the_link() {
+    let stage = Stage::new();
+    let raw = stage.linked();
+    let bytes = [7_u64, 5].map(u64::to_le_bytes).concat();
+    let _stream = raw.stream(&bytes);
+    stage.ends(&raw, "bad_lane", &["frame 5", "0 have come", "missing"]);
+}
+
+#[test]
+fn an_acknowledgement_of_what_was_never_sent_ends_the_link() {
+    let stage = Stage::new();
+    let mut raw = stage.linked();
+    let counts = postcard::to_allocvec(&vec![(7_u64, 1_u64)]).unwrap();
+    raw.say(&control_frame(PROTOCOL, ACKNOWLEDGED, &counts));
+    stage.ends(&raw, "bad_lane", &["1 frames", "said to have arrived"]);
+}
+
+#[test]
+fn a_hello_that_has_received_what_was_never_sent_is_refused_and_the_link_waits_for_a_better_one() {
+    let stage = Stage::new();
+    let client = Client::new(&stage.authority, N2);
+    let first = Offer::new();
+    let (raw, (session, _)) = client.link_with(stage.node.address(), &first);
+    stage.node.wait_up(N2);
+    let again = Offer { wire: 77, last_wire: Some(first.wire), live: Some(session), ..first };
+    let lie = Offer { received: vec![(7, 5)], ..again.clone() };
+    let mut liar = client.connect(stage.node.address()).unwrap();
+    liar.say(&Greeting::of(N2).hello(PROTOCOL, &lie));
+    assert_heard(&liar.closed(), &["bad_lane", "5 frames"]);
+    let (_better, (resumed, _)) = client.link_with(stage.node.address(), &again);
+    assert_eq!(resumed, session);
+    assert_eq!(stage.node.inbox.look(|told| told.downs()), 0);
+    drop(raw);
+    stage.friend_is_fine();
+}
+
+#[test]
 fn a_datagram_that_does_not_decode_ends_the_link() {
     let stage = Stage::new();
     let raw = stage.linked();
@@ -185,26 +222,26 @@ fn an_unknown_event_is_left_out_and_the_link_goes_on() {
 fn a_second_hello_ends_the_link() {
     let stage = Stage::new();
     let mut raw = stage.linked();
-    raw.say(&Greeting::of(N2).frame(1, HELLO));
+    raw.say(&Greeting::of(N2).hello(PROTOCOL, &Offer::new()));
     stage.ends(&raw, "bad_hello", &["a second hello"]);
 }
 
 #[test]
 fn a_hello_of_another_version_is_refused() {
-    let frame = Greeting::of(N2).frame(9, HELLO);
-    Stage::new().refuses_hello(&frame, "version", &["synod/9", "synod/1", "same version"]);
+    let frame = Greeting::of(N2).hello(9, &Offer::new());
+    Stage::new().refuses_hello(&frame, "version", &["synod/9", "synod/2", "same version"]);
 }
 
 #[test]
 fn a_hello_of_another_cluster_is_refused() {
     let greeting = Greeting { cluster: String::from("test"), ..Greeting::of(N2) };
-    let frame = greeting.frame(1, HELLO);
+    let frame = greeting.hello(PROTOCOL, &Offer::new());
     Stage::new().refuses_hello(&frame, "other_cluster", &["n2", "`test`", "n1", "`demo`"]);
 }
 
 #[test]
 fn a_hello_that_claims_another_node_is_refused() {
-    let frame = Greeting::of(N3).frame(1, HELLO);
+    let frame = Greeting::of(N3).hello(PROTOCOL, &Offer::new());
     let parts = ["the certificate is that of n2, and the hello says n3"];
     Stage::new().refuses_hello(&frame, "identity_mismatch", &parts);
 }
@@ -212,44 +249,55 @@ fn a_hello_that_claims_another_node_is_refused() {
 #[test]
 fn one_event_with_two_names_is_refused() {
     let events = vec![(EventId::of("a").bits(), String::from("other"))];
-    let frame = Greeting { events, ..Greeting::of(N2) }.frame(1, HELLO);
+    let frame = Greeting { events, ..Greeting::of(N2) }.hello(PROTOCOL, &Offer::new());
     Stage::new().refuses_hello(&frame, "event_clash", &["`a` on n1", "`other` on n2"]);
 }
 
 #[test]
 fn nodes_without_a_common_event_are_refused() {
     let frame = Greeting { events: vec![(1, String::from("x"))], ..Greeting::of(N2) };
-    let frame = frame.frame(1, HELLO);
+    let frame = frame.hello(PROTOCOL, &Offer::new());
     Stage::new().refuses_hello(&frame, "no_common_event", &["n1 and n2 have no event in common"]);
 }
 
 #[test]
 fn a_first_word_that_is_no_hello_is_refused() {
     let stage = Stage::new();
-    stage.refuses_hello(&[3, 0, 0, 0, 1, 0, 4], "bad_hello", &["must be a hello"]);
-    stage.refuses_hello(&[3, 0, 0, 0, 1, 0, 99], "bad_hello", &[]);
+    stage.refuses_hello(&control_frame(PROTOCOL, 4, &[]), "bad_hello", &["must be a hello"]);
+    stage.refuses_hello(&control_frame(PROTOCOL, 99, &[]), "bad_hello", &[]);
     let too_long = [&u32::MAX.to_le_bytes()[..], &[0; 8]].concat();
     stage.refuses_hello(&too_long, "bad_hello", &[]);
 }
 
 #[test]
 fn an_answer_of_another_version_is_refused_by_the_dialler() {
-    refuses_answer(&Greeting::of(N2).frame(9, HELLO_ACK), "version", &["synod/9", "synod/1"]);
+    refuses_answer(
+        |offer| Greeting::of(N2).answer(9, offer.fresh),
+        "version",
+        &["synod/9", "synod/2"],
+    );
 }
 
 #[test]
 fn an_answer_of_another_node_is_refused_by_the_dialler() {
-    let frame = Greeting::of(N3).frame(1, HELLO_ACK);
-    refuses_answer(&frame, "identity_mismatch", &["n2", "n3"]);
+    let answer = |offer: &Offer| Greeting::of(N3).answer(PROTOCOL, offer.fresh);
+    refuses_answer(answer, "identity_mismatch", &["n2", "n3"]);
+}
+
+#[test]
+fn an_answer_with_a_session_that_was_not_offered_is_refused_by_the_dialler() {
+    let answer = |offer: &Offer| Greeting::of(N2).answer(PROTOCOL, offer.fresh.wrapping_add(1));
+    refuses_answer(answer, "bad_hello", &["not offered"]);
 }
 
 #[test]
 fn an_answer_that_is_no_hello_ack_is_refused_by_the_dialler() {
-    refuses_answer(&Greeting::of(N2).frame(1, HELLO), "bad_hello", &["hello-ack"]);
+    let answer = |_: &Offer| Greeting::of(N2).hello(PROTOCOL, &Offer::new());
+    refuses_answer(answer, "bad_hello", &["hello-ack"]);
 }
 
 /// A node dials a listener that answers the hello badly.
-fn refuses_answer(frame: &[u8], kind: &str, parts: &[&str]) {
+fn refuses_answer(frame: impl FnOnce(&Offer) -> Vec<u8>, kind: &str, parts: &[&str]) {
     let stage = Stage::new();
     let server = Server::new(&stage.authority, N2);
     stage.node.transport.set_address(N2, server.address());

@@ -65,11 +65,12 @@ fn a_link_that_is_ended_is_down_on_both_sides_and_can_be_linked_again() {
 }
 
 #[test]
-fn a_node_that_is_gone_is_silent_after_the_idle_time() {
+fn a_node_of_which_nothing_is_heard_is_silent_after_the_grace() {
     let authority = authority();
     let limits = Limits {
         idle_timeout: Duration::from_millis(600),
         keep_alive: Duration::from_millis(100),
+        session_grace: Duration::from_millis(900),
         ..Limits::default()
     };
     let one = start_with(&bundle(&authority, N1, &[N1, N2]), hello(N1, &["a"]), limits);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -14,7 +14,7 @@ use rustls::client::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{NamedGroup, RootCertStore};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use synod_core::{EventId, NodeId};
 use synod_transport_quic::{Authority, Credentials};
 use time::OffsetDateTime;
@@ -70,7 +70,7 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 }
 
 /// The hello as it stands on the wire, written down a second time.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Greeting {
     pub(crate) cluster: String,
     pub(crate) node: u32,
@@ -86,17 +86,57 @@ impl Greeting {
     }
 
     /// A control frame: length, version, kind of message, body.
-    pub(crate) fn frame(&self, version: u16, message: u8) -> Vec<u8> {
-        let mut frame = version.to_le_bytes().to_vec();
-        frame.push(message);
-        frame.extend(postcard::to_allocvec(self).unwrap());
-        let length = u32::try_from(frame.len()).unwrap().to_le_bytes();
-        [&length[..], &frame].concat()
+    fn frame(&self, version: u16, message: u8, session: &impl Serialize) -> Vec<u8> {
+        let mut body = postcard::to_allocvec(self).unwrap();
+        body.extend(postcard::to_allocvec(session).unwrap());
+        control_frame(version, message, &body)
+    }
+
+    /// A hello that offers a session.
+    pub(crate) fn hello(&self, version: u16, offer: &Offer) -> Vec<u8> {
+        self.frame(version, HELLO, offer)
+    }
+
+    /// An answer that begins the session of that name.
+    pub(crate) fn answer(&self, version: u16, session: u64) -> Vec<u8> {
+        self.frame(version, HELLO_ACK, &(session, Counts::new()))
     }
 }
 
-pub(crate) const HELLO: u8 = 0;
-pub(crate) const HELLO_ACK: u8 = 1;
+pub(crate) fn control_frame(version: u16, message: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(3 + body.len()).unwrap().to_le_bytes();
+    let [low, high] = version.to_le_bytes();
+    [&length[..], &[low, high, message], body].concat()
+}
+
+/// Frames of each lane.
+pub(crate) type Counts = Vec<(u64, u64)>;
+
+/// What a hello says of sessions.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Offer {
+    pub(crate) wire: u64,
+    pub(crate) last_wire: Option<u64>,
+    pub(crate) live: Option<u64>,
+    pub(crate) fresh: u64,
+    pub(crate) received: Counts,
+}
+
+impl Offer {
+    /// The first one of a process.
+    pub(crate) fn new() -> Self {
+        let number = NAME.fetch_add(1, Ordering::Relaxed);
+        Self { wire: number, last_wire: None, live: None, fresh: number, received: Counts::new() }
+    }
+}
+
+/// Connections and sessions have names that are drawn once.
+static NAME: AtomicU64 = AtomicU64::new(1);
+
+pub(crate) const PROTOCOL: u16 = 2;
+const HELLO: u8 = 0;
+const HELLO_ACK: u8 = 1;
+pub(crate) const ACKNOWLEDGED: u8 = 3;
 
 /// A dialler.
 pub(crate) struct Client {
@@ -178,11 +218,17 @@ impl Client {
 
     /// Dials and says a proper hello, and hears the answer.
     pub(crate) fn link(&self, address: SocketAddr) -> Raw {
+        self.link_with(address, &Offer::new()).0
+    }
+
+    /// The same with an offer, and with what is answered: a session, and what was received.
+    pub(crate) fn link_with(&self, address: SocketAddr, offer: &Offer) -> (Raw, (u64, Counts)) {
         let mut raw = self.connect(address).unwrap();
-        raw.say(&Greeting::of(self.node).frame(1, HELLO));
+        raw.say(&Greeting::of(self.node).hello(PROTOCOL, offer));
         let answer = raw.hear();
-        assert_eq!(answer.get(2), Some(&HELLO_ACK), "{answer:?}");
-        raw
+        let [_, _, HELLO_ACK, body @ ..] = answer.as_slice() else { panic!("{answer:?}") };
+        let (_, session): (Greeting, (u64, Counts)) = postcard::from_bytes(body).unwrap();
+        (raw, session)
     }
 }
 
@@ -265,18 +311,20 @@ impl Server {
         Ok(Raw { runtime, endpoint, connection, control: None })
     }
 
-    /// Takes the next connection and answers its hello with `frame`.
-    pub(crate) fn answer(&self, frame: &[u8]) -> Raw {
+    /// Takes the next connection and answers its hello.
+    pub(crate) fn answer(&self, frame: impl FnOnce(&Offer) -> Vec<u8>) -> Raw {
         let mut raw = self.accept().unwrap();
         let accepted = raw.block(async |connection| connection.accept_bi().await.unwrap());
         raw.control = Some(accepted);
-        raw.hear();
-        raw.say(frame);
+        let hello = raw.hear();
+        let [_, _, HELLO, body @ ..] = hello.as_slice() else { panic!("{hello:?}") };
+        let (_, offer): (Greeting, Offer) = postcard::from_bytes(body).unwrap();
+        raw.say(&frame(&offer));
         raw
     }
 
     pub(crate) fn accept_link(&self) -> Raw {
-        self.answer(&Greeting::of(self.node).frame(1, HELLO_ACK))
+        self.answer(|offer| Greeting::of(self.node).answer(PROTOCOL, offer.fresh))
     }
 }
 

@@ -1,0 +1,291 @@
+//! A session as threads and tasks share it: a lock around the state machine, and who is woken.
+//!
+//! Senders append under a short lock, from any thread. A lane's writer takes its whole portion at
+//! once: one write per event would be fifty times slower. Knows nothing of connections but their
+//! names.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use synod_core::{Envelope, LaneId, SendError};
+use tokio::sync::Notify;
+
+use crate::session::{Bounds, Counts, Misstep, Offer, Owed, Session, SessionId, WireId};
+
+/// A session, for as long as one link lasts.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    state: Mutex<State>,
+    /// Wakes the task that opens lanes.
+    opened: Notify,
+    /// Wakes the task that acknowledges.
+    owed: Notify,
+    /// Wakes the farewell: everything is acknowledged.
+    drained: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    session: Session,
+    /// The lanes that have a writer on the connection of now, each with what wakes it.
+    writers: BTreeMap<LaneId, Arc<Notify>>,
+    /// Lanes that wait for a writer.
+    fresh: VecDeque<LaneId>,
+    phase: Phase,
+}
+
+/// The life of a channel, in this order.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+enum Phase {
+    #[default]
+    Open,
+    /// Nothing is taken any more; what waits is still sent.
+    Finishing,
+    /// The link has ended.
+    Closed,
+}
+
+impl Channel {
+    pub(crate) fn new(id: SessionId, bounds: Bounds) -> Self {
+        let state = State {
+            session: Session::new(id, bounds),
+            writers: BTreeMap::new(),
+            fresh: VecDeque::new(),
+            phase: Phase::Open,
+        };
+        Self {
+            state: Mutex::new(state),
+            opened: Notify::new(),
+            owed: Notify::new(),
+            drained: Notify::new(),
+        }
+    }
+
+    /// Queues an envelope. After `Full` the channel takes nothing any more: a gap in a lane would
+    /// be silent otherwise.
+    pub(crate) fn push(&self, lane: LaneId, envelope: &Envelope) -> Result<(), SendError> {
+        let mut state = self.lock();
+        if state.phase != Phase::Open {
+            return Err(SendError::Down);
+        }
+        let pushed = state.session.outgoing.push(lane, envelope);
+        if pushed == Err(SendError::Full) {
+            state.phase = Phase::Closed;
+        }
+        if pushed?.was_idle {
+            self.wake_writer(&mut state, lane);
+        }
+        Ok(())
+    }
+
+    fn wake_writer(&self, state: &mut State, lane: LaneId) {
+        if let Some(writer) = state.writers.get(&lane) {
+            writer.notify_one();
+        } else if state.session.wire().is_some() {
+            state.writers.insert(lane, Arc::default());
+            state.fresh.push_back(lane);
+            self.opened.notify_one();
+        }
+    }
+
+    /// From here on `wire` carries the session, and the peer has taken what `received` says.
+    pub(crate) fn attach(&self, wire: WireId, received: &Counts) -> Result<(), Misstep> {
+        let mut state = self.lock();
+        state.session.attach(wire, received)?;
+        state.fresh.clear();
+        let old = std::mem::take(&mut state.writers);
+        old.values().for_each(|writer| writer.notify_one());
+        let waiting: Vec<LaneId> = state.session.outgoing.waiting().collect();
+        waiting.into_iter().for_each(|lane| self.wake_writer(&mut state, lane));
+        self.opened.notify_one();
+        self.owed.notify_one();
+        Ok(())
+    }
+
+    /// The connection is lost. Says whether it was the one that carried the session.
+    pub(crate) fn detach(&self, wire: WireId) -> bool {
+        self.lock().session.detach(wire)
+    }
+
+    /// The next lane that needs a writer on `wire`; none once the channel is finishing and all
+    /// have one, or if the session has moved on.
+    pub(crate) async fn next_lane(&self, wire: WireId) -> Option<LaneId> {
+        loop {
+            {
+                let mut state = self.lock();
+                if !state.session.carries(wire) {
+                    return None;
+                }
+                if let Some(lane) = state.fresh.pop_front() {
+                    return Some(lane);
+                }
+                if state.phase != Phase::Open {
+                    return None;
+                }
+            }
+            self.opened.notified().await;
+        }
+    }
+
+    /// The number of the frame that a writer of `lane` gets next.
+    pub(crate) fn cursor(&self, lane: LaneId) -> u64 {
+        self.lock().session.outgoing.cursor(lane)
+    }
+
+    /// The next portion of a lane, at least one frame; none once the channel is finishing and the
+    /// lane is empty, or if the session has moved on.
+    pub(crate) async fn take(&self, wire: WireId, lane: LaneId) -> Option<Bytes> {
+        loop {
+            let filled = {
+                let mut state = self.lock();
+                if !state.session.carries(wire) || state.phase == Phase::Closed {
+                    return None;
+                }
+                if let Some(bytes) = state.session.outgoing.take(lane) {
+                    return Some(bytes);
+                }
+                if state.phase != Phase::Open {
+                    return None;
+                }
+                Arc::clone(state.writers.get(&lane)?)
+            };
+            filled.notified().await;
+        }
+    }
+
+    /// The peer has said what it has of each lane.
+    pub(crate) fn acknowledged(&self, wire: WireId, counts: &Counts) -> Result<(), Misstep> {
+        let mut state = self.lock();
+        if state.session.carries(wire) {
+            for (lane, count) in counts {
+                state.session.outgoing.acknowledged(*lane, *count)?;
+            }
+            if state.phase == Phase::Finishing && state.session.outgoing.unacknowledged() == 0 {
+                self.drained.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `wire` carries the session: what comes on another one is of the past.
+    pub(crate) fn carries(&self, wire: WireId) -> bool {
+        self.lock().session.carries(wire)
+    }
+
+    /// The peer has opened a stream for `lane`, on which frame number `first` comes first. Returns
+    /// how many of its frames are to be skipped.
+    pub(crate) fn open(&self, lane: LaneId, first: u64) -> Result<u64, Misstep> {
+        self.lock().session.incoming.open(lane, first)
+    }
+
+    /// So many frames more have been handed over. They never are again.
+    pub(crate) fn take_in(&self, lane: LaneId, frames: u64) {
+        self.lock().session.incoming.take(lane, frames);
+    }
+
+    /// So many frames more, of so many bytes, are dealt with, and may be acknowledged.
+    pub(crate) fn settle(&self, lane: LaneId, frames: u64, bytes: u64) {
+        let mut state = self.lock();
+        let before = state.session.incoming.owed();
+        if before != state.session.incoming.settle(lane, frames, bytes) {
+            self.owed.notify_one();
+        }
+    }
+
+    /// Resolves when an acknowledgement is owed that is as urgent as this.
+    pub(crate) async fn owes(&self, urgent: Owed) {
+        loop {
+            let owed = self.lock().session.incoming.owed();
+            if owed == urgent || owed == Owed::Now {
+                return;
+            }
+            self.owed.notified().await;
+        }
+    }
+
+    /// The acknowledgements that are owed. They count as told from here on.
+    pub(crate) fn acknowledge(&self) -> Counts {
+        self.lock().session.incoming.acknowledge()
+    }
+
+    pub(crate) fn id(&self) -> SessionId {
+        self.lock().session.id()
+    }
+
+    /// What this node has taken of each lane.
+    pub(crate) fn received(&self) -> Counts {
+        self.lock().session.incoming.received()
+    }
+
+    /// What a dialler says of this session, on a connection of that name.
+    pub(crate) fn offer(&self, wire: WireId, fresh: SessionId) -> Offer {
+        let state = self.lock();
+        let session = &state.session;
+        Offer {
+            wire,
+            last_wire: session.last_wire(),
+            live: Some(session.id()),
+            fresh,
+            received: session.incoming.received(),
+        }
+    }
+
+    /// Bytes that the peer has not acknowledged.
+    pub(crate) fn kept(&self) -> usize {
+        self.lock().session.outgoing.kept()
+    }
+
+    /// How many times a connection has taken up where another one stopped.
+    pub(crate) fn resumed(&self) -> u64 {
+        self.lock().session.resumed()
+    }
+
+    /// Whether nothing more is taken, and what waits is still sent.
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.lock().phase == Phase::Finishing
+    }
+
+    /// Takes nothing more; what waits is still sent.
+    pub(crate) fn finish(&self) {
+        self.advance(Phase::Finishing);
+    }
+
+    /// Resolves when the peer has acknowledged everything, and nothing more is taken.
+    pub(crate) async fn drained(&self) {
+        let is_drained = || {
+            let state = self.lock();
+            state.phase != Phase::Open && state.session.outgoing.unacknowledged() == 0
+        };
+        while !is_drained() {
+            self.drained.notified().await;
+        }
+    }
+
+    /// Drops what the peer has not acknowledged. Returns how many frames that is.
+    pub(crate) fn close(&self) -> u64 {
+        self.advance(Phase::Closed);
+        let mut state = self.lock();
+        let dropped = state.session.outgoing.unacknowledged();
+        state.session.outgoing.clear();
+        state.fresh.clear();
+        dropped
+    }
+
+    fn advance(&self, phase: Phase) {
+        let mut state = self.lock();
+        state.phase = state.phase.max(phase);
+        for writer in state.writers.values() {
+            writer.notify_one();
+        }
+        self.opened.notify_one();
+        self.drained.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+use synod_core::{EventId, Instance, Tag};
+
+use super::*;
+
+const LANE: LaneId = LaneId(1);
+const WIRE: WireId = WireId(5);
+
+/// A channel on a connection.
+fn channel(kept_bytes_max: usize) -> Channel {
+    let bounds = Bounds { frame_bytes_max: 1_000, kept_bytes_max, lanes_max: 2 };
+    let channel = Channel::new(SessionId(1), bounds);
+    channel.attach(WIRE, &vec![]).unwrap();
+    channel
+}
+
+fn envelope(size: usize) -> Envelope {
+    let body = Bytes::from(vec![0; size]);
+    Envelope::from_parts(EventId::of("a"), Instance::ROOT, Tag::Plain, body)
+}
+
+/// Waits on one thread for what is ready already.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(future)
+}
+
+#[test]
+fn after_an_overflow_nothing_is_taken_any_more() {
+    let channel = channel(60);
+    channel.push(LANE, &envelope(10)).unwrap();
+    assert_eq!(channel.push(LANE, &envelope(60)), Err(SendError::Full));
+    assert_eq!(channel.push(LANE, &envelope(1)), Err(SendError::Down));
+    assert!(now(channel.take(WIRE, LANE)).is_none());
+}
+
+#[test]
+fn a_finishing_channel_gives_what_it_has_and_then_ends() {
+    let channel = channel(1_000);
+    channel.push(LANE, &envelope(1)).unwrap();
+    channel.finish();
+    assert_eq!(channel.push(LANE, &envelope(1)), Err(SendError::Down));
+    assert_eq!(now(channel.next_lane(WIRE)), Some(LANE));
+    assert_eq!(now(channel.next_lane(WIRE)), None);
+    assert!(now(channel.take(WIRE, LANE)).is_some());
+    assert!(now(channel.take(WIRE, LANE)).is_none());
+    channel.acknowledged(WIRE, &vec![(LANE, 1)]).unwrap();
+    now(channel.drained());
+}
+
+#[test]
+fn a_closed_channel_wakes_its_writer_with_nothing_and_counts_what_is_lost() {
+    let channel = channel(1_000);
+    for _ in 0..3 {
+        channel.push(LANE, &envelope(1)).unwrap();
+    }
+    assert_eq!(channel.close(), 3);
+    assert_eq!(channel.kept(), 0);
+    assert!(now(channel.take(WIRE, LANE)).is_none());
+    assert_eq!(now(channel.next_lane(WIRE)), None);
+}
+
+#[test]
+fn the_writers_of_an_old_connection_get_nothing_and_those_of_the_new_one_all() {
+    let channel = channel(1_000);
+    channel.push(LANE, &envelope(1)).unwrap();
+    channel.push(LANE, &envelope(1)).unwrap();
+    let first = now(channel.take(WIRE, LANE)).unwrap();
+    channel.push(LANE, &envelope(1)).unwrap();
+    let next = WireId(6);
+    channel.attach(next, &vec![(LANE, 1)]).unwrap();
+    assert!(now(channel.take(WIRE, LANE)).is_none());
+    assert_eq!(now(channel.next_lane(WIRE)), None);
+    assert_eq!((now(channel.next_lane(next)), channel.cursor(LANE)), (Some(LANE), 1));
+    assert_eq!(now(channel.take(next, LANE)).map(|bytes| bytes.len()), Some(first.len() / 2));
+    channel.acknowledged(WIRE, &vec![(LANE, 99)]).expect("of the past, and not looked at");
+    assert!(channel.acknowledged(next, &vec![(LANE, 99)]).is_err());
+}
+
+#[test]
+fn what_is_pushed_without_a_connection_waits_for_one() {
+    let channel = channel(1_000);
+    assert!(channel.detach(WIRE));
+    channel.push(LANE, &envelope(1)).unwrap();
+    let next = WireId(6);
+    channel.attach(next, &vec![]).unwrap();
+    assert_eq!(now(channel.next_lane(next)), Some(LANE));
+    assert!(now(channel.take(next, LANE)).is_some());
+}

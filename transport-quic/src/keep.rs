@@ -1,0 +1,151 @@
+//! Watches over one link: notices silence, dials anew, and gives the peer up in the end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use synod_core::Reason;
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::dial;
+use crate::limits::Limits;
+use crate::link::{End, Link};
+use crate::refusal::Close;
+use crate::session::WireId;
+use crate::shared::Shared;
+
+/// Watches over a link for as long as it lasts, and takes it down.
+pub(crate) async fn keep(shared: Arc<Shared>, link: Arc<Link>) {
+    let mut watch = Watch::new(&shared.limits);
+    let end = loop {
+        tokio::select! {
+            biased;
+            end = link.over() => break end,
+            () = link.stirred.notified() => (),
+            () = sleep(watch.pace) => (),
+        }
+        if let Some(end) = watch.look(&shared, &link).await {
+            break end;
+        }
+    };
+    let reason = link.end(end);
+    shared.link_down(&link, reason);
+}
+
+/// What is known of a peer's signs of life.
+struct Watch {
+    pace: Duration,
+    /// The connection of the last look, and the packets that had come on it.
+    seen: Option<(WireId, u64)>,
+    heard: Instant,
+    round_trip: Duration,
+    /// From where the peer was heard last.
+    address: Option<SocketAddr>,
+    /// How many times in a row that address has said that nobody listens.
+    refused: u32,
+}
+
+impl Watch {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            pace: (limits.redial_after / 4).clamp(PACE_MIN, PACE_MAX),
+            seen: None,
+            heard: Instant::now(),
+            round_trip: Duration::ZERO,
+            address: None,
+            refused: 0,
+        }
+    }
+
+    /// One look at the link. Dials if it is silent; says how it ends if it has been for too long.
+    async fn look(&mut self, shared: &Arc<Shared>, link: &Arc<Link>) -> Option<End> {
+        let wire = link.wire();
+        if let Some(wire) = &wire {
+            let seen = (wire.id, wire.connection.stats().udp_rx.datagrams);
+            if self.seen != Some(seen) {
+                self.seen = Some(seen);
+                self.heard = Instant::now();
+                self.round_trip = wire.connection.rtt();
+                self.address = Some(wire.connection.remote_address());
+                self.refused = 0;
+                return None;
+            }
+        }
+        let silent_for = self.heard.elapsed();
+        let is_lost = wire.is_none();
+        if !is_lost && silent_for < shared.limits.redial_after {
+            return None;
+        }
+        if link.channel.is_finishing() && is_lost {
+            return Some(End::new(Reason::Closed, Close::Leaving, "the farewell was cut short"));
+        }
+        if is_lost && shared.limits.session_grace <= silent_for {
+            return Some(End::new(Reason::Silent, Close::Disconnected, "nothing was heard"));
+        }
+        if link.has_ended() {
+            return None;
+        }
+        self.redial(shared, link);
+        self.is_gone().await.then(|| {
+            End::new(Reason::Silent, Close::Disconnected, "nobody listens at the peer's address")
+        })
+    }
+
+    /// Makes an attempt to connect anew, unless one is under way. Each is short, since within one
+    /// QUIC asks less and less often.
+    fn redial(&self, shared: &Arc<Shared>, link: &Link) {
+        let Some(peer) = shared.peers.get(link.peer) else { return };
+        if let Some(attempt) = peer.begin_attempt(true) {
+            let patience = REDIAL_TIMEOUT.max(self.round_trip * REDIAL_ROUND_TRIPS);
+            let patience = patience.min(shared.limits.connect_timeout);
+            tokio::spawn(dial::dial(Arc::clone(shared), link.peer, attempt, patience));
+        }
+    }
+
+    /// Whether the peer's process is gone, as far as the system of its machine tells: it answers
+    /// for a port that nobody listens on. Asked several times, since a peer may just be replacing
+    /// its socket.
+    async fn is_gone(&mut self) -> bool {
+        match self.address {
+            Some(address) if refuses(address).await => self.refused += 1,
+            _ => self.refused = 0,
+        }
+        REFUSED_MAX <= self.refused
+    }
+}
+
+/// Whether the system of the other machine says that nobody listens there. Silence is a no.
+async fn refuses(address: SocketAddr) -> bool {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
+    };
+    let asked = async {
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(address).await?;
+        // Too short to be a packet of QUIC: a peer that is there ignores it.
+        socket.send(&[0]).await?;
+        socket.recv(&mut [0]).await
+    };
+    match timeout(REFUSAL_TIMEOUT, asked).await {
+        Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        Ok(Ok(_)) | Err(_) => false,
+    }
+}
+
+/// How often a link is looked at: a quarter of the silence that matters, within these bounds.
+const PACE_MIN: Duration = Duration::from_millis(10);
+const PACE_MAX: Duration = Duration::from_millis(250);
+
+/// How long an attempt to connect anew takes at least: its first packet is sent twice.
+const REDIAL_TIMEOUT: Duration = Duration::from_millis(600);
+
+/// And how many round trips of the lost connection: a handshake takes two, and a hello one.
+const REDIAL_ROUND_TRIPS: u32 = 6;
+
+/// How many refusals in a row mean that a process is gone.
+const REFUSED_MAX: u32 = 3;
+
+/// How long an answer for a closed port is waited for.
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);

@@ -1,0 +1,184 @@
+//! A connection while it carries a link: lanes out, lanes in, datagrams, acknowledgements, and the
+//! farewell.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quinn::{RecvStream, SendStream};
+use synod_core::{LaneId, Reason};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::error;
+
+use crate::control::{self, Message, Silence};
+use crate::frame::lane_header;
+use crate::limits::{ACK_DELAY, LAST_WORDS};
+use crate::link::{End, Link, Wire};
+use crate::reader::{self, Reader};
+use crate::refusal::{Close, Kind, Turned, printable, turned_by};
+use crate::session::Owed;
+use crate::shared::{self, Shared};
+
+/// Serves a connection until it ends. The link ends with it, or waits for the next one.
+pub(crate) async fn serve(
+    shared: &Arc<Shared>,
+    link: &Arc<Link>,
+    wire: &Arc<Wire>,
+    send: SendStream,
+    receive: RecvStream,
+) {
+    let control = AsyncMutex::new(send);
+    let end = tokio::select! {
+        error = wire.connection.closed() => {
+            if let Some(turned) = turned_by(&error) {
+                shared.journal.is_refused(Some(link.peer), &wire.address, &turned);
+            }
+            // A connection that was replaced has nothing to say any more.
+            End::by_peer(&error).filter(|_| link.channel.carries(wire.id))
+        }
+        end = write_lanes(link, wire, &control) => Some(end),
+        end = read_lanes(shared, link, wire) => Some(end),
+        end = reader::read_datagrams(shared, link, wire) => Some(end),
+        end = acknowledge(link, &control) => Some(end),
+        end = listen(shared, link, wire, receive, &control) => Some(end),
+    };
+    if let Some(end) = end {
+        let reason = link.end(end);
+        shared.link_down(link, reason);
+    }
+    shared.wire_lost(link, wire);
+}
+
+/// Writes every lane, each in a task of its own. Once the peer has acknowledged the last of them,
+/// says so.
+async fn write_lanes(link: &Arc<Link>, wire: &Arc<Wire>, control: &AsyncMutex<SendStream>) -> End {
+    let mut writers = JoinSet::new();
+    while let Some(lane) = link.channel.next_lane(wire.id).await {
+        writers.spawn(write_lane(Arc::clone(link), Arc::clone(wire), lane));
+    }
+    if link.channel.is_finishing() {
+        link.channel.drained().await;
+        let _ = control::write(&mut *control.lock().await, &Message::Leaving).await;
+    }
+    pending().await
+}
+
+/// Writes one lane for as long as the connection lasts. If it fails, the connection is lost, and
+/// that is noticed elsewhere.
+async fn write_lane(link: Arc<Link>, wire: Arc<Wire>, lane: LaneId) {
+    let Ok(mut stream) = wire.connection.open_uni().await else { return };
+    let header = lane_header(lane, link.channel.cursor(lane));
+    if stream.write_chunk(header).await.is_err() {
+        return pending().await;
+    }
+    while let Some(bytes) = link.channel.take(wire.id, lane).await {
+        if stream.write_chunk(bytes).await.is_err() {
+            return pending().await;
+        }
+        // The connection sends this while more comes: a writer that ran on would take it in sips.
+        tokio::task::yield_now().await;
+    }
+    if link.channel.is_finishing() {
+        let _ = stream.finish();
+    } else {
+        // A lane that is cut short must not look finished; the end of the link says what it is.
+        pending::<()>().await;
+    }
+}
+
+/// Reads every lane that the peer opens, each in a task of its own.
+async fn read_lanes(shared: &Arc<Shared>, link: &Arc<Link>, wire: &Arc<Wire>) -> End {
+    let mut readers: JoinSet<Result<(), End>> = JoinSet::new();
+    let lanes = Arc::new(Lanes::default());
+    loop {
+        let read = tokio::select! {
+            stream = wire.connection.accept_uni() => {
+                let Ok(stream) = stream else { return pending().await };
+                let ends = (Arc::clone(link), Arc::clone(wire));
+                let reader = Reader::new(Arc::clone(shared), ends, Arc::clone(&lanes), stream);
+                readers.spawn(reader.run());
+                continue;
+            }
+            Some(read) = readers.join_next() => read,
+        };
+        match read {
+            Ok(Ok(())) => (),
+            Ok(Err(end)) => return end,
+            Err(panic) => {
+                error!(node = %shared.me, peer = %link.peer, %panic, "the inbox has failed");
+                return End::new(Reason::Closed, Close::Disconnected, "this node has failed");
+            }
+        }
+    }
+}
+
+/// The lanes that the peer has opened on one connection. None may open twice: its order would be
+/// lost.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes(Mutex<BTreeSet<LaneId>>);
+
+impl Lanes {
+    pub(crate) fn open(&self, lane: LaneId) -> Result<(), Turned> {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lanes.insert(lane) {
+            return Ok(());
+        }
+        Err(Turned::new(Kind::BadLane, format!("lane {:016x} was opened twice", lane.0)))
+    }
+}
+
+/// Acknowledges what has come, after a moment in which more comes, or at once if it is much.
+async fn acknowledge(link: &Link, control: &AsyncMutex<SendStream>) -> End {
+    loop {
+        link.channel.owes(Owed::Later).await;
+        let _ = timeout(ACK_DELAY, link.channel.owes(Owed::Now)).await;
+        let counts = link.channel.acknowledge();
+        let message = Message::Acknowledged(counts);
+        if control::write(&mut *control.lock().await, &message).await.is_err() {
+            return pending().await;
+        }
+    }
+}
+
+/// Hears what the peer says on the control stream after the hello.
+async fn listen(
+    shared: &Shared,
+    link: &Arc<Link>,
+    wire: &Wire,
+    mut receive: RecvStream,
+    control: &AsyncMutex<SendStream>,
+) -> End {
+    loop {
+        match control::read(&mut receive).await {
+            Ok(Message::Acknowledged(counts)) => {
+                if let Err(misstep) = link.channel.acknowledged(wire.id, &counts) {
+                    return shared.refuse(link, wire, &shared::turned(&misstep));
+                }
+            }
+            Ok(Message::Leaving) => {
+                let said = control::write(&mut *control.lock().await, &Message::Left).await;
+                if said.is_ok() && !link.channel.is_finishing() {
+                    // It is the one that leaves who closes; it might not have heard yet.
+                    shared.link_down(link, Reason::Closed);
+                    let _ = timeout(LAST_WORDS, wire.connection.closed()).await;
+                    return End::new(Reason::Closed, Close::Leaving, "farewell");
+                }
+            }
+            Ok(Message::Left) => return End::new(Reason::Closed, Close::Leaving, "farewell"),
+            Ok(Message::Refused { kind, text }) => {
+                let kind = Kind::of_word(&kind).unwrap_or(Kind::BadHello);
+                let turned = Turned::new(kind, printable(&text));
+                shared.journal.is_refused(Some(link.peer), &wire.address, &turned);
+                return End::new(Reason::Refused, Close::Leaving, "understood");
+            }
+            Ok(Message::Hello(..) | Message::HelloAck(..)) => {
+                let turned = Turned::new(Kind::BadHello, "a second hello on one connection");
+                return shared.refuse(link, wire, &turned);
+            }
+            Err(Silence::Turned(turned)) => return shared.refuse(link, wire, &turned),
+            Err(Silence::Ended) => return pending().await,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What goes out: encoded frames, kept until the peer has acknowledged them.
+//!
+//! Frames are appended to a segment. A writer gets a whole segment, and the same bytes are kept
+//! for a connection to come: nothing is copied or allocated for each frame.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+
+use bytes::Bytes;
+use synod_core::{Envelope, LaneId, SendError};
+
+use super::{Bounds, Counts, Misstep};
+use crate::frame;
+
+/// The sending half of a session.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Outgoing {
+    lanes: BTreeMap<LaneId, Lane>,
+    /// Bytes that are not acknowledged, and [`SEGMENT_COST`] for each segment.
+    kept: usize,
+    bounds: Bounds,
+}
+
+#[derive(Clone, Debug, Default, Hash)]
+struct Lane {
+    /// Whole segments that are not acknowledged, in order.
+    segments: VecDeque<Segment>,
+    /// The segment that grows.
+    growing: Vec<u8>,
+    /// The number of its first frame.
+    growing_first: u64,
+    /// The number of the next frame that is pushed.
+    next: u64,
+    /// The number of the next frame that a writer gets.
+    cursor: u64,
+    /// How many frames a writer has had, on this connection or another one.
+    given: u64,
+    /// How many frames the peer has acknowledged.
+    acknowledged: u64,
+}
+
+/// Frames with their lengths, numbered from `first` to just before `end`.
+#[derive(Clone, Debug, Hash)]
+struct Segment {
+    first: u64,
+    end: u64,
+    bytes: Bytes,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Pushed {
+    /// Whether the lane had nothing for a writer before.
+    pub(crate) was_idle: bool,
+}
+
+impl Outgoing {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self { lanes: BTreeMap::new(), kept: 0, bounds }
+    }
+
+    /// Appends an envelope to its lane. If it does not fit, nothing has changed. O(size).
+    pub(crate) fn push(&mut self, lane: LaneId, envelope: &Envelope) -> Result<Pushed, SendError> {
+        let count = self.lanes.len();
+        let room = self.bounds.kept_bytes_max.saturating_sub(self.kept);
+        let state = match self.lanes.get_mut(&lane) {
+            Some(state) => state,
+            None if self.bounds.lanes_max <= count => return Err(SendError::Full),
+            None => self.lanes.entry(lane).or_default(),
+        };
+        let was_idle = state.cursor == state.next;
+        if state.is_full_for(envelope.body().len()) {
+            self.kept += state.seal();
+        }
+        let before = state.growing.len();
+        frame::append(&mut state.growing, envelope, self.bounds.frame_bytes_max)?;
+        let size = state.growing.len() - before;
+        if room < size {
+            state.growing.truncate(before);
+            return Err(SendError::Full);
+        }
+        state.next += 1;
+        self.kept += size;
+        Ok(Pushed { was_idle })
+    }
+
+    /// The number of the frame that a writer gets next.
+    pub(crate) fn cursor(&self, lane: LaneId) -> u64 {
+        self.lanes.get(&lane).map_or(0, |lane| lane.cursor)
+    }
+
+    /// The next frames of a lane for a writer, many at once; none if it has all.
+    pub(crate) fn take(&mut self, lane: LaneId) -> Option<Bytes> {
+        let lane = self.lanes.get_mut(&lane)?;
+        if lane.cursor == lane.next {
+            return None;
+        }
+        if lane.cursor == lane.growing_first {
+            self.kept += lane.seal();
+        }
+        let bytes = lane.next_portion();
+        self.kept -= lane.forget();
+        bytes
+    }
+
+    /// The peer will not ask for the first `count` frames of a lane again. A count that is known
+    /// already changes nothing.
+    pub(crate) fn acknowledged(&mut self, lane: LaneId, count: u64) -> Result<(), Misstep> {
+        let most = self.lanes.get(&lane).map_or(0, |lane| lane.given);
+        if most < count {
+            return Err(Misstep::WrongCount { lane, count, least: 0, most });
+        }
+        if let Some(lane) = self.lanes.get_mut(&lane).filter(|lane| lane.acknowledged < count) {
+            lane.acknowledged = count;
+            self.kept -= lane.forget();
+        }
+        Ok(())
+    }
+
+    /// A connection begins: the peer has taken as many frames as it says, and gets the others.
+    pub(crate) fn rewind(&mut self, received: &Counts) -> Result<(), Misstep> {
+        let received: BTreeMap<_, _> = received.iter().copied().collect();
+        for (id, count) in &received {
+            let lane = self.lanes.get(id);
+            let (least, most) = lane.map_or((0, 0), |lane| (lane.acknowledged, lane.given));
+            if *count < least || most < *count {
+                return Err(Misstep::WrongCount { lane: *id, count: *count, least, most });
+            }
+        }
+        let unmentioned =
+            |(id, lane): &(&LaneId, &Lane)| !received.contains_key(id) && 0 < lane.acknowledged;
+        if let Some((id, lane)) = self.lanes.iter().find(unmentioned) {
+            let (least, most) = (lane.acknowledged, lane.given);
+            return Err(Misstep::WrongCount { lane: *id, count: 0, least, most });
+        }
+        for (id, lane) in &mut self.lanes {
+            lane.cursor = received.get(id).copied().unwrap_or(0);
+        }
+        Ok(())
+    }
+
+    /// The lanes that have something for a writer.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = LaneId> {
+        let waiting = self.lanes.iter().filter(|(_, lane)| lane.cursor < lane.next);
+        waiting.map(|(id, _)| *id)
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.lanes.clear();
+        self.kept = 0;
+    }
+
+    /// Bytes that are kept, the cost of keeping them included.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// Frames that the peer has not acknowledged.
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        self.lanes.values().map(|lane| lane.next - lane.acknowledged).sum()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count_acknowledged(&self, lane: LaneId) -> u64 {
+        self.lanes.get(&lane).map_or(0, |lane| lane.acknowledged)
+    }
+}
+
+impl Lane {
+    /// Whether a body of this size begins a segment of its own.
+    fn is_full_for(&self, body: usize) -> bool {
+        !self.growing.is_empty() && SEGMENT_BYTES < self.growing.len() + body + FRAME_BYTES_MIN
+    }
+
+    /// Ends the segment that grows. Returns what keeping it costs beside its bytes.
+    fn seal(&mut self) -> usize {
+        let (first, end) = (self.growing_first, self.next);
+        if first == end {
+            return 0;
+        }
+        // Little in much room would keep the room as well.
+        let is_sparse = self.growing.len() < self.growing.capacity() / 2;
+        let bytes = if is_sparse {
+            let bytes = Bytes::copy_from_slice(&self.growing);
+            self.growing.clear();
+            bytes
+        } else {
+            let capacity = self.growing.len().min(SEGMENT_BYTES);
+            Bytes::from(mem::replace(&mut self.growing, Vec::with_capacity(capacity)))
+        };
+        self.segments.push_back(Segment { first, end, bytes });
+        self.growing_first = end;
+        SEGMENT_COST
+    }
+
+    /// What a writer gets next: a segment, or several small ones.
+    fn next_portion(&mut self) -> Option<Bytes> {
+        let place = self.segments.partition_point(|segment| segment.end <= self.cursor);
+        let mut waiting = self.segments.range(place..);
+        let first = waiting.next()?;
+        let bytes = first.from(self.cursor);
+        self.cursor = first.end;
+        let mut together = Vec::new();
+        for segment in waiting.take_while(|_| bytes.len() < SMALL) {
+            if SEGMENT_BYTES < bytes.len() + together.len() + segment.bytes.len() {
+                break;
+            }
+            if together.is_empty() {
+                together.extend_from_slice(&bytes);
+            }
+            together.extend_from_slice(&segment.bytes);
+            self.cursor = segment.end;
+        }
+        self.given = self.given.max(self.cursor);
+        Some(if together.is_empty() { bytes } else { together.into() })
+    }
+
+    /// Drops the segments of which the peer has all. Returns what they cost. A peer may have frames
+    /// that are about to be sent again: the last connection brought them after it has said what it
+    /// has. They are sent all the same, since the frames of a stream are numbered one by one.
+    fn forget(&mut self) -> usize {
+        let count = self.acknowledged.min(self.cursor);
+        let mut freed = 0;
+        while let Some(segment) = self.segments.front().filter(|first| first.end <= count) {
+            freed += segment.bytes.len() + SEGMENT_COST;
+            self.segments.pop_front();
+        }
+        freed
+    }
+}
+
+impl Segment {
+    /// The bytes from frame number `number` on.
+    fn from(&self, number: u64) -> Bytes {
+        let mut rest = self.bytes.clone();
+        for _ in self.first..number {
+            frame::skip(&mut rest);
+        }
+        rest
+    }
+}
+
+/// A segment that has so many bytes is ended: a writer's portion, and what is kept or dropped at
+/// once.
+pub(crate) const SEGMENT_BYTES: usize = 64 * 1024;
+
+/// Smaller portions are put together when they are sent again: one write for each would be slow.
+const SMALL: usize = 4 * 1024;
+
+/// What a segment costs beside its bytes, about.
+const SEGMENT_COST: usize = 128;
+
+/// The length of a frame, and the header of an envelope with few keys.
+const FRAME_BYTES_MIN: usize = 64;

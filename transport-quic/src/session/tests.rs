@@ -1,0 +1,212 @@
+use bytes::Bytes;
+use synod_core::{Envelope, EventId, Instance, SendError, Tag};
+
+use super::incoming::{Misstep, Owed};
+use super::*;
+
+const LANE: LaneId = LaneId(1);
+const BOUNDS: Bounds = Bounds { frame_bytes_max: 1_000, kept_bytes_max: 200_000, lanes_max: 2 };
+
+fn envelope(size: usize) -> Envelope {
+    let body = Bytes::from(vec![0; size]);
+    Envelope::from_parts(EventId::of("a"), Instance::ROOT, Tag::Plain, body)
+}
+
+/// One with so many frames on [`LANE`].
+fn filled(frames: usize, size: usize) -> Outgoing {
+    let mut outgoing = Outgoing::new(BOUNDS);
+    for _ in 0..frames {
+        outgoing.push(LANE, &envelope(size)).unwrap();
+    }
+    outgoing
+}
+
+fn count(bytes: &Bytes) -> usize {
+    let mut rest = bytes.clone();
+    let mut count = 0;
+    while !rest.is_empty() {
+        crate::frame::skip(&mut rest);
+        count += 1;
+    }
+    count
+}
+
+/// Everything that a writer gets, in frames for each portion.
+fn drained(outgoing: &mut Outgoing) -> Vec<usize> {
+    std::iter::from_fn(|| outgoing.take(LANE)).map(|bytes| count(&bytes)).collect()
+}
+
+#[test]
+fn a_writer_takes_everything_that_waits_at_once() {
+    let mut outgoing = filled(3, 10);
+    assert_eq!(outgoing.waiting().collect::<Vec<_>>(), [LANE]);
+    assert_eq!(drained(&mut outgoing), [3]);
+    assert_eq!(outgoing.waiting().count(), 0);
+    assert!(outgoing.push(LANE, &envelope(1)).unwrap().was_idle);
+}
+
+#[test]
+fn large_amounts_come_in_segments_that_are_dropped_one_by_one() {
+    let mut outgoing = filled(150, 900);
+    let portions = drained(&mut outgoing);
+    assert_eq!(portions.iter().sum::<usize>(), 150);
+    assert_eq!(portions.len(), 3);
+    let before = outgoing.kept();
+    outgoing.acknowledged(LANE, portions[0] as u64 - 1).unwrap();
+    assert_eq!(outgoing.kept(), before, "a part of a segment frees nothing");
+    outgoing.acknowledged(LANE, portions[0] as u64).unwrap();
+    assert!(outgoing.kept() < before - 60_000);
+    outgoing.acknowledged(LANE, 150).unwrap();
+    assert_eq!((outgoing.kept(), outgoing.unacknowledged()), (0, 0));
+}
+
+#[test]
+fn what_was_not_taken_is_sent_again_from_the_middle_of_a_segment() {
+    let mut outgoing = filled(10, 10);
+    assert_eq!(drained(&mut outgoing), [10]);
+    outgoing.push(LANE, &envelope(10)).unwrap();
+    assert_eq!(drained(&mut outgoing), [1]);
+    outgoing.acknowledged(LANE, 3).unwrap();
+    outgoing.rewind(&vec![(LANE, 4)]).unwrap();
+    assert_eq!(outgoing.cursor(LANE), 4);
+    assert_eq!(drained(&mut outgoing), [7], "small portions are put together");
+}
+
+#[test]
+fn a_peer_cannot_have_taken_what_was_never_sent_or_less_than_it_has_said() {
+    let mut outgoing = filled(10, 10);
+    drained(&mut outgoing);
+    outgoing.acknowledged(LANE, 5).unwrap();
+    for wrong in [vec![(LANE, 11)], vec![(LANE, 4)], vec![], vec![(LANE, 5), (LaneId(9), 1)]] {
+        assert!(outgoing.rewind(&wrong).is_err(), "{wrong:?}");
+        assert_eq!(outgoing.cursor(LANE), 10);
+    }
+    assert!(outgoing.acknowledged(LANE, 11).is_err());
+    assert!(outgoing.acknowledged(LaneId(9), 1).is_err());
+    assert_eq!(outgoing.acknowledged(LANE, 2), Ok(()), "an old count is no news");
+    outgoing.rewind(&vec![(LANE, 10)]).unwrap();
+}
+
+#[test]
+fn what_is_acknowledged_before_it_is_sent_again_is_sent_and_then_dropped() {
+    let mut outgoing = filled(10, 10);
+    drained(&mut outgoing);
+    outgoing.rewind(&vec![(LANE, 4)]).unwrap();
+    outgoing.acknowledged(LANE, 10).unwrap();
+    assert_eq!((outgoing.unacknowledged(), outgoing.kept() > 0), (0, true));
+    assert_eq!(drained(&mut outgoing), [6]);
+    assert_eq!(outgoing.kept(), 0);
+}
+
+#[test]
+fn what_is_kept_is_bounded_also_when_a_writer_has_it() {
+    let mut outgoing = Outgoing::new(Bounds { kept_bytes_max: 300, ..BOUNDS });
+    outgoing.push(LANE, &envelope(80)).unwrap();
+    drained(&mut outgoing);
+    assert_eq!(outgoing.push(LANE, &envelope(100)), Err(SendError::Full));
+    assert_eq!(outgoing.push(LANE, &envelope(10)).map(|it| it.was_idle), Ok(true));
+    outgoing.acknowledged(LANE, 1).unwrap();
+    assert!(outgoing.push(LANE, &envelope(100)).is_ok());
+}
+
+#[test]
+fn many_small_portions_cost_what_they_cost() {
+    let mut outgoing = Outgoing::new(BOUNDS);
+    let pushed = (0..).take_while(|_| {
+        let pushed = outgoing.push(LANE, &envelope(1)).is_ok();
+        outgoing.take(LANE);
+        pushed
+    });
+    assert!(pushed.count() < BOUNDS.kept_bytes_max / 128);
+}
+
+#[test]
+fn a_large_event_and_a_lane_too_many_are_refused() {
+    let mut outgoing = filled(1, 10);
+    let refused = outgoing.push(LANE, &envelope(2_000));
+    assert_eq!(refused, Err(SendError::TooLarge { size: 2_000, size_max: 1_000 }));
+    outgoing.push(LaneId(2), &envelope(1)).unwrap();
+    assert_eq!(outgoing.push(LaneId(3), &envelope(1)), Err(SendError::Full));
+    assert_eq!(drained(&mut outgoing), [1]);
+}
+
+#[test]
+fn a_stream_that_begins_too_early_is_skipped_and_one_that_begins_too_late_is_refused() {
+    let mut incoming = Incoming::new(2);
+    assert_eq!(incoming.open(LANE, 0), Ok(0));
+    incoming.take(LANE, 5);
+    assert_eq!(incoming.open(LANE, 2), Ok(3));
+    assert_eq!(incoming.open(LANE, 6), Err(Misstep::Gap { lane: LANE, first: 6, taken: 5 }));
+    assert_eq!(incoming.open(LaneId(2), 0), Ok(0));
+    assert_eq!(incoming.open(LaneId(3), 0), Err(Misstep::TooManyLanes { lanes_max: 2 }));
+}
+
+#[test]
+fn acknowledgements_come_together_unless_much_waits_for_one() {
+    let mut incoming = Incoming::new(2);
+    incoming.take(LANE, 20_000);
+    assert_eq!(incoming.owed(), Owed::Nothing, "what is not settled is not acknowledged");
+    assert_eq!(incoming.settle(LANE, 1, 100), Owed::Later);
+    assert_eq!(incoming.settle(LANE, 1, 300_000), Owed::Now);
+    assert_eq!(incoming.acknowledge(), [(LANE, 2)]);
+    assert_eq!(incoming.settle(LANE, 10_000, 0), Owed::Now);
+    assert_eq!(incoming.acknowledge(), [(LANE, 10_002)]);
+    assert_eq!((incoming.owed(), incoming.acknowledge()), (Owed::Nothing, vec![]));
+    incoming.tell_again();
+    assert_eq!((incoming.owed(), incoming.acknowledge()), (Owed::Later, vec![(LANE, 10_002)]));
+    assert_eq!(incoming.received(), [(LANE, 20_000)]);
+}
+
+#[test]
+fn only_the_last_connection_carries_a_session() {
+    let mut session = Session::new(SessionId(1), BOUNDS);
+    let (old, new) = (WireId(1), WireId(2));
+    session.attach(old, &vec![]).unwrap();
+    session.attach(new, &vec![]).unwrap();
+    assert!(!session.carries(old) && session.carries(new));
+    assert!(!session.detach(old));
+    assert!(session.detach(new) && !session.carries(new));
+    assert_eq!((session.resumed(), session.wire(), session.last_wire()), (1, None, Some(new)));
+    assert!(session.attach(old, &vec![(LANE, 1)]).is_err(), "nothing was sent");
+    assert_eq!(session.wire(), None);
+}
+
+fn offer(live: Option<u64>, fresh: u64) -> Offer {
+    let live = live.map(SessionId);
+    Offer { wire: WireId(1), last_wire: None, live, fresh: SessionId(fresh), received: vec![] }
+}
+
+#[test]
+fn a_session_goes_on_if_both_have_it_or_one_has_it_and_the_other_has_offered_it() {
+    let live = Some(SessionId(7));
+    let fresh = SessionId(8);
+    assert_eq!(choose(live, fresh, &offer(Some(7), 9)), Choice::Resume);
+    assert_eq!(choose(live, fresh, &offer(None, 7)), Choice::Resume, "no answer was heard");
+    assert_eq!(choose(None, fresh, &offer(Some(8), 9)), Choice::Begin(fresh));
+    for (live, offer) in [
+        (live, offer(None, 9)),
+        (live, offer(Some(6), 9)),
+        (None, offer(Some(7), 9)),
+        (live, offer(Some(8), 9)),
+    ] {
+        assert_eq!(choose(live, fresh, &offer), Choice::Begin(SessionId(9)));
+    }
+}
+
+#[test]
+fn what_a_dialler_has_received_is_of_the_session_that_it_has() {
+    let offer = Offer { received: vec![(LANE, 3)], ..offer(Some(7), 9) };
+    assert_eq!(offer.received_in(SessionId(7)), [(LANE, 3)]);
+    assert_eq!(offer.received_in(SessionId(9)), [], "it has not heard that this one has begun");
+}
+
+#[test]
+fn a_dialler_understands_only_answers_to_what_it_has_offered() {
+    let answer = |id| Answer { session: SessionId(id), received: vec![] };
+    let live = Some(SessionId(7));
+    assert_eq!(understand(live, &offer(Some(7), 9), &answer(7)), Some(Choice::Resume));
+    let begin = Some(Choice::Begin(SessionId(9)));
+    assert_eq!(understand(live, &offer(Some(7), 9), &answer(9)), begin);
+    assert_eq!(understand(live, &offer(Some(7), 9), &answer(8)), None);
+    assert_eq!(understand(None, &offer(Some(7), 9), &answer(7)), None, "it has ended meanwhile");
+}
