@@ -1,11 +1,13 @@
 //! How a node comes up.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use synod_core::{
-    Boot, BuildError, Input, Machine, Node, NodeId, Origin, Stack, Transport, TransportError,
+    Acknowledgement, Boot, BuildError, Input, LaneId, Machine, Node, NodeId, Origin, Stack,
+    Transport, TransportError,
 };
 
 use crate::cell::Stepped;
@@ -52,6 +54,8 @@ pub struct NodeBuilder {
     limits: Limits,
     seed: u64,
     record: Option<(String, PathBuf)>,
+    acknowledgement: Acknowledgement,
+    acknowledgements: BTreeMap<LaneId, Acknowledgement>,
 }
 
 /// Makes the machine of one life.
@@ -117,6 +121,8 @@ impl NodeBuilder {
             limits: Limits::default(),
             seed: 0,
             record: None,
+            acknowledgement: Acknowledgement::default(),
+            acknowledgements: BTreeMap::new(),
         }
     }
 
@@ -142,6 +148,20 @@ impl NodeBuilder {
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// When events of peers are acknowledged to them; [`Acknowledgement::Received`] unless called.
+    #[must_use]
+    pub fn acknowledge(self, acknowledgement: Acknowledgement) -> Self {
+        Self { acknowledgement, ..self }
+    }
+
+    /// The same for one lane, such as that of an algorithm with a name of its own:
+    /// `LaneId(EventId::of(NAME).bits())`.
+    #[must_use]
+    pub fn acknowledge_lane(mut self, lane: LaneId, acknowledgement: Acknowledgement) -> Self {
+        self.acknowledgements.insert(lane, acknowledgement);
+        self
     }
 
     /// What feeds the random choices of the algorithms; 0 unless called.
@@ -178,7 +198,9 @@ impl NodeBuilder {
     ///
     /// Outside a tokio runtime with a clock.
     pub async fn start(self) -> Result<NodeHandle, StartError> {
-        let Self { id, mut peers, build, transport, store, policy, limits, seed, record } = self;
+        let Self { id, mut peers, build, transport, store, policy, limits, seed, record, .. } =
+            self;
+        let (acknowledgement, acknowledgements) = (self.acknowledgement, self.acknowledgements);
         let transport = transport.ok_or(StartError::NoTransport)?;
         peers.sort_unstable();
         peers.dedup();
@@ -200,8 +222,19 @@ impl NodeBuilder {
         let opened = writer.open().await?;
         let machine = make(opened.incarnation)?;
         let incarnation = opened.incarnation;
-        let parts =
-            Parts { id, peers, limits, policy, make, transport, writer, incarnation, recorder };
+        let parts = Parts {
+            id,
+            peers,
+            limits,
+            policy,
+            make,
+            transport,
+            writer,
+            incarnation,
+            recorder,
+            acknowledgement,
+            acknowledgements,
+        };
         let host = Arc::new(Host::new(parts, machine));
         match bring_up(&host, opened).await {
             Ok(()) => Ok(NodeHandle::new(host)),

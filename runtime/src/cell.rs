@@ -13,6 +13,7 @@ use synod_core::{
 use crate::counters::DropReason;
 use crate::failure::{DeadLetter, text_of};
 use crate::host::{Host, Slot};
+use crate::queue::Batch;
 use crate::recorder::Recorder;
 use crate::sequence::{Ready, Sequence, Source};
 
@@ -128,6 +129,11 @@ impl Cell {
             None => true,
         };
         if finished {
+            if let Some(Ready::Batch(Batch { receipt, .. })) = self.sequence.ready.front_mut()
+                && let Some((when, receipt)) = receipt.take()
+            {
+                host.settle(when, receipt);
+            }
             self.sequence.complete();
         }
         finished

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use ractor::ActorRef;
 use synod_core::{
-    BuildError, Catalogue, Envelope, EventId, Hello, Input, Machine, NodeId, Role, Time, Transport,
+    Acknowledgement, BuildError, Catalogue, Envelope, EventId, Hello, Input, LaneId, Machine,
+    NodeId, Role, Time, Transport,
 };
 use tokio::sync::{Notify, watch};
 
@@ -38,6 +39,9 @@ pub(crate) type Make = Box<dyn Fn(u64) -> Result<Box<dyn Machine>, BuildError> +
 pub(crate) struct Host {
     pub(crate) id: NodeId,
     pub(crate) limits: Limits,
+    /// When events of peers are acknowledged, and of which lanes at another time.
+    pub(crate) acknowledgement: Acknowledgement,
+    pub(crate) acknowledgements: BTreeMap<LaneId, Acknowledgement>,
     pub(crate) policy: PanicPolicy,
     pub(crate) catalogue: Catalogue,
     pub(crate) make: Make,
@@ -104,6 +108,8 @@ pub(crate) struct Parts {
     pub(crate) writer: Writer,
     pub(crate) incarnation: u64,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) acknowledgement: Acknowledgement,
+    pub(crate) acknowledgements: BTreeMap<LaneId, Acknowledgement>,
 }
 
 const RUNNING: u8 = 0;
@@ -114,6 +120,7 @@ impl Host {
     pub(crate) fn new(parts: Parts, machine: Box<dyn Machine>) -> Self {
         let Parts { id, peers, limits, policy, make, transport, writer, incarnation, .. } = parts;
         let recorder = parts.recorder;
+        let (acknowledgement, acknowledgements) = (parts.acknowledgement, parts.acknowledgements);
         let catalogue = machine.catalogue();
         let slot_of = catalogue.of(Role::Handler).map(|info| info.id).zip(0..).collect();
         let mut outgoing = Outgoing::default();
@@ -149,6 +156,8 @@ impl Host {
             started: Instant::now(),
             id,
             limits,
+            acknowledgement,
+            acknowledgements,
             policy,
             catalogue,
             make,

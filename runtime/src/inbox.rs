@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use synod_core::{Envelope, Inbox, Lane, LaneId, LinkChange, NodeId, Refusal, Room};
+use synod_core::{
+    Acknowledgement, Envelope, Inbox, Lane, LaneId, LinkChange, NodeId, Receipt, Refusal, Room,
+};
 
 use crate::counters::DropReason;
 use crate::gate::locked;
@@ -18,7 +20,21 @@ pub(crate) struct Mailbox(pub(crate) Weak<Host>);
 
 impl Inbox for Mailbox {
     fn deliver(&self, from: NodeId, lane: Lane, batch: Vec<Envelope>) -> Option<Room> {
-        self.0.upgrade()?.take_in(from, lane, batch)
+        self.0.upgrade()?.take_in(from, lane, batch, None)
+    }
+
+    fn acknowledgement(&self, lane: LaneId) -> Acknowledgement {
+        self.0.upgrade().map_or(Acknowledgement::Received, |host| host.acknowledgement(lane))
+    }
+
+    fn deliver_for_receipt(
+        &self,
+        from: NodeId,
+        lane: LaneId,
+        batch: Vec<Envelope>,
+        receipt: Receipt,
+    ) -> Option<Room> {
+        self.0.upgrade()?.take_in(from, Lane::Ordered(lane), batch, Some(receipt))
     }
 
     fn link(&self, peer: NodeId, change: LinkChange) {
@@ -35,30 +51,46 @@ impl Inbox for Mailbox {
 }
 
 impl Host {
-    fn take_in(&self, from: NodeId, lane: Lane, batch: Vec<Envelope>) -> Option<Room> {
+    /// When the events of a lane are acknowledged.
+    pub(crate) fn acknowledgement(&self, lane: LaneId) -> Acknowledgement {
+        self.acknowledgements.get(&lane).copied().unwrap_or(self.acknowledgement)
+    }
+
+    fn take_in(
+        &self,
+        from: NodeId,
+        lane: Lane,
+        batch: Vec<Envelope>,
+        mut receipt: Option<Receipt>,
+    ) -> Option<Room> {
         let event = batch.first()?.event();
         debug_assert!(batch.iter().all(|envelope| envelope.event() == event), "one type");
         let Some(index) = self.slot_of.get(&event).copied() else {
-            return self.turn_down(DropReason::Unhandled, from, &batch);
+            return self.turn_down(DropReason::Unhandled, from, &batch, receipt);
         };
         let slot = self.slots.get(index)?;
         if slot.local {
             slot.refused.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            return self.turn_down(DropReason::LocalOnly, from, &batch);
+            return self.turn_down(DropReason::LocalOnly, from, &batch, receipt);
         }
         if !self.takes_in() {
-            return self.turn_down(DropReason::Closed, from, &batch);
+            return self.turn_down(DropReason::Closed, from, &batch, None);
         }
+        let when = match lane {
+            Lane::Ordered(lane) => self.acknowledgement(lane),
+            Lane::Datagram => Acknowledgement::Received,
+        };
         let (count, mut batch) = (batch.len() as u64, Some(batch));
         let drawn = self.tickets.draw(from, lane, self.limits.lanes, |ticket| {
             let events = Events::Many(batch.take().unwrap_or_default().into_iter());
-            slot.queue.push(Batch { slot: index, source: Source::Peer(ticket), events });
+            let receipt = receipt.take().map(|receipt| (when, receipt));
+            slot.queue.push(Batch { slot: index, source: Source::Peer(ticket), events, receipt });
             true
         });
         if let Err(refusal) = drawn {
             let lanes_full = refusal == NoTicket::LanesFull;
             let reason = if lanes_full { DropReason::LanesFull } else { DropReason::Stranger };
-            return self.turn_down(reason, from, &batch.unwrap_or_default());
+            return self.turn_down(reason, from, &batch.unwrap_or_default(), receipt);
         }
         if let Some(link) = self.links.get(&from) {
             link.received.fetch_add(count, Ordering::Relaxed);
@@ -66,8 +98,18 @@ impl Host {
         (!slot.queue.has_room()).then(|| slot.queue.room())
     }
 
-    fn turn_down(&self, reason: DropReason, from: NodeId, batch: &[Envelope]) -> Option<Room> {
+    /// Drops a batch. Its sender need not keep it: it would fare no better.
+    fn turn_down(
+        &self,
+        reason: DropReason,
+        from: NodeId,
+        batch: &[Envelope],
+        receipt: Option<Receipt>,
+    ) -> Option<Room> {
         batch.iter().for_each(|envelope| self.count_drop(reason, Some(from), envelope));
+        if let Some(receipt) = receipt {
+            receipt.settle();
+        }
         None
     }
 
@@ -107,7 +149,7 @@ impl Host {
         let drawn = self.tickets.draw(self.id, lane, usize::MAX, |ticket| {
             let source = Source::Peer(ticket);
             let events = Events::One(Some(envelope.clone()));
-            queue.offer(|| Batch { slot, source, events })
+            queue.offer(|| Batch { slot, source, events, receipt: None })
         });
         drawn.is_ok()
     }

@@ -59,7 +59,10 @@ impl Host {
             Ok(result) => {
                 let slot = host.results_slot();
                 let events = Events::One(Some(result));
-                host.push(slot, Batch { slot, source: Source::Job { life }, events });
+                host.push(
+                    slot,
+                    Batch { slot, source: Source::Job { life }, events, receipt: None },
+                );
             }
             Err(error) => {
                 tracing::error!(node = %host.id, job = host.catalogue.name(job.event()), error);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use synod_core::{Effect, Envelope, Lane, NodeId, Tag, Time};
+use synod_core::{Acknowledgement, Effect, Envelope, Lane, NodeId, Receipt, Tag, Time};
 
 use crate::counters::DropReason;
 use crate::gate::locked;
@@ -29,9 +29,15 @@ pub(crate) struct Outgoing {
 struct Held {
     /// How many writes must be durable first.
     after: u64,
-    /// When it was asked for.
-    at: Time,
-    effect: Effect,
+    what: Waiting,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    /// An effect, and when it was asked for.
+    Effect(Time, Effect),
+    /// The acknowledgement of events whose handlers have asked for the writes.
+    Receipt(Receipt),
 }
 
 impl Outgoing {
@@ -45,7 +51,8 @@ impl Outgoing {
     pub(crate) fn begin_life(&mut self, life: u64, peers: impl Iterator<Item = NodeId>) -> usize {
         self.life = life;
         self.early = peers.map(|peer| (peer, VecDeque::new())).collect();
-        std::mem::take(&mut self.held).len()
+        let held = std::mem::take(&mut self.held);
+        held.iter().filter(|held| matches!(held.what, Waiting::Effect(..))).count()
     }
 }
 
@@ -69,7 +76,7 @@ impl Host {
                 }
                 effect => {
                     let after = outgoing.writes_asked;
-                    outgoing.held.push_back(Held { after, at, effect });
+                    outgoing.held.push_back(Held { after, what: Waiting::Effect(at, effect) });
                 }
             }
         }
@@ -82,11 +89,27 @@ impl Host {
         outgoing.writes_durable += writes;
         let durable = outgoing.writes_durable;
         while outgoing.held.front().is_some_and(|held| held.after <= durable) {
-            if let Some(held) = outgoing.held.pop_front() {
-                self.release(&mut outgoing, held.at, held.effect);
+            match outgoing.held.pop_front().map(|held| held.what) {
+                Some(Waiting::Effect(at, effect)) => self.release(&mut outgoing, at, effect),
+                Some(Waiting::Receipt(receipt)) => receipt.settle(),
+                None => (),
             }
         }
         self.set_held(&outgoing);
+    }
+
+    /// The events of a batch are handled: acknowledges them, now or when all is durable that has
+    /// been asked for so far.
+    pub(crate) fn settle(&self, when: Acknowledgement, receipt: Receipt) {
+        let mut outgoing = locked(&self.outgoing);
+        if when == Acknowledgement::Durable && outgoing.writes_durable < outgoing.writes_asked {
+            let after = outgoing.writes_asked;
+            outgoing.held.push_back(Held { after, what: Waiting::Receipt(receipt) });
+            self.set_held(&outgoing);
+        } else {
+            drop(outgoing);
+            receipt.settle();
+        }
     }
 
     /// The link to `peer` is up for the first time in this life: what it was sent before leaves.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use synod_core::{Envelope, Room};
+use synod_core::{Acknowledgement, Envelope, Receipt, Room};
 use tokio::sync::Notify;
 
 use crate::gate::{locked, until};
@@ -17,6 +17,8 @@ pub(crate) struct Batch {
     pub(crate) slot: usize,
     pub(crate) source: Source,
     pub(crate) events: Events,
+    /// What its sender waits for, and when it is to hear it.
+    pub(crate) receipt: Option<(Acknowledgement, Receipt)>,
 }
 
 /// What is left of a batch.

@@ -79,8 +79,15 @@ pub struct PeerStatus {
     pub incarnation: Option<u64>,
     /// The round trip, if the transport measures it.
     pub round_trip: Option<Duration>,
-    /// Bytes that wait to be sent to it.
+    /// Whether a connection carries the link now, or the link waits for the next one.
+    pub connected: bool,
+    /// Bytes that wait to be sent to it, or that it has not acknowledged.
     pub queued_bytes: usize,
+    /// How many times a connection has taken up where another one stopped, on this link.
+    pub resumed: u64,
+    /// Events that it had not acknowledged when their link ended, on all links so far. They may
+    /// have arrived.
+    pub lost: u64,
     /// Events sent to it.
     pub sent: u64,
     /// Events received from it.
@@ -167,7 +174,10 @@ fn peers(host: &Host) -> Vec<PeerStatus> {
         up: link.up.load(Ordering::Acquire),
         incarnation: told.get(peer).and_then(|told| told.incarnation),
         round_trip: told.get(peer).and_then(|told| told.round_trip),
+        connected: told.get(peer).is_some_and(|told| told.connected),
         queued_bytes: told.get(peer).map_or(0, |told| told.queued_bytes),
+        resumed: told.get(peer).map_or(0, |told| told.resumed),
+        lost: told.get(peer).map_or(0, |told| told.lost),
         sent: load(&link.sent),
         received: load(&link.received),
         ups: load(&link.ups),

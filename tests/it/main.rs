@@ -1,8 +1,10 @@
 //! Tests across crates.
 
 mod museum;
+mod proxy;
 mod published;
 mod recording;
+mod soak;
 mod store;
 mod three_worlds;
 mod tidy;

@@ -66,32 +66,35 @@ pub(crate) fn memory(nodes: u32) -> BTreeMap<NodeId, Arc<dyn Transport>> {
     (1..=nodes).map(NodeId).map(|node| (node, transport(node))).collect()
 }
 
-/// Transports over QUIC on the loopback interface, with certificates of an authority of their own.
+/// Transports over QUIC on the loopback interface that know each other's addresses.
 pub(crate) fn quic(nodes: u32) -> BTreeMap<NodeId, Arc<dyn Transport>> {
-    let authority = Authority::new("test", Duration::from_secs(3_600)).expect("an authority");
-    let anywhere: BTreeMap<NodeId, String> =
-        (1..=nodes).map(|node| (NodeId(node), String::from("127.0.0.1:0"))).collect();
-    let transports: Vec<Arc<QuicTransport>> = anywhere
-        .keys()
-        .map(|node| {
-            let bundle = Bundle {
-                cluster: authority.cluster().clone(),
-                node: *node,
-                listen: "127.0.0.1:0".parse().expect("an address"),
-                credentials: authority
-                    .issue(*node, Duration::from_secs(3_600))
-                    .expect("credentials"),
-                authorities: vec![String::from(authority.certificate_pem())],
-                peers: anywhere.clone(),
-            };
-            Arc::new(QuicTransport::new(&bundle, Limits::default()).expect("a transport"))
-        })
-        .collect();
-    for transport in &transports {
-        for (peer, other) in anywhere.keys().zip(&transports) {
+    let transports = certified(nodes, &Limits::default());
+    for transport in transports.values() {
+        for (peer, other) in &transports {
             transport.set_address(*peer, other.local_address());
         }
     }
-    let erased = transports.into_iter().map(|transport| transport as Arc<dyn Transport>);
-    anywhere.into_keys().zip(erased).collect()
+    let erased = |(node, transport)| (node, transport as Arc<dyn Transport>);
+    transports.into_iter().map(erased).collect()
+}
+
+/// Transports over QUIC with certificates of an authority of their own. None knows where the others
+/// are.
+pub(crate) fn certified(nodes: u32, limits: &Limits) -> BTreeMap<NodeId, Arc<QuicTransport>> {
+    let authority = Authority::new("test", Duration::from_secs(3_600)).expect("an authority");
+    let anywhere: BTreeMap<NodeId, String> =
+        (1..=nodes).map(|node| (NodeId(node), String::from("127.0.0.1:0"))).collect();
+    let transport = |node: &NodeId| {
+        let bundle = Bundle {
+            cluster: authority.cluster().clone(),
+            node: *node,
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            credentials: authority.issue(*node, Duration::from_secs(3_600)).expect("credentials"),
+            authorities: vec![String::from(authority.certificate_pem())],
+            peers: anywhere.clone(),
+        };
+        let transport = QuicTransport::new(&bundle, limits.clone()).expect("a transport");
+        (*node, Arc::new(transport))
+    };
+    anywhere.keys().map(transport).collect()
 }

@@ -272,16 +272,16 @@ fn join(
 ) -> Result<(Arc<Link>, Answer), Turned> {
     let same_life = |link: &Arc<Link>| link.incarnation == theirs.incarnation;
     let live = peer.link().filter(|link| same_life(link) && !link.has_ended());
-    let choice = choose(live.map(|link| link.channel.id()), peer.fresh(), offer);
-    if let Choice::Begin(id) = choice {
-        shared.begin(peer, theirs, id);
-    }
-    let Some(link) = peer.link() else {
-        return Err(Turned::new(Kind::BadHello, "the link has ended"));
+    let live = live.map(|link| link.channel.id());
+    let choice = choose(live, peer.fresh(), offer);
+    let session = match choice {
+        Choice::Resume => live,
+        Choice::Begin(id) => Some(id),
     };
-    let session = link.channel.id();
-    shared.attach(&link, wire, &offer.received_in(session))?;
-    let answer = Answer { session, received: link.channel.received() };
+    // Not what it says, if that is of another session than this one.
+    let received = session.map(|id| offer.received_in(id)).unwrap_or_default();
+    let link = shared.join(peer, theirs, choice, wire, &received)?;
+    let answer = Answer { session: link.channel.id(), received: link.channel.received() };
     Ok((link, answer))
 }
 

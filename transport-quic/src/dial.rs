@@ -15,7 +15,7 @@ use crate::link::{Link, Wire};
 use crate::peers::{Attempt, Peer};
 use crate::refusal::{Close, Kind, Turned, printable, turned_by};
 use crate::serve;
-use crate::session::{Answer, Choice, Offer, understand};
+use crate::session::{Answer, Offer, understand};
 use crate::shared::Shared;
 use crate::tls::Verifier;
 
@@ -65,9 +65,10 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, attempt: &Attempt, answered: An
     }
     let address = connection.remote_address().to_string();
     let wire = Wire { id: offer.wire, dialer: shared.me, address, connection };
-    match join(shared, peer, &theirs, &offer, &answer, wire) {
-        Ok((link, wire)) => serve::serve(shared, &link, &wire, send, receive).await,
-        Err((turned, wire)) => {
+    let wire = Arc::new(wire);
+    match join(shared, peer, &theirs, &offer, &answer, &wire) {
+        Ok(link) => serve::serve(shared, &link, &wire, send, receive).await,
+        Err(turned) => {
             let text = shared.journal.refuses(Some(theirs.node), &wire.address, &turned);
             wire.connection.close(Close::Refused.code(), turned.reason().as_bytes());
             if peer.link().is_none() {
@@ -85,30 +86,19 @@ fn join(
     theirs: &Greeting,
     offer: &Offer,
     answer: &Answer,
-    wire: Wire,
-) -> Result<(Arc<Link>, Arc<Wire>), (Turned, Wire)> {
+    wire: &Arc<Wire>,
+) -> Result<Arc<Link>, Turned> {
     let link = peer.link();
     if link.as_ref().is_some_and(|link| theirs.incarnation < link.incarnation) {
-        let turned = Turned::duplicate(shared.me, theirs.node, theirs.incarnation);
-        return Err((turned, wire));
+        return Err(Turned::duplicate(shared.me, theirs.node, theirs.incarnation));
     }
     let live = link.filter(|it| it.incarnation == theirs.incarnation && !it.has_ended());
-    match understand(live.map(|link| link.channel.id()), offer, answer) {
-        Some(Choice::Resume) => (),
-        Some(Choice::Begin(id)) => shared.begin(peer, theirs, id),
-        None => {
-            let text = "the answer to a hello names a session that was not offered";
-            return Err((Turned::new(Kind::BadHello, text), wire));
-        }
-    }
-    let Some(link) = peer.link() else {
-        return Err((Turned::new(Kind::BadHello, "the link has ended"), wire));
-    };
-    let wire = Arc::new(wire);
-    match shared.attach(&link, &wire, &answer.received) {
-        Ok(()) => Ok((link, wire)),
-        Err(turned) => Err((turned, Arc::into_inner(wire).expect("it was not attached"))),
-    }
+    let choice = understand(live.map(|link| link.channel.id()), offer, answer);
+    let choice = choice.ok_or_else(|| {
+        let text = "the answer to a hello names a session that was not offered";
+        Turned::new(Kind::BadHello, text)
+    })?;
+    shared.join(peer, theirs, choice, wire, &answer.received)
 }
 
 /// One attempt. Errors are sentences for the operator.

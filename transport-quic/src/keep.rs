@@ -1,16 +1,18 @@
 //! Watches over one link: notices silence, dials anew, and gives the peer up in the end.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use synod_core::Reason;
-use tokio::net::UdpSocket;
+use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::dial;
 use crate::limits::Limits;
 use crate::link::{End, Link};
+use crate::peers::Peer;
 use crate::refusal::Close;
 use crate::session::WireId;
 use crate::shared::Shared;
@@ -87,7 +89,7 @@ impl Watch {
             return None;
         }
         self.redial(shared, link);
-        self.is_gone().await.then(|| {
+        self.is_gone(shared, link).await.then(|| {
             End::new(Reason::Silent, Close::Disconnected, "nobody listens at the peer's address")
         })
     }
@@ -105,14 +107,25 @@ impl Watch {
 
     /// Whether the peer's process is gone, as far as the system of its machine tells: it answers
     /// for a port that nobody listens on. Asked several times, since a peer may just be replacing
-    /// its socket.
-    async fn is_gone(&mut self) -> bool {
-        match self.address {
-            Some(address) if refuses(address).await => self.refused += 1,
-            _ => self.refused = 0,
-        }
+    /// its socket; and only where the peer is known to listen: a translator of addresses answers
+    /// the same for a mapping that it has forgotten.
+    async fn is_gone(&mut self, shared: &Shared, link: &Link) -> bool {
+        let listens_at = shared.peers.get(link.peer).map(Peer::address);
+        let refused = match (self.address, listens_at) {
+            (Some(address), Some(known)) => {
+                let asked = async { resolves_to(&known, address).await && refuses(address).await };
+                timeout(REFUSAL_TIMEOUT, asked).await.unwrap_or(false)
+            }
+            _ => false,
+        };
+        self.refused = if refused { self.refused + 1 } else { 0 };
         REFUSED_MAX <= self.refused
     }
+}
+
+async fn resolves_to(name: &str, address: SocketAddr) -> bool {
+    let found = lookup_host(name).await;
+    found.is_ok_and(|mut found| found.any(|it| it == address))
 }
 
 /// Whether the system of the other machine says that nobody listens there. Silence is a no.
@@ -128,10 +141,7 @@ async fn refuses(address: SocketAddr) -> bool {
         socket.send(&[0]).await?;
         socket.recv(&mut [0]).await
     };
-    match timeout(REFUSAL_TIMEOUT, asked).await {
-        Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-        Ok(Ok(_)) | Err(_) => false,
-    }
+    asked.await.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
 /// How often a link is looked at: a quarter of the silence that matters, within these bounds.

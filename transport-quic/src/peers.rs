@@ -243,18 +243,22 @@ impl Claim {
         if standing.greeting && may_wait {
             return Verdict::Wait;
         }
-        match standing.link.and_then(|link| link.wire) {
-            None => Verdict::Take,
-            // The same dialler dials again, or the peer had this connection and dials another one:
-            // to it, this one is lost.
-            Some((dialer, wire)) if dialer == self.peer || self.last_wire == Some(wire) => {
-                Verdict::Take
-            }
-            Some(_) if is_smaller && self.was_tied => Verdict::LostTie,
+        let Some((dialer, wire)) = standing.link.and_then(|link| link.wire) else {
+            return Verdict::Take;
+        };
+        // The same dialler dials again, or the peer had this connection and dials another one: to
+        // it, this one is lost.
+        let is_lost_there = dialer == self.peer || self.last_wire == Some(wire);
+        if is_lost_there || !is_smaller {
+            Verdict::Take
+        } else if self.was_tied {
+            Verdict::LostTie
+        } else if self.is_last_call {
+            Verdict::Take
+        } else {
             // A leftover that the peer is about to withdraw; if it does not, it knows nothing of
             // the connection that is there.
-            Some(_) if may_wait => Verdict::Wait,
-            Some(_) => Verdict::Take,
+            Verdict::Wait
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use quinn::{ReadError, RecvStream};
-use synod_core::{Envelope, EventId, Lane, LaneId};
+use synod_core::{Acknowledgement, Envelope, EventId, Lane, LaneId, Receipt, Room};
 use tokio::time::{Instant, timeout_at};
 
 use crate::frame::Splitter;
@@ -165,7 +165,7 @@ impl Reader {
 /// Envelopes of one event type, to be handed over together.
 struct Batch<'a> {
     shared: &'a Shared,
-    link: &'a Link,
+    link: &'a Arc<Link>,
     wire: &'a Wire,
     lane: Lane,
     gate: &'a Gate,
@@ -177,7 +177,13 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(shared: &'a Shared, link: &'a Link, wire: &'a Wire, lane: Lane, gate: &'a Gate) -> Self {
+    fn new(
+        shared: &'a Shared,
+        link: &'a Arc<Link>,
+        wire: &'a Wire,
+        lane: Lane,
+        gate: &'a Gate,
+    ) -> Self {
         let envelopes = Vec::new();
         Self { shared, link, wire, lane, gate, event: None, envelopes, frames: 0, bytes: 0 }
     }
@@ -231,19 +237,29 @@ impl<'a> Batch<'a> {
             // end of this connection is near, and noticed elsewhere.
             return pending().await;
         }
-        let batch = mem::take(&mut self.envelopes);
-        if !batch.is_empty() {
-            *room = self.shared.inbox.deliver(self.link.peer, self.lane, batch);
-        }
-        if let Lane::Ordered(lane) = self.lane {
-            self.link.channel.take_in(lane, self.frames);
-            self.link.channel.settle(lane, self.frames, self.bytes);
-        }
-        (self.frames, self.bytes) = (0, 0);
+        *room = self.hand_over();
         if let Some(room) = room.as_mut() {
             room.await;
         }
         *room = None;
+    }
+
+    /// Hands over what there is, counts it as taken, and acknowledges it when its time has come.
+    fn hand_over(&mut self) -> Option<Room> {
+        let (frames, bytes) = (mem::take(&mut self.frames), mem::take(&mut self.bytes));
+        let batch = mem::take(&mut self.envelopes);
+        let (inbox, peer) = (&self.shared.inbox, self.link.peer);
+        let Lane::Ordered(lane) = self.lane else {
+            return if batch.is_empty() { None } else { inbox.deliver(peer, self.lane, batch) };
+        };
+        self.link.channel.take_in(lane, frames);
+        if batch.is_empty() || inbox.acknowledgement(lane) == Acknowledgement::Received {
+            self.link.channel.settle(lane, frames, bytes);
+            return if batch.is_empty() { None } else { inbox.deliver(peer, self.lane, batch) };
+        }
+        let link = Arc::clone(self.link);
+        let receipt = Receipt::new(move || link.channel.settle(lane, frames, bytes));
+        inbox.deliver_for_receipt(peer, lane, batch, receipt)
     }
 
     /// An event that this node does not handle is left out, and never in silence.
@@ -262,7 +278,7 @@ impl<'a> Batch<'a> {
 }
 
 /// Reads datagrams, each of which is one envelope.
-pub(crate) async fn read_datagrams(shared: &Shared, link: &Link, wire: &Wire) -> End {
+pub(crate) async fn read_datagrams(shared: &Shared, link: &Arc<Link>, wire: &Wire) -> End {
     let gate = Gate::default();
     loop {
         // The end of the connection is noticed elsewhere.

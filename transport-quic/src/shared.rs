@@ -20,7 +20,7 @@ use crate::link::{End, Link, Wire};
 use crate::peers::{Peer, Peers};
 use crate::random;
 use crate::refusal::{Close, Kind, Turned};
-use crate::session::{Counts, Misstep, Offer, SessionId, WireId};
+use crate::session::{Choice, Counts, Misstep, Offer, WireId};
 use crate::tls::Tls;
 
 /// What the tasks of one transport share.
@@ -54,33 +54,53 @@ impl Shared {
         }
     }
 
-    /// A new session begins with whoever has said hello as `theirs`. One that is up goes down
-    /// first.
-    pub(crate) fn begin(self: &Arc<Self>, peer: &Peer, theirs: &Greeting, id: SessionId) {
-        if let Some(old) = peer.link() {
-            let restarted = old.incarnation != theirs.incarnation;
-            let reason = if restarted { Reason::Restarted } else { Reason::Silent };
-            let text = "another session took the place of this one";
-            let reason = old.end(End::new(reason, Close::Disconnected, text));
-            self.link_down(&old, reason);
+    /// Lets `wire` carry the link to whoever has said hello as `theirs`: the one that is there, or
+    /// a new one, in whose favour the old one goes down. The peer has taken what `received` says.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        peer: &Peer,
+        theirs: &Greeting,
+        choice: Choice,
+        wire: &Arc<Wire>,
+        received: &Counts,
+    ) -> Result<Arc<Link>, Turned> {
+        match (choice, peer.link()) {
+            (Choice::Resume, Some(link)) => self.attach(&link, wire, received).map(|()| link),
+            (Choice::Resume, None) => Err(Turned::new(Kind::BadHello, "the link has ended")),
+            (Choice::Begin(id), old) => {
+                if let Some(old) = old {
+                    self.replace(&old, theirs);
+                }
+                self.compare_events(theirs);
+                let link = Arc::new(Link::new(theirs, Channel::new(id, self.limits.session())));
+                self.attach(&link, wire, received)?;
+                self.link_up(peer, &link);
+                Ok(link)
+            }
         }
-        self.compare_events(theirs);
-        let link = Arc::new(Link::new(theirs, Channel::new(id, self.limits.session())));
-        peer.set_link(Some(Arc::clone(&link)));
+    }
+
+    /// A link goes down because another session begins.
+    fn replace(&self, old: &Arc<Link>, theirs: &Greeting) {
+        let restarted = old.incarnation != theirs.incarnation;
+        let reason = if restarted { Reason::Restarted } else { Reason::Silent };
+        let text = "another session took the place of this one";
+        let reason = old.end(End::new(reason, Close::Disconnected, text));
+        self.link_down(old, reason);
+    }
+
+    fn link_up(self: &Arc<Self>, peer: &Peer, link: &Arc<Link>) {
+        peer.set_link(Some(Arc::clone(link)));
         peer.renew_fresh();
         debug!(node = %self.me, peer = %link.peer, "link up");
         self.inbox.link(link.peer, LinkChange::Up { incarnation: link.incarnation });
-        tokio::spawn(keep::keep(Arc::clone(self), link));
+        self.peers.changed.notify_waiters();
+        tokio::spawn(keep::keep(Arc::clone(self), Arc::clone(link)));
     }
 
     /// From here on `wire` carries the link, and the peer has taken what `received` says. The
     /// connection before, if there is one, is closed. If the peer says nonsense, nothing changes.
-    pub(crate) fn attach(
-        &self,
-        link: &Link,
-        wire: &Arc<Wire>,
-        received: &Counts,
-    ) -> Result<(), Turned> {
+    fn attach(&self, link: &Link, wire: &Arc<Wire>, received: &Counts) -> Result<(), Turned> {
         link.channel.attach(wire.id, received).map_err(|misstep| turned(&misstep))?;
         if let Some(old) = link.set_wire(Some(Arc::clone(wire))) {
             old.connection.close(Close::Replaced.code(), b"a newer connection took its place");

@@ -108,6 +108,16 @@ impl QuicTransport {
         }
     }
 
+    /// Gives up the connection with `peer`, if there is one, and makes another one. The link goes
+    /// on: nothing is lost, and neither host is told.
+    pub fn reconnect(&self, peer: NodeId) {
+        let link = self.peers.get(peer).and_then(|peer| peer.link());
+        if let Some(wire) = link.and_then(|link| link.wire()) {
+            wire.connection
+                .close(Close::Replaced.code(), b"another connection is to take its place");
+        }
+    }
+
     /// Datagrams that were not sent because they are too large, or because the peer takes none.
     #[must_use]
     pub fn datagrams_dropped(&self) -> u64 {

@@ -111,6 +111,9 @@ pub type Time = Duration;
 
 /// The link to a peer has come up, or a new incarnation of the peer has appeared.
 ///
+/// A link outlasts the connections that carry it, if the transport can: a peer that is silent for
+/// a while and comes back is neither down nor up again, and every event arrives once and in order.
+///
 /// An indication of the host: an algorithm that wants it registers a handler for it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct PeerUp {
@@ -137,7 +140,8 @@ pub struct PeerDown {
 pub enum Reason {
     /// The peer said good-bye.
     Closed,
-    /// The peer has fallen silent.
+    /// The peer has fallen silent, for longer than the transport waits for it; or its process is
+    /// known to be gone; or it is back after a silence that was too long for it.
     Silent,
     /// The peer has restarted: its earlier incarnation is gone.
     Restarted,

@@ -57,7 +57,7 @@ pub use request::{Call, Reply, Request, Ticket};
 pub use stack::Stack;
 pub use synod_derive::Event;
 pub use transport::{
-    Closing, Hello, Inbox, LinkChange, LinkStatus, Refusal, Room, SendError, Transport,
-    TransportError,
+    Acknowledgement, Closing, Hello, Inbox, LinkChange, LinkStatus, Receipt, Refusal, Room,
+    SendError, Transport, TransportError,
 };
 pub use workload::Workload;

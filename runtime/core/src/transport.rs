@@ -4,13 +4,13 @@
 //! that dials, backs off and supervises does so over [`Transport::connect`], the same for every
 //! transport.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::envelope::{Envelope, Lane};
+use crate::envelope::{Envelope, Lane, LaneId};
 use crate::event::{EventId, NodeId, Reason};
 
 /// Carries envelopes to peers: those of a lane once and in order for as long as a link lasts,
@@ -79,6 +79,26 @@ pub trait Inbox: Debug + Send + Sync {
     /// must not read from this lane of `from` until it resolves, so what waits is bounded.
     fn deliver(&self, from: NodeId, lane: Lane, batch: Vec<Envelope>) -> Option<Room>;
 
+    /// When the events of an ordered lane are acknowledged, by a transport that does so.
+    fn acknowledgement(&self, lane: LaneId) -> Acknowledgement {
+        let _ = lane;
+        Acknowledgement::Received
+    }
+
+    /// Takes a batch as [`Inbox::deliver`] does, and settles `receipt` when the batch has come as
+    /// far as [`Inbox::acknowledgement`] says. Called in its place where that is not `Received`.
+    fn deliver_for_receipt(
+        &self,
+        from: NodeId,
+        lane: LaneId,
+        batch: Vec<Envelope>,
+        receipt: Receipt,
+    ) -> Option<Room> {
+        let room = self.deliver(from, Lane::Ordered(lane), batch);
+        receipt.settle();
+        room
+    }
+
     /// Something happened to the link with `peer`. Up and down alternate.
     fn link(&self, peer: NodeId, change: LinkChange);
 
@@ -88,6 +108,44 @@ pub trait Inbox: Debug + Send + Sync {
 
 /// Resolves when a queue has room again.
 pub type Room = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// When an event that a peer has sent is acknowledged. The peer keeps it until then, so a later
+/// moment holds a sender back sooner; and what it counts as lost when the link ends is exactly what
+/// had not come so far, or what it has not heard of.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Acknowledgement {
+    /// When it waits for its handler.
+    #[default]
+    Received,
+    /// When its handler has returned, or the event was refused. A node that dies before has not
+    /// acknowledged it.
+    Handled,
+    /// When every record that its handler, or one before it, has persisted is durable.
+    Durable,
+}
+
+/// The acknowledgement of a batch, yet to be given. One that is dropped is never given.
+pub struct Receipt(Box<dyn FnOnce() + Send>);
+
+impl Receipt {
+    /// A receipt that runs `acknowledge` when it is settled, on whatever thread that is. It must
+    /// not wait.
+    pub fn new(acknowledge: impl FnOnce() + Send + 'static) -> Self {
+        Self(Box::new(acknowledge))
+    }
+
+    /// The batch has come as far as it must.
+    pub fn settle(self) {
+        (self.0)();
+    }
+}
+
+impl Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("receipt")
+    }
+}
 
 /// What happened to a link.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -20,7 +20,7 @@ enum Sent {
 }
 
 fn batch(slot: usize, ticket: Ticket) -> Batch {
-    Batch { slot, source: Source::Peer(ticket), events: Events::One(None) }
+    Batch { slot, source: Source::Peer(ticket), events: Events::One(None), receipt: None }
 }
 
 /// Draws tickets for arrivals; the index of an arrival travels as the slot of its batch.

@@ -14,7 +14,7 @@ use crate::support::{
 
 /// A store whose syncs wait at a door, and fail once they are through, if they are to.
 #[derive(Debug)]
-struct Slow {
+pub(crate) struct Slow {
     records: MemoryStore,
     door: Door,
     fails: bool,
@@ -23,7 +23,7 @@ struct Slow {
 }
 
 impl Slow {
-    fn new(fails: bool) -> (Box<Self>, Door, Journal<usize>) {
+    pub(crate) fn new(fails: bool) -> (Box<Self>, Door, Journal<usize>) {
         let (door, syncs) = (Door::default(), Journal::new());
         let records = MemoryStore::new();
         let store = Self { records, door: door.clone(), fails, syncs: syncs.clone(), unsynced: 0 };

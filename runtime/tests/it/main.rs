@@ -1,5 +1,6 @@
 //! Whole nodes in one process.
 
+mod acknowledgements;
 mod durability;
 mod events;
 mod failures;

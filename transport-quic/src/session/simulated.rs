@@ -130,7 +130,7 @@ impl Nodes {
         for (peer, end) in &mut self.ends {
             if let Some(talk) = &mut end.session {
                 talk.produce();
-                if now.as_millis() / 10 % 4 == 0 {
+                if (now.as_millis() / 10).is_multiple_of(4) {
                     talk.hand_over_late();
                 }
                 if let Some(wire) = talk.session.wire() {

@@ -188,7 +188,7 @@ fn a_hello_that_has_received_what_was_never_sent_is_refused_and_the_link_waits_f
     let (raw, (session, _)) = client.link_with(stage.node.address(), &first);
     stage.node.wait_up(N2);
     let again = Offer { wire: 77, last_wire: Some(first.wire), live: Some(session), ..first };
-    let lie = Offer { received: vec![(7, 5)], ..again.clone() };
+    let lie = Offer { received: vec![(7, 5)], ..again };
     let mut liar = client.connect(stage.node.address()).unwrap();
     liar.say(&Greeting::of(N2).hello(PROTOCOL, &lie));
     assert_heard(&liar.closed(), &["bad_lane", "5 frames"]);

@@ -1,0 +1,75 @@
+//! A relay for the datagrams of one node to another one, which a test can break.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+
+/// A relay. The node that dials through it is known by its first datagram.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    controls: Arc<Controls>,
+}
+
+#[derive(Default)]
+struct Controls {
+    /// Whether what the dialler sends is dropped, and what comes back.
+    there: AtomicBool,
+    back: AtomicBool,
+    /// Asks for another port towards the node behind.
+    moves: Notify,
+}
+
+impl Proxy {
+    /// A relay to `target`, for as long as the runtime lives.
+    pub(crate) async fn start(target: SocketAddr) -> Self {
+        let front = bind().await;
+        let address = front.local_addr().expect("bound");
+        let controls = Arc::new(Controls::default());
+        tokio::spawn(relay(front, target, Arc::clone(&controls)));
+        Self { address, controls }
+    }
+
+    /// Drops what the dialler sends, or what comes back, or lets it through again.
+    pub(crate) fn cut(&self, there: bool, back: bool) {
+        self.controls.there.store(there, Ordering::Relaxed);
+        self.controls.back.store(back, Ordering::Relaxed);
+    }
+
+    /// Goes on from another port, as a translator of addresses does that has forgotten the old one.
+    pub(crate) fn change_port(&self) {
+        self.controls.moves.notify_one();
+    }
+}
+
+async fn bind() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").await.expect("a free port")
+}
+
+async fn relay(front: UdpSocket, target: SocketAddr, controls: Arc<Controls>) {
+    let mut behind = bind().await;
+    let mut dialler = None;
+    let (mut there, mut back) = (vec![0; DATAGRAM_BYTES_MAX], vec![0; DATAGRAM_BYTES_MAX]);
+    loop {
+        // Errors are those of a port that is closed already; what is lost then is lost.
+        tokio::select! {
+            Ok((size, from)) = front.recv_from(&mut there) => {
+                dialler = Some(from);
+                if !controls.there.load(Ordering::Relaxed) {
+                    let _ = behind.send_to(&there[..size], target).await;
+                }
+            }
+            Ok((size, _)) = behind.recv_from(&mut back) => {
+                if let Some(dialler) = dialler.filter(|_| !controls.back.load(Ordering::Relaxed)) {
+                    let _ = front.send_to(&back[..size], dialler).await;
+                }
+            }
+            () = controls.moves.notified() => behind = bind().await,
+            else => tokio::task::yield_now().await,
+        }
+    }
+}
+
+const DATAGRAM_BYTES_MAX: usize = 65_536;
