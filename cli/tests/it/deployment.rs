@@ -21,6 +21,9 @@ fn five_processes_elect_a_leader_and_another_one_when_it_is_killed() {
     assert_eq!(elected.len(), 2);
     assert_eq!((&elected[0]["leader"], &elected[0]["agreed"]), (&"n5".into(), &5.into()));
     assert_eq!((&elected[1]["leader"], &elected[1]["agreed"]), (&"n4".into(), &4.into()));
+    // A process that is killed is noticed by its closed port, not by its silence.
+    let after_ms = elected[1]["after_ms"].as_u64().expect("a number");
+    assert!(after_ms < 15_000, "the next leader was elected after {after_ms} ms");
     assert_eq!(called.last()["event"], "ended");
 }
 

@@ -141,10 +141,11 @@ fn an_outbox_that_overflows_ends_the_link_on_both_sides() {
     let refused = (0..10_000).find_map(|_| one.transport.send(N2, LANE, &large).err());
     assert_eq!(refused, Some(SendError::Full));
     assert_eq!(one.transport.send(N2, LANE, &large), Err(SendError::Down));
-    one.wait_down(N2);
+    one.inbox.wait_until("the end of the link", |told| told.downs() == 1);
     let down = LinkChange::Down(Reason::Overflow);
-    assert_eq!(one.inbox.look(|told| told.links.last().cloned()), Some((N2, down)));
-    two.wait_down_by_peer(N1, Reason::Overflow);
+    assert_eq!(one.inbox.look(|told| told.links[1].clone()), (N2, down));
+    two.inbox.open();
+    two.wait_down_by_peer(1, Reason::Overflow);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Links that come, go, come again, and collide.
 
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use synod_core::{LinkChange, NodeId, Reason, Transport};
@@ -53,9 +56,9 @@ fn a_link_that_is_ended_is_down_on_both_sides_and_can_be_linked_again() {
     let (one, two) = pair();
     for round in 0..5 {
         one.transport.disconnect(N2, Reason::Silent);
-        one.wait_down(N2);
-        assert_eq!(last(&one), Some((N2, LinkChange::Down(Reason::Silent))));
-        two.wait_down_by_peer(N1, Reason::Closed);
+        let downs = usize::try_from(round).unwrap() + 1;
+        one.inbox.wait_until("the end of a link", |told| told.downs() == downs);
+        two.wait_down_by_peer(downs, Reason::Closed);
         two.transport.connect(N1);
         one.wait_up(N2);
         two.wait_up(N1);
@@ -212,4 +215,135 @@ fn dropping_a_farewell_ends_the_transport_and_frees_the_port() {
     let mut again = bundle(&authority, N1, &[N1, N2]);
     again.listen = one.address();
     start(&again);
+}
+
+/// Bounds with which a lost connection is noticed within a moment.
+fn quick() -> Limits {
+    Limits {
+        idle_timeout: Duration::from_millis(600),
+        keep_alive: Duration::from_millis(50),
+        redial_after: Duration::from_millis(200),
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn a_connection_that_is_given_up_is_followed_by_another_and_no_host_is_told() {
+    let (one, two) = pair();
+    for round in 0..20 {
+        let give_up = if round % 2 == 0 { &one } else { &two };
+        let peer = if round % 2 == 0 { N2 } else { N1 };
+        one.send(N2, LANE, 2 * round);
+        give_up.transport.reconnect(peer);
+        one.send(N2, LANE, 2 * round + 1);
+        two.send(N1, LANE, round);
+        two.inbox.wait_until("both", |told| told.events.len() as u64 == 2 * round + 2);
+        one.inbox.wait_until("one", |told| told.events.len() as u64 == round + 1);
+    }
+    assert!(two.inbox.look(|told| told.numbers(LANE)).into_iter().eq(0..40));
+    assert!(one.inbox.look(|told| told.numbers(LANE)).into_iter().eq(0..20));
+    for peer in [&one, &two] {
+        assert_eq!(peer.inbox.look(|told| told.links.len()), 1);
+        let status = &peer.transport.links()[0];
+        assert!(status.connected && 10 <= status.resumed && status.lost == 0, "{status:?}");
+    }
+}
+
+/// Relays datagrams to `target` until it is told to stop. Then its port is closed.
+fn relay(target: SocketAddr) -> (SocketAddr, Arc<AtomicBool>) {
+    let [front, behind] = [(); 2].map(|()| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        Arc::new(socket)
+    });
+    let (address, stop) = (front.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+    let dialler = Arc::new(OnceLock::new());
+    let there = {
+        let (front, behind, dialler) = (front.clone(), behind.clone(), dialler.clone());
+        move |bytes: &mut [u8]| {
+            let Ok((size, from)) = front.recv_from(bytes) else { return };
+            dialler.get_or_init(|| from);
+            behind.send_to(&bytes[..size], target).unwrap();
+        }
+    };
+    let back = move |bytes: &mut [u8]| {
+        let Ok((size, _)) = behind.recv_from(bytes) else { return };
+        front.send_to(&bytes[..size], dialler.get().unwrap()).unwrap();
+    };
+    let ways: [Box<dyn Fn(&mut [u8]) + Send>; 2] = [Box::new(there), Box::new(back)];
+    for way in ways {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 2_000];
+            while !stop.load(Ordering::Relaxed) {
+                way(&mut bytes);
+            }
+        });
+    }
+    (address, stop)
+}
+
+#[test]
+fn a_peer_on_whose_port_nobody_listens_any_more_is_down_long_before_the_grace_ends() {
+    let authority = authority();
+    let one = start_with(&bundle(&authority, N1, &[N1, N2]), hello(N1, &["a"]), quick());
+    let server = crate::raw::Server::new(&authority, N2);
+    let (address, stop) = relay(server.address());
+    one.transport.set_address(N2, address);
+    one.transport.connect(N2);
+    let _link = server.accept_link();
+    one.wait_up(N2);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(one.inbox.look(|told| told.downs()), 0, "a quiet link is fine");
+    let begin = Instant::now();
+    stop.store(true, Ordering::Relaxed);
+    one.wait_down(N2);
+    assert_eq!(last(&one), Some((N2, LinkChange::Down(Reason::Silent))));
+    assert!(begin.elapsed() < Limits::default().session_grace / 4, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn what_is_sent_while_there_is_no_connection_waits_and_too_much_of_it_ends_the_link() {
+    let authority = authority();
+    let limits = Limits { outbox_bytes_max: 64 * 1024, ..quick() };
+    let one = start_with(&bundle(&authority, N1, &[N1, N2]), hello(N1, &["a"]), limits);
+    let raw = crate::raw::Client::new(&authority, N2).link(one.address());
+    one.wait_up(N2);
+    let ghost = raw.vanish();
+    one.send(N2, LANE, 1);
+    let begin = Instant::now();
+    while one.transport.links()[0].connected {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the connection is never lost");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    one.send(N2, LANE, 2);
+    let body = bytes::Bytes::from(vec![0; 60_000]);
+    let large = synod_core::Envelope::from_parts(
+        synod_core::EventId::of("a"),
+        synod_core::Instance::ROOT,
+        synod_core::Tag::Plain,
+        body,
+    );
+    one.transport.send(N2, LANE, &large).expect("there is room for one");
+    assert!(one.transport.send(N2, LANE, &large).is_err());
+    one.wait_down(N2);
+    assert_eq!(last(&one), Some((N2, LinkChange::Down(Reason::Overflow))));
+    assert_eq!(one.transport.links()[0].lost, 3);
+    drop(ghost);
+}
+
+#[test]
+fn a_session_that_one_side_has_given_up_is_not_resumed() {
+    let authority = authority();
+    let node = start(&bundle(&authority, N1, &[N1, N2]));
+    let client = crate::raw::Client::new(&authority, N2);
+    let first = crate::raw::Offer::new();
+    let (_lost, (session, _)) = client.link_with(node.address(), &first);
+    node.wait_up(N2);
+    node.transport.disconnect(N2, Reason::Silent);
+    node.wait_down(N2);
+    let offer = crate::raw::Offer { live: Some(session), ..crate::raw::Offer::new() };
+    let (_next, (begun, _)) = client.link_with(node.address(), &offer);
+    assert_eq!(begun, offer.fresh, "frames of the old session have nowhere to go");
+    node.wait_up(N2);
 }

@@ -184,13 +184,19 @@ impl Peer {
         self.inbox.wait_until("the end of a link", |told| !told.is_up(peer));
     }
 
-    /// Waits until the link is down because the peer has ended it for `reason`. A peer whose last
-    /// frame is lost, or overtaken by a reset, is silent instead.
-    pub(crate) fn wait_down_by_peer(&self, peer: NodeId, reason: Reason) {
-        self.wait_down(peer);
-        let last = self.inbox.look(|told| told.links.last().cloned());
-        let expected = [reason, Reason::Silent].map(|it| Some((peer, LinkChange::Down(it))));
-        assert!(expected.contains(&last), "{last:?}");
+    /// Waits until links were down so many times, the last time because the peer has ended it for
+    /// `reason`. A peer whose last frame is lost, or overtaken by a reset, is silent instead, and
+    /// then both sides may be linked anew already.
+    pub(crate) fn wait_down_by_peer(&self, downs: usize, reason: Reason) {
+        self.inbox.wait_until("the end of a link", |told| told.downs() == downs);
+        let last = self.inbox.look(|told| {
+            let down = told.links.iter().rev().find_map(|(_, change)| match change {
+                LinkChange::Down(reason) => Some(*reason),
+                _ => None,
+            });
+            down.unwrap()
+        });
+        assert!([reason, Reason::Silent].contains(&last), "{last:?}");
     }
 
     pub(crate) fn send(&self, to: NodeId, lane: Lane, count: u64) {
