@@ -57,13 +57,15 @@ async fn relay(front: UdpSocket, target: SocketAddr, controls: Arc<Controls>) {
         tokio::select! {
             Ok((size, from)) = front.recv_from(&mut there) => {
                 dialler = Some(from);
+                let bytes = there.get(..size).unwrap_or_default();
                 if !controls.there.load(Ordering::Relaxed) {
-                    let _ = behind.send_to(&there[..size], target).await;
+                    let _ = behind.send_to(bytes, target).await;
                 }
             }
             Ok((size, _)) = behind.recv_from(&mut back) => {
+                let bytes = back.get(..size).unwrap_or_default();
                 if let Some(dialler) = dialler.filter(|_| !controls.back.load(Ordering::Relaxed)) {
-                    let _ = front.send_to(&back[..size], dialler).await;
+                    let _ = front.send_to(bytes, dialler).await;
                 }
             }
             () = controls.moves.notified() => behind = bind().await,

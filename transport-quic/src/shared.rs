@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use quinn::{Endpoint, ServerConfig};
 use synod_core::{EventId, Inbox, LinkChange, NodeId, Reason};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::channel::Channel;
 use crate::control::Greeting;
@@ -106,7 +106,9 @@ impl Shared {
             old.connection.close(Close::Replaced.code(), b"a newer connection took its place");
         }
         let resumed = link.channel.resumed();
-        debug!(node = %self.me, peer = %link.peer, address = wire.address, resumed, "connected");
+        if 0 < resumed {
+            info!(node = %self.me, peer = %link.peer, address = wire.address, resumed, "link resumed");
+        }
         if link.has_ended() {
             wire.connection.close(Close::Disconnected.code(), b"the link has ended");
         }
@@ -117,7 +119,7 @@ impl Shared {
     /// The connection is lost, and the link waits for the next one.
     pub(crate) fn wire_lost(&self, link: &Link, wire: &Wire) {
         if link.channel.detach(wire.id) {
-            debug!(node = %self.me, peer = %link.peer, address = wire.address, "connection lost");
+            info!(node = %self.me, peer = %link.peer, address = wire.address, "connection lost");
             link.set_wire(None);
             self.peers.changed.notify_waiters();
         }
@@ -135,7 +137,10 @@ impl Shared {
         peer.set_link(None);
         // What was to go on is over; the host decides when to link again.
         peer.cancel_attempt();
-        debug!(node = %self.me, peer = %link.peer, ?reason, dropped, "link down");
+        if 0 < dropped {
+            warn!(node = %self.me, peer = %link.peer, dropped, "events were not acknowledged");
+        }
+        debug!(node = %self.me, peer = %link.peer, ?reason, "link down");
         self.inbox.link(link.peer, LinkChange::Down(reason));
         self.peers.changed.notify_waiters();
     }

@@ -86,7 +86,10 @@ struct Peer {
     peer: String,
     up: bool,
     round_trip: Option<Duration>,
+    connected: bool,
     queued_bytes: usize,
+    resumed: u64,
+    lost: u64,
     last_error: Option<String>,
 }
 
@@ -131,11 +134,18 @@ fn tell_node(Answer { algorithm, certificate_days_left, status }: &Answer, print
     printer.say(row(&[&status.id, "", &state, "-", &queued.to_string(), &days, &notes.join(", ")]));
     for peer in &status.peers {
         let round_trip = peer.round_trip.map(|it| format!("{:.1} ms", it.as_secs_f64() * 1e3));
-        let note = peer.last_error.as_deref().filter(|_| !peer.up).unwrap_or_default();
-        let state = if peer.up { "up" } else { "down" };
+        let error = peer.last_error.clone().filter(|_| !peer.up);
+        let counts = [(peer.resumed, "resumed"), (peer.lost, "lost")];
+        let counts = counts.iter().filter(|(n, _)| 0 < *n).map(|(n, what)| format!("{n} {what}"));
+        let note = error.into_iter().chain(counts).collect::<Vec<_>>().join(", ");
+        let state = match (peer.up, peer.connected) {
+            (true, true) => "up",
+            (true, false) => "up, not connected",
+            (false, _) => "down",
+        };
         let queue = format!("{} B", peer.queued_bytes);
         let round_trip = round_trip.as_deref().filter(|_| peer.up).unwrap_or("-");
-        printer.say(row(&["", &peer.peer, state, round_trip, &queue, "-", note]));
+        printer.say(row(&["", &peer.peer, state, round_trip, &queue, "-", &note]));
     }
 }
 

@@ -106,7 +106,13 @@ impl Moment {
             }),
         )?;
         let queued = each(|peer| count(peer.queued_bytes));
-        page.gauges("outbox_bytes", "Bytes that wait to be sent to the peer", queued)?;
+        page.gauges("outbox_bytes", "Bytes that the peer has not acknowledged", queued)?;
+        let connected = each(|peer| peer.connected.into());
+        page.gauges("peer_connected", "1 if a connection carries the link now", connected)?;
+        let resumed = each(|peer| peer.resumed);
+        page.gauges("link_resumes", "Connections that the link has outlasted", resumed)?;
+        let lost = each(|peer| peer.lost);
+        page.counters("events_lost", "Events not acknowledged when a link ended", lost)?;
         page.counters("events_sent", "Events sent to the peer", each(|peer| peer.sent))?;
         page.counters("events_received", "Events from the peer", each(|peer| peer.received))?;
         page.counters("peer_ups", "How many times the link came up", each(|peer| peer.ups))?;

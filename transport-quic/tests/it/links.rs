@@ -163,7 +163,7 @@ fn a_node_that_leaves_dials_nobody() {
 #[test]
 fn nobody_at_the_address_is_told_within_the_connect_timeout() {
     let authority = authority();
-    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
     let one = start(&bundle(&authority, N1, &[N1, N2]));
     one.transport.set_address(N2, nobody.local_addr().unwrap());
     let begin = Instant::now();
@@ -197,7 +197,7 @@ fn a_name_that_does_not_resolve_is_named() {
 fn a_transport_starts_once_and_only_as_the_node_of_its_bundle() {
     let authority = authority();
     let one = start(&bundle(&authority, N1, &[N1, N2]));
-    let inbox = std::sync::Arc::clone(&one.inbox);
+    let inbox = Arc::clone(&one.inbox);
     let second = one.transport.start(hello(N1, &[]), inbox.clone()).unwrap_err();
     assert_says(&second.to_string(), &["started before"]);
     let other = one.transport.start(hello(N2, &[]), inbox).unwrap_err();
@@ -270,17 +270,18 @@ fn relay(target: SocketAddr) -> (SocketAddr, Arc<AtomicBool>) {
         let Ok((size, _)) = behind.recv_from(bytes) else { return };
         front.send_to(&bytes[..size], dialler.get().unwrap()).unwrap();
     };
-    let ways: [Box<dyn Fn(&mut [u8]) + Send>; 2] = [Box::new(there), Box::new(back)];
-    for way in ways {
-        let stop = Arc::clone(&stop);
-        std::thread::spawn(move || {
-            let mut bytes = [0; 2_000];
-            while !stop.load(Ordering::Relaxed) {
-                way(&mut bytes);
-            }
-        });
-    }
+    repeat(Arc::clone(&stop), there);
+    repeat(Arc::clone(&stop), back);
     (address, stop)
+}
+
+fn repeat(stop: Arc<AtomicBool>, pass_on: impl Fn(&mut [u8]) + Send + 'static) {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 2_000];
+        while !stop.load(Ordering::Relaxed) {
+            pass_on(&mut bytes);
+        }
+    });
 }
 
 #[test]
