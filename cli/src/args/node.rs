@@ -41,8 +41,8 @@ Examples:
   synod node n1.synod --record n1.recording                         for `synod replay`
 
 The file of --config is TOML with the keys algorithm, store, record, admin, log.level, log.format,
-limits.connect_timeout_ms, limits.idle_timeout_ms, limits.keep_alive_ms, limits.frame_timeout_ms and
-limits.outbox_bytes_max. Variables of the environment come before it, and flags before both.
+limits.connect_timeout_ms, limits.idle_timeout_ms, limits.keep_alive_ms, limits.redial_after_ms,
+limits.session_grace_ms, limits.frame_timeout_ms and limits.outbox_bytes_max. Variables of the environment come before it, and flags before both.
 Logs go to the standard error.")]
 pub(crate) struct Node {
     /// The node's bundle.

@@ -146,6 +146,8 @@ struct LimitKeys {
     connect_timeout_ms: Option<u64>,
     idle_timeout_ms: Option<u64>,
     keep_alive_ms: Option<u64>,
+    redial_after_ms: Option<u64>,
+    session_grace_ms: Option<u64>,
     frame_timeout_ms: Option<u64>,
     outbox_bytes_max: Option<usize>,
 }
@@ -197,6 +199,8 @@ impl LimitKeys {
             ("connect_timeout_ms", self.connect_timeout_ms, &mut limits.connect_timeout),
             ("idle_timeout_ms", self.idle_timeout_ms, &mut limits.idle_timeout),
             ("keep_alive_ms", self.keep_alive_ms, &mut limits.keep_alive),
+            ("redial_after_ms", self.redial_after_ms, &mut limits.redial_after),
+            ("session_grace_ms", self.session_grace_ms, &mut limits.session_grace),
             ("frame_timeout_ms", self.frame_timeout_ms, &mut limits.frame_timeout),
         ];
         for (key, given, limit) in times {
@@ -212,6 +216,14 @@ impl LimitKeys {
                 "key `limits.idle_timeout_ms`: {} is less than twice `limits.keep_alive_ms`, {}: \
                  a peer that has nothing to say would look dead",
                 limits.idle_timeout.as_millis(),
+                limits.keep_alive.as_millis(),
+            ));
+        }
+        if limits.redial_after <= limits.keep_alive {
+            return Err(format!(
+                "key `limits.redial_after_ms`: {} is not more than `limits.keep_alive_ms`, {}: \
+                 a peer that has nothing to say would be dialled over and over",
+                limits.redial_after.as_millis(),
                 limits.keep_alive.as_millis(),
             ));
         }
@@ -302,6 +314,7 @@ mod tests {
                 "[limits]\nidle_timeout_ms = 100",
                 ["key `limits.idle_timeout_ms`", "would look dead"],
             ),
+            ("[limits]\nredial_after_ms = 500", ["key `limits.redial_after_ms`", "over and over"]),
             ("[limits]\noutbox_bytes_max = 1", ["key `limits.outbox_bytes_max`", "131072"]),
             ("alogrithm = 'bully'", ["unknown field `alogrithm`", "`algorithm`"]),
             ("algorithm = 3", ["invalid type: integer", "expected a string"]),
