@@ -130,7 +130,7 @@ async fn shake_hands(
     incoming: Incoming,
     address: SocketAddr,
 ) -> Option<(Connection, NodeId)> {
-    let (crypto, verifier) = match shared.tls.acceptor() {
+    let (crypto, verifier) = match shared.identity.get().acceptor() {
         Ok(acceptor) => acceptor,
         Err(error) => {
             debug!(node = %shared.me, %address, %error, "nobody can be let in");

@@ -148,14 +148,12 @@ impl Dialer<'_> {
     async fn connect(&self, deadline: Instant) -> Result<Connection, String> {
         let resolved = timeout_at(deadline, self.resolve()).await;
         let address = resolved.unwrap_or_else(|_| Err(self.unanswered()))?;
-        let (config, verifier) = self
-            .shared
-            .tls
-            .dialer(self.node, &self.address)
-            .map_err(|error| self.undialable(&error))?;
+        let tls = self.shared.identity.get();
+        let (config, verifier) =
+            tls.dialer(self.node, &self.address).map_err(|error| self.undialable(&error))?;
         let mut config = ClientConfig::new(Arc::new(config));
         config.transport_config(Arc::clone(&self.shared.transport));
-        let name = self.shared.tls.trust.cluster.certificate_name(self.node);
+        let name = tls.trust.cluster.certificate_name(self.node);
         let connecting = self.shared.endpoint.connect_with(config, address, &name);
         let connecting = connecting.map_err(|error| self.undialable(&error))?;
         match timeout_at(deadline, connecting).await {

@@ -39,6 +39,7 @@ mod peers;
 mod random;
 mod reader;
 mod refusal;
+mod renewal;
 mod serve;
 mod session;
 mod shared;

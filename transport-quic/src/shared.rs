@@ -21,7 +21,7 @@ use crate::peers::{Peer, Peers};
 use crate::random;
 use crate::refusal::{Close, Kind, Turned};
 use crate::session::{Choice, Counts, Misstep, Offer, WireId};
-use crate::tls::Tls;
+use crate::tls::Current;
 
 /// What the tasks of one transport share.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     /// The events that this node handles from the wire.
     pub(crate) events: BTreeMap<EventId, String>,
     pub(crate) limits: Limits,
-    pub(crate) tls: Arc<Tls>,
+    pub(crate) identity: Arc<Current>,
     pub(crate) server: ServerConfig,
     pub(crate) transport: Arc<quinn::TransportConfig>,
     pub(crate) endpoint: Endpoint,

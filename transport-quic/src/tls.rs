@@ -3,7 +3,7 @@
 //! There are no tickets and no early data: a ticket outlives its certificate. Each attempt has a
 //! verifier of its own, which knows whom to expect and keeps what it refused.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -81,6 +81,25 @@ impl Tls {
         let config = QuicServerConfig::try_from(config)
             .map_err(|error| CertificateError::new(error.to_string()))?;
         Ok((config, verifier))
+    }
+}
+
+/// The identity of a node, which can be renewed while it runs. A handshake that has begun goes on
+/// with the one that it began with.
+#[derive(Debug)]
+pub(crate) struct Current(RwLock<Arc<Tls>>);
+
+impl Current {
+    pub(crate) fn new(tls: Tls) -> Self {
+        Self(RwLock::new(Arc::new(tls)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Tls> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn replace(&self, tls: Tls) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tls);
     }
 }
 

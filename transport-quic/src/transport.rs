@@ -25,9 +25,10 @@ use crate::limits::{INCOMING_BYTES_MAX, LAST_WORDS, Limits};
 use crate::link::{End, Link};
 use crate::peers::Peers;
 use crate::refusal::Close;
+use crate::renewal;
 use crate::shared::Shared;
 use crate::socket;
-use crate::tls::Tls;
+use crate::tls::{Current, Tls};
 
 /// Links to the peers of one node, over QUIC.
 ///
@@ -49,7 +50,7 @@ pub struct QuicTransport {
     me: NodeId,
     local_address: SocketAddr,
     limits: Limits,
-    tls: Arc<Tls>,
+    identity: Arc<Current>,
     peers: Arc<Peers>,
     /// Bound when the transport is made, taken when it starts.
     socket: Mutex<Option<UdpSocket>>,
@@ -78,7 +79,7 @@ impl QuicTransport {
         limits.check()?;
         bundle.check().map_err(unusable)?;
         warn_of_expiry(bundle);
-        let tls = Arc::new(Tls::of(bundle).map_err(unusable)?);
+        let tls = Tls::of(bundle).map_err(unusable)?;
         let socket = socket::bind(bundle.listen, limits.socket_buffer_bytes)?;
         let local_address = socket.local_addr().map_err(|error| failed(&error))?;
         let addresses = bundle.peers.iter().map(|(node, address)| (*node, address.clone()));
@@ -88,7 +89,7 @@ impl QuicTransport {
             local_address,
             peers: Arc::new(Peers::new(others)),
             limits,
-            tls,
+            identity: Arc::new(Current::new(tls)),
             socket: Mutex::new(Some(socket)),
             engine: OnceLock::new(),
         })
@@ -116,6 +117,34 @@ impl QuicTransport {
             wire.connection
                 .close(Close::Replaced.code(), b"another connection is to take its place");
         }
+    }
+
+    /// Takes another bundle of the same node while it runs: a new certificate, other authorities,
+    /// fewer peers. Handshakes from now on use it. A link to a peer that is not listed any more, or
+    /// whose certificate is of no trusted authority any more, ends at once, and both sides are told
+    /// why; the other links are not disturbed. Nodes that were not listed when the transport was
+    /// made stay strangers until it is made anew.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] if the bundle is of another node or cluster, or not valid now. The one
+    /// before stays in use then.
+    pub fn renew(&self, bundle: &Bundle) -> Result<(), TransportError> {
+        let unusable = |error: CertificateError| TransportError(error.to_string());
+        let before = self.identity.get();
+        if bundle.node != self.me || bundle.cluster != before.trust.cluster {
+            return Err(TransportError(format!(
+                "the bundle is that of {} of cluster {}, and this is {} of cluster {}",
+                bundle.node, bundle.cluster, self.me, before.trust.cluster
+            )));
+        }
+        bundle.check().map_err(unusable)?;
+        self.identity.replace(Tls::of(bundle).map_err(unusable)?);
+        warn_of_expiry(bundle);
+        if let Some((_, shared)) = self.shared() {
+            renewal::apply(&shared);
+        }
+        Ok(())
     }
 
     /// Datagrams that were not sent because they are too large, or because the peer takes none.
@@ -163,10 +192,11 @@ impl QuicTransport {
         socket: UdpSocket,
         runtime: &Runtime,
     ) -> Result<Shared, TransportError> {
-        let greeting = Greeting::new(&self.tls.trust.cluster, hello);
+        let tls = self.identity.get();
+        let greeting = Greeting::new(&tls.trust.cluster, hello);
         control::check_size(&greeting, self.limits.lanes_max)?;
         let transport = self.limits.transport()?;
-        let (crypto, _) = self.tls.acceptor().map_err(|error| failed(&error))?;
+        let (crypto, _) = tls.acceptor().map_err(|error| failed(&error))?;
         let mut server = ServerConfig::with_crypto(Arc::new(crypto));
         server
             .transport_config(Arc::clone(&transport))
@@ -183,7 +213,7 @@ impl QuicTransport {
             events: greeting.names(),
             greeting,
             limits: self.limits.clone(),
-            tls: Arc::clone(&self.tls),
+            identity: Arc::clone(&self.identity),
             server,
             transport,
             endpoint: endpoint.map_err(|error| failed(&error))?,
@@ -228,7 +258,9 @@ impl Transport for QuicTransport {
         if shared.leaving.load(Ordering::Relaxed) {
             return;
         }
-        match self.peers.get(peer) {
+        let identity = self.identity.get();
+        let listed = identity.trust.peers().contains(&peer);
+        match self.peers.get(peer).filter(|_| listed) {
             Some(known) => {
                 if let Some(attempt) = known.begin_attempt(false) {
                     let patience = shared.limits.connect_timeout;

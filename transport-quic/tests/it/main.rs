@@ -12,4 +12,5 @@ mod exchange;
 mod hostile;
 mod links;
 mod raw;
+mod renewal;
 mod support;

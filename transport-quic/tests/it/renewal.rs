@@ -1,0 +1,98 @@
+//! A node takes another bundle while it runs.
+
+use std::time::Duration;
+
+use synod_core::{LinkChange, NodeId, Reason, Transport};
+use synod_transport_quic::{Authority, Bundle};
+
+use crate::support::{
+    DAY, LANE, N1, N2, N3, assert_says, authority, bundle, introduce, link, start,
+};
+
+const ALL: [NodeId; 3] = [N1, N2, N3];
+
+/// The bundle of `node` with a certificate of `next`, which both authorities are trusted for.
+fn taken_over(first: &Authority, next: &Authority, node: NodeId) -> Bundle {
+    let mut bundle = bundle(next, node, &ALL);
+    bundle.trust(first);
+    bundle
+}
+
+#[test]
+fn a_new_certificate_disturbs_no_link_and_is_shown_from_then_on() {
+    let (first, next) = (authority(), Authority::new("demo", DAY).unwrap());
+    let one = start(&bundle(&first, N1, &ALL));
+    let two = start(&bundle(&first, N2, &ALL));
+    link(&one, &two);
+    let three = start(&bundle(&next, N3, &ALL));
+    introduce(&[&one, &three]);
+    three.transport.connect(N1);
+    three.inbox.wait_until("a refusal", |told| !told.unreachable().is_empty());
+    for count in 0..100 {
+        one.send(N2, LANE, count);
+        if count == 50 {
+            one.transport.renew(&taken_over(&first, &next, N1)).expect("it is a good bundle");
+        }
+    }
+    three.transport.connect(N1);
+    three.wait_up(N1);
+    two.inbox.wait_until("all events", |told| told.numbers(LANE) == (0..100).collect::<Vec<_>>());
+    assert_eq!((one.inbox.look(|told| told.downs()), two.inbox.look(|told| told.downs())), (0, 0));
+}
+
+#[test]
+fn a_peer_that_is_not_listed_any_more_is_out_at_once_and_stays_out() {
+    let authority = authority();
+    let one = start(&bundle(&authority, N1, &ALL));
+    let (two, three) = (start(&bundle(&authority, N2, &ALL)), start(&bundle(&authority, N3, &ALL)));
+    link(&two, &one);
+    link(&three, &one);
+    one.transport.renew(&bundle(&authority, N1, &[N1, N3])).expect("it is a good bundle");
+    one.wait_down(N2);
+    two.wait_down(N1);
+    let down = LinkChange::Down(Reason::Refused);
+    assert!(one.inbox.look(|told| told.links.contains(&(N2, down.clone()))));
+    two.transport.connect(N1);
+    let refused = two.inbox.wait("a refusal", |told| told.unreachable().pop().map(String::from));
+    assert_says(&refused, &["n2 is not in the peer list of n1"]);
+    one.transport.connect(N2);
+    one.inbox.wait_until("a refusal", |told| !told.unreachable().is_empty());
+    three.send(N1, LANE, 7);
+    one.inbox.wait_until("an event of the other", |told| told.numbers(LANE) == [7]);
+}
+
+#[test]
+fn a_peer_of_an_authority_that_is_not_trusted_any_more_is_out() {
+    let (first, next) = (authority(), Authority::new("demo", DAY).unwrap());
+    let one = start(&taken_over(&first, &next, N1));
+    let two = start(&taken_over(&next, &first, N2));
+    link(&one, &two);
+    one.transport.renew(&bundle(&next, N1, &ALL)).expect("it is a good bundle");
+    one.wait_down(N2);
+    two.wait_down(N1);
+}
+
+#[test]
+fn a_bundle_that_is_not_the_nodes_own_or_not_valid_changes_nothing() {
+    let first = authority();
+    let one = start(&bundle(&first, N1, &ALL));
+    let two = start(&bundle(&first, N2, &ALL));
+    link(&one, &two);
+    let expired = Bundle {
+        credentials: first.issue(N1, Duration::ZERO).unwrap(),
+        ..bundle(&first, N1, &ALL)
+    };
+    std::thread::sleep(Duration::from_millis(1_100)); // Certificates count in seconds.
+    let other = Authority::new("other", DAY).unwrap();
+    for (wrong, words) in [
+        (bundle(&first, N2, &ALL), "the bundle is that of n2"),
+        (bundle(&other, N1, &ALL), "cluster other"),
+        (expired, "expired"),
+    ] {
+        let error = one.transport.renew(&wrong).expect_err(words);
+        assert_says(&error.to_string(), &[words]);
+    }
+    one.send(N2, LANE, 7);
+    two.inbox.wait_until("an event", |told| told.numbers(LANE) == [7]);
+    assert_eq!(one.inbox.look(|told| told.downs()), 0);
+}
