@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use rustls::pki_types::CertificateDer;
 
 use crate::identity::{Side, Trust};
-use crate::link::Wire;
+use crate::link::{End, Wire};
 use crate::refusal::{Kind, Turned};
 use crate::shared::Shared;
 
@@ -13,18 +13,21 @@ use crate::shared::Shared;
 pub(crate) fn apply(shared: &Shared) {
     let tls = shared.identity.get();
     for link in shared.peers.links() {
-        let peer = link.peer;
-        // A link without a connection is judged when the next one comes.
-        let Some(wire) = link.wire() else { continue };
-        let judged = if tls.trust.peers().contains(&peer) {
-            judge(&tls.trust, &wire, wire.dialer == peer)
-        } else {
-            let text = format!("{peer} is not in the peer list of {} any more", shared.me);
-            Err(Turned::new(Kind::UnknownNode, text).claiming(Some(peer)))
+        let (peer, wire) = (link.peer, link.wire());
+        let judged = match &wire {
+            _ if !tls.trust.peers().contains(&peer) => {
+                let text = format!("{peer} is not in the peer list of {} any more", shared.me);
+                Err(Turned::new(Kind::UnknownNode, text).claiming(Some(peer)))
+            }
+            Some(wire) => judge(&tls.trust, wire, wire.dialer == peer),
+            // Judged when the next connection comes.
+            None => Ok(()),
         };
-        if let Err(turned) = judged {
-            link.end(shared.refuse(&link, &wire, &turned));
-        }
+        match (judged, wire) {
+            (Ok(()), _) => continue,
+            (Err(turned), Some(wire)) => link.end(shared.refuse(&link, &wire, &turned)),
+            (Err(turned), None) => link.end(End::refused(&turned)),
+        };
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::json;
 use synod_core::{NodeId, Workload};
@@ -18,6 +18,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::app::App;
 use crate::args::Node;
 use crate::operating::admin::{self, Subject};
+use crate::operating::renewal::{self, CertificateEnd};
 use crate::operating::settings::{LogFormat, Settings};
 use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
@@ -62,10 +63,11 @@ async fn serve(
     let bytes_per_peer_max = settings.limits.bytes_per_peer_max();
     let transport = QuicTransport::new(&bundle, settings.limits)
         .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
+    let transport = Arc::new(transport);
     let address = transport.local_address();
     let mut members: Vec<NodeId> = bundle.peers.keys().copied().collect();
     members.push(bundle.node);
-    let mut builder = entry.node(bundle.node, members).transport(Arc::new(transport));
+    let mut builder = entry.node(bundle.node, members).transport(transport.clone());
     if let Some(directory) = &settings.store {
         let store = FileStore::new(directory);
         builder = builder.store(Box::new(store));
@@ -75,10 +77,13 @@ async fn serve(
     }
     let started = builder.start().await;
     let node = started.map_err(|error| Problem::environment("the node does not start", &error))?;
+    let certificate_end = CertificateEnd::of(&bundle).ok_or_else(|| {
+        Problem::new(Exit::Environment, "the certificate in the bundle cannot be read")
+    })?;
     let subject = Subject {
         node: node.clone(),
         algorithm: entry.name(),
-        not_after: end_of(&bundle)?,
+        certificate_end: certificate_end.clone(),
         bytes_per_peer_max,
     };
     let admin = tell(subject, told_at).await?;
@@ -91,6 +96,7 @@ async fn serve(
         "admin": admin.map(|admin| admin.to_string()),
     }));
     tokio::spawn(speak(node.clone()));
+    tokio::spawn(renewal::watch(asked.bundle.clone(), bundle.clone(), transport, certificate_end));
     if asked.workload {
         tokio::spawn(ask(node.clone(), entry.workload()));
     }
@@ -108,13 +114,6 @@ async fn serve(
         }
     };
     Err(Problem::new(Exit::Environment, format!("{} has ended: {reason:?}", bundle.node)))
-}
-
-/// When the certificate of a bundle ends.
-fn end_of(bundle: &Bundle) -> Result<SystemTime, Problem> {
-    let facts = bundle.credentials.facts();
-    let facts = facts.map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
-    Ok(facts.not_after)
 }
 
 /// Opens the admin port, if there is to be one.

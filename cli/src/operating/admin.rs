@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::metrics;
+use super::renewal::CertificateEnd;
 
 /// Connections that are served at the same time, at most. Others wait to be accepted.
 const CONNECTIONS_MAX: usize = 16;
@@ -30,8 +31,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Subject {
     pub(crate) node: NodeHandle,
     pub(crate) algorithm: &'static str,
-    /// When the node's certificate ends.
-    pub(crate) not_after: SystemTime,
+    pub(crate) certificate_end: CertificateEnd,
     /// What one peer can make the transport hold at most, in bytes.
     pub(crate) bytes_per_peer_max: usize,
 }
@@ -96,7 +96,7 @@ impl Subject {
             "/status" => {
                 let status = json!({
                     "algorithm": self.algorithm,
-                    "certificate_days_left": self.days_left(),
+                    "certificate_days_left": self.certificate_end.days_left(),
                     "bytes_per_peer_max": self.bytes_per_peer_max,
                     "status": self.node.status(),
                 });
@@ -107,11 +107,6 @@ impl Subject {
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "takes no events\n"),
             _ => text(StatusCode::NOT_FOUND, "there is /metrics /status /livez /readyz\n"),
         }
-    }
-
-    fn days_left(&self) -> u64 {
-        let left = self.not_after.duration_since(SystemTime::now()).unwrap_or_default();
-        left.as_secs() / 86_400
     }
 }
 

@@ -1,7 +1,6 @@
 //! A node's status as metrics, in the text format of OpenMetrics 1.0.
 
 use std::fmt::{self, Debug};
-use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
@@ -19,7 +18,7 @@ pub(super) fn text(subject: &Subject) -> String {
     );
     registry.register_collector(Box::new(Moment {
         status: subject.node.status(),
-        not_after: subject.not_after,
+        not_after: subject.certificate_end.seconds(),
         bytes_per_peer_max: count(subject.bytes_per_peer_max),
     }));
     let mut text = String::new();
@@ -31,7 +30,7 @@ pub(super) fn text(subject: &Subject) -> String {
 #[derive(Debug)]
 struct Moment {
     status: Status,
-    not_after: SystemTime,
+    not_after: u64,
     bytes_per_peer_max: u64,
 }
 
@@ -47,7 +46,6 @@ impl Collector for Moment {
 impl Moment {
     fn node(&self, page: &mut Page<'_, '_>) -> fmt::Result {
         let Self { status, not_after, bytes_per_peer_max } = self;
-        let not_after = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         page.gauge("ready", "1 if the node takes events", status.running.into())?;
         page.gauge("incarnation", "Which life of the node this is", status.incarnation)?;
         page.gauge("uptime_seconds", "Time since the start", status.uptime.as_secs())?;
@@ -58,7 +56,7 @@ impl Moment {
         page.gauge(
             "certificate_not_after_seconds",
             "When the node's certificate ends, in seconds since 1970",
-            not_after.as_secs(),
+            *not_after,
         )?;
         page.gauge(
             "bytes_per_peer_max",

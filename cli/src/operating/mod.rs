@@ -2,4 +2,5 @@
 
 pub(crate) mod admin;
 mod metrics;
+pub(crate) mod renewal;
 pub(crate) mod settings;

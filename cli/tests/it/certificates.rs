@@ -42,6 +42,26 @@ fn renewing_makes_a_new_key_and_leaves_a_whole_private_file() {
 }
 
 #[test]
+fn a_running_node_takes_a_renewed_bundle_and_drops_a_removed_peer() {
+    let place = Place::new("cert-live");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
+    for node in &mut nodes {
+        node.says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    }
+    let renewed = synod(&place.0, &["cert", "renew", "--ca", "demo", "demo/n1.synod"]);
+    assert_eq!(renewed.exit, 0, "{}", renewed.stderr);
+    nodes[0].says(&["bundle renewed", "new_key=true"]);
+    let text = fs::read_to_string(&bundles[0]).expect("the bundle");
+    fs::write(&bundles[0], "half a bund").expect("written");
+    nodes[0].says(&["the new bundle is not used"]);
+    let kept = text.lines().filter(|line| !line.starts_with("n2 = "));
+    fs::write(&bundles[0], kept.collect::<Vec<_>>().join("\n")).expect("written");
+    nodes[0].says(&["\"event\":\"link\"", "\"peer\":\"n2\"", "\"up\":false"]);
+    nodes[1].says(&["n2 is not in the peer list of n1"]);
+}
+
+#[test]
 fn one_authority_takes_over_from_another() {
     let place = Place::new("cert-trust");
     let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
