@@ -24,7 +24,7 @@ fn nodes(Registers { clients, servers }: Registers) -> u32 {
 
 fn of<A>(nodes: u32, make: impl Fn(NodeId) -> A + Send + Sync + 'static) -> Count
 where
-    A: Algorithm + Clone + Hash,
+    A: Algorithm + Clone + Hash + Sync,
 {
     let found = explore(&Scenario::of(make), &Bounds::within(&A::MODEL, nodes));
     found.expect_complete();
