@@ -199,7 +199,7 @@ impl Server {
     }
 }
 
-fn a_stamp_has_one_value(cluster: &Cluster<'_, Abd>) -> Verdict {
+pub(crate) fn a_stamp_has_one_value(cluster: &Cluster<'_, Abd>) -> Verdict {
     let mut seen = BTreeMap::new();
     let servers = cluster.live().filter_map(|(_, node)| match node {
         Abd::Server(server) => Some((server.stamp, server.value)),

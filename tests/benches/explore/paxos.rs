@@ -225,7 +225,7 @@ impl Server {
     }
 }
 
-fn one_value_is_decided(cluster: &Cluster<'_, Paxos>) -> Verdict {
+pub(crate) fn one_value_is_decided(cluster: &Cluster<'_, Paxos>) -> Verdict {
     let mut values = cluster.live().filter_map(|(_, node)| match node {
         Paxos::Server(Server { decided: true, accepted, .. }) => accepted.map(|it| it.1.value),
         _ => None,
