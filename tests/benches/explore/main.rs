@@ -121,22 +121,18 @@ fn grouped(figure: f64) -> String {
     groups.collect::<Vec<_>>().join(",")
 }
 
+const EXPLANATION: &str = "\
+ratio: how many times as many states per second synod explores. peak: of the process in its first
+exploration; bytes/state: what of it is more than before, by state.
+Two-phase commit is the published TLA+ model on both sides: one state without nodes. So synod runs a
+handler for each step of it, and no two states share anything.
+Paxos and ABD have the same servers and clients on both sides, each client puts once and gets once,
+and the network neither loses, nor doubles, nor orders. A message is gone once it was delivered, also
+one that changes nothing, and the state holds no history. Stateright by itself leaves such a message
+in the network, and keeps the clients' history in the state.";
+
 fn explain(programs: &[Program]) {
-    println!(
-        "ratio: how many times as many states per second synod explores. peak: of the process"
-    );
-    println!("in its first exploration; bytes/state: what of it is more than before, by state.");
-    println!(
-        "Two-phase commit is the published TLA+ model on both sides. Paxos and ABD have the same"
-    );
-    println!(
-        "servers and clients, each of which puts once and gets once, and a network that neither"
-    );
-    println!(
-        "loses, nor doubles, nor orders. A message is gone once it was delivered, also one that"
-    );
-    println!("changes nothing, and the state holds no history: Stateright by itself leaves such a");
-    println!("message in the network, and keeps the clients' history in the state.");
+    println!("{EXPLANATION}");
     for model in models() {
         let work = Work { model, way: Way::Kept };
         let has_kept =
@@ -158,7 +154,7 @@ fn reduction() {
         let steps = reduced.transitions as f64;
         let which = if reduced.complete { "all" } else { "NOT ALL, but the first" };
         println!(
-            "  {which} {} runs of {}: {} steps instead of {}, {:.2} times fewer",
+            "  {which} {} runs of {}: {} steps instead of {}, factor {:.2}",
             grouped(reduced.executions as f64),
             name(model),
             grouped(steps),

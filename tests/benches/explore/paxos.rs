@@ -129,7 +129,7 @@ impl Paxos {
     fn undecided(&mut self, work: impl FnOnce(&mut Server)) {
         self.serving(|server| {
             if !server.decided {
-                work(server)
+                work(server);
             }
         });
     }
