@@ -1,0 +1,68 @@
+//! The models on synod's explorer: breadth first, by one thread, without faults.
+
+use std::hash::Hash;
+
+use synod_core::{Algorithm, Cluster, NodeId, Property, Verdict};
+use synod_simulator::{Bounds, Exploration, Explored, Scenario, explore};
+
+use super::abd::{Abd, a_stamp_has_one_value};
+use super::paxos::{Paxos, one_value_is_decided};
+use super::two_phase::TwoPhase;
+use super::work::{Count, Model, Registers};
+
+/// Visits of states in a reduced exploration, at most: it pays for few messages only.
+const VISITS_MAX: u64 = 3_000_000;
+
+pub(crate) fn explored(model: Model) -> Count {
+    match model {
+        Model::TwoPhase(managers) => of(1, move |_| TwoPhase::of(managers)),
+        Model::Paxos(registers) => of(nodes(registers), move |node| Paxos::of(registers, node)),
+        Model::Abd(registers) => of(nodes(registers), move |node| Abd::of(registers, node)),
+    }
+}
+
+fn nodes(Registers { clients, servers }: Registers) -> u32 {
+    clients + servers
+}
+
+fn of<A>(nodes: u32, make: impl Fn(NodeId) -> A + Send + Sync + 'static) -> Count
+where
+    A: Algorithm + Clone + Hash + Sync,
+{
+    let found = explore(&Scenario::of(make), &Bounds::within(&A::MODEL, nodes));
+    found.expect_complete();
+    Count { states: found.states, transitions: found.transitions }
+}
+
+/// Explores one run for each order of dependent events, and holds the property where nothing is
+/// under way. Two-phase commit is one node here, so all of its events depend on each other.
+pub(crate) fn reduced(model: Model) -> Option<Explored> {
+    match model {
+        Model::TwoPhase(_) => None,
+        Model::Paxos(registers) => {
+            let make = move |node| Paxos::of(registers, node);
+            Some(reduced_of(nodes(registers), make, one_value_is_decided))
+        }
+        Model::Abd(registers) => {
+            let make = move |node| Abd::of(registers, node);
+            Some(reduced_of(nodes(registers), make, a_stamp_has_one_value))
+        }
+    }
+}
+
+fn reduced_of<A>(
+    nodes: u32,
+    make: impl Fn(NodeId) -> A + Send + Sync + 'static,
+    holds: fn(&Cluster<'_, A>) -> Verdict,
+) -> Explored
+where
+    A: Algorithm + Clone + Hash + Sync,
+{
+    let scenario = Scenario::new(A::NAME, A::MODEL, make).expect("event types that fit together");
+    let scenario = scenario.property(Property::at_rest("the property", holds));
+    let bounds = Bounds { states_max: VISITS_MAX, ..Bounds::within(&A::MODEL, nodes) };
+    let reduced = Exploration::new(&scenario, bounds).reduced();
+    let found = reduced.expect("a property that a reduced exploration does not miss").run();
+    assert!(found.failure.is_none(), "a property is violated");
+    found
+}
