@@ -97,6 +97,17 @@ impl<I, O> History<I, O> {
         Ok(())
     }
 
+    /// Operation `id`, which did not return yet, turns out to have been `input`.
+    pub(super) fn turned_out(&mut self, id: u64, input: I) -> Result<(), Misuse> {
+        let place = self.places.get(&id).copied().flatten().ok_or(Misuse::NeverInvoked(id))?;
+        let operation = self.operations.get_mut(place).ok_or(Misuse::NeverInvoked(id))?;
+        if operation.returned().is_some() {
+            return Err(Misuse::ReturnedTwice(id));
+        }
+        operation.input = input;
+        Ok(())
+    }
+
     /// Operation `id` is known not to have happened, and is no part of the history any more.
     ///
     /// # Errors

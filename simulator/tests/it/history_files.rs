@@ -93,6 +93,16 @@ fn what_timed_out_may_have_happened_or_not_at_any_later_time() {
 }
 
 #[test]
+fn the_columns_of_a_log_are_set_apart_by_tabs_or_by_spaces() {
+    let tabs =
+        etcd(&["10 invoke cas [2 1]", "10 fail cas [2 1]", "3 invoke read nil", "3 ok read 1"]);
+    for text in [tabs.replace('\t', "   "), tabs.replace('\n', "\r\n"), tabs] {
+        assert!(holds(&text, "cas-register", Some("1")), "{text}");
+        assert!(!holds(&text, "cas-register", Some("2")), "{text}");
+    }
+}
+
+#[test]
 fn the_other_lines_of_a_log_are_skipped() {
     let log = format!(
         "INFO  jepsen.core - Running worker 0\n{}WARN  jepsen.client - gone\n\
@@ -161,6 +171,68 @@ fn in_edn_what_failed_did_not_happen_and_a_read_of_nil_read_anything() {
         0,
         "it returned after all"
     );
+}
+
+#[test]
+fn in_edn_what_was_done_is_what_the_return_tells_of_it() {
+    let told = |f: &str, planned: &str, done: &str, read: &str, model: &str, initial| {
+        let lines = [
+            format!("0 invoke {f} {planned}"),
+            format!("0 ok {f} {done}"),
+            String::from("1 invoke read nil"),
+            format!("1 ok read {read}"),
+        ];
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        holds(&edn(&lines), model, initial)
+    };
+    for (done, read, expected) in
+        [("2", "2", true), ("2", "1", false), ("nil", "1", true), ("nil", "2", false)]
+    {
+        assert_eq!(told("write", "1", done, read, "register", None), expected, "{done} {read}");
+    }
+    assert!(told("write", "nil", "2", "2", "register", None), "chosen by the store");
+    assert!(told("cas", "[7 8]", "[0 3]", "3", "cas-register", Some("0")));
+    assert!(!told("cas", "[0 3]", "[7 8]", "3", "cas-register", Some("0")));
+    assert!(told("add", "1", "2", "#{2}", "set", None));
+    assert!(!told("add", "1", "2", "#{1}", "set", None));
+
+    let contains = ["0 invoke add 1", "0 ok add 1", "0 invoke contains 1", "0 ok contains true"];
+    assert!(holds(&edn(&contains), "set", None), "an answer is not what was asked");
+    let several = ["0 invoke txn [[:write :x 2] [:read :y nil]]", "0 ok txn [[:read :y 1]]"];
+    assert!(holds(&edn(&several), "multi-register", Some("1")));
+    let put = "{:process 0 :type :invoke :f :put :key \"a\" :value \"1\"}
+               {:process 0 :type :ok :f :put :key \"a\" :value \"2\"}
+               {:process 0 :type :invoke :f :get :key \"a\"}
+               {:process 0 :type :ok :f :get :key \"a\" :value \"READ\"}";
+    assert!(holds(&put.replace("READ", "2"), "kv", None));
+    assert!(!holds(&put.replace("READ", "1"), "kv", None));
+
+    let wrong = edn(&["0 invoke cas [1 2]", "0 ok cas true"]);
+    let bad = judged(&wrong, "cas-register", None).expect_err("no pair");
+    assert_eq!(bad.line, 2);
+    let given_up = ["0 invoke write 1", "0 info write 2", "1 invoke read nil", "1 ok read 2"];
+    assert!(!holds(&edn(&given_up), "register", None), "only a return tells what was done");
+}
+
+#[test]
+fn in_edn_events_carry_more_than_they_need_or_less() {
+    let text = "; a cluster that lost its leader
+        [{:type :invoke, :f :release, :process :a, :time 3411, :index 0}
+        {:type :fail, :f :release, :process :a, :error [:gone \"no \\\"lease\\\" {:t 1}\"], :index 1}
+        {:type :info, :f :start, :process :nemesis, :index 2}
+        {:type :info, :f :stop, :process :nemesis, :value {:n1 #{:n2}}, :index 3}
+        ; nobody holds it
+        {:process :b :type :invoke, :f :acquire}
+        {:process 22  :type :invoke,\n  :f :acquire}
+        {:type :info,\n  :process :b,\n  :f :crash,\n  :error nil}
+        {:type :info, :process 9, :f :crash, :value nil}
+        {:process 22, :type :ok, :f :acquire}]\n";
+    let checked = judged(text, "mutex", None).expect("a history");
+    assert_eq!((checked.operations, checked.open), (2, 1));
+    assert!(matches!(checked.verdict, Verdict::Consistent));
+    for nothing in ["[]", "()", "; nothing\n[ ]\n"] {
+        assert!(holds(nothing, "mutex", None), "{nothing}: it did nothing wrong");
+    }
 }
 
 #[test]

@@ -102,7 +102,12 @@ impl<W: Words> Assembly<'_, W> {
     }
 
     fn returned(&mut self, event: &Event) -> Result<(), BadHistory> {
-        let under_way = self.take(event)?;
+        let mut under_way = self.take(event)?;
+        if let Some(input) = self.told(&under_way, event) {
+            let told = self.history.turned_out(under_way.id, input.clone());
+            told.map_err(|misuse| self.wrong(event, misuse.to_string()))?;
+            under_way.input = input;
+        }
         let answer = Answer { value: event.value.as_ref(), form: self.form };
         let output = self.words.output(&under_way.input, answer);
         let output = output.map_err(|what| {
@@ -110,6 +115,17 @@ impl<W: Words> Assembly<'_, W> {
         })?;
         let returned = self.history.returned(under_way.id, output);
         returned.map_err(|misuse| self.wrong(event, misuse.to_string()))
+    }
+
+    /// What was done as its return tells it. In EDN that counts, not what was planned.
+    fn told(&self, under_way: &UnderWay<InputOf<W>>, event: &Event) -> Option<InputOf<W>> {
+        let value = event.value.as_ref().filter(|value| **value != Value::Nil)?;
+        if self.form != Form::Edn {
+            return None;
+        }
+        let asked = Asked { f: &under_way.f, key: under_way.key.as_ref(), value };
+        // What is no operation is for the answer to refuse.
+        self.words.told(asked).ok().flatten()
     }
 
     fn failed(&mut self, event: &Event) -> Result<(), BadHistory> {

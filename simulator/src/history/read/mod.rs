@@ -13,7 +13,8 @@
 //!   did not happen. What else a log says is skipped.
 //! - **EDN**, as Jepsen, Knossos and porcupine write it: maps, one after the other or in one list or
 //!   vector, with `:process`, `:type`, `:f`, `:value` and, where there are keys, `:key`. A completed
-//!   read of `nil` read anything. `:fail` says that it did not happen.
+//!   read of `nil` read anything. `:fail` says that it did not happen. What an `:ok` tells of a write
+//!   was written, also where its `:invoke` tells another value; `nil` tells nothing.
 //!
 //! In the last two, `:info` says that nothing is known, so that the operation is open: it may take
 //! effect at any later time or never. So is an operation that never returns. What the process

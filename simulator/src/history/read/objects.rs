@@ -230,6 +230,10 @@ impl Words for Set<Value> {
         })
     }
 
+    fn told(&self, returned: Asked<'_>) -> Result<Option<SetCall<Value>>, String> {
+        if returned.is(&["contains"]) { Ok(None) } else { self.input(returned) }
+    }
+
     fn output(
         &self,
         call: &SetCall<Value>,

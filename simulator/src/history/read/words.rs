@@ -179,6 +179,12 @@ pub(super) trait Words {
     /// The operation; nothing if the model has none of that name.
     fn input(&self, asked: Asked<'_>) -> Result<Option<InputOf<Self>>, String>;
 
+    /// The operation with the value that it returned in place of the one that was asked for;
+    /// nothing if the two are of different kinds.
+    fn told(&self, returned: Asked<'_>) -> Result<Option<InputOf<Self>>, String> {
+        self.input(returned)
+    }
+
     /// What came back; nothing if it is not known.
     fn output(
         &self,
