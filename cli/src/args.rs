@@ -105,11 +105,11 @@ pub(crate) struct Sim {
     /// delay-bounded.
     #[arg(long, default_value = "portfolio", value_parser = strategy)]
     pub(crate) strategy: Strategy,
-    /// Threads to use; all cores unless given. The output is the same.
-    #[arg(long)]
+    /// Threads to use, 1 to 256; all cores unless given. The output is the same.
+    #[arg(long, value_parser = threads)]
     pub(crate) threads: Option<usize>,
-    /// The virtual time of each run, in seconds.
-    #[arg(long)]
+    /// The virtual time of each run, in seconds; 20 unless given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) time: Option<u32>,
     /// Where to write the schedule of a violation.
     #[arg(long, default_value = "target/synod")]
@@ -180,12 +180,20 @@ fn sizes(text: &str) -> Result<Sizes, String> {
 Examples:
   synod check bully --nodes 3
   synod check bully --nodes 3 --timing unbounded   delays without a bound: two leaders
-  synod check bully --nodes 4 --max-time 60        as far as it comes in a minute
-  synod check hello --reduce                       one run for each order of dependent events")]
+  synod check bully --nodes 4 --max-time 1m        as far as it comes in a minute
+  synod check two-phase-commit --live              what should hold in the end, of fair runs
+  synod check hello --reduce                       one run for each order of dependent events
+
+Complete means that every state within the bounds was visited; the first line of the result says
+which. What the model allows and no exploration does is told below the properties.
+
+The exit code is 0 if it is complete and every property holds, 1 if one is violated, 2 for bounds that
+contradict each other and for --reduce with a property that it could miss, 3 if a bound has cut, or if
+something that should happen in some state did in none.")]
 pub(crate) struct Check {
     /// The algorithm's name.
     pub(crate) algorithm: String,
-    /// The number of nodes.
+    /// The number of nodes, 1 to 16.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) nodes: u32,
     /// What is known of delays; the algorithm's model unless given.
@@ -206,17 +214,19 @@ pub(crate) struct Check {
     /// Let messages overtake each other, whatever the algorithm counts on.
     #[arg(long)]
     pub(crate) unordered: bool,
-    /// States to visit at most. Where this bound or one of the next two cuts, the exit code is 3.
+    /// States to visit at most; five million unless given. Where this bound or one of the next two
+    /// cuts, the exit code is 3.
     #[arg(long)]
     pub(crate) max_states: Option<u64>,
-    /// Steps of a run at most; those of the starts are not counted.
+    /// Steps of a run at most, those of the starts not counted; any number unless given, and 10,000
+    /// with --reduce or --estimate.
     #[arg(long)]
     pub(crate) max_depth: Option<u32>,
-    /// Seconds of real time at most.
-    #[arg(long, value_parser = seconds)]
+    /// Real time at most: 500ms, 60s, 10m; a number alone is seconds.
+    #[arg(long, value_parser = time)]
     pub(crate) max_time: Option<Duration>,
-    /// Threads to use; all cores unless given. The result is the same.
-    #[arg(long)]
+    /// Threads to use, 1 to 256; all cores unless given. The result is the same.
+    #[arg(long, value_parser = threads)]
     pub(crate) threads: Option<usize>,
     /// Which states are visited first: the nearest (on all cores, with a shortest violation), or
     /// those of each run to its end (on one, in less memory).
@@ -229,9 +239,10 @@ pub(crate) struct Check {
     /// Judge runs without end too, where delays have no bound: what should hold eventually.
     #[arg(long)]
     pub(crate) live: bool,
-    /// Only say how many runs there may be, from so many random ones.
-    #[arg(long, value_name = "PROBES", num_args = 0..=1, default_missing_value = "100",
-        conflicts_with_all = ["order", "live", "reduce"])]
+    /// Only say how many runs there may be, from so many random ones: --estimate=1000.
+    #[arg(long, value_name = "PROBES", num_args = 0..=1, require_equals = true,
+        default_missing_value = "100", value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with_all = ["order", "live", "reduce", "max_states", "max_time", "threads"])]
     pub(crate) estimate: Option<u32>,
     /// Where to write the schedule of a violation.
     #[arg(long, default_value = "target/synod")]
@@ -241,10 +252,27 @@ pub(crate) struct Check {
     pub(crate) ascii: bool,
 }
 
-/// Reads a number of seconds: 60, or 0.5.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().map(Duration::try_from_secs_f64);
-    seconds.and_then(Result::ok).ok_or_else(|| String::from("expected a number of seconds"))
+/// Reads `500ms`, `60s` or `10m`; a number alone is seconds, and may have decimals: `0.5`.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|it: char| it.is_ascii_digit() || it == '.');
+    let count = text.strip_suffix(unit).and_then(|count| count.parse::<f64>().ok());
+    let seconds = match (count, unit) {
+        (Some(count), "ms") => Some(count / 1_000.0),
+        (Some(count), "" | "s") => Some(count),
+        (Some(count), "m") => Some(count * 60.0),
+        _ => None,
+    };
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| String::from("expected a time such as 500ms, 60s or 10m"))
+}
+
+/// Threads that a command starts at most: far beyond the cores of a machine, far below what a
+/// system refuses.
+const THREADS_MAX: usize = 256;
+
+fn threads(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count: &usize| (1..=THREADS_MAX).contains(count));
+    count.ok_or_else(|| format!("expected a number of threads, 1 to {THREADS_MAX}"))
 }
 
 /// What `--order` takes.
@@ -313,6 +341,15 @@ mod tests {
     #[test]
     fn the_command_line_fits_together() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_is_a_number_with_a_unit() {
+        let read = |text| time(text).ok().map(|it| it.as_millis());
+        assert_eq!(["500ms", "60s", "2", "10m"].map(read), [500, 60_000, 2_000, 600_000].map(Some));
+        assert_eq!(["0.5", "0"].map(read), [500, 0].map(Some));
+        assert_eq!(["", "s", "1h", "-1s", "fast", "1.2.3"].map(read), [None; 6]);
+        assert_eq!(read("99999999999999999999999"), None);
     }
 
     #[test]

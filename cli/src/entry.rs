@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range, RangeInclusive};
 
 use serde::Serialize;
 use synod_core::{
-    Algorithm, Boot, BuildError, Catalogue, Machine, Model, Node, NodeId, Recording, Workload,
+    Algorithm, Boot, BuildError, Catalogue, Kind, Machine, Model, Node, NodeId, Recording, Workload,
 };
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
@@ -19,6 +19,8 @@ pub(crate) trait Entry {
     fn name(&self) -> &'static str;
     fn model(&self) -> Model;
     fn properties(&self) -> Vec<&'static str>;
+    /// The properties that remember more than a state does.
+    fn monitors(&self) -> Vec<&'static str>;
     fn simulate(&self, asked: &Asked) -> Report;
     fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, CannotReduce>;
     fn estimate(&self, bounds: &Bounds, probes: u32) -> Estimate;
@@ -103,6 +105,11 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
 
     fn properties(&self) -> Vec<&'static str> {
         self.0.properties().iter().map(|property| property.name).collect()
+    }
+
+    fn monitors(&self) -> Vec<&'static str> {
+        let properties = self.0.properties().iter();
+        properties.filter(|it| it.kind == Kind::Monitor).map(|it| it.name).collect()
     }
 
     fn simulate(&self, asked: &Asked) -> Report {

@@ -26,7 +26,7 @@ Examples:
   synod history check store.jsonl --model kv --consistency sequential --json
 
 The exit code is 0 if there is an order that the model allows, 1 if there is none, 2 if the file is
-no history of the model, 3 if a limit was reached before an answer.")]
+no history of the model, 3 if a limit was reached before an answer, 6 if the file cannot be read.")]
 pub(crate) struct HistoryCheck {
     /// The history: JSON lines, a log of Jepsen's etcd tests, or EDN.
     pub(crate) file: PathBuf,
@@ -44,7 +44,7 @@ pub(crate) struct HistoryCheck {
     #[arg(long, default_value = "linearizable")]
     pub(crate) consistency: ConsistencyArg,
     /// Stop without an answer after so long: 500ms, 60s, 10m.
-    #[arg(long, value_parser = time)]
+    #[arg(long, value_parser = super::time)]
     pub(crate) time_limit: Option<Duration>,
     /// Draw with ASCII characters only.
     #[arg(long)]
@@ -90,30 +90,5 @@ impl ConsistencyArg {
             Self::Linearizable => Consistency::Linearizable,
             Self::Sequential => Consistency::Sequential,
         }
-    }
-}
-
-/// Reads `500ms`, `60s` or `10m`; a number alone is seconds.
-fn time(text: &str) -> Result<Duration, String> {
-    let unit = text.trim_start_matches(|it: char| it.is_ascii_digit());
-    let count = text.strip_suffix(unit).and_then(|count| count.parse::<u64>().ok());
-    let time = match (count, unit) {
-        (Some(count), "ms") => Some(Duration::from_millis(count)),
-        (Some(count), "" | "s") => Some(Duration::from_secs(count)),
-        (Some(count), "m") => count.checked_mul(60).map(Duration::from_secs),
-        _ => None,
-    };
-    time.ok_or_else(|| String::from("expected a time such as 500ms, 60s or 10m"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::time;
-
-    #[test]
-    fn a_time_is_a_number_with_a_unit() {
-        let read = |text| time(text).ok().map(|it| it.as_millis());
-        assert_eq!(["500ms", "60s", "2", "10m"].map(read), [500, 60_000, 2_000, 600_000].map(Some));
-        assert_eq!(["", "s", "1h", "-1s", "fast"].map(read), [None; 5]);
     }
 }

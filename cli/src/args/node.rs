@@ -6,6 +6,9 @@ use clap::Parser;
 
 use crate::operating::settings::{Admin, Level, LogFormat};
 
+/// The longest time that a cluster runs or is waited for: a year, in seconds.
+const SECONDS_MAX: u64 = 31_536_000;
+
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -22,10 +25,10 @@ pub(crate) struct Cluster {
     #[arg(long)]
     pub(crate) kill_leader: bool,
     /// Keep the cluster running for so many seconds after the election.
-    #[arg(long = "for", default_value_t = 0)]
+    #[arg(long = "for", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=SECONDS_MAX))]
     pub(crate) linger: u64,
-    /// Seconds to wait for an election.
-    #[arg(long, default_value_t = 30)]
+    /// Seconds to wait for an election, or for what else all nodes show alike in their summaries.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
     pub(crate) timeout: u64,
     /// Record what each node is fed, in files of this directory, as n1.recording.
     #[arg(long)]

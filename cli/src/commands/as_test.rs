@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use synod_simulator::{Bounds, Recorded, Schedule, Settings};
 
-use super::replay::{diverged, parse, text};
+use super::replay::{diverged, entry, parse, text};
 use crate::app::App;
 use crate::args::Replay;
 use crate::printer::Printer;
@@ -12,7 +12,7 @@ use crate::problem::{Exit, Problem};
 pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Problem> {
     let text = text(&asked.file)?;
     let schedule = parse(&asked.file, &text)?;
-    let entry = app.entry(Some(&schedule.algorithm))?;
+    let entry = entry(app, &asked.file, &schedule)?;
     let replayed = entry.replay(&schedule);
     let Some(violation) = &replayed.violation else {
         return Err(diverged(&schedule, &replayed).unwrap_or_else(|| {

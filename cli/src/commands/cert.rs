@@ -66,7 +66,10 @@ fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
             "days": asked.days,
         }));
     }
-    printer.next("node n1.synod     (on the machine of n1, and so on)");
+    if let Some((node, path)) = peers.keys().zip(paths()).next() {
+        let path = path.display();
+        printer.next(format!("node {path}     (on the machine of {node}, and so on)"));
+    }
     Ok(())
 }
 

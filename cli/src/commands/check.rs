@@ -4,7 +4,7 @@ use serde_json::json;
 use synod_simulator::{Bounds, Counterexample, Diagram, Estimate, Explored, Limit};
 
 use self::watcher::{Cost, Watcher};
-use super::keep;
+use super::{cluster, keep};
 use crate::app::App;
 use crate::args::{Check, OrderArg, TimingArg};
 use crate::entry::{Entry, Exploring, Way};
@@ -39,24 +39,39 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
     if let Some(failure) = &explored.failure {
         return violated(check, &bounds, &explored, &cost, failure, printer);
     }
-    for property in entry.properties() {
-        let mark = if explored.complete { "✓" } else { "?" };
-        let skipped = explored.skipped.contains(&property);
-        printer.say(if skipped {
-            format!("  – {property}: not checked, it needs a bound on delays, or --live")
-        } else {
-            format!("  {mark} {property}")
-        });
-    }
+    properties(entry, &explored, printer);
     for left_out in Bounds::not_explored(&entry.model(), bounds.nodes) {
         printer.say(format!("  – {left_out}: not explored, `synod sim` meets them"));
     }
     printer.event(&event(check, &bounds, &explored, &cost));
     if let Some(limit) = explored.cut {
-        return Err(cut(&explored, limit));
+        return Err(cut(check, &explored, limit));
     }
-    printer.next(format!("cluster {} --nodes 5 --kill-leader", check.algorithm));
+    if !explored.never.is_empty() {
+        let what = format!("in no state was there ever: {}", explored.never.join(", "));
+        let hint = "more --nodes or --crashes may show it";
+        return Err(Problem::new(Exit::Inconclusive, what).hint(hint));
+    }
+    printer.next(cluster::suggested(entry));
     Ok(())
+}
+
+/// What came of each property where none is violated.
+fn properties(entry: &dyn Entry, explored: &Explored, printer: &Printer) {
+    let monitors = entry.monitors();
+    for property in entry.properties() {
+        printer.say(if monitors.contains(&property) {
+            format!("  – {property}: not checked, it remembers more than a state; `synod sim` does")
+        } else if explored.skipped.contains(&property) {
+            format!("  – {property}: not checked, it needs a bound on delays, or --live")
+        } else if !explored.complete {
+            format!("  ? {property}")
+        } else if explored.never.contains(&property) {
+            format!("  ? never: {property}")
+        } else {
+            format!("  ✓ {property}")
+        });
+    }
 }
 
 /// Says how many runs there may be.
@@ -68,7 +83,7 @@ fn estimate(entry: &dyn Entry, check: &Check, bounds: &Bounds, probes: u32, prin
         "  about {runs:.1e} runs, of {depth} steps at most, by {probes} random ones (half of them \
          say {runs_median:.1e} or fewer)"
     ));
-    printer.say("  runs meet in states: a full exploration visits far fewer of these");
+    printer.say("  runs meet in states: how many there are of these, an exploration tells");
     if 0 < cut {
         printer.say(format!("  {cut} of them were cut: there are more runs, and longer ones"));
     }
@@ -80,12 +95,17 @@ fn estimate(entry: &dyn Entry, check: &Check, bounds: &Bounds, probes: u32, prin
         "probes": probes, "runs": runs, "runs_median": runs_median, "depth": depth,
         "cut": cut, "violating": violations,
     }));
+    printer.advise("the same without --estimate, and with --max-time 1m");
 }
 
 /// What a bound has cut off, and how to see more.
-fn cut(explored: &Explored, limit: Limit) -> Problem {
+fn cut(check: &Check, explored: &Explored, limit: Limit) -> Problem {
     let [states, frontier] = [explored.states, explored.frontier].map(thousands);
     let (what, hint) = match limit {
+        Limit::Depth if check.reduce && check.max_depth.is_none_or(|max| explored.depth < max) => (
+            format!("--reduce takes no run of more than {} steps", explored.depth),
+            "leave --reduce out, which does not remember the states that a run comes back to",
+        ),
         Limit::Depth => (
             format!("no run of more than {} steps was taken", explored.depth),
             "raise --max-depth, or lower --nodes or --crashes",
@@ -118,11 +138,32 @@ fn bounds(entry: &dyn Entry, check: &Check) -> Result<Bounds, Problem> {
         bounds.recoveries = if bounds.recoveries > 0 { crashes } else { 0 };
     }
     bounds.recoveries = check.recoveries.unwrap_or(bounds.recoveries);
+    possible(entry.name(), &bounds)?;
     bounds.losses = check.losses.unwrap_or(bounds.losses);
     (bounds.copies, bounds.unordered) = (check.copies, check.unordered);
     bounds.states_max = check.max_states.unwrap_or(bounds.states_max);
     bounds.depth_max = check.max_depth.unwrap_or(bounds.depth_max);
     Ok(bounds)
+}
+
+/// Refuses crashes and recoveries that no run can have: the result would tell of more than was
+/// explored.
+fn possible(algorithm: &str, bounds: &Bounds) -> Result<(), Problem> {
+    let Bounds { nodes, crashes, recoveries, down_max, .. } = *bounds;
+    let wrong = |what, hint: &str| Err(Problem::new(Exit::Usage, what).hint(hint));
+    if crashes < recoveries {
+        let what = format!("--recoveries {recoveries}: at most {crashes} node(s) crash in a run");
+        return wrong(what, "raise --crashes, or lower --recoveries");
+    }
+    let most = if down_max == 0 { 0 } else { down_max.saturating_add(recoveries) };
+    if most < crashes {
+        let what = format!(
+            "--crashes {crashes}: {algorithm} on {nodes} node(s) claims to survive {down_max} down \
+             at once, so that with {recoveries} recoveries at most {most} can crash in a run"
+        );
+        return wrong(what, "lower --crashes, or raise --nodes");
+    }
+    Ok(())
 }
 
 /// What was visited.
@@ -147,13 +188,28 @@ fn heading(entry: &dyn Entry, bounds: &Bounds) -> String {
         0 => String::from("delays without a bound"),
         tick => format!("delays up to {} ms", tick / 1_000),
     };
-    format!(
-        "{} on {} nodes · every schedule · {timing} · at most {} crash(es), {} recovery(s)",
+    let mut heading = format!(
+        "{} on {} · every schedule · {timing} · at most {}, {}",
         entry.name(),
-        bounds.nodes,
-        bounds.crashes,
-        bounds.recoveries,
-    )
+        counted(bounds.nodes, "node", "nodes"),
+        counted(bounds.crashes, "crash", "crashes"),
+        counted(bounds.recoveries, "recovery", "recoveries"),
+    );
+    if bounds.losses < u32::MAX {
+        heading += &format!(", {}", counted(bounds.losses, "lost datagram", "lost datagrams"));
+    }
+    if 0 < bounds.copies {
+        heading +=
+            &format!(", {}", counted(bounds.copies, "repeated message", "repeated messages"));
+    }
+    if bounds.unordered {
+        heading += " · messages overtake each other";
+    }
+    heading
+}
+
+fn counted(count: u32, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 fn violated(
@@ -197,7 +253,8 @@ fn event(check: &Check, bounds: &Bounds, explored: &Explored, cost: &Cost) -> se
     json!({
         "event": "check", "algorithm": check.algorithm, "nodes": bounds.nodes,
         "crashes": bounds.crashes, "recoveries": bounds.recoveries,
-        "bounded": bounds.tick_us > 0,
+        "bounded": bounds.tick_us > 0, "copies": bounds.copies, "unordered": bounds.unordered,
+        "losses": (bounds.losses < u32::MAX).then_some(bounds.losses),
         "states": explored.states, "complete": explored.complete,
         "violations": u32::from(explored.failure.is_some()),
         "transitions": explored.transitions, "depth": explored.depth,
@@ -215,3 +272,6 @@ fn limit(limit: Limit) -> &'static str {
         _ => "states",
     }
 }
+
+#[cfg(test)]
+mod tests;

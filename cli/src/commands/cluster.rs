@@ -13,16 +13,21 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::json;
 use synod_core::NodeId;
+use synod_simulator::{Recorded, Schedule, Settings};
 use synod_transport_quic::Authority;
 
 use super::cert::bundle;
 use crate::app::App;
 use crate::args::{Cluster, days};
+use crate::entry::Entry;
 use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
 /// What a summary may call that on which all nodes should agree in the end.
 const AGREED: [&str; 5] = ["leader", "chosen", "outcome", "value", "initiator"];
+
+/// Nodes of the cluster that is suggested.
+const SUGGESTED_NODES: u32 = 5;
 
 pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), Problem> {
     let entry = app.entry(Some(&asked.algorithm))?;
@@ -39,11 +44,7 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
     let agreed = processes.elected(within)?;
     tell(printer, &agreed, &processes, began);
     if asked.kill_leader {
-        let (name, leader) = agreed;
-        let node = leader.parse::<NodeId>().map_err(|_| {
-            let what = format!("the {name} is `{leader}`, which is not the name of a node");
-            Problem::new(Exit::Usage, what).hint("leave --kill-leader out")
-        })?;
+        let node = leader(entry.name(), &agreed)?;
         let pid = processes.kill(node)?;
         printer.say(format!("killed {node} (process {pid})"));
         printer.event(&json!({"event": "killed", "node": node.to_string(), "pid": pid}));
@@ -57,6 +58,43 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
     printer.event(&json!({"event": "ended", "processes": ended}));
     printer.next("cert init ca     (the first step of a deployment on machines of your own)");
     Ok(())
+}
+
+/// The command that shows an algorithm as processes, by what its nodes come to in a calm world;
+/// where they come to nothing alike, what it costs.
+pub(crate) fn suggested(entry: &dyn Entry) -> String {
+    let settings = Settings::calm(SUGGESTED_NODES);
+    let schedule = Schedule {
+        algorithm: String::from(entry.name()),
+        property: None,
+        dropped: Vec::new(),
+        run: Recorded::Simulated { settings, seed: 0, decisions: Vec::new() },
+    };
+    let trace = entry.replay(&schedule).trace;
+    let summaries = trace.last_summaries();
+    let shown = summaries.values().flat_map(|summary| summary.split(' '));
+    let shown: BTreeMap<&str, &str> = shown.filter_map(|word| word.split_once(':')).collect();
+    let agreed = AGREED.iter().find_map(|name| Some((*name, *shown.get(name)?)));
+    let name = entry.name();
+    match agreed {
+        Some(("leader", node)) if node.parse::<NodeId>().is_ok() => {
+            format!("cluster {name} --nodes {SUGGESTED_NODES} --kill-leader")
+        }
+        Some(_) => format!("cluster {name} --nodes {SUGGESTED_NODES}"),
+        None => format!("sweep {name} --nodes 3..{SUGGESTED_NODES} --seeds 20"),
+    }
+}
+
+/// The node that leads, if the nodes agree on one.
+fn leader(algorithm: &str, (name, value): &Agreed) -> Result<NodeId, Problem> {
+    let wrong = |what| Problem::new(Exit::Usage, what).hint("leave --kill-leader out");
+    if *name != "leader" {
+        let what = format!("{algorithm} elects no leader: its nodes agree that {name} is {value}");
+        return Err(wrong(what));
+    }
+    value.parse().map_err(|_| {
+        wrong(format!("{algorithm} calls its leader `{value}`, which is not the name of a node"))
+    })
 }
 
 fn tell(printer: &Printer, agreed: &Agreed, processes: &Processes, began: Instant) {
@@ -145,14 +183,29 @@ impl Processes {
             match self.said.recv_timeout(rest) {
                 Ok((node, line)) => self.note(node, &line),
                 Err(RecvTimeoutError::Timeout) => {
-                    let what = format!("no agreement within {within:?}: {:?}", self.leaders);
-                    return Err(Problem::new(Exit::Inconclusive, what));
+                    return Err(self.disagreement(within));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Problem::new(Exit::Environment, "every process has ended"));
                 }
             }
         }
+    }
+
+    /// Nothing that all live nodes show alike, in time.
+    fn disagreement(&self, within: Duration) -> Problem {
+        let shown = |node: &NodeId| match self.leaders.get(node) {
+            Some((name, value)) => format!("{node} shows {name}:{value}"),
+            None => format!("{node} shows nothing of it"),
+        };
+        let shown: Vec<String> = self.live.keys().map(shown).collect();
+        let what = format!("no agreement within {within:?}: {}", shown.join(", "));
+        let hint = format!(
+            "a cluster is waited for until all nodes show the same {} in their summaries: raise \
+             --timeout, or run an algorithm that comes to one",
+            AGREED.join(" or "),
+        );
+        Problem::new(Exit::Inconclusive, what).hint(hint)
     }
 
     /// The leader that every live node knows, if it is alive itself.

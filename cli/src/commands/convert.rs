@@ -1,13 +1,12 @@
 //! `trace convert`: a trace, or the run of a schedule, for another tool.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 
 use serde_json::json;
 use synod_simulator::{Format, Schedule, Trace, convert};
 
-use super::{recording, replace};
+use super::{recording, replace, text};
 use crate::app::App;
 use crate::args::TraceConvert;
 use crate::printer::Printer;
@@ -82,7 +81,8 @@ fn read(app: &App, path: &Path) -> Result<Trace, Problem> {
         let hint = format!("first: trace merge {file} --out run.jsonl");
         return Err(Problem::new(Exit::Usage, what).hint(hint));
     }
-    let text = text(path)?;
+    let hint = "`replay --trace` writes traces, `sim` and `check` write schedules";
+    let text = text(path, Trace::SIZE_MAX, hint)?;
     if !text.starts_with("synod schedule ") {
         return Trace::read(&text).map_err(|error| {
             Problem::new(Exit::Usage, format!("`{file}`, {error}")).hint(
@@ -93,27 +93,5 @@ fn read(app: &App, path: &Path) -> Result<Trace, Problem> {
     }
     let schedule: Schedule =
         text.parse().map_err(|error| Problem::new(Exit::Usage, format!("`{file}`, {error}")))?;
-    Ok(app.entry(Some(&schedule.algorithm))?.replay(&schedule).trace)
-}
-
-/// The text of a file, of the longest trace at most, even if it has no end.
-fn text(path: &Path) -> Result<String, Problem> {
-    let file = path.display();
-    let most = u64::try_from(Trace::SIZE_MAX).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(
-        |error| {
-            Problem::environment(format!("cannot read `{file}`"), &error)
-                .hint("`replay --trace` writes traces, `sim` and `check` write schedules")
-        },
-    )?;
-    if Trace::SIZE_MAX < bytes.len() {
-        let what = format!("`{file}` has more than the {most} bytes that are read");
-        return Err(Problem::new(Exit::Usage, what));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let (good, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
-        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-        Problem::new(Exit::Usage, format!("`{file}`, line {line}: not UTF-8"))
-    })
+    Ok(super::replay::entry(app, path, &schedule)?.replay(&schedule).trace)
 }

@@ -1,6 +1,5 @@
 //! `history`: what clients saw, judged.
 
-use std::fs;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -11,6 +10,9 @@ use crate::args::{ConsistencyArg, History, HistoryCheck};
 use crate::printer::{Printer, thousands};
 use crate::problem::{Exit, Problem};
 
+/// Bytes of a history that are read.
+const BYTES_MAX: usize = 256 << 20;
+
 pub(crate) fn run(asked: &History, printer: &Printer) -> Result<(), Problem> {
     match asked {
         History::Check(asked) => run_check(asked, printer),
@@ -20,10 +22,8 @@ pub(crate) fn run(asked: &History, printer: &Printer) -> Result<(), Problem> {
 fn run_check(asked: &HistoryCheck, printer: &Printer) -> Result<(), Problem> {
     let model = model(asked)?;
     let path = asked.file.display();
-    let text = fs::read(&asked.file).map_err(|error| {
-        Problem::new(Exit::Usage, format!("cannot read `{path}`: {error}"))
-            .hint("name a history: JSON lines, a log of Jepsen's etcd tests, or EDN")
-    })?;
+    let hint = "name a history: JSON lines, a log of Jepsen's etcd tests, or EDN";
+    let text = super::bytes(&asked.file, BYTES_MAX, hint)?;
     let began = Instant::now();
     let mut is_late = || asked.time_limit.is_some_and(|limit| limit <= began.elapsed());
     let mut limit = Limit::until(&mut is_late);

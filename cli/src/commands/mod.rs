@@ -17,7 +17,9 @@ pub(crate) mod sweep;
 pub(crate) mod trace;
 pub(crate) mod why;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::problem::{Exit, Problem};
@@ -33,6 +35,43 @@ fn keep(directory: &Path, name: &str, text: &str) -> Result<PathBuf, Problem> {
             Problem::environment(format!("cannot write `{}`", path.display()), &error)
         })?;
     Ok(path)
+}
+
+/// `count` seeds from `first` on, one at least.
+fn seeds(first: u64, count: u64) -> Result<Range<u64>, Problem> {
+    if count == 0 {
+        return Err(Problem::new(Exit::NothingRan, "no seed was asked for").hint("raise --seeds"));
+    }
+    let end = first.checked_add(count).ok_or_else(|| {
+        let what = format!("--seed {first} leaves no room for {count} seeds");
+        Problem::new(Exit::Usage, what).hint("lower --seed")
+    })?;
+    Ok(first..end)
+}
+
+/// The bytes of a file, `most` at most, even if it has no end. `hint` says where such files come
+/// from.
+fn bytes(path: &Path, most: usize, hint: &str) -> Result<Vec<u8>, Problem> {
+    let file = path.display();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(
+        |error| Problem::environment(format!("cannot read `{file}`"), &error).hint(hint),
+    )?;
+    if most < bytes.len() {
+        let what = format!("`{file}` has more than the {most} bytes that are read");
+        return Err(Problem::new(Exit::Usage, what));
+    }
+    Ok(bytes)
+}
+
+/// The same as text.
+fn text(path: &Path, most: usize, hint: &str) -> Result<String, Problem> {
+    String::from_utf8(bytes(path, most, hint)?).map_err(|error| {
+        let (good, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        Problem::new(Exit::Usage, format!("`{}`, line {line}: not UTF-8", path.display()))
+    })
 }
 
 /// Writes a file as a whole: what was there before, or nothing, stays until all of it is written.

@@ -82,7 +82,11 @@ pub(super) fn replay(app: &App, asked: &Replay, printer: &Printer) -> Result<(),
         "events_gone": replayed.events_gone, "events_new": replayed.events_new,
     }));
     match divergence {
-        None => Ok(()),
+        None => {
+            let file = asked.file.display();
+            printer.next(format!("trace merge {file} --out run.jsonl     (all nodes' recordings)"));
+            Ok(())
+        }
         Some(divergence) => Err(diverged(&replayed, divergence)),
     }
 }

@@ -1,6 +1,5 @@
 //! `replay`: a recorded schedule, or the recording of a node, once more.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::json;
@@ -9,6 +8,7 @@ use synod_simulator::{BadSchedule, Diagram, Replay as Replayed, Schedule};
 use super::{as_test, recording};
 use crate::app::App;
 use crate::args::Replay;
+use crate::entry::Entry;
 use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
@@ -20,7 +20,7 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
         return recording::replay(app, asked, printer);
     }
     let schedule = read(&asked.file)?;
-    let entry = app.entry(Some(&schedule.algorithm))?;
+    let entry = entry(app, &asked.file, &schedule)?;
     let replayed = entry.replay(&schedule);
     let hash = replayed.trace.hash();
     if let Some(path) = &asked.trace {
@@ -57,6 +57,18 @@ pub(super) fn diverged(schedule: &Schedule, replayed: &Replayed) -> Option<Probl
     Some(Problem::new(Exit::Diverged, what).hint(hint))
 }
 
+/// The algorithm of a schedule.
+pub(super) fn entry<'a>(
+    app: &'a App,
+    path: &Path,
+    schedule: &Schedule,
+) -> Result<&'a dyn Entry, Problem> {
+    app.entry(Some(&schedule.algorithm)).map_err(|problem| Problem {
+        what: format!("`{}`, line 2: {}", path.display(), problem.what),
+        ..problem
+    })
+}
+
 pub(super) fn read(path: &Path) -> Result<Schedule, Problem> {
     parse(path, &text(path)?)
 }
@@ -67,15 +79,12 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Schedule, Problem> {
 }
 
 pub(super) fn text(path: &Path) -> Result<String, Problem> {
-    let file = path.display();
-    let cannot = |error: std::io::Error| {
-        Problem::environment(format!("cannot read `{file}`"), &error)
-            .hint("`sim` and `check` write the schedules of violations to target/synod")
-    };
-    let size = fs::metadata(path).map_err(cannot)?.len();
-    if u64::try_from(Schedule::SIZE_MAX).unwrap_or(u64::MAX) < size {
-        let what = format!("`{file}` has {size} bytes, {} at most are read", Schedule::SIZE_MAX);
-        return Err(Problem::new(Exit::Usage, what));
+    if recording::is_one(path) {
+        let file = path.display();
+        let what = format!("`{file}` is the recording of a node, not a schedule");
+        let hint = format!("`replay {file}` steps through it");
+        return Err(Problem::new(Exit::Usage, what).hint(hint));
     }
-    fs::read_to_string(path).map_err(cannot)
+    let hint = "`sim` and `check` write the schedules of violations to target/synod";
+    super::text(path, Schedule::SIZE_MAX, hint)
 }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Value, json};
 use synod_simulator::{Diagram, Failure, Fault, Report};
 
-use super::keep;
+use super::{keep, seeds};
 use crate::app::App;
 use crate::args::{FaultArg, Sim};
 use crate::entry::{Asked, Entry};
@@ -14,9 +14,6 @@ use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem> {
     let entry = app.entry(Some(&sim.algorithm))?;
-    if sim.seeds == 0 {
-        return Err(Problem::new(Exit::NothingRan, "no seed was asked for"));
-    }
     let (calm, faults) = faults(sim)?;
     let asked = Asked {
         nodes: sim.nodes.0.clone(),
@@ -25,7 +22,7 @@ pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem
         time_us: sim.time.map(|seconds| u64::from(seconds) * 1_000_000),
         strategy: sim.strategy,
         threads: sim.threads,
-        ..Asked::of(0, sim.seed..sim.seed.saturating_add(sim.seeds))
+        ..Asked::of(0, seeds(sim.seed, sim.seeds)?)
     };
     let report = entry.simulate(&asked);
     numbers(entry, &asked, &report, printer);
@@ -56,7 +53,8 @@ fn faults(sim: &Sim) -> Result<(bool, Vec<Fault>), Problem> {
 pub(crate) fn numbers(entry: &dyn Entry, asked: &Asked, report: &Report, printer: &Printer) {
     let counts = &report.counts;
     let nodes = words(&asked.nodes);
-    printer.say(format!("{} on {nodes} nodes · {}", entry.name(), entry.model()));
+    let nodes = if nodes == "1" { String::from("1 node") } else { format!("{nodes} nodes") };
+    printer.say(format!("{} on {nodes} · {}", entry.name(), entry.model()));
     printer.say(format!(
         "  {} runs · {:.1} virtual minutes · {} messages delivered, {} lost · {} crashes · {} partitions",
         thousands(report.runs),

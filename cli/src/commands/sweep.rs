@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -39,12 +38,9 @@ struct Row {
 
 pub(crate) fn run(app: &App, asked: &Sweep, printer: &Printer) -> Result<(), Problem> {
     let entry = app.entry(Some(&asked.algorithm))?;
-    if asked.seeds == 0 {
-        return Err(Problem::new(Exit::NothingRan, "no seed was asked for"));
-    }
     let model = entry.model();
     let worlds = grid(asked, &model)?;
-    let seeds = seeds(asked)?;
+    let seeds = super::seeds(asked.seed, asked.seeds)?;
     let partial = asked.out.as_deref().map(Partial::create).transpose()?;
     if partial.is_none() {
         printer.say(COLUMNS);
@@ -90,14 +86,6 @@ fn grid(asked: &Sweep, model: &Model) -> Result<Vec<World>, Problem> {
         }
     }
     Ok(worlds)
-}
-
-fn seeds(asked: &Sweep) -> Result<Range<u64>, Problem> {
-    let end = asked.seed.checked_add(asked.seeds).ok_or_else(|| {
-        let what = format!("--seed {} leaves no room for {} seeds", asked.seed, asked.seeds);
-        Problem::new(Exit::Usage, what).hint("lower --seed")
-    })?;
-    Ok(asked.seed..end)
 }
 
 impl World {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use synod_simulator::{Jump, Point, Schedule};
 
-use super::replay::read;
+use super::replay::{entry, read};
 use crate::app::App;
 use crate::args::Why;
 use crate::printer::{Printer, thousands};
@@ -11,7 +11,7 @@ use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &Why, printer: &Printer) -> Result<(), Problem> {
     let schedule = read(&asked.file)?;
-    let entry = app.entry(Some(&schedule.algorithm))?;
+    let entry = entry(app, &asked.file, &schedule)?;
     let Ok(why) = entry.why(&schedule, asked.runs) else {
         return Err(holds(asked, &schedule));
     };

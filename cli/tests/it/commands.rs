@@ -165,6 +165,12 @@ fn mistakes_are_named_and_have_their_exit_codes() {
     let text = format!("synod schedule 1\nalgorithm bully\nsettings {}\n", one_line(settings));
     fs::write(&all_traitors, text).expect("written");
     let all_traitors = all_traitors.to_str().expect("UTF-8");
+    let no_text = "bytes.schedule";
+    fs::write(place.0.join(no_text), b"synod schedule 1\n\xff\xfe").expect("written");
+    let no_algorithm = "other.schedule";
+    let calm = settings.replace("\"traitors\":2", "\"traitors\":0");
+    let text = format!("synod schedule 1\nalgorithm other\nsettings {}\n", one_line(&calm));
+    fs::write(place.0.join(no_algorithm), text).expect("written");
     for (args, exit, says) in [
         (&["sim", "bullly"][..], 2, "known here: bully, chang-roberts, hello"),
         (&["sim", "bully", "--nodes", "0"], 2, "--nodes"),
@@ -174,6 +180,17 @@ fn mistakes_are_named_and_have_their_exit_codes() {
         (&["sim", "bully", "--nodes", "1..3", "--faults", "leave"], 2, "2 nodes at least"),
         (&["replay", all_traitors], 2, "`traitors` is 2 of 2 nodes: 0 to 1"),
         (&["check", "hello", "--timing", "bounded"], 2, "leave --timing out"),
+        (&["check", "hello", "--crashes", "2"], 2, "at most 0 can crash"),
+        (&["check", "bully", "--crashes", "0", "--recoveries", "1"], 2, "lower --recoveries"),
+        (&["check", "hello", "--threads", "0"], 2, "1 to 256"),
+        (&["check", "hello", "--max-time", "soon"], 2, "expected a time such as 500ms"),
+        (&["check", "--estimate", "hello", "--max-time", "1s"], 2, "cannot be used with"),
+        (&["sim", "bully", "--seed", "18446744073709551615"], 2, "leaves no room for 1000 seeds"),
+        (&["sim", "bully", "--time", "0"], 2, "--time"),
+        (&["replay", "/dev/zero"], 2, "has more than the"),
+        (&["replay", no_text], 2, "line 2: not UTF-8"),
+        (&["why", no_algorithm], 2, "`other.schedule`, line 2: there is no algorithm `other`"),
+        (&["cluster", "bully", "--timeout", "18446744073709551615"], 2, "--timeout"),
         (&["replay", "nowhere.schedule"], 6, "cannot read `nowhere.schedule`"),
         (&["replay", damaged], 2, "line 3: missing field `nodes`"),
         (&["frobnicate"], 2, "frobnicate"),
@@ -183,6 +200,36 @@ fn mistakes_are_named_and_have_their_exit_codes() {
         assert_eq!(called.exit, exit, "{args:?}: {}", called.stderr);
         assert!(called.stderr.contains(says), "{args:?}: {}", called.stderr);
     }
+}
+
+#[test]
+fn what_is_suggested_next_can_be_done() {
+    let place = Place::new("suggested");
+    for (asked, next) in [
+        (&["check", "hello"][..], "sweep hello --nodes 3..5 --seeds 20"),
+        (&["check", "echo"], "cluster echo --nodes 5"),
+        (&["check", "bully", "--crashes", "0"], "cluster bully --nodes 5 --kill-leader"),
+    ] {
+        let called = synod(&place.0, asked);
+        let line = called.stderr.lines().last().expect("a line").to_owned();
+        assert!(line.starts_with("next: ") && line.ends_with(next), "{line}");
+        let words: Vec<&str> = next.split(' ').collect();
+        let called = synod(&place.0, &words);
+        assert_eq!(called.exit, 0, "{next}: {}", called.stderr);
+    }
+}
+
+#[test]
+fn the_bounds_that_a_check_was_asked_for_stand_in_its_result() {
+    let place = Place::new("bounds");
+    let asked = ["check", "hello", "--losses", "2", "--copies", "1", "--unordered"];
+    let heading = synod(&place.0, &asked).stdout;
+    for words in ["0 crashes", "2 lost datagrams", "1 repeated message", "overtake each other"] {
+        assert!(heading.contains(words), "{words}: {heading}");
+    }
+    let last = synod(&place.0, &[&asked[..], &["--json"]].concat()).last();
+    assert_eq!((&last["losses"], &last["copies"]), (&2.into(), &1.into()));
+    assert_eq!(last["unordered"], true);
 }
 
 #[test]

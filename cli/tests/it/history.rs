@@ -110,6 +110,6 @@ fn bad_input_is_one_error_with_its_line() {
     }
     let place = Place::new("history-absent");
     let called = synod(&place.0, &["history", "check", "absent", "--model", "register"]);
-    assert_eq!(called.exit, 2, "{}", called.stderr);
+    assert_eq!(called.exit, 6, "{}", called.stderr);
     assert!(called.stderr.contains("cannot read `absent`"), "{}", called.stderr);
 }

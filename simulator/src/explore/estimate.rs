@@ -17,7 +17,7 @@ pub struct Estimate {
     /// How many runs were taken.
     pub probes: u32,
     /// The number of different runs, in the mean over the probes: an estimate without bias, and
-    /// with much variance. A full exploration visits far fewer states, since runs meet in them.
+    /// with much variance. Runs meet in states: where they are long, these are far fewer.
     pub runs: f64,
     /// The same as half of the probes say at least: the mean is above it, by far where a few
     /// probes found most of the runs.

@@ -1,6 +1,6 @@
 //! Certificates end: `cert check`, `cert renew` and `cert trust`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
@@ -58,7 +58,7 @@ pub(super) fn renew(asked: &CertRenew, printer: &Printer) -> Result<(), Problem>
             "days": asked.days, "authority_is_new": newly_trusted,
         }));
     }
-    printer.next("cert check *.synod");
+    printer.next(format!("cert check {}", words_of(&asked.files)));
     Ok(())
 }
 
@@ -78,10 +78,17 @@ pub(super) fn trust(asked: &CertTrust, printer: &Printer) -> Result<(), Problem>
         }));
     }
     printer.next(format!(
-        "cert renew --ca {} n1.synod     (when every node trusts it)",
-        asked.ca.display()
+        "cert renew --ca {} {}     (when every node trusts it)",
+        asked.ca.display(),
+        words_of(&asked.files),
     ));
     Ok(())
+}
+
+/// Files, as a command takes them.
+fn words_of(files: &[PathBuf]) -> String {
+    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    files.join(" ")
 }
 
 /// The bundle in the file, if it is one of the authority's cluster.

@@ -1,0 +1,55 @@
+use clap::Parser;
+use serde::Serialize;
+use synod_core::{Algorithm, Handlers, Property};
+
+use crate::app::App;
+use crate::args::{Args, Command};
+use crate::printer::Printer;
+use crate::problem::{Exit, Problem};
+
+/// Does nothing, and is to do something at times.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Idle {
+    is_busy: bool,
+}
+
+impl Algorithm for Idle {
+    const NAME: &'static str = "idle";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::sometimes("somebody is busy", |cluster| {
+            cluster.live().any(|(_, state): (_, &Idle)| state.is_busy)
+        })]
+    }
+}
+
+fn check(args: &[&str]) -> Result<(), Problem> {
+    let args = Args::parse_from([&["synod", "check", "idle"], args].concat());
+    let Some(Command::Check(check)) = args.command else {
+        panic!("a check was asked for");
+    };
+    super::run(&App::new().algorithm::<Idle>(), &check, &Printer::new(true))
+}
+
+#[test]
+fn what_should_happen_in_some_state_and_does_in_none_is_not_a_pass() {
+    let problem = check(&[]).expect_err("nobody is ever busy");
+    assert_eq!(problem.exit, Exit::Inconclusive);
+    assert_eq!(problem.what, "in no state was there ever: somebody is busy");
+}
+
+#[test]
+fn crashes_that_no_run_can_have_are_refused() {
+    for (args, says) in [
+        (&["--crashes", "1"][..], "at most 0 can crash"),
+        (&["--recoveries", "1"], "at most 0 node(s) crash"),
+    ] {
+        let problem = check(args).expect_err("nobody may crash");
+        assert_eq!(problem.exit, Exit::Usage);
+        assert!(problem.what.contains(says), "{}", problem.what);
+    }
+}
