@@ -414,14 +414,25 @@ impl Decision {
 
 /// A line of a schedule that is not a decision.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{0}` is no decision: expected `QUESTION WHOM #ORDINAL = CHOICE`")]
-pub struct NotADecision(String);
+#[error("`{line}` is no decision: {why}")]
+pub struct NotADecision {
+    line: String,
+    why: String,
+}
 
 impl FromStr for Decision {
     type Err = NotADecision;
 
     fn from_str(line: &str) -> Result<Self, NotADecision> {
-        parse(line).ok_or_else(|| NotADecision(line.chars().take(120).collect()))
+        parse(line).ok_or_else(|| {
+            let line: String = line.chars().take(120).collect();
+            let question = line.split(' ').next().unwrap_or_default();
+            let why = match QUESTIONS.contains(&question) {
+                true => String::from("expected `QUESTION WHOM #ORDINAL = CHOICE`"),
+                false => format!("no run asks `{question}`"),
+            };
+            NotADecision { line, why }
+        })
     }
 }
 

@@ -188,7 +188,9 @@ impl Draft {
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    // The value is a text of its own to the parser, so it always speaks of line 1.
+    serde_json::from_str(text)
+        .map_err(|error| error.to_string().replace(" at line 1 column ", ", column "))
 }
 
 #[cfg(test)]

@@ -53,7 +53,10 @@ pub(super) fn diverged(schedule: &Schedule, replayed: &Replayed) -> Option<Probl
     let property = schedule.property.as_ref()?;
     let gone = replayed.decisions - replayed.found.min(replayed.decisions);
     let what = format!("the schedule no longer violates `{property}`");
-    let hint = format!("{gone} of its decisions are no longer asked for: is it fixed?");
+    let hint = match gone {
+        0 => String::from("every decision in it was asked for: is it fixed?"),
+        gone => format!("{gone} of its decisions are no longer asked for: is it fixed?"),
+    };
     Some(Problem::new(Exit::Diverged, what).hint(hint))
 }
 
@@ -64,7 +67,7 @@ pub(super) fn entry<'a>(
     schedule: &Schedule,
 ) -> Result<&'a dyn Entry, Problem> {
     app.entry(Some(&schedule.algorithm)).map_err(|problem| Problem {
-        what: format!("`{}`, line 2: {}", path.display(), problem.what),
+        what: format!("`{}`: {}", path.display(), problem.what),
         ..problem
     })
 }

@@ -42,7 +42,7 @@ fn holds(asked: &Why, schedule: &Schedule) -> Problem {
     match &schedule.property {
         Some(property) => {
             let what = format!("the schedule no longer violates `{property}`");
-            let hint = format!("`replay {file}` tells which of its decisions are gone");
+            let hint = format!("`replay {file}` tells how many of its decisions are gone");
             Problem::new(Exit::Diverged, what).hint(hint)
         }
         None => {

@@ -168,9 +168,13 @@ fn mistakes_are_named_and_have_their_exit_codes() {
     let no_text = "bytes.schedule";
     fs::write(place.0.join(no_text), b"synod schedule 1\n\xff\xfe").expect("written");
     let no_algorithm = "other.schedule";
+    let no_question = "question.schedule";
     let calm = settings.replace("\"traitors\":2", "\"traitors\":0");
     let text = format!("synod schedule 1\nalgorithm other\nsettings {}\n", one_line(&calm));
-    fs::write(place.0.join(no_algorithm), text).expect("written");
+    fs::write(place.0.join(no_algorithm), &text).expect("written");
+    let text =
+        text.replace("algorithm other", "algorithm bully") + "decide partition.sied 1 #1 = 1\n";
+    fs::write(place.0.join(no_question), text).expect("written");
     for (args, exit, says) in [
         (&["sim", "bullly"][..], 2, "known here: bully, chang-roberts, hello"),
         (&["sim", "bully", "--nodes", "0"], 2, "--nodes"),
@@ -188,8 +192,9 @@ fn mistakes_are_named_and_have_their_exit_codes() {
         (&["sim", "bully", "--seed", "18446744073709551615"], 2, "leaves no room for 1000 seeds"),
         (&["sim", "bully", "--time", "0"], 2, "--time"),
         (&["replay", "/dev/zero"], 2, "has more than the"),
+        (&["replay", no_question], 2, "no run asks `partition.sied`"),
         (&["replay", no_text], 2, "line 2: not UTF-8"),
-        (&["why", no_algorithm], 2, "`other.schedule`, line 2: there is no algorithm `other`"),
+        (&["why", no_algorithm], 2, "`other.schedule`: there is no algorithm `other`"),
         (&["cluster", "bully", "--timeout", "18446744073709551615"], 2, "--timeout"),
         (&["replay", "nowhere.schedule"], 6, "cannot read `nowhere.schedule`"),
         (&["replay", damaged], 2, "line 3: missing field `nodes`"),

@@ -22,7 +22,7 @@ impl Algorithm for Idle {
 
     fn properties() -> Vec<Property<Self>> {
         vec![Property::sometimes("somebody is busy", |cluster| {
-            cluster.live().any(|(_, state): (_, &Idle)| state.is_busy)
+            cluster.live().any(|(_, state): (_, &Self)| state.is_busy)
         })]
     }
 }
