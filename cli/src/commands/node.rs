@@ -1,7 +1,7 @@
 //! `node`: one node, from its bundle, until it is told to end.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::json;
 use synod_core::{NodeId, Workload};
 use synod_runtime::{EndReason, FileStore, NodeHandle, Output, ShutdownReport, Status};
 use synod_transport_quic::{Bundle, QuicTransport};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing_subscriber::filter::LevelFilter;
@@ -75,6 +75,8 @@ async fn serve(
     if let Some(file) = &settings.record {
         builder = builder.record(entry.name(), file);
     }
+    // Before anybody can know that the node is there, and tell it to end.
+    let told_to_end = told_to_end(asked.exit_with_stdin);
     let started = builder.start().await;
     let node = started.map_err(|error| Problem::environment("the node does not start", &error))?;
     let certificate_end = CertificateEnd::of(&bundle).ok_or_else(|| {
@@ -102,7 +104,7 @@ async fn serve(
     }
     let reason = tokio::select! {
         reason = report(&node, printer) => reason,
-        () = told_to_end(asked.exit_with_stdin) => {
+        () = told_to_end => {
             let report = node.shutdown(DRAIN_WITHIN).await;
             printer.say(format!("{} ends: {}", bundle.node, words(&report)));
             printer.event(&json!({
@@ -237,8 +239,9 @@ impl Told {
     }
 }
 
-/// Resolves when the process is told to end: by a signal, or by the end of its input.
-async fn told_to_end(with_stdin: bool) {
+/// Resolves when the process is told to end, from this call on: by a signal, or by the end of its
+/// input.
+fn told_to_end(with_stdin: bool) -> impl Future<Output = ()> {
     let (ended, stdin_ended) = oneshot::channel::<()>();
     if with_stdin {
         std::thread::spawn(move || {
@@ -246,15 +249,20 @@ async fn told_to_end(with_stdin: bool) {
             let _ = ended.send(());
         });
     }
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(_) => std::future::pending().await,
+    let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    async move {
+        tokio::select! {
+            () = received(terminate) => (),
+            () = received(interrupt) => (),
+            _ = stdin_ended, if with_stdin => (),
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => (),
-        () = terminated => (),
-        _ = stdin_ended, if with_stdin => (),
+    }
+}
+
+/// Resolves with the first signal; never where there are none to listen to.
+async fn received(signal: io::Result<Signal>) {
+    match signal {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
     }
 }
