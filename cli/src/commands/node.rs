@@ -41,7 +41,7 @@ pub(crate) fn run(app: &App, asked: &Node, printer: &Printer) -> Result<(), Prob
 fn log_to_stderr(settings: &Settings) {
     let lines = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from(settings.level))
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_target(false)
         .with_ansi(false);
     // A program that has set up logging of its own keeps it.
@@ -245,7 +245,7 @@ fn told_to_end(with_stdin: bool) -> impl Future<Output = ()> {
     let (ended, stdin_ended) = oneshot::channel::<()>();
     if with_stdin {
         std::thread::spawn(move || {
-            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            let _ = io::stdin().read_to_end(&mut Vec::new());
             let _ = ended.send(());
         });
     }
