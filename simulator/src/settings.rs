@@ -1,10 +1,15 @@
 //! The world of a simulated run: how large, how long, and what may go wrong in it.
 
+mod fault;
+mod shape;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{Assumption, Faults, Links, Model, Timing};
 
+pub use self::fault::Fault;
+pub use self::shape::Shape;
 use crate::scenario::micros;
 
 /// The world of a simulated run: how large, how long, and which faults may happen. Times are in
@@ -105,102 +110,6 @@ pub struct Settings {
     /// How many crashes in a million leave a flipped bit on the disk.
     #[serde(default)]
     pub rot: u32,
-}
-
-/// How delays are spread between the least and the greatest.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Shape {
-    /// Each is as likely as the others.
-    #[default]
-    Uniform,
-    /// All the least.
-    Fixed,
-    /// Exponential above the least, with a mean of a fifth of the range, cut off at the greatest.
-    Exponential,
-    /// Pareto above the least with exponent 1: half of them below twice the least, and a tail over
-    /// the whole range.
-    HeavyTail,
-}
-
-impl Shape {
-    /// A delay above the least, below `range`, from 64 random bits. In whole numbers only: a
-    /// logarithm of floats differs between machines.
-    #[inline]
-    pub(crate) fn draw(self, bits: u64, min: u64, range: u64) -> u64 {
-        let range = u128::from(range.max(1));
-        let scaled = |part: u64, by: u128| (u128::from(part) * by) >> 64;
-        let above = match self {
-            Self::Fixed => 0,
-            Self::Uniform => scaled(bits, range),
-            Self::Exponential => {
-                // Minus the binary logarithm of a fraction: its leading zeros, and a straight line
-                // between two powers of two. A fifth of the range has ln 2 of it for each.
-                let zeros = bits.leading_zeros();
-                let rest = bits.checked_shl(zeros + 1).unwrap_or(0);
-                let each = range * 69 / 500;
-                u128::from(zeros + 1) * each - scaled(rest, each)
-            }
-            Self::HeavyTail => (u128::from(min.max(1)) << 64) / (u128::from(bits) + 1) - 1,
-        };
-        u64::try_from(above.min(range - 1)).unwrap_or(0)
-    }
-}
-
-/// A kind of fault that can be asked for by name.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Fault {
-    /// Nodes crash, and come back unless the model says crash-stop.
-    Crash,
-    /// The network falls apart, one way or both, and heals.
-    Partition,
-    /// Messages get lost, each on its own.
-    Loss,
-    /// Links lose everything for a while.
-    Burst,
-    /// Messages arrive twice.
-    Duplication,
-    /// Delays have a tail far beyond the model's bound.
-    Delay,
-    /// What goes to or from some nodes is held for a while.
-    Clog,
-    /// Nodes do nothing for a while.
-    Pause,
-    /// Clocks are apart, run too fast or too slow, and jump.
-    Clock,
-    /// Some nodes start later than the others.
-    Join,
-    /// Nodes leave for good, in an orderly way.
-    Leave,
-    /// Some nodes are traitors: silent, lying, doubled, or under another program.
-    Byzantine,
-    /// Disks fail to sync, claim to have synced and have not, and rot.
-    Disk,
-}
-
-impl Fault {
-    /// Every kind, by name.
-    pub const ALL: [(&'static str, Self); 13] = [
-        ("crash", Self::Crash),
-        ("partition", Self::Partition),
-        ("loss", Self::Loss),
-        ("burst", Self::Burst),
-        ("duplication", Self::Duplication),
-        ("delay", Self::Delay),
-        ("clog", Self::Clog),
-        ("pause", Self::Pause),
-        ("clock", Self::Clock),
-        ("join", Self::Join),
-        ("leave", Self::Leave),
-        ("byzantine", Self::Byzantine),
-        ("disk", Self::Disk),
-    ];
-
-    /// The kind of that name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault)
-    }
 }
 
 impl Settings {
