@@ -10,6 +10,7 @@ use synod_core::{
     Transport, TransportError,
 };
 
+use crate::barrier;
 use crate::cell::Stepped;
 use crate::failure::PanicPolicy;
 use crate::handle::NodeHandle;
@@ -56,6 +57,7 @@ pub struct NodeBuilder {
     record: Option<(String, PathBuf)>,
     acknowledgement: Acknowledgement,
     acknowledgements: BTreeMap<LaneId, Acknowledgement>,
+    start_after: usize,
 }
 
 /// Makes the machine of one life.
@@ -123,6 +125,7 @@ impl NodeBuilder {
             record: None,
             acknowledgement: Acknowledgement::default(),
             acknowledgements: BTreeMap::new(),
+            start_after: 0,
         }
     }
 
@@ -164,6 +167,16 @@ impl NodeBuilder {
         self
     }
 
+    /// Starts the algorithms only when so many peers are linked at the same time; at once unless
+    /// called. Events wait until then. More than there are peers means all of them.
+    ///
+    /// Only the first life of a node waits: one that comes back from its store goes on at once,
+    /// since those that it would wait for may be down by now.
+    #[must_use]
+    pub fn start_after(self, peers: usize) -> Self {
+        Self { start_after: peers, ..self }
+    }
+
     /// What feeds the random choices of the algorithms; 0 unless called.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
@@ -188,7 +201,8 @@ impl NodeBuilder {
 
     /// Brings the node up: opens the store, runs the first step, starts transport and actors.
     ///
-    /// What the first step sends waits until its receivers are linked.
+    /// What the first step sends waits until its receivers are linked. A node that starts after
+    /// some peers are there is up before; if its first step fails then, that ends it.
     ///
     /// # Errors
     ///
@@ -201,6 +215,7 @@ impl NodeBuilder {
         let Self { id, mut peers, build, transport, store, policy, limits, seed, record, .. } =
             self;
         let (acknowledgement, acknowledgements) = (self.acknowledgement, self.acknowledgements);
+        let start_after = self.start_after.min(peers.iter().filter(|peer| **peer != id).count());
         let transport = transport.ok_or(StartError::NoTransport)?;
         peers.sort_unstable();
         peers.dedup();
@@ -236,7 +251,7 @@ impl NodeBuilder {
             acknowledgements,
         };
         let host = Arc::new(Host::new(parts, machine));
-        match bring_up(&host, opened).await {
+        match bring_up(&host, opened, start_after).await {
             Ok(()) => Ok(NodeHandle::new(host)),
             Err(error) => {
                 host.end(crate::EndReason::Shutdown);
@@ -256,20 +271,27 @@ async fn recorder(path: PathBuf, origin: Origin, limits: Limits) -> Result<Recor
         .map_err(|cause| StartError::Recording { path, cause })
 }
 
-async fn bring_up(host: &Arc<Host>, opened: Opened) -> Result<(), StartError> {
+async fn bring_up(host: &Arc<Host>, opened: Opened, start_after: usize) -> Result<(), StartError> {
     if 0 < opened.torn_bytes {
         tracing::warn!(node = %host.id, bytes = opened.torn_bytes, "cut a torn end off the log");
     }
     host.writer.observe(Box::new(Ledger(Arc::downgrade(host))));
-    let input = if opened.first { Input::Start } else { Input::Recover(opened.records) };
-    match host.cell.lock().await.engine.step(host, input) {
-        Stepped::Handled => (),
-        Stepped::Refused(error) => return Err(StartError::Recovery(error.to_string())),
-        Stepped::Died(panic) => return Err(StartError::Panicked(panic)),
+    let waits = opened.first && 0 < start_after;
+    if !waits {
+        let input = if opened.first { Input::Start } else { Input::Recover(opened.records) };
+        match host.begin(input).await {
+            Stepped::Handled => (),
+            Stepped::Refused(error) => return Err(StartError::Recovery(error.to_string())),
+            Stepped::Died(panic) => return Err(StartError::Panicked(panic)),
+        }
     }
     host.transport.start(host.hello(), Arc::new(Mailbox(Arc::downgrade(host))))?;
     supervisor::spawn(host).await.map_err(|error| spawn_error("the supervisor", &error))?;
     tracing::info!(node = %host.id, incarnation = host.incarnation(), "the node is up");
+    if waits {
+        tracing::info!(node = %host.id, start_after, "waits for peers");
+        tokio::spawn(barrier::wait(Arc::clone(host), start_after));
+    }
     Ok(())
 }
 

@@ -72,6 +72,8 @@ pub(crate) struct Host {
     pub(crate) changed: Notify,
     pub(crate) held_full: AtomicBool,
     alive: AtomicBool,
+    /// Whether the first step was taken: until then nothing is handled.
+    begun: AtomicBool,
     incarnation: AtomicU64,
     phase: AtomicU8,
     farewell: AtomicBool,
@@ -147,6 +149,7 @@ impl Host {
             changed: Notify::new(),
             held_full: AtomicBool::new(false),
             alive: AtomicBool::new(true),
+            begun: AtomicBool::new(false),
             incarnation: AtomicU64::new(incarnation),
             phase: AtomicU8::new(RUNNING),
             farewell: AtomicBool::new(false),
@@ -186,6 +189,7 @@ impl Host {
     /// Whether handlers may run: the machine lives, and effects have room.
     pub(crate) fn is_open(&self) -> bool {
         self.alive.load(Ordering::Acquire)
+            && self.has_begun()
             && !self.held_full.load(Ordering::Acquire)
             && !self.has_ended()
     }
@@ -221,6 +225,25 @@ impl Host {
             let peer = peer.map(tracing::field::display);
             tracing::warn!(node = %self.id, peer, event, reason = reason.word(), count, "dropped");
         }
+    }
+
+    /// Whether the algorithms were started.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Takes the first step. If it is handled, what else there is to do may be done from then on.
+    pub(crate) async fn begin(self: &Arc<Self>, input: Input) -> Stepped {
+        let stepped = self.cell.lock().await.engine.step(self, input);
+        if matches!(stepped, Stepped::Handled) {
+            self.set_begun();
+        }
+        stepped
+    }
+
+    pub(crate) fn set_begun(&self) {
+        self.begun.store(true, Ordering::Release);
+        self.changed.notify_waiters();
     }
 
     /// Handles what is ready and what waits in the queue of `slot`, until nothing is left.

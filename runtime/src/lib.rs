@@ -33,6 +33,7 @@
 compile_error!("synod-runtime catches the panics of handlers: build with `panic = \"unwind\"`");
 
 mod asks;
+mod barrier;
 mod builder;
 mod cell;
 mod counters;

@@ -24,6 +24,8 @@ pub struct Status {
     pub uptime: Duration,
     /// Whether it takes events.
     pub running: bool,
+    /// Whether the algorithms were started; before that, the node waits for peers.
+    pub started: bool,
     /// The states of the algorithms in short, as names and values.
     pub summary: Vec<(String, String)>,
     /// The links, in ascending order of the peers.
@@ -136,6 +138,7 @@ impl Status {
             incarnation: host.incarnation(),
             uptime: host.now(),
             running: host.takes_in(),
+            started: host.has_begun(),
             summary: host.summary.get(),
             peers: peers(host),
             events: host.slots.iter().take(host.results_slot()).map(EventStatus::of).collect(),

@@ -1,5 +1,6 @@
 //! Tests across crates.
 
+mod joining;
 mod museum;
 mod proxy;
 mod published;

@@ -81,20 +81,45 @@ pub(crate) fn quic(nodes: u32) -> BTreeMap<NodeId, Arc<dyn Transport>> {
 /// Transports over QUIC with certificates of an authority of their own. None knows where the others
 /// are.
 pub(crate) fn certified(nodes: u32, limits: &Limits) -> BTreeMap<NodeId, Arc<QuicTransport>> {
-    let authority = Authority::new("test", Duration::from_secs(3_600)).expect("an authority");
+    let authority = authority();
     let anywhere: BTreeMap<NodeId, String> =
         (1..=nodes).map(|node| (NodeId(node), String::from("127.0.0.1:0"))).collect();
     let transport = |node: &NodeId| {
-        let bundle = Bundle {
-            cluster: authority.cluster().clone(),
-            node: *node,
-            listen: "127.0.0.1:0".parse().expect("an address"),
-            credentials: authority.issue(*node, Duration::from_secs(3_600)).expect("credentials"),
-            authorities: vec![String::from(authority.certificate_pem())],
-            peers: anywhere.clone(),
-        };
+        let bundle = Bundle { peers: anywhere.clone(), ..bundle(&authority, *node, nodes) };
         let transport = QuicTransport::new(&bundle, limits.clone()).expect("a transport");
         (*node, Arc::new(transport))
     };
     anywhere.keys().map(transport).collect()
+}
+
+/// Transports over QUIC that know where the first `seeds` nodes are, and nobody else.
+pub(crate) fn seeded(nodes: u32, seeds: u32) -> BTreeMap<NodeId, Arc<QuicTransport>> {
+    let authority = authority();
+    let (mut known, mut transports) = (BTreeMap::new(), BTreeMap::new());
+    for node in (1..=nodes).map(NodeId) {
+        let bundle = Bundle { peers: known.clone(), ..bundle(&authority, node, nodes) };
+        let transport = QuicTransport::new(&bundle, Limits::default()).expect("a transport");
+        if node.0 <= seeds {
+            known.insert(node, transport.local_address().to_string());
+        }
+        transports.insert(node, Arc::new(transport));
+    }
+    transports
+}
+
+pub(crate) fn authority() -> Authority {
+    Authority::new("test", Duration::from_secs(3_600)).expect("an authority")
+}
+
+/// A bundle of a node on loopback that does not know where the others are.
+pub(crate) fn bundle(authority: &Authority, node: NodeId, nodes: u32) -> Bundle {
+    Bundle {
+        cluster: authority.cluster().clone(),
+        node,
+        listen: "127.0.0.1:0".parse().expect("an address"),
+        credentials: authority.issue(node, Duration::from_secs(3_600)).expect("credentials"),
+        authorities: vec![String::from(authority.certificate_pem())],
+        peers: BTreeMap::new(),
+        members: (1..=nodes).map(NodeId).collect(),
+    }
 }

@@ -256,7 +256,7 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
             return turn_away(&wire.connection, &mut send, &turned).await;
         }
     };
-    let ack = Message::HelloAck(shared.greeting.clone(), answer);
+    let ack = Message::HelloAck(shared.greeting.clone(), answer, wire.address.clone());
     // If this fails the connection is lost, which `serve` notices.
     let _ = control::write(&mut send, &ack).await;
     serve::serve(shared, &link, &wire, send, receive).await;

@@ -9,21 +9,23 @@ use quinn::{RecvStream, SendStream};
 use serde::{Deserialize, Serialize};
 use synod_core::{EventId, Hello, LaneId, NodeId, TransportError};
 
+use crate::addresses::{Entry, Version};
 use crate::identity::Cluster;
 use crate::limits::CONTROL_BYTES_MAX;
 use crate::refusal::{Kind, Turned, printable};
 use crate::session::{Answer, Counts, Offer, SessionId, WireId};
 
 /// The version of everything that stands on the wire.
-pub(crate) const PROTOCOL: u16 = 2;
+pub(crate) const PROTOCOL: u16 = 3;
 
 /// What is said on a control stream. New messages go at the end.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Message {
     /// The dialler's first word.
     Hello(Greeting, Offer),
-    /// The acceptor's answer: the connection carries the session that it names.
-    HelloAck(Greeting, Answer),
+    /// The acceptor's answer: the connection carries the session that it names. And where the
+    /// acceptor sees the dialler, which may not know it.
+    HelloAck(Greeting, Answer, String),
     /// The last word to a peer that is turned away.
     Refused { kind: String, text: String },
     /// How many frames of each lane have arrived, to the level that the receiver acknowledges.
@@ -32,6 +34,10 @@ pub(crate) enum Message {
     Leaving,
     /// The one that leaves may close.
     Left,
+    /// Where nodes listen, by their own account.
+    Addresses(Vec<Entry>),
+    /// The versions of them that have arrived.
+    AddressesTaken(Vec<(NodeId, Version)>),
 }
 
 /// Who a node is, to a peer that has seen its certificate already.

@@ -42,8 +42,16 @@ enum Outcome {
 /// until it ends.
 pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt, patience: Duration) {
     let Some(peer) = shared.peers.get(node) else { return };
-    let dialer = Dialer { shared: &shared, node, address: peer.address(), patience };
-    match dialer.attempt(peer, &attempt).await {
+    let outcome = match peer.address() {
+        Some(address) => {
+            Dialer { shared: &shared, node, address, patience }.attempt(peer, &attempt).await
+        }
+        None => Outcome::Failed(format!(
+            "the address of {node} is not listed, and no peer has told it yet: \
+             is {node} started, and can it reach a seed?"
+        )),
+    };
+    match outcome {
         Outcome::Answered(answered) => take(&shared, peer, &attempt, *answered).await,
         Outcome::Failed(text) => {
             if peer.end_attempt(&attempt) && peer.link().is_none() {
@@ -186,7 +194,10 @@ impl Dialer<'_> {
             return Err(lost().await);
         }
         let (theirs, answer) = match control::read(&mut receive).await {
-            Ok(Message::HelloAck(theirs, answer)) => (theirs, answer),
+            Ok(Message::HelloAck(theirs, answer, seen)) => {
+                self.shared.is_seen_at(&seen);
+                (theirs, answer)
+            }
             Ok(Message::Refused { kind, text }) => {
                 connection.close(Close::Leaving.code(), b"understood");
                 let kind = Kind::of_word(&kind).unwrap_or(Kind::BadHello);

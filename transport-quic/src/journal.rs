@@ -52,6 +52,12 @@ impl Journal {
         self.tell(peer, address, turned.kind, text)
     }
 
+    /// A peer has said something that this node takes no notice of.
+    pub(crate) fn ignores(&self, peer: NodeId, address: &str, turned: &Turned) {
+        let text = format!("something that {peer} at {address} says is ignored: {turned}");
+        self.tell(Some(peer), address, turned.kind, text);
+    }
+
     fn tell(&self, peer: Option<NodeId>, address: &str, kind: Kind, text: String) -> String {
         if let Some(hidden) = self.hidden_since_last(address, kind) {
             warn!(node = %self.me, peer = %name(peer), address, kind = kind.word(), hidden, "{text}");

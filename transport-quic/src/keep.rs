@@ -110,7 +110,7 @@ impl Watch {
     /// its socket; and only where the peer is known to listen: a translator of addresses answers
     /// the same for a mapping that it has forgotten.
     async fn is_gone(&mut self, shared: &Shared, link: &Link) -> bool {
-        let listens_at = shared.peers.get(link.peer).map(Peer::address);
+        let listens_at = shared.peers.get(link.peer).and_then(Peer::address);
         let refused = match (self.address, listens_at) {
             (Some(address), Some(known)) => {
                 let asked = async { resolves_to(&known, address).await && refuses(address).await };

@@ -11,6 +11,9 @@
 //! is mutual and 1.3 only; there is no insecure mode, no ticket and no early data. A certificate
 //! names exactly one node, and both sides check it against their peer list.
 //!
+//! A node needs the addresses of a few peers, its seeds: each tells the others where it listens, and
+//! passes on what it has heard. An address is a hint; who is there, the certificate says.
+//!
 //! A link is a session of two lives of two nodes, and outlasts its connections: when one is lost,
 //! both sides dial, the next one takes up where it stopped, and neither host is told. Every event
 //! of a lane arrives once and in order for as long as the link lasts. It ends, and both hosts are
@@ -26,6 +29,7 @@
 //! **Invariant:** this crate knows neither algorithms nor the runtime that hosts them.
 
 mod accept;
+mod addresses;
 mod channel;
 mod control;
 mod dial;

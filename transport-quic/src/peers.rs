@@ -36,7 +36,10 @@ pub(crate) struct Peer {
 
 #[derive(Debug)]
 struct Dialing {
-    address: String,
+    /// Where the peer is by the bundle, or the host.
+    listed: Option<String>,
+    /// Where it is by its own account, as the peers pass it on.
+    learned: Option<String>,
     attempt: Option<Attempt>,
     /// Whether the attempt has come as far as its hello. Before that it can be cancelled without
     /// the peer having heard of it.
@@ -47,9 +50,11 @@ struct Dialing {
 pub(crate) type Attempt = Arc<Notify>;
 
 impl Peers {
-    pub(crate) fn new(addresses: impl Iterator<Item = (NodeId, String)>) -> Self {
-        let peers = addresses.map(|(node, address)| {
-            let dialing = Mutex::new(Dialing { address, attempt: None, is_greeting: false });
+    pub(crate) fn new(addresses: impl Iterator<Item = (NodeId, Option<String>)>) -> Self {
+        let peers = addresses.map(|(node, listed)| {
+            let (learned, attempt) = (None, None);
+            let dialing = Dialing { listed, learned, attempt, is_greeting: false };
+            let dialing = Mutex::new(dialing);
             let fresh = AtomicU64::new(random::draw());
             (node, Peer { link: RwLock::default(), dialing, fresh, lost: AtomicU64::new(0) })
         });
@@ -88,12 +93,22 @@ impl Peer {
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
     }
 
-    pub(crate) fn address(&self) -> String {
-        self.dialing().address.clone()
+    /// Where to find the peer, if that is known. What is listed comes before what is learned.
+    pub(crate) fn address(&self) -> Option<String> {
+        let dialing = self.dialing();
+        dialing.listed.clone().or_else(|| dialing.learned.clone())
     }
 
     pub(crate) fn set_address(&self, address: SocketAddr) {
-        self.dialing().address = address.to_string();
+        self.dialing().listed = Some(address.to_string());
+    }
+
+    /// The peer has said where it is. Whether that changes where it is looked for.
+    pub(crate) fn learn_address(&self, address: &str) -> bool {
+        let mut dialing = self.dialing();
+        let is_new = dialing.learned.as_deref() != Some(address);
+        dialing.learned = Some(String::from(address));
+        is_new && dialing.listed.is_none()
     }
 
     /// The name of the next session that this node offers. The same until one begins, so that an
@@ -309,7 +324,7 @@ mod tests {
 
     #[test]
     fn an_attempt_that_has_not_said_hello_gives_way_and_says_none() {
-        let peers = Peers::new([(LARGE, String::from("127.0.0.1:1"))].into_iter());
+        let peers = Peers::new([(LARGE, None)].into_iter());
         let peer = peers.get(LARGE).expect("a peer");
         assert!(peer.begin_attempt(true).is_none(), "there is nothing to resume");
         let attempt = peer.begin_attempt(false).expect("nothing is under way");

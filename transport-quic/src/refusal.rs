@@ -53,6 +53,8 @@ pub(crate) enum Kind {
     UnknownEvent,
     /// A stream that breaks the rules of lanes.
     BadLane,
+    /// Something that is told for the address of a node and is none.
+    BadAddress,
     /// More handshakes at once than are allowed.
     Flood,
     /// A TLS failure that has no word of its own.
@@ -60,7 +62,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 23] = [
         Self::NoCertificate,
         Self::BadAuthority,
         Self::Expired,
@@ -81,6 +83,7 @@ impl Kind {
         Self::FrameTimeout,
         Self::UnknownEvent,
         Self::BadLane,
+        Self::BadAddress,
         Self::Flood,
         Self::Tls,
     ];
@@ -108,6 +111,7 @@ impl Kind {
             Self::FrameTimeout => "frame_timeout",
             Self::UnknownEvent => "unknown_event",
             Self::BadLane => "bad_lane",
+            Self::BadAddress => "bad_address",
             Self::Flood => "flood",
             Self::Tls => "tls",
         }

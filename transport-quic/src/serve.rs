@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::error;
 
+use crate::addresses::RESEND;
 use crate::control::{self, Message, Silence};
 use crate::frame::lane_header;
 use crate::limits::{ACK_DELAY, LAST_WORDS};
@@ -42,6 +43,7 @@ pub(crate) async fn serve(
         end = read_lanes(shared, link, wire) => Some(end),
         end = reader::read_datagrams(shared, link, wire) => Some(end),
         end = acknowledge(link, &control) => Some(end),
+        end = tell_addresses(shared, link, &control) => Some(end),
         end = listen(shared, link, wire, receive, &control) => Some(end),
     };
     if let Some(end) = end {
@@ -142,9 +144,28 @@ async fn acknowledge(link: &Link, control: &AsyncMutex<SendStream>) -> End {
     }
 }
 
+/// Tells the peer where others listen, until it has confirmed it, and whatever comes anew.
+async fn tell_addresses(shared: &Shared, link: &Link, control: &AsyncMutex<SendStream>) -> End {
+    shared.book().connected(link.peer, link.incarnation);
+    loop {
+        let changed = shared.addresses_changed.notified();
+        let entries = shared.book().due(link.peer, shared.began.elapsed());
+        if !entries.is_empty() {
+            let message = Message::Addresses(entries);
+            if control::write(&mut *control.lock().await, &message).await.is_err() {
+                return pending().await;
+            }
+        } else if shared.book().is_waiting(link.peer) {
+            let _ = timeout(RESEND, changed).await;
+        } else {
+            changed.await;
+        }
+    }
+}
+
 /// Hears what the peer says on the control stream after the hello.
 async fn listen(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     link: &Arc<Link>,
     wire: &Wire,
     mut receive: RecvStream,
@@ -157,6 +178,14 @@ async fn listen(
                     return shared.refuse(link, wire, &shared::turned(&misstep));
                 }
             }
+            Ok(Message::Addresses(entries)) => match shared.hear(link, wire, entries) {
+                Ok(taken) => {
+                    let message = Message::AddressesTaken(taken);
+                    let _ = control::write(&mut *control.lock().await, &message).await;
+                }
+                Err(turned) => return shared.refuse(link, wire, &turned),
+            },
+            Ok(Message::AddressesTaken(taken)) => shared.book().confirmed(link.peer, &taken),
             Ok(Message::Leaving) => {
                 let said = control::write(&mut *control.lock().await, &Message::Left).await;
                 if said.is_ok() && !link.channel.is_finishing() {

@@ -4,15 +4,19 @@
 //! alternate, and nothing is delivered outside.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use quinn::{Endpoint, ServerConfig};
 use synod_core::{EventId, Inbox, LinkChange, NodeId, Reason};
+use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
+use crate::addresses::{AddressBook, ENTRIES_MAX, Entry, Nonsense, Version};
 use crate::channel::Channel;
 use crate::control::Greeting;
+use crate::dial;
 use crate::journal::Journal;
 use crate::keep;
 use crate::limits::Limits;
@@ -36,6 +40,12 @@ pub(crate) struct Shared {
     pub(crate) transport: Arc<quinn::TransportConfig>,
     pub(crate) endpoint: Endpoint,
     pub(crate) peers: Arc<Peers>,
+    /// Where nodes listen, by their own account.
+    pub(crate) addresses: Mutex<AddressBook>,
+    /// Wakes whoever tells of it.
+    pub(crate) addresses_changed: Notify,
+    /// The clock of the address book counts from here.
+    pub(crate) began: Instant,
     pub(crate) inbox: Arc<dyn Inbox>,
     pub(crate) journal: Journal,
     /// Handshakes under way.
@@ -145,6 +155,60 @@ impl Shared {
         self.peers.changed.notify_waiters();
     }
 
+    /// What is known of where nodes listen.
+    pub(crate) fn book(&self) -> MutexGuard<'_, AddressBook> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A peer sees this node at that address.
+    pub(crate) fn is_seen_at(&self, address: &str) {
+        self.book().seen_at(address);
+        self.addresses_changed.notify_waiters();
+    }
+
+    /// A peer tells where nodes listen. Whoever could not be found before is dialled at once.
+    /// Returns what to confirm.
+    pub(crate) fn hear(
+        self: &Arc<Self>,
+        link: &Link,
+        wire: &Wire,
+        told: Vec<Entry>,
+    ) -> Result<Vec<(NodeId, Version)>, Turned> {
+        let heard =
+            self.book().hear(link.peer, told).map_err(|nonsense| not_addresses(&nonsense))?;
+        for stranger in heard.strangers {
+            let text = format!(
+                "{stranger} is no node of the cluster to {}: add it to every bundle",
+                self.me
+            );
+            let turned = Turned::new(Kind::UnknownNode, text);
+            self.journal.ignores(link.peer, &wire.address, &turned);
+        }
+        for node in heard.moved {
+            let address = self.book().address(node).map(String::from);
+            if let (Some(peer), Some(address)) = (self.peers.get(node), address)
+                && peer.learn_address(&address)
+            {
+                info!(node = %self.me, peer = %node, address, from = %link.peer, "address learned");
+                self.dial(node, peer);
+            }
+        }
+        self.addresses_changed.notify_waiters();
+        Ok(heard.taken)
+    }
+
+    /// Makes an attempt to link, unless there is a link, or an attempt.
+    pub(crate) fn dial(self: &Arc<Self>, node: NodeId, peer: &Peer) {
+        let is_listed = self.identity.get().trust.peers().contains(&node);
+        if is_listed
+            && !self.leaving.load(Ordering::Relaxed)
+            && let Some(attempt) = peer.begin_attempt(false)
+        {
+            let patience = self.limits.connect_timeout;
+            tokio::spawn(dial::dial(Arc::clone(self), node, attempt, patience));
+        }
+    }
+
     /// The peer of a link that is up has broken the protocol: tells so, and how the link ends.
     pub(crate) fn refuse(&self, link: &Link, wire: &Wire, turned: &Turned) -> End {
         self.journal.refuses(Some(link.peer), &wire.address, turned);
@@ -160,6 +224,18 @@ impl Shared {
             info!(node = %self.me, %peer, ?unknown_there, ?unknown_here, "the event sets differ");
         }
     }
+}
+
+fn not_addresses(nonsense: &Nonsense) -> Turned {
+    let text = match nonsense {
+        Nonsense::TooMany(count) => {
+            format!("{count} addresses at once, and {ENTRIES_MAX} are allowed")
+        }
+        Nonsense::NoAddress(node) => {
+            format!("what is told of {node} is no address: HOST:PORT is expected")
+        }
+    };
+    Turned::new(Kind::BadAddress, text)
 }
 
 /// What a peer is told that has said something that cannot be.

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use quinn::{Endpoint, EndpointConfig, SendDatagramError, ServerConfig, TokioRuntime};
 use synod_core::{
@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::accept;
+use crate::addresses::{AddressBook, is_address};
 use crate::control::{self, Greeting};
-use crate::dial;
 use crate::identity::{Bundle, CertificateError};
 use crate::journal::Journal;
 use crate::limits::{INCOMING_BYTES_MAX, LAST_WORDS, Limits};
@@ -49,6 +49,8 @@ use crate::tls::{Current, Tls};
 pub struct QuicTransport {
     me: NodeId,
     local_address: SocketAddr,
+    /// Where the node says that it listens; none if its peers must tell it.
+    own_address: Option<String>,
     limits: Limits,
     identity: Arc<Current>,
     peers: Arc<Peers>,
@@ -82,12 +84,15 @@ impl QuicTransport {
         let tls = Tls::of(bundle).map_err(unusable)?;
         let socket = socket::bind(bundle.listen, limits.socket_buffer_bytes)?;
         let local_address = socket.local_addr().map_err(|error| failed(&error))?;
-        let addresses = bundle.peers.iter().map(|(node, address)| (*node, address.clone()));
-        let others = addresses.filter(|(node, _)| tls.trust.peers().contains(node));
+        let others = tls.trust.peers().iter();
+        let others = others.map(|peer| (*peer, bundle.peers.get(peer).cloned()));
+        let own_address = own_address(bundle, local_address);
+        let peers = Arc::new(Peers::new(others));
         Ok(Self {
             me: bundle.node,
             local_address,
-            peers: Arc::new(Peers::new(others)),
+            own_address,
+            peers,
             limits,
             identity: Arc::new(Current::new(tls)),
             socket: Mutex::new(Some(socket)),
@@ -101,7 +106,7 @@ impl QuicTransport {
         self.local_address
     }
 
-    /// Replaces the address of `peer` for the attempts to come. A node that is not in the peer
+    /// Replaces the address of `peer` for the attempts to come, and what its peers say of it. A node that is not in the peer
     /// list stays a stranger.
     pub fn set_address(&self, peer: NodeId, address: SocketAddr) {
         if let Some(peer) = self.peers.get(peer) {
@@ -208,8 +213,16 @@ impl QuicTransport {
             let _inside = runtime.enter();
             Endpoint::new(config.0, config.1, socket, Arc::new(TokioRuntime))
         };
+        let members = tls.trust.peers().iter().copied().chain([self.me]).collect();
+        let mut addresses = AddressBook::new(self.me, hello.incarnation, members);
+        if let Some(address) = &self.own_address {
+            addresses.announce(address);
+        }
         Ok(Shared {
             me: self.me,
+            addresses: Mutex::new(addresses),
+            addresses_changed: Notify::new(),
+            began: Instant::now(),
             events: greeting.names(),
             greeting,
             limits: self.limits.clone(),
@@ -255,17 +268,12 @@ impl Transport for QuicTransport {
 
     fn connect(&self, peer: NodeId) {
         let Some((engine, shared)) = self.shared() else { return };
-        if shared.leaving.load(Ordering::Relaxed) {
-            return;
-        }
         let identity = self.identity.get();
         let listed = identity.trust.peers().contains(&peer);
         match self.peers.get(peer).filter(|_| listed) {
             Some(known) => {
-                if let Some(attempt) = known.begin_attempt(false) {
-                    let patience = shared.limits.connect_timeout;
-                    engine.tasks.spawn(dial::dial(shared, peer, attempt, patience));
-                }
+                let _inside = engine.tasks.enter();
+                shared.dial(peer, known);
             }
             None => {
                 let text = format!("{peer} is not in the peer list of {}", self.me);
@@ -378,6 +386,13 @@ async fn farewell(shared: Arc<Shared>, deadline: Duration, stop: Arc<Notify>) {
     };
     let _ = timeout(deadline, gone).await;
     stop.notify_one();
+}
+
+/// Where a node listens, as far as it can know by itself: what its bundle says of it, or the address
+/// that its socket is bound to, unless that is every one of the machine.
+fn own_address(bundle: &Bundle, bound: SocketAddr) -> Option<String> {
+    let listed = bundle.peers.get(&bundle.node).filter(|address| is_address(address));
+    listed.cloned().or_else(|| (!bound.ip().is_unspecified()).then(|| bound.to_string()))
 }
 
 /// A certificate that ends soon is the operator's business before it is anybody else's.

@@ -10,6 +10,7 @@ use synod_core::NodeId;
 Examples:
   synod cert init ca --cluster demo
   synod cert issue --ca ca n1=10.0.0.1:7400 n2=10.0.0.2:7400 n3=10.0.0.3:7400
+  synod cert issue --ca ca n1=10.0.0.1:7400 n2=10.0.0.2:7400 n3 n4 n5     two seeds
   synod cert inspect n1.synod
   synod cert check *.synod --before 30
   synod cert renew --ca ca n1.synod")]
@@ -43,7 +44,9 @@ pub(crate) struct CertInit {
 
 #[derive(Debug, Parser)]
 pub(crate) struct CertIssue {
-    /// Each node with its address, as `n1=10.0.0.1:7400`. Together they are the cluster.
+    /// Each node with its address, as `n1=10.0.0.1:7400`. Together they are the cluster. A node
+    /// without one, as `n3` or `n3=:7401`, listens on every interface, on UDP port 7400 unless
+    /// given, 0 being any; the others learn from those that have an address, the seeds, where it is.
     #[arg(required = true, value_parser = member)]
     pub(crate) nodes: Vec<(NodeId, String)>,
     /// The directory of the authority.
@@ -96,13 +99,27 @@ pub(crate) struct CertTrust {
     pub(crate) ca: PathBuf,
 }
 
-/// Reads `n1=10.0.0.1:7400`.
+/// Reads `n1=10.0.0.1:7400`, or `n1`.
 fn member(text: &str) -> Result<(NodeId, String), String> {
+    let (node, address) = text.split_once('=').unwrap_or((text, LISTEN_ANYWHERE));
+    if let Some(port) = address.strip_prefix(':') {
+        let node = node.parse::<NodeId>().map_err(|error| error.to_string())?;
+        let port = port.parse::<u16>().map_err(|_| format!("`{port}` is no port"))?;
+        return Ok((node, format!(":{port}")));
+    }
+    seed(&format!("{node}={address}"))
+}
+
+/// Where a node listens that is given no address.
+const LISTEN_ANYWHERE: &str = ":7400";
+
+/// Reads `n1=10.0.0.1:7400`.
+pub(crate) fn seed(text: &str) -> Result<(NodeId, String), String> {
     let (node, address) = text.split_once('=').ok_or("expected NODE=HOST:PORT")?;
     let node = node.parse::<NodeId>().map_err(|error| error.to_string())?;
     let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     match port {
-        Some(port) if 0 < port => Ok((node, String::from(address))),
+        Some(port) if 0 < port && !address.starts_with(':') => Ok((node, String::from(address))),
         _ => Err(format!("`{address}` is no address: expected HOST:PORT, with a port above 0")),
     }
 }
@@ -114,7 +131,9 @@ mod tests {
     #[test]
     fn members_are_read_and_nonsense_is_refused() {
         assert_eq!(member("n1=a.example:7400"), Ok((NodeId(1), "a.example:7400".into())));
-        for wrong in ["n1", "n01=a:1", "n1=a", "n1=a:0", "n1=a:99999", "1=a:1"] {
+        assert_eq!(member("n1"), Ok((NodeId(1), ":7400".into())));
+        assert_eq!(member("n1=:7401"), Ok((NodeId(1), ":7401".into())));
+        for wrong in ["n01", "n1=:x", "n01=a:1", "n1=a", "n1=a:0", "n1=a:99999", "1=a:1"] {
             assert!(member(wrong).is_err(), "{wrong}");
         }
     }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use synod_core::NodeId;
 
+use super::cert::seed;
 use crate::operating::settings::{Admin, Level, LogFormat};
 
 /// The longest time that a cluster runs or is waited for: a year, in seconds.
@@ -42,10 +44,12 @@ Examples:
   synod node n1.synod --algorithm bully --store /var/lib/synod/n1
   synod node n1.synod --config node.toml --log-format json
   synod node n1.synod --record n1.recording                         for `synod replay`
+  synod node n3.synod --seed n1=10.0.0.1:7400 --start-after 2
 
 The file of --config is TOML with the keys algorithm, store, record, admin, log.level, log.format,
 limits.connect_timeout_ms, limits.idle_timeout_ms, limits.keep_alive_ms, limits.redial_after_ms,
-limits.session_grace_ms, limits.frame_timeout_ms and limits.outbox_bytes_max. Variables of the environment come before it, and flags before both.
+limits.session_grace_ms, limits.frame_timeout_ms, limits.outbox_bytes_max, start_after and seeds.NODE.
+Variables of the environment come before it, and flags before both.
 Logs go to the standard error.")]
 pub(crate) struct Node {
     /// The node's bundle.
@@ -66,6 +70,13 @@ pub(crate) struct Node {
     /// loopback interface, or `off`; the TCP port after the node's UDP port unless given.
     #[arg(long, env = "SYNOD_ADMIN")]
     pub(crate) admin: Option<Admin>,
+    /// Where a node of the bundle is, in place of what the bundle says, as n1=10.0.0.1:7400. The
+    /// others are found through those that are known.
+    #[arg(long = "seed", env = "SYNOD_SEEDS", value_delimiter = ',', value_parser = seed)]
+    pub(crate) seeds: Vec<(NodeId, String)>,
+    /// Start the algorithm only when so many peers are linked, unless it goes on from its store.
+    #[arg(long, env = "SYNOD_START_AFTER")]
+    pub(crate) start_after: Option<usize>,
     /// How much is logged; info unless given.
     #[arg(long, env = "SYNOD_LOG")]
     pub(crate) log: Option<Level>,

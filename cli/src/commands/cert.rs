@@ -85,7 +85,8 @@ fn make(directory: &Path) -> Result<(), Problem> {
     })
 }
 
-/// The bundle of `node` in a cluster of `peers`.
+/// The bundle of `node` in a cluster of `peers`. Those whose address has no host are found by the
+/// others.
 pub(crate) fn bundle(
     authority: &Authority,
     node: NodeId,
@@ -98,18 +99,21 @@ pub(crate) fn bundle(
     let credentials = authority
         .issue(node, valid)
         .map_err(|error| Problem::new(Exit::Usage, error.to_string()))?;
+    let (anywhere, peers) = peers.clone().into_iter().partition(|(_, it)| it.starts_with(':'));
+    let anywhere: BTreeMap<NodeId, String> = anywhere;
     Ok(Bundle {
         cluster: authority.cluster().clone(),
         node,
         listen,
         credentials,
         authorities: vec![String::from(authority.certificate_pem())],
-        peers: peers.clone(),
+        peers,
+        members: anywhere.into_keys().collect(),
     })
 }
 
 fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
-    let (facts, peers) = facts(&asked.file)?;
+    let (facts, bundle) = facts(&asked.file)?;
     let names = facts.names.join(", ");
     let left = facts.remaining(SystemTime::now()).as_secs() / 86_400;
     let expired = facts.remaining(SystemTime::now()).is_zero();
@@ -120,8 +124,10 @@ fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
     printer.say(format!("  issuer   {}", facts.issuer.as_deref().unwrap_or("itself")));
     let state = if expired { String::from("EXPIRED") } else { format!("{left} days left") };
     printer.say(format!("  validity {state}"));
-    for (node, address) in peers.iter().flatten() {
-        printer.say(format!("  peer     {node} at {address}"));
+    for node in bundle.iter().flat_map(Bundle::nodes) {
+        let address = bundle.as_ref().and_then(|bundle| bundle.peers.get(&node));
+        let place = address.map_or("wherever its peers say", String::as_str);
+        printer.say(format!("  node     {node} at {place}"));
     }
     printer.event(&json!({
         "event": "certificate", "kind": kind, "names": facts.names,
@@ -133,19 +139,17 @@ fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What a certificate says, and the peers if it is in a bundle.
-fn facts(path: &Path) -> Result<(CertificateFacts, Peers), Problem> {
+/// What a certificate says, and the bundle that it is in.
+fn facts(path: &Path) -> Result<(CertificateFacts, Option<Bundle>), Problem> {
     let is_bundle = path.extension().is_some_and(|ending| ending == "synod");
     if is_bundle { bundle_facts(path) } else { Ok((pem_facts(path)?, None)) }
 }
 
-type Peers = Option<BTreeMap<NodeId, String>>;
-
-fn bundle_facts(path: &Path) -> Result<(CertificateFacts, Peers), Problem> {
+fn bundle_facts(path: &Path) -> Result<(CertificateFacts, Option<Bundle>), Problem> {
     let bundle = Bundle::read(path).map_err(|error| Problem::caused(&error))?;
     let facts = bundle.credentials.facts();
     let facts = facts.map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
-    Ok((facts, Some(bundle.peers)))
+    Ok((facts, Some(bundle)))
 }
 
 fn pem_facts(path: &Path) -> Result<CertificateFacts, Problem> {

@@ -59,15 +59,18 @@ async fn serve(
 ) -> Result<(), Problem> {
     let entry = app.entry(settings.algorithm.as_deref())?;
     let bundle = read(asked)?;
+    let seeded = settings.applied_to(&bundle)?;
     let told_at = settings.admin.address(&bundle);
     let bytes_per_peer_max = settings.limits.bytes_per_peer_max();
-    let transport = QuicTransport::new(&bundle, settings.limits)
+    let transport = QuicTransport::new(&seeded, settings.limits)
         .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
     let transport = Arc::new(transport);
     let address = transport.local_address();
-    let mut members: Vec<NodeId> = bundle.peers.keys().copied().collect();
-    members.push(bundle.node);
-    let mut builder = entry.node(bundle.node, members).transport(transport.clone());
+    let members = bundle.nodes().into_iter().collect();
+    let mut builder = entry
+        .node(bundle.node, members)
+        .transport(transport.clone())
+        .start_after(settings.start_after);
     if let Some(directory) = &settings.store {
         let store = FileStore::new(directory);
         builder = builder.store(Box::new(store));

@@ -73,6 +73,7 @@ struct Answer {
 struct Node {
     id: String,
     running: bool,
+    started: bool,
     summary: Vec<(String, String)>,
     peers: Vec<Peer>,
     events: Vec<Queue>,
@@ -120,7 +121,11 @@ fn tell(answers: &[Answered<'_>], printer: &Printer) {
 fn tell_node(Answer { algorithm, certificate_days_left, status }: &Answer, printer: &Printer) {
     let summary = status.summary.iter().map(|(name, value)| format!("{name}:{value}"));
     let summary: Vec<String> = summary.collect();
-    let state = if status.running { summary.join(" ") } else { String::from("ends") };
+    let state = match (status.running, status.started) {
+        (true, true) => summary.join(" "),
+        (true, false) => String::from("waits for peers"),
+        (false, _) => String::from("ends"),
+    };
     let queued: usize = status.events.iter().map(|event| event.queued).sum();
     let days = format!("{certificate_days_left} d");
     let mut notes = vec![algorithm.clone()];

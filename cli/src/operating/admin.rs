@@ -86,7 +86,8 @@ impl Subject {
         if request.method() != Method::GET {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n");
         }
-        let ready = self.node.status().running;
+        let status = self.node.status();
+        let ready = status.running && status.started;
         match request.uri().path() {
             "/metrics" => {
                 let page = metrics::text(self);
@@ -104,6 +105,9 @@ impl Subject {
             }
             "/livez" => text(StatusCode::OK, "alive\n"),
             "/readyz" if ready => text(StatusCode::OK, "ready\n"),
+            "/readyz" if status.running => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "waits for peers\n")
+            }
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "takes no events\n"),
             _ => text(StatusCode::NOT_FOUND, "there is /metrics /status /livez /readyz\n"),
         }

@@ -46,7 +46,8 @@ impl Collector for Moment {
 impl Moment {
     fn node(&self, page: &mut Page<'_, '_>) -> fmt::Result {
         let Self { status, not_after, bytes_per_peer_max } = self;
-        page.gauge("ready", "1 if the node takes events", status.running.into())?;
+        let ready = status.running && status.started;
+        page.gauge("ready", "1 if the node takes events and has started", ready.into())?;
         page.gauge("incarnation", "Which life of the node this is", status.incarnation)?;
         page.gauge("uptime_seconds", "Time since the start", status.uptime.as_secs())?;
         page.gauge("timers", "Timers that are armed", count(status.timers))?;

@@ -79,9 +79,9 @@ pub(crate) async fn watch(
 
 fn tell(before: &Bundle, now: &Bundle) {
     let node = now.node;
-    let removed: Vec<_> =
-        before.peers.keys().filter(|peer| !now.peers.contains_key(peer)).collect();
-    let added: Vec<_> = now.peers.keys().filter(|peer| !before.peers.contains_key(peer)).collect();
+    let (old, new) = (before.nodes(), now.nodes());
+    let removed: Vec<_> = old.difference(&new).collect();
+    let added: Vec<_> = new.difference(&old).collect();
     let new_key = before.credentials != now.credentials;
     tracing::info!(%node, new_key, authorities = now.authorities.len(), ?removed, "bundle renewed");
     if !added.is_empty() {

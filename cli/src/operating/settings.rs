@@ -1,5 +1,6 @@
 //! How a node is configured: a file, over it the environment, over it the command line.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,11 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Deserialize;
+use synod_core::NodeId;
 use synod_transport_quic::{Bundle, Limits};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::args::Node;
+use crate::args::{Node, seed};
 use crate::problem::{Exit, Problem};
 
 /// A configuration file is no larger, in bytes.
@@ -27,6 +29,10 @@ pub(crate) struct Settings {
     pub(crate) level: Level,
     pub(crate) format: LogFormat,
     pub(crate) limits: Limits,
+    /// Where nodes are, in place of what the bundle says.
+    pub(crate) seeds: BTreeMap<NodeId, String>,
+    /// How many peers must be linked before the algorithm starts.
+    pub(crate) start_after: usize,
 }
 
 /// Where the node tells of itself over HTTP.
@@ -129,8 +135,10 @@ struct File {
     store: Option<PathBuf>,
     record: Option<PathBuf>,
     admin: Option<String>,
+    start_after: Option<usize>,
     log: LogKeys,
     limits: LimitKeys,
+    seeds: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -164,7 +172,9 @@ impl Settings {
         let file = path.map_or_else(|| Ok(File::default()), read)?;
         let place = path.map(|path| path.display().to_string()).unwrap_or_default();
         let of_file = || file.settings().map_err(|words| usage(format!("`{place}`: {words}")));
-        let Self { algorithm, store, record, admin, level, format, limits } = of_file()?;
+        let Self { algorithm, store, record, admin, level, format, limits, mut seeds, start_after } =
+            of_file()?;
+        seeds.extend(asked.seeds.iter().cloned());
         Ok(Self {
             algorithm: asked.algorithm.clone().or(algorithm),
             store: asked.store.clone().or(store),
@@ -173,7 +183,32 @@ impl Settings {
             level: asked.log.unwrap_or(level),
             format: asked.log_format.unwrap_or(format),
             limits,
+            seeds,
+            start_after: asked.start_after.unwrap_or(start_after),
         })
+    }
+
+    /// The bundle with the addresses that are set beside it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Problem`] of usage if something is said of a node that is none of the cluster, or more
+    /// peers are to be waited for than there are.
+    pub(crate) fn applied_to(&self, bundle: &Bundle) -> Result<Bundle, Problem> {
+        let nodes = bundle.nodes();
+        if let Some(stranger) = self.seeds.keys().find(|node| !nodes.contains(node)) {
+            let known: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
+            let what = format!("key `seeds`: {stranger} is no node of the bundle");
+            return Err(usage(what).hint(format!("its nodes are {}", known.join(", "))));
+        }
+        let most = nodes.len() - 1;
+        if most < self.start_after {
+            let what = format!("key `start_after`: {} peers cannot be linked", self.start_after);
+            return Err(usage(what).hint(format!("expected 0 to {most}, the number of peers")));
+        }
+        let mut bundle = bundle.clone();
+        bundle.peers.extend(self.seeds.clone());
+        Ok(bundle)
     }
 }
 
@@ -188,7 +223,16 @@ impl File {
             level: one_of("log.level", self.log.level.as_deref())?,
             format: one_of("log.format", self.log.format.as_deref())?,
             limits: self.limits.limits()?,
+            seeds: self.seeds()?,
+            start_after: self.start_after.unwrap_or(0),
         })
+    }
+
+    fn seeds(&self) -> Result<BTreeMap<NodeId, String>, String> {
+        let read = |(node, address): (&String, &String)| {
+            at_key(&format!("seeds.{node}"), seed(&format!("{node}={address}")))
+        };
+        self.seeds.iter().map(read).collect()
     }
 }
 
@@ -316,6 +360,9 @@ mod tests {
             ),
             ("[limits]\nredial_after_ms = 500", ["key `limits.redial_after_ms`", "over and over"]),
             ("[limits]\noutbox_bytes_max = 1", ["key `limits.outbox_bytes_max`", "131072"]),
+            ("[seeds]\nn1 = 'nowhere'", ["key `seeds.n1`", "HOST:PORT"]),
+            ("[seeds]\nx = 'a:1'", ["key `seeds.x`", "`x`"]),
+            ("start_after = -1", ["invalid value", "-1"]),
             ("alogrithm = 'bully'", ["unknown field `alogrithm`", "`algorithm`"]),
             ("algorithm = 3", ["invalid type: integer", "expected a string"]),
         ] {

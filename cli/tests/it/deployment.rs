@@ -57,6 +57,52 @@ fn three_nodes_started_by_hand_form_a_cluster() {
 }
 
 #[test]
+fn nodes_that_know_one_seed_find_each_other_and_start_when_all_are_there() {
+    let place = Place::new("seeds");
+    let bundles = issue_seeded(&place.0);
+    let mut seed = Running::configured(&bundles[0], &["--start-after", "2"]);
+    let started = seed.says(&["\"event\":\"started\"", "\"node\":\"n1\""]);
+    let started: Value = serde_json::from_str(&started).expect("JSON");
+    // Every interface, so that others tell it where it is; the first one is told by its peers.
+    let port = started["address"].as_str().and_then(|it| it.rsplit(':').next()).expect("a port");
+    let seeded = format!("n1=127.0.0.1:{port}");
+    let flags = ["--seed", &seeded, "--start-after", "2"];
+    let mut others = [1, 2].map(|at| Running::configured(&bundles[at], &flags));
+    for node in others.iter_mut().chain([&mut seed]) {
+        node.says(&["\"event\":\"state\"", "\"leader\":\"n3\""]);
+    }
+    others[1].says(&["\"event\":\"link\"", "\"peer\":\"n2\"", "\"up\":true"]);
+}
+
+/// Three nodes, none of which is said to be anywhere.
+fn issue_seeded(place: &Path) -> Vec<PathBuf> {
+    let ca = place.join("demo");
+    let ca = ca.to_str().expect("UTF-8");
+    assert_eq!(synod(place, &["cert", "init", ca]).exit, 0);
+    let nodes = ["n1=:0", "n2=:0", "n3=:0"];
+    let args = [&["cert", "issue", "--ca", ca, "--out", ca][..], &nodes].concat();
+    let issued = synod(place, &args);
+    assert_eq!(issued.exit, 0, "{}", issued.stderr);
+    ["n1", "n2", "n3"].map(|node| place.join("demo").join(format!("{node}.synod"))).into()
+}
+
+#[test]
+fn a_seed_that_is_no_node_and_a_barrier_that_cannot_open_are_told_before_anything_is_opened() {
+    let place = Place::new("wrong-seeds");
+    let bundle = cluster(&place.0, "demo", &["n1", "n2"]).remove(0);
+    let bundle = bundle.to_str().expect("UTF-8");
+    for (flags, words) in [
+        (["--seed", "n9=127.0.0.1:1"], ["n9 is no node of the bundle", "n1, n2"]),
+        (["--start-after", "2"], ["`start_after`: 2 peers", "0 to 1"]),
+        (["--seed", "n1"], ["--seed", "expected NODE=HOST:PORT"]),
+    ] {
+        let called = synod(&place.0, &[&["node", bundle][..], &flags].concat());
+        assert_eq!(called.exit, 2, "{}", called.stderr);
+        assert!(words.iter().all(|word| called.stderr.contains(word)), "{}", called.stderr);
+    }
+}
+
+#[test]
 fn keys_are_private_and_never_overwritten() {
     let place = Place::new("keys");
     let bundles = cluster(&place.0, "demo", &["n1", "n2"]);

@@ -232,3 +232,39 @@ async fn actors_that_die_over_and_over_end_the_node() {
     let reason = one.wait().await;
     assert!(matches!(reason, EndReason::Actor(_)), "{reason}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_waits_for_peers_handles_nothing_before_they_are_there() {
+    let (network, journal) = (MemoryNetwork::new(), Journal::new());
+    network.cut(N1, N2);
+    let waiting = node(&network, N1, 2, table(witness(&journal))).limits(quick()).start_after(9);
+    let waiting = start(waiting).await;
+    waiting.trigger(&Number(7)).await.unwrap();
+    let _other = start(node(&network, N2, 2, table(witness(&Journal::new())))).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((journal.len(), waiting.status().started), (0, false));
+    network.heal(N1, N2);
+    until("it has started", || waiting.status().started).await;
+    until("it has handled what waited", || status_of::<Number>(&waiting).handled == 1).await;
+    until("it knows of its peer", || journal.read() == ["n2 up"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_step_that_panics_behind_the_barrier_ends_the_node() {
+    #[derive(Clone, Debug, Default, Hash, Serialize)]
+    struct Broken;
+    impl Algorithm for Broken {
+        const NAME: &'static str = "broken";
+        fn handlers() -> Handlers<Self> {
+            Handlers::new().on(|_: &mut Self, _: Number| ())
+        }
+        fn start(&mut self, _: &mut Context) {
+            panic!("not like this");
+        }
+    }
+    let network = MemoryNetwork::new();
+    let one = start(node(&network, N1, 2, || Broken).start_after(1)).await;
+    let _two = start(node(&network, N2, 2, table(witness(&Journal::new())))).await;
+    let ended = tokio::time::timeout(PATIENCE, one.wait()).await.unwrap();
+    assert!(matches!(ended, EndReason::Panicked(letter) if letter.event == "start"));
+}

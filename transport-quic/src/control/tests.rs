@@ -45,14 +45,32 @@ fn any_answer() -> impl Strategy<Value = Answer> {
     answer.prop_map(|(session, received)| Answer { session: SessionId(session), received })
 }
 
+fn any_version() -> impl Strategy<Value = Version> {
+    (any::<u64>(), any::<u64>())
+        .prop_map(|(incarnation, revision)| Version { incarnation, revision })
+}
+
+fn any_entry() -> impl Strategy<Value = Entry> {
+    (any::<u32>(), any_version(), ".{0,40}").prop_map(|(node, version, address)| Entry {
+        node: NodeId(node),
+        version,
+        address,
+    })
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         (any_greeting(), any_offer()).prop_map(|(theirs, offer)| Message::Hello(theirs, offer)),
-        (any_greeting(), any_answer()).prop_map(|(theirs, it)| Message::HelloAck(theirs, it)),
+        (any_greeting(), any_answer(), ".{0,40}")
+            .prop_map(|(theirs, it, seen)| Message::HelloAck(theirs, it, seen)),
         (".{0,20}", ".{0,200}").prop_map(|(kind, text)| Message::Refused { kind, text }),
         any_counts().prop_map(Message::Acknowledged),
         Just(Message::Leaving),
         Just(Message::Left),
+        proptest::collection::vec(any_entry(), 0..5).prop_map(Message::Addresses),
+        proptest::collection::vec((any::<u32>(), any_version()), 0..5).prop_map(|taken| {
+            Message::AddressesTaken(taken.into_iter().map(|(it, of)| (NodeId(it), of)).collect())
+        }),
     ]
 }
 
@@ -100,7 +118,7 @@ fn the_frozen_bytes_of_a_hello() {
     };
     let greeting = [0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a'];
     let offered = [5, 1, 4, 0, 6, 1, 7, 0xac, 2];
-    let bytes = [&[24, 0, 0, 0, 2, 0], &greeting[..], &offered].concat();
+    let bytes = [&[24, 0, 0, 0, 3, 0], &greeting[..], &offered].concat();
     assert_eq!(encode(&Message::Hello(frozen_greeting(), offer)), bytes);
 }
 
@@ -108,26 +126,38 @@ fn the_frozen_bytes_of_a_hello() {
 fn the_frozen_bytes_of_an_answer() {
     let answer = Answer { session: SessionId(6), received: vec![(LaneId(7), 1), (LaneId(8), 2)] };
     let greeting = [1, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a'];
-    let bytes = [&[21, 0, 0, 0, 2, 0], &greeting[..], &[6, 2, 7, 1, 8, 2]].concat();
-    assert_eq!(encode(&Message::HelloAck(frozen_greeting(), answer)), bytes);
+    let answered = [6, 2, 7, 1, 8, 2, 3, b'a', b':', b'1'];
+    let bytes = [&[25, 0, 0, 0, 3, 0], &greeting[..], &answered].concat();
+    let seen = String::from("a:1");
+    assert_eq!(encode(&Message::HelloAck(frozen_greeting(), answer, seen)), bytes);
 }
 
 #[test]
 fn the_frozen_bytes_of_what_is_said_later() {
     let acknowledged = Message::Acknowledged(vec![(LaneId(7), 300)]);
-    assert_eq!(encode(&acknowledged), [7, 0, 0, 0, 2, 0, 3, 1, 7, 0xac, 2]);
-    assert_eq!(encode(&Message::Leaving), [3, 0, 0, 0, 2, 0, 4]);
-    assert_eq!(encode(&Message::Left), [3, 0, 0, 0, 2, 0, 5]);
+    assert_eq!(encode(&acknowledged), [7, 0, 0, 0, 3, 0, 3, 1, 7, 0xac, 2]);
+    assert_eq!(encode(&Message::Leaving), [3, 0, 0, 0, 3, 0, 4]);
+    assert_eq!(encode(&Message::Left), [3, 0, 0, 0, 3, 0, 5]);
+    let version = Version { incarnation: 300, revision: 2 };
+    let entry = Entry { node: NodeId(4), version, address: String::from("a:1") };
+    assert_eq!(
+        encode(&Message::Addresses(vec![entry])),
+        [12, 0, 0, 0, 3, 0, 6, 1, 4, 0xac, 2, 2, 3, b'a', b':', b'1']
+    );
+    assert_eq!(
+        encode(&Message::AddressesTaken(vec![(NodeId(4), version)])),
+        [8, 0, 0, 0, 3, 0, 7, 1, 4, 0xac, 2, 2]
+    );
 }
 
 #[test]
 fn another_version_is_named_before_anything_else_is_read() {
-    for other in [1, 3] {
+    for other in [2, 4] {
         let mut frame = encode(&Message::Left).split_off(4);
         frame[0] = other;
         let turned = decode(&frame).unwrap_err();
         assert_eq!(turned.kind, Kind::Version);
-        let both = [format!("synod/{other}"), String::from("synod/2")];
+        let both = [format!("synod/{other}"), String::from("synod/3")];
         assert!(both.iter().all(|version| turned.text.contains(version)), "{turned}");
     }
 }
@@ -136,7 +166,7 @@ fn another_version_is_named_before_anything_else_is_read() {
 fn the_first_hello_that_there_was_is_refused_with_both_versions() {
     let old = [1, 0, 0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a'];
     let turned = decode(&old).unwrap_err();
-    assert!(turned.text.contains("synod/1") && turned.text.contains("synod/2"), "{turned}");
+    assert!(turned.text.contains("synod/1") && turned.text.contains("synod/3"), "{turned}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The one file that a node needs: its identity, its key, its authority and its peers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -28,6 +28,7 @@ use super::trust::{Side, Trust};
 /// certificate = "-----BEGIN CERTIFICATE-----…"
 /// key = "-----BEGIN PRIVATE KEY-----…"
 /// authorities = ["-----BEGIN CERTIFICATE-----…"]
+/// members = ["n3"]
 ///
 /// [peers]
 /// n1 = "10.0.0.1:7400"
@@ -46,8 +47,11 @@ pub struct Bundle {
     /// The certificates of the authorities that the node trusts, as PEM. Two of them let one
     /// authority take over from another.
     pub authorities: Vec<String>,
-    /// Every node of the cluster with its address as `host:port`; the node itself may be missing.
+    /// Nodes of the cluster with their addresses as `host:port`. An address of the node itself is
+    /// what the node says of itself.
     pub peers: BTreeMap<NodeId, String>,
+    /// Nodes of the cluster whose addresses the others tell. Those in `peers` may be missing here.
+    pub members: BTreeSet<NodeId>,
 }
 
 /// The file, before its values are believed.
@@ -61,6 +65,8 @@ struct Document {
     certificate: String,
     key: String,
     authorities: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    members: Vec<String>,
     peers: BTreeMap<String, String>,
 }
 
@@ -101,6 +107,13 @@ impl Bundle {
     /// [`FileError`] if the system refuses, or another replacement is under way.
     pub fn replace(&self, path: &Path) -> Result<(), FileError> {
         file::replace(path, &self.to_toml(), Readers::Owner)
+    }
+
+    /// Every node of the cluster, this one included.
+    #[must_use]
+    pub fn nodes(&self) -> BTreeSet<NodeId> {
+        let listed = self.peers.keys().copied().chain(self.members.iter().copied());
+        listed.chain([self.node]).collect()
     }
 
     /// Trusts the nodes that `authority` names, beside those that it trusts already. Whether it
@@ -148,6 +161,7 @@ impl Bundle {
             certificate: self.credentials.certificate_pem.clone(),
             key: self.credentials.key_pem.clone(),
             authorities: self.authorities.clone(),
+            members: self.members.iter().map(NodeId::to_string).collect(),
             peers: peers.collect(),
         };
         toml::to_string(&document).expect("strings and numbers under text keys are always TOML")
@@ -168,6 +182,7 @@ impl Bundle {
             check_address(&node, &address)?;
             peers.insert(value("peers", &node)?, address);
         }
+        let members = document.members.iter().map(|node| value("members", node));
         Ok(Self {
             cluster: value("cluster", &document.cluster)?,
             node: value("node", &document.node)?,
@@ -177,6 +192,7 @@ impl Bundle {
                 key_pem: document.key,
             },
             authorities: document.authorities,
+            members: members.collect::<Result<_, _>>()?,
             peers,
         })
     }

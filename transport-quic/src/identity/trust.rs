@@ -59,7 +59,7 @@ impl Trust {
             cluster: bundle.cluster.clone(),
             anchors,
             fingerprints,
-            peers: bundle.peers.keys().copied().filter(|peer| *peer != bundle.node).collect(),
+            peers: bundle.nodes().into_iter().filter(|peer| *peer != bundle.node).collect(),
             provider: Arc::new(rustls::crypto::ring::default_provider()),
         })
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use synod_core::{EventId, Refusal, Transport};
 use synod_transport_quic::{Authority, Limits};
 
-use crate::raw::{ACKNOWLEDGED, Client, Greeting, Offer, PROTOCOL, Raw, Server, control_frame};
+use crate::raw::{
+    ACKNOWLEDGED, ADDRESSES, Client, Greeting, Offer, PROTOCOL, Raw, Server, control_frame,
+};
 use crate::support::{
     LANE, N1, N2, N3, Peer, assert_heard, assert_says, authority, bundle, event, hello, link,
     start_with,
@@ -181,6 +183,24 @@ fn an_acknowledgement_of_what_was_never_sent_ends_the_link() {
 }
 
 #[test]
+fn an_address_that_is_none_ends_the_link_and_that_of_a_stranger_is_counted() {
+    let stage = Stage::new();
+    let mut raw = stage.linked();
+    let told = |node: u32, address: &str| {
+        let entries = vec![(node, (1_u64, 1_u64), address)];
+        control_frame(PROTOCOL, ADDRESSES, &postcard::to_allocvec(&entries).unwrap())
+    };
+    raw.say(&told(77, "127.0.0.1:9"));
+    let text = stage
+        .node
+        .inbox
+        .wait("a refusal", |told| told.refusal("unknown_node").map(|refusal| refusal.text.clone()));
+    assert_says(&text, &["n77", "ignored", "every bundle"]);
+    raw.say(&told(3, "over there"));
+    stage.ends(&raw, "bad_address", &["n3", "HOST:PORT"]);
+}
+
+#[test]
 fn a_hello_that_has_received_what_was_never_sent_is_refused_and_the_link_waits_for_a_better_one() {
     let stage = Stage::new();
     let client = Client::new(&stage.authority, N2);
@@ -229,7 +249,7 @@ fn a_second_hello_ends_the_link() {
 #[test]
 fn a_hello_of_another_version_is_refused() {
     let frame = Greeting::of(N2).hello(9, &Offer::new());
-    Stage::new().refuses_hello(&frame, "version", &["synod/9", "synod/2", "same version"]);
+    Stage::new().refuses_hello(&frame, "version", &["synod/9", "synod/3", "same version"]);
 }
 
 #[test]
@@ -274,7 +294,7 @@ fn an_answer_of_another_version_is_refused_by_the_dialler() {
     refuses_answer(
         |offer| Greeting::of(N2).answer(9, offer.fresh),
         "version",
-        &["synod/9", "synod/2"],
+        &["synod/9", "synod/3"],
     );
 }
 

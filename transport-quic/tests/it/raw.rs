@@ -99,7 +99,7 @@ impl Greeting {
 
     /// An answer that begins the session of that name.
     pub(crate) fn answer(&self, version: u16, session: u64) -> Vec<u8> {
-        self.frame(version, HELLO_ACK, &(session, Counts::new()))
+        self.frame(version, HELLO_ACK, &(session, Counts::new(), "127.0.0.1:9"))
     }
 }
 
@@ -133,10 +133,11 @@ impl Offer {
 /// Connections and sessions have names that are drawn once.
 static NAME: AtomicU64 = AtomicU64::new(1);
 
-pub(crate) const PROTOCOL: u16 = 2;
+pub(crate) const PROTOCOL: u16 = 3;
 const HELLO: u8 = 0;
 const HELLO_ACK: u8 = 1;
 pub(crate) const ACKNOWLEDGED: u8 = 3;
+pub(crate) const ADDRESSES: u8 = 6;
 
 /// A dialler.
 pub(crate) struct Client {
@@ -227,7 +228,8 @@ impl Client {
         raw.say(&Greeting::of(self.node).hello(PROTOCOL, offer));
         let answer = raw.hear();
         let [_, _, HELLO_ACK, body @ ..] = answer.as_slice() else { panic!("{answer:?}") };
-        let (_, session): (Greeting, (u64, Counts)) = postcard::from_bytes(body).unwrap();
+        let (_, session, _): (Greeting, (u64, Counts), String) =
+            postcard::from_bytes(body).unwrap();
         (raw, session)
     }
 }

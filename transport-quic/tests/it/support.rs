@@ -1,6 +1,6 @@
 //! Nodes on loopback, and an inbox that remembers everything and can be waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -228,6 +228,7 @@ pub(crate) fn bundle(authority: &Authority, node: NodeId, nodes: &[NodeId]) -> B
         credentials: authority.issue(node, DAY).unwrap(),
         authorities: vec![String::from(authority.certificate_pem())],
         peers: nodes.iter().map(|node| (*node, String::from("127.0.0.1:9"))).collect(),
+        members: BTreeSet::new(),
     }
 }
 
