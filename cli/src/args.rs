@@ -234,15 +234,19 @@ pub(crate) struct Check {
     pub(crate) order: OrderArg,
     /// Take one run for each order of dependent events, and remember no state. Refused where a
     /// property looks at several nodes at one moment.
-    #[arg(long, conflicts_with_all = ["order", "live"])]
+    #[arg(long, conflicts_with_all = ["order", "live", "symmetry"])]
     pub(crate) reduce: bool,
+    /// Take states for one that differ only in the names of interchangeable nodes, where the
+    /// algorithm says which nodes these are; without crashes.
+    #[arg(long, conflicts_with = "live")]
+    pub(crate) symmetry: bool,
     /// Judge runs without end too, where delays have no bound: what should hold eventually.
     #[arg(long)]
     pub(crate) live: bool,
     /// Only say how many runs there may be, from so many random ones: --estimate=1000.
     #[arg(long, value_name = "PROBES", num_args = 0..=1, require_equals = true,
         default_missing_value = "100", value_parser = clap::value_parser!(u32).range(1..),
-        conflicts_with_all = ["order", "live", "reduce", "max_states", "max_time", "threads"])]
+        conflicts_with_all = ["order", "live", "reduce", "symmetry", "max_states", "max_time", "threads"])]
     pub(crate) estimate: Option<u32>,
     /// Where to write the schedule of a violation.
     #[arg(long, default_value = "target/synod")]

@@ -9,10 +9,12 @@ use synod_core::{
 };
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
-    Bounds, CannotReduce, Estimate, Exploration, Explored, Fault, Measures, NothingViolated,
-    Progress, Replay, Replayed, Report, Scenario, Schedule, Settings, Simulation, Strategy, Why,
-    measure, replay, replay_recording, why,
+    Bounds, CannotReduce, Estimate, Exploration, Explored, Fault, Measures, NotSymmetric,
+    NothingViolated, Progress, Replay, Replayed, Report, Scenario, Schedule, Settings, Simulation,
+    Strategy, Why, measure, replay, replay_recording, why,
 };
+
+use crate::problem::{Exit, Problem};
 
 /// An algorithm that the program knows by name.
 pub(crate) trait Entry {
@@ -22,7 +24,7 @@ pub(crate) trait Entry {
     /// The properties that remember more than a state does.
     fn monitors(&self) -> Vec<&'static str>;
     fn simulate(&self, asked: &Asked) -> Report;
-    fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, CannotReduce>;
+    fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, Problem>;
     fn estimate(&self, bounds: &Bounds, probes: u32) -> Estimate;
     fn replay(&self, schedule: &Schedule) -> Replay;
     fn why(&self, schedule: &Schedule, runs: u32) -> Result<Why, NothingViolated>;
@@ -71,6 +73,8 @@ pub(crate) struct Exploring<'w> {
     /// All cores unless given.
     pub(crate) threads: Option<usize>,
     pub(crate) way: Way,
+    /// Whether states that differ in names only are one.
+    pub(crate) symmetry: bool,
     /// Whether runs without end are judged.
     pub(crate) live: bool,
     /// Is told how far it has come, and ends it by breaking.
@@ -83,6 +87,21 @@ pub(crate) enum Way {
     Breadth,
     Depth,
     Reduced,
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it maps an error")]
+fn cannot_reduce(error: CannotReduce) -> Problem {
+    Problem::new(Exit::Usage, error.to_string()).hint("leave --reduce out to visit every state")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it maps an error")]
+fn not_symmetric(error: NotSymmetric) -> Problem {
+    let hint = match error {
+        NotSymmetric::Crashes => "give --crashes 0, or leave --symmetry out",
+        NotSymmetric::TooFew => "raise --nodes, or leave --symmetry out",
+        _ => "leave --symmetry out to visit every state",
+    };
+    Problem::new(Exit::Usage, error.to_string()).hint(hint)
 }
 
 /// The entry of one algorithm.
@@ -132,12 +151,16 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         simulation.run(asked.seeds.clone())
     }
 
-    fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, CannotReduce> {
+    fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, Problem> {
         let exploration = Exploration::new(&self.0, bounds.clone()).watch(how.watch);
         let exploration = match how.way {
             Way::Breadth => exploration,
             Way::Depth => exploration.depth_first(),
-            Way::Reduced => exploration.reduced()?,
+            Way::Reduced => exploration.reduced().map_err(cannot_reduce)?,
+        };
+        let exploration = match how.symmetry {
+            true => exploration.symmetric().map_err(not_symmetric)?,
+            false => exploration,
         };
         let exploration = if how.live { exploration.live() } else { exploration };
         Ok(match how.threads {

@@ -17,7 +17,8 @@ use crate::world::Violation;
 pub(crate) fn counterexample(
     program: &dyn Program,
     path: &[Action],
-    (property, reason): Wrong,
+    property: String,
+    reason: String,
 ) -> Counterexample {
     let setting = program.setting();
     let names = names(program, path);
@@ -73,7 +74,8 @@ pub(crate) fn follow(program: &dyn Program, names: &[String]) -> (Trace, Option<
         let wrong = follower.run(names).err();
         let mut trace = follower.trace.finish();
         let time_us = trace.steps.last().map_or(0, |step| step.time_us);
-        let violation = wrong.map(|(property, reason)| {
+        let violation = wrong.map(|wrong| {
+            let (property, reason) = wrong.said();
             if let Some(step) = trace.steps.last_mut() {
                 step.wrong = Some(format!("{property}: {reason}"));
             }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use synod_core::{
     Algorithm, Boot, BuildError, Catalogue, Choices, Envelope, Event, Machine, Member, Model, Node,
-    NodeId, Peers, Property, Stack,
+    NodeId, Peers, Property, Stack, Symmetry,
 };
 
 use crate::per_node::PerNode;
@@ -24,11 +24,16 @@ pub struct Scenario<T: Stack> {
     make: Make<T>,
     tables: T::Tables,
     show: Option<Show<T>>,
+    pub(crate) symmetry: Symmetry<T>,
     other_program: Option<OtherProgram>,
 }
 
 /// Makes the machine of a traitor that runs another program.
 type OtherProgram = Arc<dyn Fn(Boot, SharedChoices) -> Box<dyn Machine> + Send + Sync>;
+
+/// Handlers' own random numbers are part of the program, not of the run: what a run may decide
+/// differently is decided by the choice stream.
+pub(crate) const SEED: u64 = 0;
 
 type SharedChoices = Arc<Mutex<dyn Choices>>;
 
@@ -47,7 +52,9 @@ impl<A: Algorithm> Scenario<A> {
     #[must_use]
     pub fn of(make: impl Fn(NodeId) -> A + Send + Sync + 'static) -> Self {
         match Self::new(A::NAME, A::MODEL, make) {
-            Ok(scenario) => Self { properties: A::properties(), ..scenario },
+            Ok(scenario) => {
+                Self { properties: A::properties(), symmetry: A::symmetry(), ..scenario }
+            }
             Err(clash) => panic!("{clash}"),
         }
     }
@@ -77,8 +84,19 @@ impl<T: Stack> Scenario<T> {
         T::catalogue(&tables, &mut catalogue)?;
         let (properties, inputs) = (Vec::new(), Vec::new());
         let make = Arc::new(make);
-        let (show, other_program) = (None, None);
-        Ok(Self { name, model, properties, catalogue, inputs, make, tables, show, other_program })
+        let (show, symmetry, other_program) = (None, Symmetry::none(), None);
+        Ok(Self {
+            name,
+            model,
+            properties,
+            catalogue,
+            inputs,
+            make,
+            tables,
+            show,
+            symmetry,
+            other_program,
+        })
     }
 
     /// Lets some traitors run another program of the same event types: an algorithm made for the
@@ -134,6 +152,12 @@ impl<T: Stack> Scenario<T> {
         self
     }
 
+    /// Says which nodes only their names tell apart; what its algorithm says if there is one.
+    #[must_use]
+    pub fn symmetric(self, symmetry: Symmetry<T>) -> Self {
+        Self { symmetry, ..self }
+    }
+
     /// A state as data; null where states are not shown.
     pub(crate) fn show(&self, state: &T) -> Value {
         self.show.as_ref().map_or(Value::Null, |show| show(state))
@@ -187,15 +211,13 @@ impl<T: Stack> Scenario<T> {
 
     fn boot_of(id: NodeId, nodes: u32, incarnation: u64) -> Boot {
         let peers = (1..=nodes).map(NodeId).collect();
-        // Handlers' own random numbers are part of the program, not of the run: what a run may
-        // decide differently is decided by the choice stream.
-        Boot { id, peers, incarnation, seed: 0 }
+        Boot { id, peers, incarnation, seed: SEED }
     }
 
     /// The same for one of `peers`, which all nodes of a cluster share.
     pub(crate) fn boot_among(&self, peers: &Peers, id: NodeId, incarnation: u64) -> Node<T> {
         let (state, tables) = ((self.make)(id), self.tables.clone());
-        match Node::among(peers.clone(), id, (incarnation, 0), state, tables) {
+        match Node::among(peers.clone(), id, (incarnation, SEED), state, tables) {
             Ok(node) => node,
             Err(error) => panic!("a simulated cluster: {error}"),
         }

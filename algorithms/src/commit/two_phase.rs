@@ -30,14 +30,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Cluster, Context, Event, Faults, Handlers, Model, NodeId, PeerUp, Property, Quorum,
-    Summary, Tolerance, Verdict, Workload,
+    Summary, Symmetry, Tolerance, Verdict, Workload,
 };
 
 /// How long the coordinator waits for votes. Safety does not depend on it.
 pub const VOTES_WITHIN: Duration = Duration::from_secs(1);
 
 /// The state of one node.
-#[derive(Clone, Debug, Default, Hash, Serialize)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct TwoPhase {
     /// The operation of the client of this node, if it coordinates.
     coordinates: Option<u64>,
@@ -102,6 +102,10 @@ impl Algorithm for TwoPhase {
             Property::always("a node that refuses never commits", no_refusal_is_overruled),
             Property::at_rest("a live coordinator leaves nobody in doubt", nobody_is_in_doubt),
         ]
+    }
+
+    fn symmetry() -> Symmetry<Self> {
+        Symmetry::of_all()
     }
 
     fn workload() -> Workload {

@@ -33,7 +33,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Cluster, Context, Event, Faults, Handlers, Links, Model, NodeId, Property, Quorum,
-    Summary, Timing, Tolerance, Verdict, Workload,
+    Summary, Symmetry, Timing, Tolerance, Verdict, Workload,
 };
 
 /// The bound on the delay of a message that holds in the end, processing included.
@@ -52,7 +52,7 @@ const PATIENCE_MAX: u32 = 3;
 pub const WAITING_MAX: usize = 1_024;
 
 /// The state of one node.
-#[derive(Clone, Debug, Default, Hash, Serialize)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Paxos {
     /// What outlives a crash.
     durable: Durable,
@@ -125,6 +125,11 @@ impl Algorithm for Paxos {
             Property::always("one value is chosen", one_value_is_chosen),
             Property::at_rest("every proposal returns", every_proposal_returns),
         ]
+    }
+
+    /// Proposers are told apart by their names where their rounds are equal.
+    fn symmetry() -> Symmetry<Self> {
+        Symmetry::of_the_unasked()
     }
 
     fn workload() -> Workload {

@@ -31,14 +31,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Cluster, Context, Event, Faults, Handlers, Model, NodeId, Property, Quorum, Summary,
-    Tolerance, Verdict, Workload,
+    Symmetry, Tolerance, Verdict, Workload,
 };
 
 /// Operations that wait at one node at most. Beyond, one is refused: it is not invoked.
 pub const WAITING_MAX: usize = 1_024;
 
 /// The state of one node.
-#[derive(Clone, Debug, Default, Hash, Serialize)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Abd {
     /// The replica.
     kept: Version,
@@ -98,6 +98,11 @@ impl Algorithm for Abd {
             Property::always("what was returned is at a majority", returned_is_at_a_majority),
             Property::at_rest("every operation returns", every_operation_returns),
         ]
+    }
+
+    /// Writers are told apart by their names where they write the same number.
+    fn symmetry() -> Symmetry<Self> {
+        Symmetry::of_the_unasked()
     }
 
     fn workload() -> Workload {

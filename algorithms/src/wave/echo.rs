@@ -25,12 +25,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Algorithm, Cluster, Context, Event, Handlers, NodeId, Property, Quorum, Summary, Verdict,
-    Workload,
+    Algorithm, Cluster, Context, Event, Handlers, NodeId, Property, Quorum, Summary, Symmetry,
+    Verdict, Workload,
 };
 
 /// The state of one node.
-#[derive(Clone, Debug, Default, Hash, Serialize)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Echo {
     /// Whom this node has links to: all others, unless [`Echo::linked`] says whom.
     neighbours: Option<BTreeSet<NodeId>>,
@@ -58,6 +58,10 @@ impl Algorithm for Echo {
             Property::always("a wave that is back was everywhere once", was_everywhere_once),
             Property::at_rest("a wave that has begun is back", the_wave_is_back),
         ]
+    }
+
+    fn symmetry() -> Symmetry<Self> {
+        Symmetry::of_all()
     }
 
     fn workload() -> Workload {

@@ -1,7 +1,7 @@
 //! `check`: every schedule of a small cluster.
 
 use serde_json::json;
-use synod_simulator::{Bounds, Counterexample, Diagram, Estimate, Explored, Limit};
+use synod_simulator::{Bounds, Counterexample, Diagram, Estimate, Explored, Folded, Limit, Untrue};
 
 use self::watcher::{Cost, Watcher};
 use super::{cluster, keep};
@@ -27,15 +27,15 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
         OrderArg::Breadth => Way::Breadth,
         OrderArg::Depth => Way::Depth,
     };
-    let how = Exploring { threads: check.threads, way, live: check.live, watch: &mut watch };
-    let explored = entry.explore(&bounds, how);
-    let explored = explored.map_err(|error| {
-        let hint = "leave --reduce out to visit every state";
-        Problem::new(Exit::Usage, error.to_string()).hint(hint)
-    })?;
+    let Check { threads, symmetry, live, .. } = *check;
+    let how = Exploring { threads, way, symmetry, live, watch: &mut watch };
+    let explored = entry.explore(&bounds, how)?;
     let cost = watcher.finish(explored.states);
     numbers(entry, &bounds, &explored, printer);
     printer.say(format!("  {cost}"));
+    if let Some(untrue) = &explored.untrue {
+        return Err(untrue_of(entry, untrue));
+    }
     if let Some(failure) = &explored.failure {
         return violated(check, &bounds, &explored, &cost, failure, printer);
     }
@@ -54,6 +54,13 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
     }
     printer.next(cluster::suggested(entry));
     Ok(())
+}
+
+/// What the algorithm says of itself and is not so.
+fn untrue_of(entry: &dyn Entry, untrue: &Untrue) -> Problem {
+    let what =
+        format!("{} is declared {}, and is not: {}", entry.name(), untrue.declared, untrue.reason);
+    Problem::new(Exit::Usage, what).hint("mend the handler or the declaration, or explore in full")
 }
 
 /// What came of each property where none is violated.
@@ -180,6 +187,21 @@ pub(crate) fn numbers(entry: &dyn Entry, bounds: &Bounds, explored: &Explored, p
         explored.depth,
         if explored.complete { " · complete" } else { "" },
     ));
+    if let Some(it) = &explored.folded {
+        printer.say(folded(it, explored.states));
+    }
+}
+
+/// What one state stands for.
+fn folded(folded: &Folded, states: u64) -> String {
+    let nodes: Vec<String> = folded.nodes.iter().map(ToString::to_string).collect();
+    format!(
+        "  one state for all that differ in the names of {} ({} permutations): for {} states, factor {:.1}",
+        nodes.join(", "),
+        thousands(folded.permutations),
+        thousands(folded.states),
+        folded.states as f64 / states.max(1) as f64,
+    )
 }
 
 /// What is explored.
@@ -258,6 +280,10 @@ fn event(check: &Check, bounds: &Bounds, explored: &Explored, cost: &Cost) -> se
         "states": explored.states, "complete": explored.complete,
         "violations": u32::from(explored.failure.is_some()),
         "transitions": explored.transitions, "depth": explored.depth,
+        "symmetry": explored.folded.as_ref().map(|folded| json!({
+            "nodes": folded.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "permutations": folded.permutations, "states": folded.states,
+        })),
         "executions": explored.executions, "frontier": explored.frontier, "cut": explored.cut.map(limit),
         "skipped": explored.skipped, "never": explored.never,
         "seconds": cost.seconds, "states_per_second": cost.states_per_second,

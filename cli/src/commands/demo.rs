@@ -52,9 +52,9 @@ fn check_all(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
     title(printer, "2  check: every schedule of three nodes");
     let bounds = Bounds::within(&entry.model(), 3);
     let mut watch = |_: &_| ControlFlow::Continue(());
-    let how = Exploring { threads: None, way: Way::Breadth, live: false, watch: &mut watch };
-    let explored = entry.explore(&bounds, how);
-    let explored = explored.map_err(|error| Problem::new(Exit::Usage, error.to_string()))?;
+    let (threads, way) = (None, Way::Breadth);
+    let how = Exploring { threads, way, symmetry: false, live: false, watch: &mut watch };
+    let explored = entry.explore(&bounds, how)?;
     check::numbers(entry, &bounds, &explored, printer);
     if let Some(failure) = &explored.failure {
         return Err(Problem::new(Exit::Violated, failure.block()));

@@ -13,6 +13,7 @@ use crate::handler::{Access, Handler, IntoHandler, info};
 use crate::model::Model;
 use crate::node::StepError;
 use crate::property::{Property, Summary};
+use crate::symmetry::Symmetry;
 use crate::workload::Workload;
 
 /// A distributed algorithm. The implementing type is the state of one node.
@@ -71,6 +72,13 @@ pub trait Algorithm: Send + Sized + 'static {
     #[must_use]
     fn workload() -> Workload {
         Workload::default()
+    }
+
+    /// Which nodes only their names tell apart, so that an exploration needs to visit only one of
+    /// the states that differ in these names.
+    #[must_use]
+    fn symmetry() -> Symmetry<Self> {
+        Symmetry::none()
     }
 
     /// The state in three to six short values, for status tables, diagrams and metrics.

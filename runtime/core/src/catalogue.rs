@@ -6,9 +6,10 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::envelope::{DecodeError, Envelope};
+use crate::envelope::{DecodeError, Envelope, Tag};
 use crate::event::{EventId, NodeId};
 use crate::handler::Access;
+use crate::symmetry::Renamer;
 
 /// An event type as a node knows it.
 #[derive(Clone)]
@@ -29,6 +30,7 @@ pub struct EventInfo {
     pub registered: Option<Registration>,
     pub(crate) kind: TypeId,
     pub(crate) show: fn(&Envelope) -> Result<String, DecodeError>,
+    pub(crate) rename: fn(&Envelope, &mut Renamer) -> Result<Envelope, DecodeError>,
 }
 
 impl EventInfo {
@@ -169,6 +171,26 @@ impl Catalogue {
     pub fn show(&self, envelope: &Envelope) -> String {
         let shown = self.any(envelope.event()).and_then(|info| info.show(envelope).ok());
         shown.unwrap_or_else(|| format!("{} bytes", envelope.body().len()))
+    }
+
+    /// The same envelope with the nodes in its event renamed. O(size).
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if no algorithm knows the event, or the body is none.
+    pub fn renamed(
+        &self,
+        envelope: &Envelope,
+        renamer: &mut Renamer,
+    ) -> Result<Envelope, DecodeError> {
+        let Some(info) = self.any(envelope.event()) else {
+            return Err(DecodeError::new(format!("no algorithm knows {:?}", envelope.event())));
+        };
+        envelope.show_header(renamer);
+        match envelope.tag() {
+            Tag::Expired(_) => Ok(envelope.clone()),
+            _ => (info.rename)(envelope, renamer),
+        }
     }
 
     /// Adds an event type.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
 use crate::event::{Event, EventId};
+use crate::symmetry::Renamer;
 
 /// An event on its way: encoded, so that it can be cloned, compared, hashed and recorded
 /// without asking anything of the event's type.
@@ -107,9 +108,8 @@ impl Envelope {
     /// If the event's `Serialize` implementation reports an error.
     #[must_use]
     pub fn seal<E: Event>(event: &E) -> Self {
-        let mut body = Vec::new();
-        match postcard::serialize_with_flavor(event, Tail(&mut body)) {
-            Ok(()) => Self::from_parts(E::ID, Instance::ROOT, Tag::Plain, body.into()),
+        match encoded(event) {
+            Ok(body) => Self::from_parts(E::ID, Instance::ROOT, Tag::Plain, body.into()),
             Err(error) => panic!("`{}` does not serialize: {error}", E::NAME),
         }
     }
@@ -152,6 +152,27 @@ impl Envelope {
             Ok((_, rest)) => Err(DecodeError(format!("{} bytes are left over", rest.len()))),
             Err(error) => Err(DecodeError::codec(&error)),
         }
+    }
+
+    /// The same event with its nodes renamed.
+    pub(crate) fn renamed<E: Event>(&self, renamer: &mut Renamer) -> Result<Self, DecodeError> {
+        let event: E = renamer.decoded(&self.body)?;
+        let body = encoded(&event).map_err(|error| DecodeError::codec(&error))?;
+        Ok(Self { body: Bytes::from(body).into(), ..self.clone() })
+    }
+
+    /// Shows `renamer` everything but the body, in which no node stands.
+    pub(crate) fn show_header(&self, renamer: &mut Renamer) {
+        renamer.mix(self.event.bits());
+        self.instance.0.iter().for_each(|key| renamer.mix(*key));
+        let (kind, number) = match self.tag {
+            Tag::Plain => (0, 0),
+            Tag::Ask(number) => (1, number),
+            Tag::Answer(number) => (2, number),
+            Tag::Expired(number) => (3, number),
+        };
+        renamer.mix(kind);
+        renamer.mix(number);
     }
 
     /// Which event type it holds.
@@ -216,6 +237,12 @@ pub(crate) fn append<T: Serialize>(out: &mut Vec<u8>, value: &T) {
         Ok(()) => (),
         Err(error) => panic!("integers and bytes do not serialize: {error}"),
     }
+}
+
+/// The bytes of any value.
+pub(crate) fn encoded<T: Serialize>(value: &T) -> postcard::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    postcard::serialize_with_flavor(value, Tail(&mut bytes)).map(|()| bytes)
 }
 
 /// Lets postcard append to a vector that somebody else owns.

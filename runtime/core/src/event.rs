@@ -75,7 +75,13 @@ impl fmt::Debug for EventId {
 
 /// The identity of a node, unique in its cluster. Written `n7`.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename = "synod.NodeId")]
 pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// By this name a [`Renamer`](crate::Renamer) knows a node in whatever is encoded.
+    pub(crate) const SERDE_NAME: &'static str = "synod.NodeId";
+}
 
 impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -190,6 +190,7 @@ pub(crate) fn info<E: Event>(access: Access) -> EventInfo {
         registered: None,
         kind: TypeId::of::<E>(),
         show: |envelope| envelope.open::<E>().map(|event| format!("{event:?}")),
+        rename: |envelope, renamer| envelope.renamed::<E>(renamer),
     }
 }
 

@@ -33,6 +33,7 @@ mod random;
 mod recording;
 mod request;
 mod stack;
+mod symmetry;
 mod transport;
 mod workload;
 
@@ -55,6 +56,7 @@ pub use recording::{
 };
 pub use request::{Call, Reply, Request, Ticket};
 pub use stack::Stack;
+pub use symmetry::{Interchangeable, Nodes, Permutation, Renamer, Symmetry};
 pub use synod_derive::Event;
 pub use transport::{
     Acknowledgement, Closing, Hello, Inbox, LinkChange, LinkStatus, Receipt, Refusal, Room,

@@ -11,6 +11,7 @@ use crate::event::{EventId, NodeId, PeerDown, PeerUp, Time};
 use crate::property::Summary;
 use crate::random::Random;
 use crate::stack::Stack;
+use crate::symmetry::{Renamer, Symmetry};
 
 /// A node without I/O: feed it an [`Input`], carry out the [`Effect`]s.
 ///
@@ -175,9 +176,7 @@ impl<T: Stack> Node<T> {
         if peers.place_of(id).is_none() {
             return Err(BuildError::NotAMember { node: id, peers: peers.0.to_vec() });
         }
-        // Nodes of one seed draw different numbers, and so do two lives of one node.
-        let stream = seed ^ (u64::from(id.0) << 32) ^ incarnation;
-        let random = Random::new(Random::new(stream).next_u64());
+        let random = generator(seed, id, incarnation);
         Ok(Self { stack, tables, ctx: Context::new(id, peers, incarnation, random) })
     }
 
@@ -234,6 +233,36 @@ impl<T: Stack> Node<T> {
         }
         self.settle();
         Ok(())
+    }
+
+    /// The node as it is under other names: as what it now is for those whom it knows by theirs.
+    /// `seed` is that of its [`Boot`]. O(size).
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the state or a timer cannot be renamed; also if the node has drawn random
+    /// numbers, since under another name it would have drawn others.
+    pub fn renamed(
+        &self,
+        symmetry: Symmetry<T>,
+        catalogue: &Catalogue,
+        seed: u64,
+        renamer: &mut Renamer,
+    ) -> Result<Self, DecodeError> {
+        let mut ctx = self.ctx.clone();
+        ctx.me = renamer.node(self.ctx.me);
+        if self.ctx.random != generator(seed, self.ctx.me, ctx.incarnation) {
+            return Err(DecodeError::new("it has drawn random numbers"));
+        }
+        ctx.random = generator(seed, ctx.me, ctx.incarnation);
+        renamer.mix(ctx.incarnation);
+        renamer.mix(ctx.next_ticket);
+        let timers = renamer.in_no_order(&self.ctx.timers, |renamer, (envelope, id)| {
+            Ok((catalogue.renamed(envelope, renamer)?, *id))
+        })?;
+        ctx.timers = timers.into_iter().collect();
+        let stack = symmetry.renamed(&self.stack, renamer)?;
+        Ok(Self { stack, tables: self.tables.clone(), ctx })
     }
 
     /// The algorithms' states.
@@ -380,6 +409,12 @@ impl<T: Stack> Node<T> {
     fn dispatch(&mut self, envelope: &Envelope, from: NodeId) -> Result<bool, StepError> {
         self.stack.dispatch(&self.tables, envelope, from, &mut self.ctx)
     }
+}
+
+/// Nodes of one seed draw different numbers, and so do two lives of one node.
+fn generator(seed: u64, id: NodeId, incarnation: u64) -> Random {
+    let stream = seed ^ (u64::from(id.0) << 32) ^ incarnation;
+    Random::new(Random::new(stream).next_u64())
 }
 
 impl Context {

@@ -29,6 +29,10 @@ pub struct Bounds {
     /// Whether messages overtake each other also where the algorithm counts on their order.
     #[serde(default, skip_serializing_if = "is_kept")]
     pub unordered: bool,
+    /// Whether a node hears of its links to different peers in any order. If not, it hears of those
+    /// that come up at the start in the order of the peers' names.
+    #[serde(default, skip_serializing_if = "is_kept")]
+    pub links_in_any_order: bool,
     /// States to visit, at most; 2^32 - 2 in any case.
     pub states_max: u64,
     /// Steps of a run, at most; those of the nodes' starts are not counted.
@@ -68,6 +72,7 @@ impl Bounds {
             losses: u32::MAX,
             copies: 0,
             unordered: false,
+            links_in_any_order: false,
             states_max: 5_000_000,
             depth_max: u32::MAX,
         }

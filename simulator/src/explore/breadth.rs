@@ -9,6 +9,7 @@ use std::hash::BuildHasherDefault;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
+use super::orbit::Identity;
 use super::pool::Half;
 use super::report::{Limit, Progress};
 use super::search::{Search, Stop, starts};
@@ -55,6 +56,8 @@ struct Found {
     end: usize,
     /// Transitions of the chunk so far.
     transitions: u64,
+    /// How many states it stands for.
+    orbit: u64,
 }
 
 /// A transition that is wrong, or leads to a state that is.
@@ -152,7 +155,7 @@ impl Breadth<'_, '_, '_> {
         let (mut found, mut batch) = (Yield::default(), Batch::default());
         for (ordinal, (_, mut begun)) in (0..).zip(starts(worker)) {
             let outcome = begun.as_mut().map_err(|wrong| wrong.clone());
-            let _ = batch.add(ordinal, outcome);
+            let _ = batch.add(worker, ordinal, outcome);
         }
         let _ = self.view().look(worker, &mut batch, &mut found, NOWHERE);
         found.transitions = 0;
@@ -207,6 +210,7 @@ impl Breadth<'_, '_, '_> {
             }
             reached.states += 1;
             reached.depth = depth;
+            reached.stand_for(state.orbit);
             let number = self.reached.push(state.from, state.ordinal);
             for (_, name) in found.happened.iter().filter(|(at, _)| *at == index) {
                 self.search.never.retain(|never| never != name);
@@ -358,8 +362,8 @@ impl View<'_> {
         for from in (chunk.first..).take(chunk.states) {
             packed = state.unpack(nodes, packed);
             worker.weigh(&mut state);
-            let _ = worker.expand(&state, &mut |_, Taken { ordinal, outcome, .. }| {
-                batch.add(ordinal, outcome)
+            let _ = worker.expand(&state, &mut |worker, Taken { ordinal, outcome, .. }| {
+                batch.add(worker, ordinal, outcome)
             });
             if self.look(worker, &mut batch, &mut found, from).is_break() {
                 break;
@@ -398,7 +402,8 @@ impl View<'_> {
             }
             let packed = batch.packed.get(next.begin..).unwrap_or_default();
             let size = packed.len() - batch.state.unpack(nodes, packed).len();
-            if let Err(wrong) = worker.check(&batch.state) {
+            let checked = worker.check(&batch.state);
+            if let Err(wrong) = checked.and_then(|()| worker.try_properties(&batch.state, print)) {
                 found.wrong = Some(Failed { from, ordinal, print: Some(print), wrong });
                 return ControlFlow::Break(());
             }
@@ -406,7 +411,8 @@ impl View<'_> {
             found.happened.extend(happened.map(|name| (found.found.len(), *name)));
             found.packed.extend(packed.iter().take(size));
             let (end, transitions) = (found.packed.len(), found.transitions);
-            found.found.push(Found { print, from, ordinal, end, transitions });
+            let orbit = next.orbit;
+            found.found.push(Found { print, from, ordinal, end, transitions, orbit });
         }
         batch.next.clear();
         batch.packed.clear();
@@ -437,14 +443,20 @@ struct Next {
     ordinal: u32,
     /// Where it begins in the packed states.
     begin: usize,
+    orbit: u64,
 }
 
 impl Batch {
-    fn add(&mut self, ordinal: u32, outcome: Result<&mut State, Wrong>) -> ControlFlow<()> {
-        match outcome {
-            Ok(state) => {
-                let (print, begin) = (state.fingerprint(), self.packed.len());
-                self.next.push(Next { print, ordinal, begin });
+    fn add(
+        &mut self,
+        worker: &mut Worker<'_>,
+        ordinal: u32,
+        outcome: Result<&mut State, Wrong>,
+    ) -> ControlFlow<()> {
+        match outcome.and_then(|state| Ok((worker.identity(state)?, state))) {
+            Ok((Identity { print, orbit }, state)) => {
+                let begin = self.packed.len();
+                self.next.push(Next { print, ordinal, begin, orbit });
                 state.pack(&mut self.packed);
                 ControlFlow::Continue(())
             }

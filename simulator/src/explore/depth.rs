@@ -1,6 +1,7 @@
 //! Depth first, with the visited states: the memory of a fingerprint for each state, and of one
 //! run. A violation is found at the end of a run that may be longer than it has to be.
 
+use super::orbit::Identity;
 use super::report::Limit;
 use super::search::{Search, Stop, starts};
 use super::state::State;
@@ -75,16 +76,23 @@ impl Depth<'_, '_, '_> {
 
     /// Takes a state in, if it is new, and goes on from it.
     fn visit(&mut self, state: &mut State, by: Action) -> Result<(), Stop> {
-        if !self.visited.insert(state.fingerprint()) {
+        let identity = self.worker.identity(state);
+        let Identity { print, orbit } = match identity {
+            Ok(identity) => identity,
+            Err(wrong) => return Err(Stop::Wrong(self.path(by), wrong)),
+        };
+        if !self.visited.insert(print) {
             return Ok(());
         }
         if self.search.states_max <= self.search.found.states {
             return Err(Stop::Cut(Limit::States));
         }
         self.search.found.states += 1;
+        self.search.found.stand_for(orbit);
         let depth = u32::try_from(self.run.len()).unwrap_or(u32::MAX);
         self.search.found.depth = self.search.found.depth.max(depth);
-        if let Err(wrong) = self.worker.check(state) {
+        let checked = self.worker.check(state);
+        if let Err(wrong) = checked.and_then(|()| self.worker.try_properties(state, print)) {
             return Err(Stop::Wrong(self.path(by), wrong));
         }
         self.search.note(&mut self.worker, state);

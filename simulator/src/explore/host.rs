@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use synod_core::{Effect, Envelope, Input, NodeId, TimerId};
+use synod_core::{Catalogue, DecodeError, Effect, Envelope, Input, NodeId, Renamer, TimerId};
 
 use super::parcel::Parcel;
 use super::setting::ticks;
@@ -35,6 +35,19 @@ impl Host {
     pub(crate) fn of(node: NodeId) -> Self {
         let (disk, timers) = (Vec::new(), BTreeMap::new());
         Self { node, up: false, incarnation: 0, disk, timers, print: 0 }
+    }
+
+    /// The same under other names. Timers keep theirs, which are told to nobody.
+    pub(crate) fn renamed(
+        &self,
+        catalogue: &Catalogue,
+        renamer: &mut Renamer,
+    ) -> Result<Self, DecodeError> {
+        renamer.mix(self.incarnation);
+        let node = renamer.node(self.node);
+        let records = self.disk.iter().map(|record| catalogue.renamed(record, renamer));
+        let disk = records.collect::<Result<_, _>>()?;
+        Ok(Self { node, disk, ..self.clone() })
     }
 
     /// What the node is fed. A timer that fires is no longer armed.

@@ -135,7 +135,7 @@ fn wrong(worker: &mut Worker<'_>, actions: &[Action], promise: usize, repeats: b
     let name = worker.setting().promises.get(promise).map_or("", |it| it.name);
     let reason = worker.verdict(&state, promise).err().unwrap_or_default();
     let how = if repeats { REPEATS } else { ENDS };
-    (String::from(name), format!("{reason}; {how}"))
+    Wrong::Property(String::from(name), format!("{reason}; {how}"))
 }
 
 const REPEATS: &str = "the run comes back to an earlier state, and can go round for ever";
@@ -241,7 +241,8 @@ pub(crate) fn broken(
     let eventual = promises.filter(|(_, it)| matches!(it.kind, Kind::Eventually { .. }));
     for (index, promise) in eventual {
         if let Err(reason) = worker.verdict(last, index) {
-            return Some((String::from(promise.name), format!("{reason}; {how}")));
+            let reason = format!("{reason}; {how}");
+            return Some(Wrong::Property(String::from(promise.name), reason));
         }
     }
     None

@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use synod_core::{Input, Lane, LaneId, NodeId};
+use synod_core::{Catalogue, DecodeError, Input, Lane, LaneId, NodeId, PeerDown, PeerUp, Renamer};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Sender, receiver and lane. A node's own jobs and notices are on lanes to itself.
@@ -22,12 +22,15 @@ pub(crate) struct Parcel {
     pub(crate) ordered: bool,
 }
 
-/// A node's own lane, for what the host tells it of links.
-pub(crate) const OWN: Lane = Lane::Ordered(LaneId(u64::MAX));
 /// A node's own lane for what its application triggers. It survives the node.
-pub(crate) const APPLICATION: Lane = Lane::Ordered(LaneId(u64::MAX - 1));
+pub(crate) const APPLICATION: Lane = Lane::Ordered(LaneId(u64::MAX));
 /// A node's own lane for the results of its jobs, which come back in any order.
 pub(crate) const JOBS: Lane = Lane::Datagram;
+
+/// A node's own lane for what its host tells it of the link to this peer, or of all links.
+pub(crate) fn notices(peer: Option<NodeId>) -> Lane {
+    Lane::Ordered(LaneId(u64::MAX - 1 - peer.map_or(0, |peer| u64::from(peer.0))))
+}
 
 impl Parcel {
     /// Where lanes keep no order, all but those of a node to itself do not.
@@ -39,6 +42,36 @@ impl Parcel {
         let (from, to, lane) = link;
         let ordered = lane != Lane::Datagram && (lanes_keep_order || from == to);
         Self { link, input, left, print: hasher.digest128(), letter, ordered }
+    }
+
+    /// The same under other names.
+    pub(crate) fn renamed(
+        &self,
+        catalogue: &Catalogue,
+        renamer: &mut Renamer,
+    ) -> Result<Self, DecodeError> {
+        let (from, to, lane) = self.link;
+        renamer.mix(self.left);
+        let mut link = (renamer.node(from), renamer.node(to), lane);
+        let input = match &self.input {
+            Input::Deliver { from, envelope } => {
+                let from = renamer.node(*from);
+                Input::Deliver { from, envelope: catalogue.renamed(envelope, renamer)? }
+            }
+            Input::Trigger(envelope) => Input::Trigger(catalogue.renamed(envelope, renamer)?),
+            Input::PeerUp(up) => {
+                let up = PeerUp { peer: renamer.node(up.peer), ..*up };
+                link.2 = notices(Some(up.peer));
+                Input::PeerUp(up)
+            }
+            Input::PeerDown(down) => {
+                let down = PeerDown { peer: renamer.node(down.peer), ..*down };
+                link.2 = notices(Some(down.peer));
+                Input::PeerDown(down)
+            }
+            other => other.clone(),
+        };
+        Ok(Self::new(link, input, self.left, self.ordered))
     }
 
     /// Whether it may be lost.

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 use synod_core::{
-    Choices, Cluster, Effect, Envelope, Kind, Member, Node, NodeId, Stack, TimerId, Verdict,
+    Choices, Cluster, DecodeError, Effect, Envelope, Kind, Member, Node, NodeId, Permutation,
+    Renamer, Stack, TimerId, Verdict,
 };
 use xxhash_rust::xxh3::Xxh3;
 
 use super::host::{Cause, Host};
 use super::pool::Pool;
 use super::setting::{Moment, Setting, Wrong};
-use crate::scenario::Scenario;
+use crate::scenario::{SEED, Scenario};
 use crate::world::judge;
 
 /// The nodes of an exploration, by the numbers of their local states.
@@ -40,6 +41,10 @@ pub(crate) trait Program: Sync {
     fn tick(&self, place: u32) -> u32;
     /// The local state after a crash.
     fn crash(&self, place: u32) -> u32;
+    /// The fingerprint of a local state under other names.
+    fn image(&self, place: u32, renamer: &mut Renamer) -> Result<u128, DecodeError>;
+    /// A local state under other names.
+    fn renamed(&self, place: u32, names: Permutation) -> Result<u32, DecodeError>;
     /// Brings a thread's own list of what the hosts hold up to date.
     fn refresh(&self, hosts: &mut Vec<Arc<Host>>);
     fn judge(&self) -> Box<dyn Judge + '_>;
@@ -107,18 +112,44 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
     }
 
     fn keep(&self, mut host: Host, node: Option<Node<T>>) -> u32 {
+        host.up = node.is_some();
+        host.print = Self::print(&host, node.as_ref());
+        let place = || Place { node: node.map(Arc::new), host: Arc::new(host.clone()) };
+        self.places.number(host.print, place)
+    }
+
+    /// The hash of a node and of all that its host holds for it.
+    fn print(host: &Host, node: Option<&Node<T>>) -> u128 {
         let mut hasher = Xxh3::new();
         (host.node, host.incarnation, &host.disk, node.is_some()).hash(&mut hasher);
-        if let Some(node) = &node {
+        if let Some(node) = node {
             node.hash(&mut hasher);
             for (id, _) in node.timers() {
                 host.timers.get(&id).hash(&mut hasher);
             }
         }
-        host.up = node.is_some();
-        host.print = hasher.digest128();
-        let place = || Place { node: node.map(Arc::new), host: Arc::new(host.clone()) };
-        self.places.number(host.print, place)
+        hasher.digest128()
+    }
+
+    /// A node and what its host holds for it under other names.
+    fn under_other_names(
+        &self,
+        place: u32,
+        renamer: &mut Renamer,
+    ) -> Result<(Host, Option<Node<T>>), DecodeError> {
+        let Place { node, host } = &*self.places.get(place);
+        let (scenario, catalogue) = (self.scenario, &self.scenario.catalogue);
+        let mut host = host.renamed(catalogue, renamer)?;
+        let Some(node) = node else {
+            return Ok((host, None));
+        };
+        renamer.in_no_order(node.timers(), |renamer, (id, envelope)| {
+            renamer.mix(host.timers.get(&id).copied().unwrap_or(0));
+            catalogue.renamed(envelope, renamer)
+        })?;
+        let node = node.renamed(scenario.symmetry, catalogue, SEED, renamer)?;
+        host.up = true;
+        Ok((host, Some(node)))
     }
 
     /// The node that `cause` meets: none if it is down.
@@ -186,6 +217,16 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         let mut host = Host::clone(&self.places.get(place).host);
         host.timers.clear();
         self.keep(host, None)
+    }
+
+    fn image(&self, place: u32, renamer: &mut Renamer) -> Result<u128, DecodeError> {
+        let (host, node) = self.under_other_names(place, renamer)?;
+        Ok(Self::print(&host, node.as_ref()))
+    }
+
+    fn renamed(&self, place: u32, names: Permutation) -> Result<u32, DecodeError> {
+        let (host, node) = self.under_other_names(place, &mut Renamer::to(names))?;
+        Ok(self.keep(host, node))
     }
 
     fn refresh(&self, hosts: &mut Vec<Arc<Host>>) {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use synod_core::NodeId;
+
 use crate::diagram::Diagram;
 use crate::schedule::Schedule;
 use crate::trace::Trace;
@@ -36,8 +38,37 @@ pub struct Explored {
     pub skipped: Vec<&'static str>,
     /// What should hold in some state and did in none.
     pub never: Vec<&'static str>,
+    /// What one state stands for, if states that differ in names only are one.
+    pub folded: Option<Folded>,
+    /// What the algorithm says of itself and is not so. Nothing else is concluded then.
+    pub untrue: Option<Untrue>,
     /// A run that violates a property; breadth first, a shortest one.
     pub failure: Option<Counterexample>,
+}
+
+/// A [symmetric](crate::Exploration::symmetric) exploration's states: each is one of those that
+/// differ only in the names of interchangeable nodes, its orbit.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Folded {
+    /// The interchangeable nodes; those of each class in ascending order.
+    pub nodes: Vec<NodeId>,
+    /// In how many ways these can be named.
+    pub permutations: u64,
+    /// The states of all orbits visited: as many as a full exploration visits, if this one is
+    /// complete.
+    pub states: u64,
+}
+
+/// Something that an algorithm says of itself, and that was found not to be so.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not {declared}: {reason}")]
+#[non_exhaustive]
+pub struct Untrue {
+    /// What is declared.
+    pub declared: &'static str,
+    /// Which event, at which node, shows that it is not so, and how.
+    pub reason: String,
 }
 
 /// What can cut an exploration short.
@@ -95,6 +126,13 @@ impl Counterexample {
 }
 
 impl Explored {
+    /// One more state was visited, for so many.
+    pub(crate) fn stand_for(&mut self, orbit: u64) {
+        if let Some(folded) = &mut self.folded {
+            folded.states += orbit;
+        }
+    }
+
     /// Fails the test if a property is violated, or if not every state was visited.
     ///
     /// # Panics
@@ -103,6 +141,9 @@ impl Explored {
     pub fn expect_complete(&self) {
         if let Some(failure) = &self.failure {
             panic!("{}", failure.block());
+        }
+        if let Some(untrue) = &self.untrue {
+            panic!("{untrue}");
         }
         if let Some(cut) = self.cut {
             panic!("stopped after {} states by {cut}: not every state was visited", self.states);

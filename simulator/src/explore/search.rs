@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use synod_core::Kind;
 
 use super::place::Program;
-use super::report::{Explored, Limit, Progress};
+use super::report::{Explored, Folded, Limit, Progress};
 use super::setting::Wrong;
 use super::state::{Live, State, rename};
 use super::worker::{Worker, successor};
@@ -43,7 +43,12 @@ impl<'a, 'w> Search<'a, 'w> {
     pub(super) fn new(program: &'a dyn Program, watch: Option<Watch<'w>>) -> Self {
         let setting = program.setting();
         let untimed = setting.bounds.tick_us == 0;
-        let mut found = Explored::default();
+        let folded = setting.group.as_ref().map(|group| Folded {
+            nodes: group.nodes().to_vec(),
+            permutations: group.order(),
+            states: 0,
+        });
+        let mut found = Explored { folded, ..Explored::default() };
         let mut never = Vec::new();
         for (index, promise) in setting.promises.iter().enumerate() {
             match promise.kind {

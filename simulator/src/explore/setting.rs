@@ -5,12 +5,36 @@ use std::time::Duration;
 use synod_core::{Catalogue, Envelope, Kind, Model, NodeId};
 
 use super::bounds::Bounds;
+use super::orbit::Group;
 use super::parcel::Parcel;
 use super::pool::Pool;
+use super::report::Untrue;
 use crate::scenario::{Scenario, micros};
 
-/// What is wrong: the property, and in which way.
-pub(crate) type Wrong = (String, String);
+/// What is wrong.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Wrong {
+    /// A property is violated: which one, and in which way.
+    Property(String, String),
+    /// What the algorithm says of itself is not so.
+    Declared(Untrue),
+}
+
+impl Wrong {
+    /// What does not hold, and in which way.
+    pub(crate) fn said(self) -> (String, String) {
+        match self {
+            Self::Property(property, reason) => (property, reason),
+            Self::Declared(untrue) => (String::from(untrue.declared), untrue.reason),
+        }
+    }
+}
+
+impl From<(String, String)> for Wrong {
+    fn from((property, reason): (String, String)) -> Self {
+        Self::Property(property, reason)
+    }
+}
 
 /// A scenario and its bounds without the type of the nodes, and the messages found so far.
 pub(crate) struct Setting<'a> {
@@ -27,6 +51,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) parcels: Pool<Parcel>,
     /// Whether runs without end are judged: `eventually` without a clock.
     pub(crate) live: bool,
+    /// The nodes that only their names tell apart, if states are not told apart by these.
+    pub(crate) group: Option<Group>,
 }
 
 /// A property without its predicate.
@@ -63,12 +89,18 @@ impl<'a> Setting<'a> {
             promises,
             parcels: Pool::default(),
             live: false,
+            group: None,
         }
     }
 
     /// Lets runs without end be judged, where there is no clock.
     pub(crate) fn living(self, live: bool) -> Self {
         Self { live: live && self.bounds.tick_us == 0, ..self }
+    }
+
+    /// Lets states that differ only in the names of these nodes be one.
+    pub(crate) fn folded(self, group: Option<Group>) -> Self {
+        Self { group, ..self }
     }
 
     /// The same if this is the name of an `eventually`.

@@ -41,10 +41,15 @@ impl State {
 
     /// A hash of everything that the future depends on.
     pub(crate) fn fingerprint(&self) -> u128 {
+        self.fingerprint_of(self.sum)
+    }
+
+    /// The same for a state of this sum.
+    pub(crate) fn fingerprint_of(&self, sum: u128) -> u128 {
         let budgets = [self.losses, self.copies, self.crashes, self.recoveries].map(u128::from);
         let counts = budgets.iter().copied().chain([u128::from(self.quiet)]);
         let salted = counts.zip(SALTS).map(|(count, salt)| count.wrapping_mul(salt));
-        salted.fold(self.sum, u128::wrapping_add)
+        salted.fold(sum, u128::wrapping_add)
     }
 
     /// Appends the state to a list of numbers.

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use synod_core::{Effect, Input, Lane, NodeId, TimerId, Verdict};
 
 use super::host::{Cause, Host};
+use super::orbit::Orbits;
 use super::parcel::{APPLICATION, JOBS, Parcel};
-use super::place::{Judge, Program};
+use super::place::{Judge, Program, Stepped};
 use super::setting::{Moment, Setting, Wrong, ticks};
 use super::state::State;
 use crate::action::{Act, Action, Cut};
 
 mod actions;
 mod faults;
+mod symmetry;
 mod wire;
 
 /// One thread's hand in an exploration: it remembers what came of each handler activation.
@@ -28,6 +30,8 @@ pub(crate) struct Worker<'a> {
     varied: Varied,
     /// The parcel that is left of one when time has passed; `UNKNOWN` before it was asked.
     later: Vec<u32>,
+    /// Finds the orbits of states, where states that differ in names only are one.
+    orbits: Option<Orbits>,
     scratch: State,
 }
 
@@ -93,7 +97,7 @@ pub(crate) struct Taken<'s> {
 
 /// Multiplies and folds: for keys of a few small numbers.
 #[derive(Default)]
-struct Folding(u64);
+pub(super) struct Folding(u64);
 
 impl std::hash::Hasher for Folding {
     fn finish(&self) -> u64 {
@@ -134,6 +138,7 @@ impl<'a> Worker<'a> {
             moves: Moves::default(),
             varied: Varied::default(),
             later: Vec::new(),
+            orbits: program.setting().group.clone().map(Orbits::new),
             scratch: State::default(),
         };
         worker.learn();
@@ -388,9 +393,16 @@ impl<'a> Worker<'a> {
             What::Crash => return Ok(self.silently(self.program.crash(key.place))),
         };
         let stepped = self.program.step(key.place, &cause, choices, cut)?;
+        let moved = Arc::new(self.moved(node, stepped));
+        self.try_other_names(key.place, &cause, choices, &moved)?;
+        Ok(moved)
+    }
+
+    /// What an activation at `node` has come to.
+    fn moved(&mut self, node: NodeId, stepped: Stepped) -> Move {
         let sends = stepped.effects.iter().filter_map(|it| self.sent(node, it)).collect();
         self.learn();
-        Ok(Arc::new(Move { place: stepped.place, asked: stepped.asked, had: stepped.had, sends }))
+        Move { place: stepped.place, asked: stepped.asked, had: stepped.had, sends }
     }
 
     /// A change of a local state in which no handler runs.

@@ -54,7 +54,7 @@ impl<'a> Walked<'a> {
             let next = take(worker, &state, action, random);
             match next.and_then(|next| worker.check(&next).map(|()| next)) {
                 Ok(next) => state = next,
-                Err((property, _)) => return property == self.violation.property,
+                Err(wrong) => return wrong.said().0 == self.violation.property,
             }
         }
         false

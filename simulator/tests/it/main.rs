@@ -25,4 +25,5 @@ mod reduction;
 mod schedules;
 mod shrinking;
 mod strategies;
+mod symmetry;
 mod traitors;

@@ -53,3 +53,10 @@ fn crashes_that_no_run_can_have_are_refused() {
         assert!(problem.what.contains(says), "{}", problem.what);
     }
 }
+
+#[test]
+fn symmetry_that_nobody_declares_is_refused() {
+    let problem = check(&["--symmetry"]).expect_err("idle declares nothing");
+    assert_eq!(problem.exit, Exit::Usage);
+    assert_eq!(problem.what, "idle does not declare that its nodes are interchangeable");
+}

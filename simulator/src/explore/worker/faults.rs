@@ -1,9 +1,9 @@
 //! What happens to a cluster and not in a handler: time, crashes, links.
 
-use synod_core::{Event, Input, NodeId, PeerDown, PeerUp, Reason};
+use synod_core::{Event, Input, Lane, NodeId, PeerDown, PeerUp, Reason};
 
 use super::{What, Worker};
-use crate::explore::parcel::{APPLICATION, OWN};
+use crate::explore::parcel::{APPLICATION, notices};
 use crate::explore::state::State;
 
 impl Worker<'_> {
@@ -42,7 +42,7 @@ impl Worker<'_> {
         }
         for peer in self.live(state) {
             let down = Input::PeerDown(PeerDown { peer: node, reason: Reason::Silent });
-            self.send(state, (peer, peer, OWN), down, 1);
+            self.send(state, (peer, peer, self.notices(node)), down, 1);
         }
     }
 
@@ -80,9 +80,14 @@ impl Worker<'_> {
         }
     }
 
+    /// The lane of a node to itself on which it is told of its link to `peer`.
+    fn notices(&self, peer: NodeId) -> Lane {
+        notices(self.setting().bounds.links_in_any_order.then_some(peer))
+    }
+
     pub(super) fn tell_up(&mut self, state: &mut State, to: NodeId, peer: NodeId) {
         let incarnation = self.host(Self::place(state, peer)).incarnation;
         let up = Input::PeerUp(PeerUp { peer, incarnation });
-        self.send(state, (to, to, OWN), up, 1);
+        self.send(state, (to, to, self.notices(peer)), up, 1);
     }
 }

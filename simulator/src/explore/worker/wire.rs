@@ -26,16 +26,26 @@ impl Worker<'_> {
 
     /// The sum of what is on one lane: its order counts where it has one.
     pub(super) fn weight(&self, lane: &[u32]) -> u128 {
-        let mut weight = 1_u128;
-        let mut sum = 0_u128;
-        for number in lane {
+        let weighed = self.weighed(lane);
+        weighed.fold(0, |sum, (number, weight)| {
+            sum.wrapping_add(self.parcel(number).print.wrapping_mul(weight))
+        })
+    }
+
+    /// What is under way, each with its weight in the sum of the state.
+    pub(crate) fn weighed(&self, wire: &[u32]) -> impl Iterator<Item = (u32, u128)> {
+        let (mut weight, mut lane) = (1_u128, None);
+        wire.iter().map(move |number| {
             let parcel = self.parcel(*number);
-            sum = sum.wrapping_add(parcel.print.wrapping_mul(weight));
+            if lane.replace(parcel.link) != Some(parcel.link) {
+                weight = 1;
+            }
+            let mine = weight;
             if parcel.ordered {
                 weight = weight.wrapping_mul(WEIGHT);
             }
-        }
-        sum
+            (*number, mine)
+        })
     }
 
     pub(super) fn number(&self, link: Link, input: Input, left: u64) -> u32 {
