@@ -96,11 +96,15 @@ pub(crate) const QUESTIONS: &[&str] = &[
     "disk.length",
     "disk.name",
     "disk.forget",
-    "disk.fail",
-    "disk.lie",
     "disk.down",
-    "disk.rot",
     "disk.rot.at",
+    "disk.node",
+    "disk.kind",
+    "disk.at",
+    "disk.for",
+    "disk.room",
+    "disk.within",
+    "disk.sector",
 ];
 
 /// When a message that lost a race arrives: as before, which is calm, or so much later than now.

@@ -7,6 +7,7 @@
 //!
 //! It knows nothing of logs.
 
+mod fault;
 mod file;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use synod_core::Random;
 use synod_core::durable::{Disk, DiskError, DiskErrorKind};
 
+pub use fault::{DiskFault, Injected};
 use file::File;
 
 /// Who decides what a disk does.
@@ -37,7 +39,7 @@ impl Decide for Random {
     }
 }
 
-/// How often a disk fails, in chances in a million.
+/// How often a disk fails, in chances in a million: see [`DiskFault`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct DiskFaults {
     /// A sync returns an error. Any part was written; what was not never will be, and may read
@@ -68,6 +70,8 @@ type FileId = u64;
 struct Platter {
     decide: Box<dyn Decide>,
     faults: DiskFaults,
+    /// Faults that happen once each, at the first occasion.
+    armed: Vec<DiskFault>,
     files: BTreeMap<FileId, File>,
     names: BTreeMap<String, FileId>,
     durable_names: BTreeMap<String, FileId>,
@@ -80,29 +84,6 @@ struct Platter {
     /// Whether it is gone.
     is_off: bool,
     injected: Injected,
-}
-
-/// Faults that have happened.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Injected {
-    /// Losses of power.
-    pub power_cuts: u64,
-    /// Sectors, lengths and names that a loss of power took back to an earlier state.
-    pub lost: u64,
-    /// Syncs that failed.
-    pub sync_fails: u64,
-    /// Syncs that lied.
-    pub sync_lies: u64,
-    /// Sectors left stale.
-    pub stale: u64,
-    /// Sectors written in the wrong place.
-    pub misplaced: u64,
-    /// Bits flipped.
-    pub rotten: u64,
-    /// Reads that failed.
-    pub read_fails: u64,
-    /// Writes that found no room.
-    pub full: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +100,7 @@ impl SimulatedDisk {
         Self(Arc::new(Mutex::new(Platter {
             decide,
             faults,
+            armed: Vec::new(),
             files: BTreeMap::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
@@ -140,6 +122,23 @@ impl SimulatedDisk {
     /// Other faults from now on.
     pub fn set_faults(&self, faults: DiskFaults) {
         self.platter().faults = faults;
+    }
+
+    /// Lets each of `faults` happen once, at the first occasion, whatever the rates are. Lack of
+    /// room and rot have no occasion: see [`DiskFaults::room`] and [`SimulatedDisk::rot`].
+    pub fn arm(&self, faults: impl IntoIterator<Item = DiskFault>) {
+        self.platter().armed.extend(faults);
+    }
+
+    /// Takes back the faults that were armed and have not happened.
+    pub fn disarm(&self) -> Vec<DiskFault> {
+        std::mem::take(&mut self.platter().armed)
+    }
+
+    /// Bytes that the files have together.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.platter().used()
     }
 
     /// Lets the process die within the operation after so many more: that one and all later ones
@@ -259,10 +258,23 @@ impl Platter {
         Ok(())
     }
 
+    fn used(&self) -> u64 {
+        self.names.values().filter_map(|id| self.files.get(id)).map(File::size).sum()
+    }
+
+    /// Whether a fault happens now: one that is armed if there is an occasion, or by its rate.
+    fn strikes(&mut self, fault: DiskFault, occasion: bool, what: &'static str, rate: u32) -> bool {
+        match self.armed.iter().position(|it| occasion && *it == fault) {
+            Some(index) => {
+                self.armed.remove(index);
+                true
+            }
+            None => self.decide.chance(what, rate),
+        }
+    }
+
     fn write_at(&mut self, name: &str, offset: usize, bytes: &[u8]) -> Result<(), Failure> {
-        let used: u64 =
-            self.names.values().filter_map(|id| self.files.get(id)).map(File::size).sum();
-        let room = self.faults.room.map_or(u64::MAX, |room| room.saturating_sub(used));
+        let room = self.faults.room.map_or(u64::MAX, |room| room.saturating_sub(self.used()));
         let file = self.file(name)?;
         let end = file.cached().len().saturating_add(usize::try_from(room).unwrap_or(usize::MAX));
         let fits = end.saturating_sub(offset).min(bytes.len());
@@ -271,12 +283,18 @@ impl Platter {
             self.injected.full += 1;
             return Err(FULL);
         }
+        if self.strikes(DiskFault::Torn, !bytes.is_empty(), "disk.torn", 0) {
+            self.injected.torn += 1;
+            self.is_off = true;
+            return Err(GONE);
+        }
         Ok(())
     }
 
     fn sync(&mut self, name: &str) -> Result<(), Failure> {
-        self.file(name)?;
-        if self.decide.chance("disk.fail", self.faults.sync_fails) {
+        let has_news = !self.file(name)?.unsynced_sectors().is_empty();
+        let DiskFaults { sync_fails, sync_lies, sector_stale, sector_misplaced, .. } = self.faults;
+        if self.strikes(DiskFault::Fail, true, "disk.fail", sync_fails) {
             self.injected.sync_fails += 1;
             let Self { decide, files, names, .. } = self;
             if let Some(file) = names.get(name).and_then(|id| files.get_mut(id)) {
@@ -284,12 +302,17 @@ impl Platter {
             }
             return Err(BROKEN);
         }
-        if self.decide.chance("disk.lie", self.faults.sync_lies) {
+        if self.strikes(DiskFault::Lie, has_news, "disk.lie", sync_lies) {
             self.injected.sync_lies += 1;
             return Ok(());
         }
-        let stale = self.decide.chance("disk.stale", self.faults.sector_stale);
-        let misplaced = self.decide.chance("disk.misplace", self.faults.sector_misplaced);
+        let stale = self.strikes(DiskFault::Stale, has_news, "disk.stale", sector_stale);
+        let misplaced = self.strikes(
+            DiskFault::Misplaced,
+            has_news && !stale,
+            "disk.misplace",
+            sector_misplaced,
+        );
         let skipped = (stale || misplaced).then(|| self.skip_one(name)).flatten();
         self.file(name)?.sync();
         if let Some((sector, old, new)) = skipped {
@@ -330,12 +353,14 @@ impl Platter {
     }
 
     fn sync_names(&mut self) -> Result<(), Failure> {
-        if self.decide.chance("disk.fail", self.faults.sync_fails) {
+        let DiskFaults { sync_fails, sync_lies, .. } = self.faults;
+        if self.strikes(DiskFault::Fail, true, "disk.fail", sync_fails) {
             self.injected.sync_fails += 1;
             self.settle_names();
             return Err(BROKEN);
         }
-        if self.decide.chance("disk.lie", self.faults.sync_lies) {
+        let has_news = !self.pending.is_empty();
+        if self.strikes(DiskFault::Lie, has_news, "disk.lie", sync_lies) {
             self.injected.sync_lies += 1;
             return Ok(());
         }
@@ -414,7 +439,8 @@ impl Disk for SimulatedDisk {
     fn read(&mut self, file: &str) -> Result<Vec<u8>, DiskError> {
         self.operate("read", file, |platter| {
             let bytes = platter.file(file)?.cached().to_vec();
-            if platter.decide.chance("disk.read", platter.faults.read_fails) {
+            let read_fails = platter.faults.read_fails;
+            if platter.strikes(DiskFault::Read, true, "disk.read", read_fails) {
                 platter.injected.read_fails += 1;
                 return Err(BROKEN);
             }

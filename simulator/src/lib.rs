@@ -53,7 +53,7 @@ pub use audit::Divergence;
 pub use choice::{About, Decision, Label, NotADecision, Stream};
 pub use convert::{Format, convert};
 pub use diagram::Diagram;
-pub use disk::{Decide, DiskFaults, Injected, SimulatedDisk};
+pub use disk::{Decide, DiskFault, DiskFaults, Injected, SimulatedDisk};
 pub use explore::{
     Bounds, CannotReduce, Counterexample, Estimate, Exploration, Explored, Folded, Limit,
     NotSymmetric, Progress, Untrue, explore,

@@ -32,6 +32,7 @@ pub(crate) fn plan(settings: &Settings, treasons: u64, stream: &mut Stream) -> V
     (1..=settings.joins).for_each(|number| draft.join(number));
     (1..=settings.leaves).for_each(|number| draft.leave(number));
     (1..=settings.traitors).for_each(|number| draft.traitor(number, treasons));
+    (1..=settings.disks).for_each(|number| draft.disk(number));
     draft.planned
 }
 
@@ -141,5 +142,19 @@ impl Draft<'_> {
         };
         let betrayal = node.map(|node| Betrayal { node, treason, side });
         self.planned.extend(betrayal.map(|it| (at_us, Happening::Betray(it))));
+    }
+
+    /// Every other fault waits from the start on for what is written, as traitors do.
+    fn disk(&mut self, number: u32) {
+        let node = self.ask_node("disk.node", number);
+        let kinds = &self.settings.disk_faults;
+        let kind = self.ask("disk.kind", number, kinds.len() as u64);
+        let label = Label { what: "disk.at", about: About::Fault(number) };
+        let at_us = self.stream.choose_or_calm(label, self.settings.faults_until_us().max(1));
+        let length_us = 1 + self.ask("disk.for", number, self.settings.disk_us);
+        let fault = usize::try_from(kind).ok().and_then(|kind| kinds.get(kind));
+        let planned = node.zip(fault.copied());
+        let planned = planned.map(|(node, fault)| Happening::Disk { node, fault, length_us });
+        self.planned.extend(planned.map(|it| (at_us, it)));
     }
 }

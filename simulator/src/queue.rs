@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use synod_core::{Envelope, Input, NodeId, TimerId};
 
+use crate::disk::DiskFault;
 use crate::network::Split;
 use crate::trace::MessageId;
 use crate::treason::Betrayal;
@@ -54,6 +55,12 @@ pub(crate) enum Happening {
     Jump {
         node: NodeId,
         by_us: u64,
+    },
+    /// A disk is about to do something wrong; what takes time ends after `length_us`.
+    Disk {
+        node: NodeId,
+        fault: DiskFault,
+        length_us: u64,
     },
 }
 

@@ -10,6 +10,7 @@ use synod_core::{Assumption, Faults, Links, Model, Timing};
 
 pub use self::fault::Fault;
 pub use self::shape::Shape;
+use crate::disk::DiskFault;
 use crate::scenario::micros;
 
 /// The world of a simulated run: how large, how long, and which faults may happen. Times are in
@@ -101,15 +102,15 @@ pub struct Settings {
     /// Nodes that become traitors, at most: they lie, or fall silent while their links are up.
     #[serde(default)]
     pub traitors: u32,
-    /// How many syncs of a disk in a million fail: the node ends as in a crash.
-    #[serde(default)]
-    pub sync_fail: u32,
-    /// How many syncs of a disk in a million claim to have written, and have not.
-    #[serde(default)]
-    pub sync_lie: u32,
-    /// How many crashes in a million leave a flipped bit on the disk.
-    #[serde(default)]
-    pub rot: u32,
+    /// Faults of disks planned at most, each of one of the kinds in `disk_faults`.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub disks: u32,
+    /// What a disk may do wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disk_faults: Vec<DiskFault>,
+    /// How long a disk has no room at most.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disk_us: u64,
 }
 
 impl Settings {
@@ -150,9 +151,9 @@ impl Settings {
             joins: 0,
             leaves: 0,
             traitors: 0,
-            sync_fail: 0,
-            sync_lie: 0,
-            rot: 0,
+            disks: 0,
+            disk_faults: Vec::new(),
+            disk_us: 0,
         }
     }
 
@@ -182,9 +183,9 @@ impl Settings {
         settings
     }
 
-    /// Adds a kind of fault, whether or not the model allows it. Returns the assumption that this
+    /// Adds a kind of fault, whether or not the model allows it. Returns the assumptions that this
     /// breaks, if any.
-    pub fn add(&mut self, fault: Fault, model: &Model) -> Option<Assumption> {
+    pub fn add(&mut self, fault: Fault, model: &Model) -> Vec<Assumption> {
         let lossy = model.links == Links::FairLoss;
         let timed = matches!(model.timing, Timing::Synchronous { .. });
         let usual = model.delay_max().unwrap_or(Duration::from_millis(10));
@@ -238,20 +239,18 @@ impl Settings {
                 self.down_max = self.down_max.max(narrow(tolerated.max(1)).min(self.nodes - 1));
                 ((self.down_max as usize) <= tolerated, Assumption::FaultBound)
             }
-            Fault::Byzantine => {
-                let tolerated = model.traitors_max(self.nodes as usize);
-                self.traitors = narrow(tolerated.max(1)).min(self.nodes - 1);
-                let byzantine = matches!(model.faults, Faults::Byzantine(_));
-                let beyond =
-                    if byzantine { Assumption::FaultBound } else { Assumption::HonestNodes };
-                ((self.traitors as usize) <= tolerated, beyond)
-            }
+            Fault::Byzantine => self.betray(model),
+            Fault::DiskOnly(fault) => self.spoil(fault, model),
             Fault::Disk => {
-                (self.sync_fail, self.sync_lie, self.rot) = (20_000, 100_000, 100_000);
-                (false, Assumption::KeptDisk)
+                let each = DiskFault::ALL.into_iter().map(|fault| self.spoil(fault, model));
+                let mut broken: Vec<Assumption> =
+                    each.filter(|(fine, _)| !fine).map(|(_, broken)| broken).collect();
+                broken.sort_unstable();
+                broken.dedup();
+                return broken;
             }
         };
-        (!fine).then_some(broken)
+        (!fine).then_some(broken).into_iter().collect()
     }
 
     /// Whether a run can be made of these: what is read from a file is not believed.
@@ -278,6 +277,7 @@ impl Settings {
             ("pause_us", self.pause_us),
             ("skew_us", self.skew_us),
             ("jump_us", self.jump_us),
+            ("disk_us", self.disk_us),
         ] {
             within(name, time_us, 0, TIME_US_MAX)?;
         }
@@ -288,9 +288,6 @@ impl Settings {
             ("lose_datagram", self.lose_datagram),
             ("duplicate", self.duplicate),
             ("drift", self.drift),
-            ("sync_fail", self.sync_fail),
-            ("sync_lie", self.sync_lie),
-            ("rot", self.rot),
         ] {
             within(name, rate.into(), 0, 1_000_000)?;
         }
@@ -302,8 +299,13 @@ impl Settings {
             ("jumps", self.jumps),
             ("joins", self.joins),
             ("leaves", self.leaves),
+            ("disks", self.disks),
         ] {
             within(name, planned.into(), 0, PLANNED_MAX)?;
+        }
+        if 0 < self.disks && self.disk_faults.is_empty() {
+            let disks = self.disks;
+            return Err(format!("`disks` is {disks}, and `disk_faults` names none of their kinds"));
         }
         let Self { nodes, traitors, .. } = self;
         if nodes <= traitors {
@@ -343,7 +345,9 @@ impl Settings {
             Fault::Join => self.joins,
             Fault::Leave => self.leaves,
             Fault::Byzantine => self.traitors,
-            Fault::Disk => self.sync_fail | self.sync_lie | self.rot,
+            Fault::DiskOnly(fault) if self.disk_faults.contains(&fault) => self.disks,
+            // The kinds of faults that disks have are told one by one.
+            Fault::Disk | Fault::DiskOnly(_) => 0,
         };
         Fault::ALL.iter().filter(|(_, kind)| 0 < on(*kind)).map(|(name, _)| *name).collect()
     }
@@ -361,7 +365,7 @@ impl Settings {
     }
 
     /// The fields that turn a kind of fault off at 0.
-    pub(crate) const SWITCHES: [fn(&mut Self) -> &mut u32; 14] = [
+    pub(crate) const SWITCHES: [fn(&mut Self) -> &mut u32; 15] = [
         |it| &mut it.tail,
         |it| &mut it.lose,
         |it| &mut it.burst,
@@ -376,6 +380,7 @@ impl Settings {
         |it| &mut it.joins,
         |it| &mut it.leaves,
         |it| &mut it.traitors,
+        |it| &mut it.disks,
     ];
 
     /// Kinds of noise that are on, and faults that are planned, added up.
@@ -391,6 +396,7 @@ impl Settings {
             self.joins,
             self.leaves,
             self.traitors,
+            self.disks,
         ];
         let noise = noise.into_iter().map(|rate| u64::from(0 < rate));
         let planned = planned.into_iter().map(u64::from);
@@ -399,13 +405,45 @@ impl Settings {
 
     fn crash(&mut self, model: &Model) {
         self.crashes = 3;
+        self.go_down(model);
+    }
+
+    /// Whether the model allows the traitors, and what they break if not.
+    fn betray(&mut self, model: &Model) -> (bool, Assumption) {
+        let tolerated = model.traitors_max(self.nodes as usize);
+        self.traitors = narrow(tolerated.max(1)).min(self.nodes - 1);
+        let byzantine = matches!(model.faults, Faults::Byzantine(_));
+        let beyond = if byzantine { Assumption::FaultBound } else { Assumption::HonestNodes };
+        ((self.traitors as usize) <= tolerated, beyond)
+    }
+
+    /// A disk that fails ends its node, as a crash does; one that is damaged does more.
+    fn spoil(&mut self, fault: DiskFault, model: &Model) -> (bool, Assumption) {
+        (self.disks, self.disk_us) = (3, 5_000_000);
+        if !self.disk_faults.contains(&fault) {
+            self.disk_faults.push(fault);
+        }
+        self.go_down(model);
+        let tolerated = model.down_max(self.nodes as usize);
+        let within = (self.down_max as usize) <= tolerated;
+        match fault.damages() {
+            true => (false, Assumption::KeptDisk),
+            false => (within, Assumption::FaultBound),
+        }
+    }
+
+    /// Nodes may be down: as many as the model allows, one at least.
+    fn go_down(&mut self, model: &Model) {
         let tolerated = model.down_max(self.nodes as usize).max(1);
-        self.down_max = narrow(tolerated).min(self.nodes - 1).max(1);
-        self.down_us = match model.faults {
-            // A Byzantine model counts the nodes that ever fail: one that comes back stays one.
-            Faults::CrashStop(_) | Faults::Byzantine(_) => 0,
-            Faults::None | Faults::CrashRecovery(_) => 5_000_000,
-        };
+        let most = narrow(tolerated).min(self.nodes - 1).max(1);
+        self.down_max = self.down_max.max(most);
+        if self.down_us == 0 {
+            self.down_us = match model.faults {
+                // A Byzantine model counts the nodes that ever fail: one that comes back stays one.
+                Faults::CrashStop(_) | Faults::Byzantine(_) => 0,
+                Faults::None | Faults::CrashRecovery(_) => 5_000_000,
+            };
+        }
     }
 
     /// One message in twenty takes up to a hundred times the usual bound: stale messages are
@@ -422,6 +460,11 @@ fn narrow(count: usize) -> u32 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
 fn is_zero(value: &u64) -> bool {
     *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_none(planned: &u32) -> bool {
+    *planned == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
@@ -493,9 +536,9 @@ mod tests {
             let mut settings = Settings::within(model, nodes);
             (settings.add(Fault::Byzantine, model), settings.traitors)
         };
-        assert_eq!(added(&byzantine, 7), (None, 2));
-        assert_eq!(added(&byzantine, 3), (Some(Assumption::FaultBound), 1));
-        assert_eq!(added(&honest, 7), (Some(Assumption::HonestNodes), 1));
+        assert_eq!(added(&byzantine, 7), (vec![], 2));
+        assert_eq!(added(&byzantine, 3), (vec![Assumption::FaultBound], 1));
+        assert_eq!(added(&honest, 7), (vec![Assumption::HonestNodes], 1));
     }
 
     #[test]

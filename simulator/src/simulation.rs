@@ -52,6 +52,8 @@ pub struct Report {
     pub drawn: BTreeMap<&'static str, u64>,
     /// In how many runs some node was a traitor of each kind, by what it did: "equivocates".
     pub treasons: BTreeMap<&'static str, u64>,
+    /// How often a disk did each thing wrong, by name: "disk-lie".
+    pub disk_faults: BTreeMap<&'static str, u64>,
     /// What should happen sometimes, and happened in no run.
     pub never: Vec<&'static str>,
     /// Runs that were executed twice and compared.
@@ -71,6 +73,7 @@ struct Block {
     counts: Counts,
     drawn: BTreeMap<&'static str, u64>,
     treasons: BTreeMap<&'static str, u64>,
+    disk_faults: BTreeMap<&'static str, u64>,
     never: Vec<&'static str>,
     audited: u64,
     divergence: Option<Divergence>,
@@ -189,6 +192,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
             strategy: self.strategy,
             drawn: BTreeMap::new(),
             treasons: BTreeMap::new(),
+            disk_faults: BTreeMap::new(),
             never: self.should_happen(),
             audited: 0,
             trace_hash: String::new(),
@@ -237,6 +241,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
             counts: Counts::default(),
             drawn: BTreeMap::new(),
             treasons: BTreeMap::new(),
+            disk_faults: BTreeMap::new(),
             never: self.should_happen(),
             audited: 0,
             divergence: None,
@@ -256,6 +261,9 @@ impl<'a, T: Stack> Simulation<'a, T> {
             outcome.treasons.dedup();
             for treason in outcome.treasons {
                 *block.treasons.entry(treason).or_default() += 1;
+            }
+            for fault in outcome.disk_faults {
+                *block.disk_faults.entry(Fault::DiskOnly(fault).name()).or_default() += 1;
             }
             if outcome.violation.is_some() {
                 block.failed = Some(seed);
@@ -344,6 +352,9 @@ impl Report {
         }
         for (treason, runs) in block.treasons {
             *self.treasons.entry(treason).or_default() += runs;
+        }
+        for (fault, times) in block.disk_faults {
+            *self.disk_faults.entry(fault).or_default() += times;
         }
     }
 

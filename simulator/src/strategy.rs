@@ -119,11 +119,12 @@ fn part_of(settings: &Settings, random: &mut Random) -> Settings {
             *kind -= u32::try_from(random.below(u64::from(*kind) + 1)).unwrap_or(0);
         }
     }
-    // Last, and only where they are on: a seed keeps its meaning in a world of sound disks.
-    for rate in [&mut world.sync_fail, &mut world.sync_lie, &mut world.rot] {
-        if 0 < *rate && random.below(2) == 0 {
-            *rate = 0;
-        }
+    if 0 < world.disks {
+        world.disks -= u32::try_from(random.below(u64::from(world.disks) + 1)).unwrap_or(0);
+        world.disk_faults.retain(|_| random.below(2) == 0);
+    }
+    if world.disks == 0 || world.disk_faults.is_empty() {
+        (world.disks, world.disk_faults) = (0, Vec::new());
     }
     world
 }

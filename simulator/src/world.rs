@@ -20,6 +20,7 @@ use synod_core::{
 
 use crate::choice::{About, Label, Stream};
 use crate::clock::Clock;
+use crate::disk::DiskFault;
 use crate::network::Network;
 use crate::per_node::PerNode;
 use crate::queue::{Crash, Happening, Place, Queue};
@@ -46,6 +47,8 @@ pub struct Outcome {
     pub never: Vec<&'static str>,
     /// What each of its traitors did, by ascending identity: "equivocates".
     pub treasons: Vec<&'static str>,
+    /// What its disks did wrong, in the order of happening.
+    pub disk_faults: Vec<DiskFault>,
 }
 
 /// A property that did not hold.
@@ -121,6 +124,8 @@ pub(crate) struct World<'a, T: Stack> {
     monitors: Vec<(&'static str, Monitor)>,
     /// What a monitor found wrong in the step under way.
     objection: Option<Wrong>,
+    /// What disks have done wrong.
+    disk_faults: Vec<DiskFault>,
 }
 
 /// What is left of a node when it is down, and what the host holds for it when it is up.
@@ -200,6 +205,7 @@ fn run_watched<T: Stack>(
     let outcome = Outcome {
         never: std::mem::take(&mut world.never),
         treasons: world.traitors.values().map(Traitor::words).collect(),
+        disk_faults: std::mem::take(&mut world.disk_faults),
         violation,
         counts: world.counts,
         trace: world.trace.take().map(Tracer::finish).unwrap_or_default(),
@@ -244,6 +250,7 @@ impl<'a, T: Stack> World<'a, T> {
             never: sometimes.map(|property| property.name).collect(),
             monitors: monitors.collect(),
             objection: None,
+            disk_faults: Vec::new(),
             links_are_told: scenario.catalogue.handled(PeerUp::ID).is_some()
                 || scenario.catalogue.handled(PeerDown::ID).is_some(),
         }

@@ -8,7 +8,7 @@ use synod_core::{
     Algorithm, Cluster, Context, Event, Faults, Handlers, Model, NodeId, Property, Tolerance,
     Verdict,
 };
-use synod_simulator::{Bounds, Fault, Scenario, Simulation};
+use synod_simulator::{Bounds, DiskFault, Fault, Scenario, Simulation};
 
 use super::exhibit::{Exhibit, Family, passes, short};
 
@@ -170,8 +170,7 @@ fn answered_before_it_is_durable_explored() {
 
 /// The world of disks that claim to have synced, and have not.
 fn lying_disks(scenario: &Scenario<Register>) -> Simulation<'_, Register> {
-    let simulation = world(scenario).with(Fault::Disk);
-    simulation.settings(|it| (it.sync_fail, it.rot) = (0, 0))
+    world(scenario).with(Fault::DiskOnly(DiskFault::Lie))
 }
 
 #[test]

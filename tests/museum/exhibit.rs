@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use synod_core::Stack;
 use synod_simulator::{
-    Bounds, Counterexample, Recorded, Report, Scenario, Schedule, Settings, Simulation, explore,
+    Bounds, Counterexample, DiskFault, Recorded, Report, Scenario, Schedule, Settings, Simulation, explore,
     replay,
 };
 
@@ -162,7 +162,7 @@ fn faults(settings: &Settings, report: &Report) -> String {
         (0 < settings.drift + settings.jumps, "clocks"),
         (0 < settings.traitors, "traitors"),
         (0 < settings.leaves, "nodes that leave"),
-        (0 < settings.sync_lie, "lying disks"),
+        (settings.disk_faults.contains(&DiskFault::Lie), "lying disks"),
     ];
     let kinds: Vec<&str> = faults.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
     let kinds = if kinds.is_empty() { String::from("no faults") } else { kinds.join(", ") };

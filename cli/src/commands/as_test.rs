@@ -77,7 +77,7 @@ impl Test<'_> {
         let Self { name, property, reason, asks, .. } = self;
         let (path, algorithm) = public(self.algorithm);
         let (world, begin) = self.world();
-        let mut uses = vec![format!("use synod::simulator::{{{}}};", self.used())];
+        let mut uses = vec![format!("use synod::simulator::{{{}}};", self.used().join(", "))];
         uses.extend(path.map(|path| format!("use {path};")));
         uses.sort();
         let uses = uses.join("\n");
@@ -100,14 +100,13 @@ fn {name}() {{
         )
     }
 
-    fn used(&self) -> &'static str {
-        match &self.schedule.run {
-            Recorded::Explored { .. } => "Bounds, Scenario, Script",
-            Recorded::Simulated { settings, .. } if settings.shape == Default::default() => {
-                "Scenario, Script, Settings"
-            }
-            Recorded::Simulated { .. } => "Scenario, Script, Settings, Shape",
-        }
+    fn used(&self) -> Vec<&'static str> {
+        let Recorded::Simulated { settings, .. } = &self.schedule.run else {
+            return vec!["Bounds", "Scenario", "Script"];
+        };
+        let faults = (!settings.disk_faults.is_empty()).then_some("DiskFault");
+        let shape = (settings.shape != Default::default()).then_some("Shape");
+        faults.into_iter().chain(["Scenario", "Script", "Settings"]).chain(shape).collect()
     }
 
     /// The statement that builds the world, and the expression that begins the script.
@@ -166,14 +165,24 @@ fn fields(value: &impl serde::Serialize) -> Map<String, Value> {
 
 fn literal(fields: &Map<String, Value>) -> String {
     let line = |(field, value): (&String, &Value)| {
-        let value = match value {
-            Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), grouped),
-            Value::String(variant) => format!("{}::{}", camel(field), camel(variant)),
-            other => other.to_string(),
-        };
+        let value = expression(field, value);
         format!("        {field}: {value},\n")
     };
     fields.iter().map(line).collect()
+}
+
+/// What Rust calls the value of a field; a field of several variants is called by their plural.
+fn expression(field: &str, value: &Value) -> String {
+    match value {
+        Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), grouped),
+        Value::String(variant) => format!("{}::{}", camel(field), camel(variant)),
+        Value::Array(values) => {
+            let one = field.trim_end_matches('s');
+            let values: Vec<String> = values.iter().map(|it| expression(one, it)).collect();
+            format!("vec![{}]", values.join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// `heavy_tail` as `HeavyTail`: a field of a type is called as the type is.
@@ -220,6 +229,8 @@ fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use synod_simulator::DiskFault;
+
     use super::*;
 
     #[test]
@@ -229,6 +240,19 @@ mod tests {
         assert_eq!(words("…"), "the_property");
         assert_eq!(camel("heavy_tail"), "HeavyTail");
         assert_eq!(grouped(4_211), "4_211");
+    }
+
+    #[test]
+    fn settings_are_told_as_rust_by_what_is_not_calm() {
+        let disk_faults = vec![DiskFault::Lie, DiskFault::Torn];
+        let settings = Settings { disks: 1, disk_faults, ..Settings::calm(3) };
+        let told = "    let settings = Settings {
+        disk_faults: vec![DiskFault::Lie, DiskFault::Torn],
+        disks: 1,
+        ..Settings::calm(3)
+    };
+";
+        assert_eq!(statement(&settings), told);
     }
 
     #[test]

@@ -86,6 +86,7 @@ fn clean(
     if !treasons.is_empty() {
         printer.say(format!("  traitors: {}", treasons.join(", ")));
     }
+    disks(asked, report, printer);
     let counts = &report.counts;
     printer.event(&json!({
         "event": "sim", "algorithm": entry.name(), "nodes": number(&asked.nodes),
@@ -94,6 +95,7 @@ fn clean(
         "sent": counts.sent, "lost": counts.lost,
         "crashes": counts.crashes, "partitions": counts.partitions,
         "leaves": counts.leaves, "traitors": counts.traitors, "treasons": report.treasons,
+        "disk_faults": report.disk_faults,
         "dropped": dropped(report), "drawn": report.drawn, "audited": report.audited,
         "never": report.never, "trace_hash": report.trace_hash,
     }));
@@ -104,6 +106,18 @@ fn clean(
     }
     printer.next(format!("check {} --nodes 3", entry.name()));
     Ok(())
+}
+
+/// What the disks did wrong, or that nobody wrote to them.
+fn disks(asked: &Asked, report: &Report, printer: &Printer) {
+    let told = |(what, times): (&&str, &u64)| format!("{what} {}", thousands(*times));
+    let happened: Vec<String> = report.disk_faults.iter().map(told).collect();
+    let is_asked = |it: &Fault| matches!(it, Fault::Disk | Fault::DiskOnly(_));
+    if !happened.is_empty() {
+        printer.say(format!("  faults of disks that happened: {}", happened.join(", ")));
+    } else if asked.faults.iter().any(is_asked) {
+        printer.say("  no fault of a disk happened: hardly anything was written");
+    }
 }
 
 /// One number as such, a range in words.

@@ -1,5 +1,7 @@
 //! The kinds of faults.
 
+use crate::disk::DiskFault;
+
 /// A kind of fault that can be asked for by name.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Fault {
@@ -27,13 +29,15 @@ pub enum Fault {
     Leave,
     /// Some nodes are traitors: silent, lying, doubled, or under another program.
     Byzantine,
-    /// Disks fail to sync, claim to have synced and have not, and rot.
+    /// Disks do everything wrong that a disk can.
     Disk,
+    /// Disks do one thing wrong.
+    DiskOnly(DiskFault),
 }
 
 impl Fault {
     /// Every kind, by name.
-    pub const ALL: [(&'static str, Self); 13] = [
+    pub const ALL: [(&'static str, Self); 21] = [
         ("crash", Self::Crash),
         ("partition", Self::Partition),
         ("loss", Self::Loss),
@@ -47,11 +51,25 @@ impl Fault {
         ("leave", Self::Leave),
         ("byzantine", Self::Byzantine),
         ("disk", Self::Disk),
+        ("disk-fail", Self::DiskOnly(DiskFault::Fail)),
+        ("disk-torn", Self::DiskOnly(DiskFault::Torn)),
+        ("disk-full", Self::DiskOnly(DiskFault::Full)),
+        ("disk-read", Self::DiskOnly(DiskFault::Read)),
+        ("disk-lie", Self::DiskOnly(DiskFault::Lie)),
+        ("disk-stale", Self::DiskOnly(DiskFault::Stale)),
+        ("disk-misplaced", Self::DiskOnly(DiskFault::Misplaced)),
+        ("disk-rot", Self::DiskOnly(DiskFault::Rot)),
     ];
 
     /// The kind of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, fault)| *fault == self).map_or("", |(name, _)| *name)
     }
 }

@@ -7,14 +7,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use synod_core::durable::{DurableLog, is_replaced};
+use synod_core::durable::{DurableLog, LogError, is_replaced};
 use synod_core::{Effect, Envelope, EventId, NodeId, Stack};
 
 use super::{World, lock};
 use crate::choice::{About, Label, Stream};
-use crate::disk::{Decide, DiskFaults, SimulatedDisk};
-use crate::queue::Crash;
-use crate::settings::Settings;
+use crate::disk::{Decide, DiskFault, DiskFaults, SimulatedDisk};
+use crate::queue::{Crash, Happening};
 
 /// The disk of a node.
 #[derive(Debug, Default)]
@@ -34,13 +33,20 @@ struct Write {
 
 #[derive(Debug)]
 struct Faulty {
+    decide: FromStream,
     disk: SimulatedDisk,
     log: DurableLog,
     is_open: bool,
+    /// Faults that wait for their occasion.
+    due: Vec<DiskFault>,
+    /// Until when there is no room, and for how many bytes in all there is.
+    full_until_us: u64,
+    room: u64,
+    is_damaged: bool,
 }
 
 /// Decides what a node's disk does from the run's stream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct FromStream(Arc<Mutex<Stream>>, NodeId);
 
 impl Decide for FromStream {
@@ -50,13 +56,6 @@ impl Decide for FromStream {
 
     fn chance(&mut self, what: &'static str, per_million: u32) -> bool {
         lock(&self.0).chance(Label { what, about: About::Node(self.1) }, per_million)
-    }
-}
-
-impl Settings {
-    /// Whether disks may do anything but their work.
-    fn has_faulty_disks(&self) -> bool {
-        0 < self.sync_fail | self.sync_lie | self.rot
     }
 }
 
@@ -81,48 +80,109 @@ impl<T: Stack> World<'_, T> {
                     let (record, replaces) = (record.clone(), Arc::clone(replaces));
                     pending.push(Write { record, replaces });
                 }
-                _ if self.settle_disk(node) => (),
                 _ => {
-                    effects.truncate(index);
-                    return Some(self.crash_of_disk(node));
+                    if let Err(error) = self.settle_disk(node) {
+                        effects.truncate(index);
+                        return Some(self.crash_of_disk(node, &error));
+                    }
                 }
             }
         }
         None
     }
 
-    /// Makes durable what is pending. Returns whether the disk did so, or claims it.
-    fn settle_disk(&mut self, node: NodeId) -> bool {
-        if self.places[node].disk.pending.is_empty() {
-            return true;
+    /// Makes durable what is pending, or claims to.
+    fn settle_disk(&mut self, node: NodeId) -> Result<(), LogError> {
+        let NodeDisk { records, pending, .. } = &mut self.places[node].disk;
+        if pending.is_empty() {
+            return Ok(());
         }
-        if !self.settings.has_faulty_disks() {
-            let NodeDisk { records, pending, .. } = &mut self.places[node].disk;
+        if self.settings.disks == 0 {
             pending.drain(..).for_each(|write| apply(records, write));
-            return true;
+            return Ok(());
         }
-        let faults = self.disk_faults();
-        let NodeDisk { pending, faulty, .. } = &mut self.places[node].disk;
-        let faulty = faulty.get_or_insert_with(|| Faulty::new(self.stream, node));
-        faulty.disk.set_faults(faults);
-        let settled = faulty.write(pending.drain(..)).is_ok();
-        faulty.disk.set_faults(DiskFaults::default());
-        settled
+        let writes = std::mem::take(pending);
+        let may_end = self.may_crash(node);
+        self.use_disk(node, may_end, |faulty| faulty.write(writes))
     }
 
-    /// What the disks may do now: fail and lie in the first half of a run, and fail only where
-    /// another node may be down.
-    fn disk_faults(&self) -> DiskFaults {
-        if self.settings.time_us / 2 <= self.now_us {
-            return DiskFaults::default();
+    /// Lets the node's log do its work on a disk on which the faults happen that are due. Those
+    /// that end the node wait until it `may_end`.
+    fn use_disk<V>(
+        &mut self,
+        node: NodeId,
+        may_end: bool,
+        work: impl FnOnce(&mut Faulty) -> Result<V, LogError>,
+    ) -> Result<V, LogError> {
+        self.rot(node);
+        let (now_us, is_over) = (self.now_us, self.settings.faults_until_us() <= self.now_us);
+        let faulty = self.faulty(node);
+        if is_over {
+            faulty.due.clear();
         }
-        let sync_fails = if self.may_crash() { self.settings.sync_fail } else { 0 };
-        DiskFaults { sync_fails, sync_lies: self.settings.sync_lie, ..DiskFaults::default() }
+        let before = faulty.disk.injected();
+        let due = std::mem::take(&mut faulty.due).into_iter();
+        let (now, later): (Vec<DiskFault>, _) = due.partition(|it| may_end || it.damages());
+        faulty.due = later;
+        let room = (may_end && now_us < faulty.full_until_us).then_some(faulty.room);
+        faulty.disk.set_faults(DiskFaults { room, ..DiskFaults::default() });
+        faulty.disk.arm(now);
+        let result = work(faulty);
+        faulty.due.extend(faulty.disk.disarm());
+        let happened = faulty.disk.injected().since(before);
+        happened.for_each(|fault| self.tell_disk_fault(node, fault, fault.words()));
+        result
+    }
+
+    fn faulty(&mut self, node: NodeId) -> &mut Faulty {
+        let stream = self.stream;
+        self.places[node].disk.faulty.get_or_insert_with(|| Faulty::new(stream, node))
+    }
+
+    fn tell_disk_fault(&mut self, node: NodeId, fault: DiskFault, words: impl Into<String>) {
+        self.disturb(0);
+        self.disk_faults.push(fault);
+        self.tell_fault(node, words.into());
+    }
+
+    /// A planned fault of a disk begins. What damages it does so only where another node may be
+    /// down: the node may not come back.
+    pub(super) fn spoil_disk(&mut self, node: NodeId, fault: DiskFault, length_us: u64) {
+        if fault.damages() {
+            if !self.may_crash(node) {
+                return;
+            }
+            self.faulty(node).is_damaged = true;
+        }
+        let until_us = self.now_us + length_us;
+        let faulty = self.faulty(node);
+        match fault {
+            DiskFault::Full => {
+                let left = faulty.decide("disk.room", ROOM_MAX);
+                (faulty.full_until_us, faulty.room) = (until_us, faulty.disk.used() + left);
+            }
+            _ => faulty.due.push(fault),
+        }
+        self.rot(node);
+    }
+
+    /// Rot waits only for something to be there.
+    fn rot(&mut self, node: NodeId) {
+        let faulty = self.faulty(node);
+        if let Some(index) = faulty.due.iter().position(|it| *it == DiskFault::Rot)
+            && let Some((file, byte)) = faulty.disk.rot()
+        {
+            faulty.due.remove(index);
+            let words = format!("a bit of {file} flips, in byte {byte}");
+            self.tell_disk_fault(node, DiskFault::Rot, words);
+        }
     }
 
     /// A node that cannot write ends, and comes back as after any crash.
-    fn crash_of_disk(&mut self, node: NodeId) -> Crash {
-        self.tell_fault(node, String::from("its disk fails to sync"));
+    fn crash_of_disk(&mut self, node: NodeId, error: &LogError) -> Crash {
+        if !matches!(error, LogError::Disk(_)) {
+            self.tell_fault(node, format!("ends: {error}"));
+        }
         let label = Label { what: "disk.down", about: About::Node(node) };
         let down_us = match self.settings.down_us {
             0 => 0,
@@ -140,59 +200,83 @@ impl<T: Stack> World<'_, T> {
             let kept = pending.len() - usize::try_from(lost).unwrap_or(0);
             pending.truncate(kept);
         }
-        if !self.settings.has_faulty_disks() {
+        if self.settings.disks == 0 {
             pending.drain(..).for_each(|write| apply(records, write));
             return;
         }
-        if pending.is_empty() && faulty.is_none() {
+        let writes = std::mem::take(pending);
+        if !writes.is_empty() {
+            self.faulty(node).die_writing(writes);
+        } else if faulty.is_none() {
             return;
         }
-        let faulty = faulty.get_or_insert_with(|| Faulty::new(self.stream, node));
-        // A calm disk has no reason to fail.
-        let _written = faulty.write(pending.drain(..));
-        faulty.disk.set_faults(DiskFaults { rot: self.settings.rot, ..DiskFaults::default() });
+        let faulty = self.faulty(node);
         faulty.disk.power_cut();
-        faulty.disk.set_faults(DiskFaults::default());
         faulty.is_open = false;
     }
 
-    /// The records that a node finds when it comes back; `None` if its log refuses to open, and
-    /// the node stays down.
+    /// The records that a node finds when it comes back; `None` if its log does not open, and the
+    /// node stays down: for now if the disk refused, for ever if it is damaged.
     pub(super) fn recover_disk(&mut self, node: NodeId) -> Option<Vec<Envelope>> {
-        let NodeDisk { records, faulty, .. } = &mut self.places[node].disk;
-        let Some(faulty) = faulty else {
+        let NodeDisk { records, faulty, .. } = &self.places[node].disk;
+        if faulty.is_none() {
             return Some(records.clone());
-        };
-        faulty.log = DurableLog::new(Box::new(faulty.disk.clone()));
-        match faulty.log.open() {
-            Ok(opened) => {
-                faulty.is_open = true;
-                Some(opened.records)
-            }
-            Err(error) => {
-                self.tell_fault(node, format!("does not come back: {error}"));
-                None
-            }
         }
+        let error = match self.use_disk(node, true, Faulty::open) {
+            Ok(records) => return Some(records),
+            Err(error) => error,
+        };
+        if matches!(error, LogError::Disk(_)) {
+            let again_us = (self.now_us + AGAIN_AFTER_US).max(self.faulty(node).full_until_us);
+            self.queue.add(again_us, Happening::Restart(node));
+            self.tell_fault(node, format!("does not come back yet: {error}"));
+        } else {
+            self.tell_fault(node, format!("does not come back: {error}"));
+        }
+        None
+    }
+}
+
+impl NodeDisk {
+    /// Whether what is on it may be other than what was written.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.faulty.as_ref().is_some_and(|faulty| faulty.is_damaged)
     }
 }
 
 impl Faulty {
     fn new(stream: &Arc<Mutex<Stream>>, node: NodeId) -> Box<Self> {
         let decide = FromStream(Arc::clone(stream), node);
-        let disk = SimulatedDisk::new(DiskFaults::default(), Box::new(decide));
+        let disk = SimulatedDisk::new(DiskFaults::default(), Box::new(decide.clone()));
         let log = DurableLog::new(Box::new(disk.clone()));
-        Box::new(Self { disk, log, is_open: false })
+        Box::new(Self {
+            decide,
+            disk,
+            log,
+            is_open: false,
+            due: Vec::new(),
+            full_until_us: 0,
+            room: 0,
+            is_damaged: false,
+        })
+    }
+
+    fn decide(&mut self, what: &'static str, options: u64) -> u64 {
+        self.decide.choose(what, options)
+    }
+
+    /// Begins a life of the node. Returns the records that are found.
+    fn open(&mut self) -> Result<Vec<Envelope>, LogError> {
+        self.log = DurableLog::new(Box::new(self.disk.clone()));
+        let opened = self.log.open()?;
+        self.is_open = true;
+        Ok(opened.records)
     }
 
     /// Writes and syncs.
-    fn write(
-        &mut self,
-        writes: impl Iterator<Item = Write>,
-    ) -> Result<(), synod_core::durable::LogError> {
+    fn write(&mut self, writes: Vec<Write>) -> Result<(), LogError> {
         if !self.is_open {
-            self.log.open()?;
-            self.is_open = true;
+            self.open()?;
         }
         for Write { record, replaces } in writes {
             if replaces.is_empty() {
@@ -203,9 +287,29 @@ impl Faulty {
         }
         self.log.sync()
     }
+
+    /// The process dies within the operations that these writes take, or just after them.
+    fn die_writing(&mut self, writes: Vec<Write>) {
+        let copies = writes.iter().any(|write| !write.replaces.is_empty());
+        let operations = if copies { OPERATIONS_OF_COPY } else { OPERATIONS_OF_SYNC };
+        let within = self.decide("disk.within", operations);
+        self.disk.set_faults(DiskFaults::default());
+        self.disk.die_after(within);
+        // Whether it was written to the end is what the next life finds out.
+        let _cut_short = self.write(writes);
+    }
 }
 
 fn apply(records: &mut Vec<Envelope>, Write { record, replaces }: Write) {
     records.retain(|old| !is_replaced(old, &record, &replaces));
     records.push(record);
 }
+
+/// How long a node waits whose disk has refused to be read before it tries again.
+const AGAIN_AFTER_US: u64 = 1_000_000;
+/// Bytes that a full disk has left, at most: the next record may fit in part.
+const ROOM_MAX: u64 = 64;
+/// What a sync takes: to write the log, to sync it, to write the note.
+const OPERATIONS_OF_SYNC: u64 = 3;
+/// What a log that is written anew takes, the records before it included.
+const OPERATIONS_OF_COPY: u64 = 10;

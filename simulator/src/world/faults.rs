@@ -1,8 +1,8 @@
 //! What goes wrong in a run: nodes crash and come back, the network falls apart and heals.
 
-use synod_core::{Effect, Input, Kind, NodeId, PeerDown, PeerUp, Reason, Stack};
+use synod_core::{Effect, Input, Kind, Member, NodeId, PeerDown, PeerUp, Reason, Stack};
 
-use super::{News, World, Wrong, lock};
+use super::{News, NodePlace, World, Wrong, lock};
 use crate::choice::{About, Label, Stream};
 use crate::clock::Clock;
 use crate::network::{Split, members};
@@ -44,7 +44,7 @@ impl<T: Stack> World<'_, T> {
             return None;
         }
         let crash = self.places[node].doomed.take()?;
-        if !self.may_crash() {
+        if !self.may_crash(node) {
             return None;
         }
         effects.truncate(crash.after - 1);
@@ -60,18 +60,28 @@ impl<T: Stack> World<'_, T> {
             Happening::Pause { node, length_us } => self.pause(node, length_us),
             Happening::Jump { node, by_us } => self.jump(node, by_us),
             Happening::Leave(node) => self.leave(node),
+            Happening::Disk { node, fault, length_us } => {
+                self.spoil_disk(node, fault, length_us);
+                Ok(())
+            }
             Happening::Betray(betrayal) => self.betray(betrayal, true),
             other => unreachable!("{other:?} is no planned fault"),
         }
     }
 
-    pub(super) fn may_crash(&self) -> bool {
-        let down = self.members.all().iter().filter(|member| member.node.is_none()).count();
-        down < self.settings.down_max as usize
+    /// Whether one more node may be down. One whose disk is damaged counts, since it may not come
+    /// back.
+    pub(super) fn may_crash(&self, node: NodeId) -> bool {
+        let members = self.members.all().iter().zip(self.places.all());
+        let is_bad = |(other, (member, place)): (usize, (&Member<T>, &NodePlace))| {
+            member.node.is_none() || place.disk.is_damaged() && other + 1 != node.0 as usize
+        };
+        let bad = members.enumerate().filter(|it| is_bad(*it)).count();
+        bad < self.settings.down_max as usize
     }
 
     pub(super) fn plan_crash(&mut self, crash: Crash) -> Result<(), Wrong> {
-        if self.members[crash.node].node.is_none() || !self.may_crash() {
+        if self.members[crash.node].node.is_none() || !self.may_crash(crash.node) {
             return Ok(());
         }
         if crash.after == 0 {
@@ -111,7 +121,7 @@ impl<T: Stack> World<'_, T> {
 
     /// A node says good-bye, and never comes back. What it has sent is still on its way.
     pub(super) fn leave(&mut self, node: NodeId) -> Result<(), Wrong> {
-        if self.members[node].node.is_none() || !self.may_crash() {
+        if self.members[node].node.is_none() || !self.may_crash(node) {
             return Ok(());
         }
         self.counts.leaves += 1;

@@ -6,7 +6,7 @@ use synod_core::{
     Verdict,
 };
 use synod_simulator::{
-    Fault, Scenario, Schedule, Settings, Simulation, StepKind, Stream, replay, run,
+    DiskFault, Fault, Scenario, Schedule, Settings, Simulation, StepKind, Stream, replay, run,
 };
 
 use crate::kit::{N1, N2, ms, run_decided, watch_rest};
@@ -88,6 +88,11 @@ fn world(faults: impl Fn(&mut Settings)) -> Settings {
     settings
 }
 
+/// One fault of a disk.
+fn spoil(settings: &mut Settings, fault: DiskFault) {
+    (settings.disks, settings.disk_faults, settings.disk_us) = (1, vec![fault], 500_000);
+}
+
 /// n1 crashes between its fifth tick and its sixth.
 const CRASH: [&str; 2] = ["crash.node 1 #1 = 1", "crash.at 1 #1 = 550000"];
 
@@ -113,14 +118,15 @@ fn what_nothing_has_left_behind_may_be_lost_the_last_first() {
 #[test]
 fn a_disk_that_lies_about_its_syncs_loses_what_was_told_and_the_assumption_is_named() {
     let scenario = counter(false);
-    let simulation = two_seconds(Simulation::new(&scenario, 2)).with(Fault::Disk);
-    let simulation = simulation.settings(|world| (world.sync_fail, world.rot) = (0, 0));
-    let report = simulation.run(0..2_000);
+    let lies = Fault::DiskOnly(DiskFault::Lie);
+    let report = two_seconds(Simulation::new(&scenario, 2)).with(lies).run(0..2_000);
     let failure = report.expect_failure();
     assert_eq!(failure.violation.property, "what is told is remembered");
     assert_eq!(report.dropped, [Assumption::KeptDisk]);
     assert!(failure.text.contains("dropped disks keep what was made durable"), "{}", failure.text);
-    assert!(failure.text.contains("decide disk.lie n1"), "{}", failure.text);
+    assert!(failure.text.contains("decide disk.node 1 #1 = 1"), "{}", failure.text);
+    let words = failure.trace.steps.iter().map(|step| step.event.as_str());
+    assert_eq!(words.filter(|it| *it == DiskFault::Lie.words()).count(), 1, "{}", failure.text);
     let schedule: Schedule = failure.text.parse().expect("a schedule reads back");
     let again = replay(&scenario, &schedule);
     assert_eq!(again.trace.hash(), failure.trace.hash());
@@ -129,20 +135,23 @@ fn a_disk_that_lies_about_its_syncs_loses_what_was_told_and_the_assumption_is_na
 
 #[test]
 fn a_node_whose_disk_has_rotted_does_not_come_back_and_says_why() {
-    let decided = [CRASH[0], CRASH[1], "disk.rot n1 #1 = 1", "disk.rot.at n1 #1 = 800"];
-    let outcome = run_decided(&counter(false), &world(|it| it.rot = 1), &decided);
+    let rots = ["disk.node 1 #1 = 1", "disk.at 1 #1 = 520000", "disk.rot.at n1 #1 = 800"];
+    let decided = [CRASH.as_slice(), &rots].concat();
+    let outcome = run_decided(&counter(false), &world(|it| spoil(it, DiskFault::Rot)), &decided);
     assert_eq!(outcome.violation, None);
-    let told = outcome.trace.steps.iter().find(|step| step.kind == StepKind::Fault);
-    let told = &told.expect("it is told").event;
+    let faults = outcome.trace.steps.iter().filter(|step| step.kind == StepKind::Fault);
+    let faults: Vec<&str> = faults.map(|step| step.event.as_str()).collect();
+    assert_eq!(faults[0], "a bit of node.log flips, in byte 100");
+    let told = faults[1];
     assert!(told.contains("does not come back: node.log is damaged at byte"), "{told}");
     assert!(outcome.trace.steps.iter().all(|step| step.kind != StepKind::Restart));
 }
 
 #[test]
 fn a_sync_that_fails_ends_the_node_before_anything_leaves_and_it_comes_back() {
-    let settings = world(|it| it.sync_fail = 1);
-    // The first four are those of the log's beginning.
-    let outcome = run_decided(&counter(false), &settings, &["disk.fail n1 #7 = 1"]);
+    let settings = world(|it| spoil(it, DiskFault::Fail));
+    let decided = ["disk.node 1 #1 = 1", "disk.at 1 #1 = 250000"];
+    let outcome = run_decided(&counter(false), &settings, &decided);
     assert_eq!(outcome.violation, None);
     assert_eq!(outcome.counts.crashes, 1);
     let kinds: Vec<StepKind> = outcome.trace.steps.iter().map(|step| step.kind).collect();
@@ -157,7 +166,7 @@ fn a_run_with_faulty_disks_is_a_function_of_its_seed() {
     let scenario = counter(false);
     let mut settings = Settings::within(&Counter::MODEL, 2);
     settings.add(Fault::Disk, &Counter::MODEL);
-    assert_eq!(settings.kinds().last(), Some(&"disk"));
+    assert_eq!(settings.kinds().last(), Some(&"disk-rot"));
     let hash = |seed| run(&scenario, &settings, Stream::seeded(seed), true).0.trace.hash();
     for seed in 0..50 {
         assert_eq!(hash(seed), hash(seed), "seed {seed}");
@@ -166,4 +175,97 @@ fn a_run_with_faulty_disks_is_a_function_of_its_seed() {
     let (recorded, stream) = run(&scenario, &settings, Stream::recording(7), true);
     let replayed = run(&scenario, &settings, Stream::replaying(&stream.decisions()), true).0;
     assert_eq!(recorded.trace.hash(), replayed.trace.hash());
+}
+
+/// The words of all runs of `seeds` in which `fault` happened, and which of them failed.
+fn runs_with(fault: DiskFault, seeds: std::ops::Range<u64>) -> (Vec<Vec<String>>, Vec<String>) {
+    let scenario = counter(false);
+    let settings = world(|it| spoil(it, fault));
+    let (mut happened, mut failed) = (Vec::new(), Vec::new());
+    for seed in seeds {
+        let (outcome, _) = run(&scenario, &settings, Stream::seeded(seed), true);
+        failed.extend(outcome.violation.map(|it| it.reason));
+        if outcome.disk_faults.contains(&fault) {
+            let steps = outcome.trace.steps.into_iter();
+            happened.push(steps.map(|step| step.event).collect());
+        }
+    }
+    (happened, failed)
+}
+
+#[test]
+fn every_fault_of_a_disk_happens_and_is_told_and_the_log_never_serves_what_is_damaged() {
+    for fault in DiskFault::ALL {
+        let (happened, failed) = runs_with(fault, 0..200);
+        assert!(5 < happened.len(), "{fault:?} in {} of 200 runs", happened.len());
+        let words = if fault == DiskFault::Rot { "a bit of node." } else { fault.words() };
+        let tells = |run: &Vec<String>| run.iter().any(|it| it.starts_with(words));
+        assert!(happened.iter().all(tells), "{fault:?}");
+        let refused =
+            happened.iter().flatten().filter(|it| it.starts_with("does not come back: ")).count();
+        match fault {
+            // Nothing in a log tells a sync that was not made from one that was never asked for.
+            DiskFault::Lie => assert!(failed.iter().all(|it| it.contains("is remembered"))),
+            _ => {
+                assert_eq!(failed, [""; 0], "{fault:?}");
+                assert_eq!(0 < refused, fault.damages(), "{fault:?}: {refused}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_without_room_ends_and_comes_back_when_there_is_room() {
+    let settings = world(|it| spoil(it, DiskFault::Full));
+    let decided = ["disk.node 1 #1 = 1", "disk.at 1 #1 = 250000", "disk.for 1 #1 = 400000"];
+    let outcome = run_decided(&counter(false), &settings, &decided);
+    assert_eq!(outcome.violation, None);
+    let told = |words: &str| {
+        let found = outcome.trace.steps.iter().find(|step| step.event.contains(words));
+        found.map(|step| step.time_us).unwrap_or_else(|| panic!("{words} is never told"))
+    };
+    assert_eq!(told("its disk is full"), 300_000);
+    assert!(told("does not come back yet: ") < 650_000);
+    assert!(650_000 < told("restarts"));
+}
+
+#[test]
+fn what_is_written_when_the_power_goes_survives_in_any_part() {
+    let (scenario, seen) = watch_rest(counter(true), |cluster| Some(cluster.state(N1)?.count));
+    let settings = world(|it| spoil(it, DiskFault::Torn));
+    for seed in 0..400 {
+        let (outcome, _) = run(&scenario, &settings, Stream::seeded(seed), false);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+    let mut counts = seen.list();
+    counts.sort_unstable();
+    counts.dedup();
+    assert!(4 < counts.len(), "{counts:?}");
+}
+
+#[test]
+fn disks_fail_within_the_budget_of_nodes_that_may_be_down() {
+    let mut settings = world(|it| it.crashes = 3);
+    settings.add(Fault::Disk, &Counter::MODEL);
+    settings.disks = 10;
+    let scenario = counter(false);
+    for seed in 0..300 {
+        let trace = run(&scenario, &settings, Stream::seeded(seed), true).0.trace;
+        let mut down = 0_i32;
+        for step in &trace.steps {
+            down += i32::from(step.kind == StepKind::Crash);
+            down -= i32::from(step.kind == StepKind::Restart);
+            assert!(down <= 1, "seed {seed}: {down} nodes are down");
+        }
+    }
+}
+
+#[test]
+fn a_world_whose_disks_may_do_nothing_wrong_is_refused_where_faults_are_planned() {
+    let text = "synod schedule 1\nalgorithm counter\n\
+        settings {\"nodes\":2,\"time_us\":1,\"delay_min_us\":1,\"delay_max_us\":1,\"tail\":0,\
+        \"tail_max_us\":0,\"lose\":0,\"lose_datagram\":0,\"duplicate\":0,\"crashes\":0,\"down_max\":0,\
+        \"down_us\":0,\"partitions\":0,\"partition_us\":0,\"disks\":2}\nseed 1\n";
+    let told = text.parse::<Schedule>().expect_err("no kind of fault").to_string();
+    assert!(told.contains("`disks` is 2, and `disk_faults` names none"), "{told}");
 }

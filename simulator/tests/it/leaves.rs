@@ -93,7 +93,7 @@ fn the_others_learn_that_it_was_closed_and_not_that_it_fell_silent() {
         seen.list().pop().unwrap_or_default()
     };
     let calm = Settings { down_max: 1, ..Settings::calm(2) };
-    let left: Vec<String> = reasons(Settings { leaves: 1, ..calm }, "leave");
+    let left: Vec<String> = reasons(Settings { leaves: 1, ..calm.clone() }, "leave");
     let crashed: Vec<String> = reasons(Settings { crashes: 1, ..calm }, "crash");
     assert_eq!((left.join(" "), crashed.join(" ")), ("Closed".into(), "Silent".into()));
 }
