@@ -108,7 +108,7 @@ pub struct Settings {
     /// What a disk may do wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disk_faults: Vec<DiskFault>,
-    /// How long a disk has no room at most.
+    /// How long a disk has no room, or lies, at most.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub disk_us: u64,
 }

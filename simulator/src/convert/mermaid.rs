@@ -19,20 +19,36 @@ pub(super) fn diagram(trace: &Trace) -> String {
         return text;
     };
     let all = if first == last { first.to_string() } else { format!("{first},{last}") };
-    for line in &lines {
-        let _ = match line {
-            Line::Arrow(from, to, said) => writeln!(text, "    {from}->>{to}: {}", escape(said)),
-            Line::Lost(from, to, said) => writeln!(text, "    {from}-x{to}: {}", escape(said)),
-            Line::Note(node, said) | Line::Crash(node, said) => {
-                writeln!(text, "    Note over {node}: {}", escape(said))
-            }
-            Line::Across(said) | Line::Wrong(said) => {
-                writeln!(text, "    Note over {all}: {}", escape(said))
-            }
-        };
+    let lines: Vec<String> = lines.iter().map(|line| written(line, &all)).collect();
+    let mut room = TEXT_MAX.saturating_sub(text.len() + OMISSION_MAX);
+    let fits = lines.iter().rev().take_while(|line| {
+        let left = room.checked_sub(line.len());
+        room = left.unwrap_or(0);
+        left.is_some()
+    });
+    let omitted = lines.len() - fits.count();
+    if 0 < omitted {
+        let _ = writeln!(text, "    Note over {all}: {omitted} more lines are left out, the first ones");
     }
+    text.extend(lines.into_iter().skip(omitted));
     text
 }
+
+fn written(line: &Line, all: &str) -> String {
+    let (begin, said) = match line {
+        Line::Arrow(from, to, said) => (format!("{from}->>{to}"), said),
+        Line::Lost(from, to, said) => (format!("{from}-x{to}"), said),
+        Line::Note(node, said) | Line::Crash(node, said) => (format!("Note over {node}"), said),
+        Line::Across(said) | Line::Wrong(said) => (format!("Note over {all}"), said),
+    };
+    format!("    {begin}: {}\n", escape(said))
+}
+
+/// Bytes of a diagram: Mermaid shows nothing at all of a text of more than 50,000 characters,
+/// unless the page says otherwise.
+const TEXT_MAX: usize = 50_000;
+/// Bytes of the line that says what is left out, at most.
+const OMISSION_MAX: usize = 100;
 
 fn escape(text: &str) -> String {
     let mut escaped = String::new();

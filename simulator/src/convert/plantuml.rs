@@ -10,7 +10,7 @@ use crate::trace::Trace;
 
 pub(super) fn diagram(trace: &Trace) -> String {
     let Sequence { title, lanes, lines } = Sequence::of(trace);
-    let mut text = format!("@startuml\ntitle {}\n", escape(&title));
+    let mut text = format!("@startuml\n{SCALE}\ntitle {}\n", escape(&title));
     for node in &lanes {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "participant {node}");
@@ -29,6 +29,10 @@ pub(super) fn diagram(trace: &Trace) -> String {
     }
     text + "@enduml\n"
 }
+
+/// A picture of more than 4096 pixels is cut off unless PlantUML is told otherwise by a variable of
+/// the environment.
+const SCALE: &str = "scale max 4000*4000";
 
 fn escape(text: &str) -> String {
     let mut escaped = String::new();

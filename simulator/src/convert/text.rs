@@ -1,28 +1,25 @@
 //! Words for pictures.
 
-use std::fmt::Write as _;
-
 use crate::trace::{Step, StepKind};
 
 /// `text` with every character visible: those that move, reorder or hide text are written as
-/// their number. At most `max` characters of it, then an ellipsis.
+/// their number. At most `max` characters are shown, then an ellipsis.
 pub(super) fn visible(text: &str, max: usize) -> String {
-    let mut shown = String::new();
-    for (index, it) in text.chars().enumerate() {
-        if index == max {
+    let (mut shown, mut length) = (String::new(), 0);
+    for it in text.chars() {
+        let written = match it {
+            '\n' => String::from("\\n"),
+            '\r' => String::from("\\r"),
+            '\t' => String::from("\\t"),
+            it if is_deceptive(it) => format!("\\u{{{:x}}}", u32::from(it)),
+            it => String::from(it),
+        };
+        length += written.chars().count();
+        if max < length {
             shown.push('…');
             break;
         }
-        match it {
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
-            it if is_deceptive(it) => {
-                // Writing to a string cannot fail.
-                let _ = write!(shown, "\\u{{{:x}}}", u32::from(it));
-            }
-            it => shown.push(it),
-        }
+        shown.push_str(&written);
     }
     shown
 }
@@ -78,5 +75,7 @@ mod tests {
         assert_eq!(visible("a\nb\u{202e}c\u{1b}", 9), "a\\nb\\u{202e}c\\u{1b}");
         assert_eq!(visible("שלום < é", 9), "שלום < é");
         assert_eq!(visible("abcdef", 3), "abc…");
+        assert_eq!(visible("abc", 3), "abc");
+        assert_eq!(visible("a\nb", 3), "a\\n…", "what is shown is counted");
     }
 }

@@ -16,7 +16,7 @@ pub enum DiskFault {
     Full,
     /// A read returns an error.
     Read,
-    /// A sync claims to have written, and has not.
+    /// Syncs claim, for some time, to have written, and have not.
     Lie,
     /// A sync leaves one sector as it was, and claims to have written it.
     Stale,

@@ -42,6 +42,8 @@ struct Faulty {
     /// Until when there is no room, and for how many bytes in all there is.
     full_until_us: u64,
     room: u64,
+    /// Until when no sync is made that is claimed.
+    lying_until_us: u64,
     is_damaged: bool,
 }
 
@@ -55,7 +57,8 @@ impl Decide for FromStream {
     }
 
     fn chance(&mut self, what: &'static str, per_million: u32) -> bool {
-        lock(&self.0).chance(Label { what, about: About::Node(self.1) }, per_million)
+        // What is certain is no question.
+        per_million == CERTAIN || lock(&self.0).chance(Label { what, about: About::Node(self.1) }, per_million)
     }
 }
 
@@ -125,7 +128,8 @@ impl<T: Stack> World<'_, T> {
         let (now, later): (Vec<DiskFault>, _) = due.partition(|it| may_end || it.damages());
         faulty.due = later;
         let room = (may_end && now_us < faulty.full_until_us).then_some(faulty.room);
-        faulty.disk.set_faults(DiskFaults { room, ..DiskFaults::default() });
+        let sync_lies = if now_us < faulty.lying_until_us { CERTAIN } else { 0 };
+        faulty.disk.set_faults(DiskFaults { room, sync_lies, ..DiskFaults::default() });
         faulty.disk.arm(now);
         let result = work(faulty);
         faulty.due.extend(faulty.disk.disarm());
@@ -161,6 +165,7 @@ impl<T: Stack> World<'_, T> {
                 let left = faulty.decide("disk.room", ROOM_MAX);
                 (faulty.full_until_us, faulty.room) = (until_us, faulty.disk.used() + left);
             }
+            DiskFault::Lie => faulty.lying_until_us = until_us,
             _ => faulty.due.push(fault),
         }
         self.rot(node);
@@ -257,6 +262,7 @@ impl Faulty {
             due: Vec::new(),
             full_until_us: 0,
             room: 0,
+            lying_until_us: 0,
             is_damaged: false,
         })
     }
@@ -305,6 +311,8 @@ fn apply(records: &mut Vec<Envelope>, Write { record, replaces }: Write) {
     records.push(record);
 }
 
+/// As chances in a million.
+const CERTAIN: u32 = 1_000_000;
 /// How long a node waits whose disk has refused to be read before it tries again.
 const AGAIN_AFTER_US: u64 = 1_000_000;
 /// Bytes that a full disk has left, at most: the next record may fit in part.

@@ -110,6 +110,21 @@ fn a_message_that_arrives_at_nobody_does_not_reach_its_receiver_s_clock() {
 }
 
 #[test]
+fn mermaid_gets_no_more_text_than_it_takes() {
+    let [(_, hand), _] = traces();
+    let begin = hand.steps.iter().find(|step| !step.sends.is_empty()).expect("sends");
+    let mut sent = begin.sends[0].clone();
+    sent.lost = Some(String::from("partition"));
+    let step = Step { sends: vec![sent; 30], ..begin.clone() };
+    let steps = (0..100).map(|index| Step { index, time_us: 1_000 * index as u64, ..step.clone() });
+    let text = convert(&Trace { steps: steps.collect(), ..hand.clone() }, Format::Mermaid);
+    assert!((45_000..50_000).contains(&text.len()), "{}", text.len());
+    assert!(text.contains("more lines are left out, the first ones"), "{text}");
+    assert!(text.lines().last().is_some_and(|line| line.contains("99.000ms")));
+    assert!(!convert(&hand, Format::Mermaid).contains("left out"));
+}
+
+#[test]
 fn perfetto_finds_each_flow_s_two_ends_and_no_markup() {
     for (_, trace) in traces() {
         let text = convert(&trace, Format::Chrome);
