@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use synod_core::Stack;
 use synod_simulator::{
-    Bounds, Counterexample, DiskFault, Recorded, Report, Scenario, Schedule, Settings, Simulation, explore,
-    replay,
+    Bounds, Counterexample, DiskFault, Recorded, Report, Scenario, Schedule, Settings, Simulation,
+    explore, replay,
 };
 
 /// Within how many runs a defect must be found.

@@ -28,7 +28,10 @@ pub(super) fn diagram(trace: &Trace) -> String {
     });
     let omitted = lines.len() - fits.count();
     if 0 < omitted {
-        let _ = writeln!(text, "    Note over {all}: {omitted} more lines are left out, the first ones");
+        let _ = writeln!(
+            text,
+            "    Note over {all}: {omitted} more lines are left out, the first ones"
+        );
     }
     text.extend(lines.into_iter().skip(omitted));
     text

@@ -58,7 +58,8 @@ impl Decide for FromStream {
 
     fn chance(&mut self, what: &'static str, per_million: u32) -> bool {
         // What is certain is no question.
-        per_million == CERTAIN || lock(&self.0).chance(Label { what, about: About::Node(self.1) }, per_million)
+        per_million == CERTAIN
+            || lock(&self.0).chance(Label { what, about: About::Node(self.1) }, per_million)
     }
 }
 
