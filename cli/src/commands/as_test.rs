@@ -247,8 +247,8 @@ mod tests {
         let disk_faults = vec![DiskFault::Lie, DiskFault::Torn];
         let settings = Settings { disks: 1, disk_faults, ..Settings::calm(3) };
         let told = "    let settings = Settings {
-        disk_faults: vec![DiskFault::Lie, DiskFault::Torn],
         disks: 1,
+        disk_faults: vec![DiskFault::Lie, DiskFault::Torn],
         ..Settings::calm(3)
     };
 ";
