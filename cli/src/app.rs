@@ -76,13 +76,15 @@ impl App {
             Command::Trace(trace) => commands::trace::run(&self, &trace, &printer),
             Command::History(history) => commands::history::run(&history, &printer),
         };
-        match outcome {
+        let exit = match outcome {
             Ok(()) => ExitCode::SUCCESS,
             Err(problem) => {
                 printer.problem(&problem);
                 problem.exit.into()
             }
-        }
+        };
+        printer.finish();
+        exit
     }
 
     /// What is known of the events of every algorithm.

@@ -3,6 +3,7 @@
 //! Results go to the standard output, problems and hints to the standard error.
 
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use serde_json::json;
@@ -13,11 +14,13 @@ use crate::problem::Problem;
 #[derive(Debug)]
 pub(crate) struct Printer {
     json: bool,
+    /// What to do next: the last line, below what went wrong.
+    next: Mutex<Option<String>>,
 }
 
 impl Printer {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, next: Mutex::new(None) }
     }
 
     /// Whether it prints JSON lines.
@@ -49,17 +52,21 @@ impl Printer {
         }
     }
 
-    /// What to type next, on the standard error.
+    /// What to type next.
     pub(crate) fn next(&self, command: impl AsRef<str>) {
-        if !self.json {
-            let _ = writeln!(io::stderr(), "next: {} {}", program(), command.as_ref());
-        }
+        self.advise(format!("{} {}", program(), command.as_ref()));
     }
 
-    /// What to do next that is no command of this program, on the standard error.
-    pub(crate) fn advise(&self, what: impl AsRef<str>) {
-        if !self.json {
-            let _ = writeln!(io::stderr(), "next: {}", what.as_ref());
+    /// What to do next that is no command of this program.
+    pub(crate) fn advise(&self, what: impl Into<String>) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(what.into());
+    }
+
+    /// Ends the command: the last line says what to do next, on the standard error.
+    pub(crate) fn finish(self) {
+        let next = self.next.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = next.filter(|_| !self.json) {
+            let _ = writeln!(io::stderr(), "next: {next}");
         }
     }
 

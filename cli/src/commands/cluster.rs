@@ -31,6 +31,11 @@ const SUGGESTED_NODES: u32 = 5;
 
 pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), Problem> {
     let entry = app.entry(Some(&asked.algorithm))?;
+    let goal = Goal::of(entry, asked.nodes);
+    if asked.kill_leader && matches!(goal, Goal::Each(_)) {
+        let what = format!("{} elects no leader: its nodes agree on nothing", entry.name());
+        return Err(Problem::new(Exit::Usage, what).hint("leave --kill-leader out"));
+    }
     let home = Home::new()?;
     let began = Instant::now();
     if let Some(directory) = &asked.record {
@@ -41,16 +46,17 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
     let mut processes = Processes::spawn(&home.0, entry.name(), asked)?;
     printer.say(format!("{} processes run {} over QUIC", asked.nodes, entry.name()));
     let within = Duration::from_secs(asked.timeout);
-    let agreed = processes.elected(within)?;
-    tell(printer, &agreed, &processes, began);
-    if asked.kill_leader {
+    processes.reach(&goal, within)?;
+    let agreed = processes.agreed();
+    tell(printer, agreed.as_ref(), &processes, began);
+    if let (true, Some(agreed)) = (asked.kill_leader, agreed) {
         let node = leader(entry.name(), &agreed)?;
         let pid = processes.kill(node)?;
         printer.say(format!("killed {node} (process {pid})"));
         printer.event(&json!({"event": "killed", "node": node.to_string(), "pid": pid}));
         let began = Instant::now();
-        let next = processes.elected(within)?;
-        tell(printer, &next, &processes, began);
+        processes.reach(&goal, within)?;
+        tell(printer, processes.agreed().as_ref(), &processes, began);
     }
     thread::sleep(Duration::from_secs(asked.linger));
     let ended = processes.end();
@@ -60,28 +66,49 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
     Ok(())
 }
 
-/// The command that shows an algorithm as processes, by what its nodes come to in a calm world;
-/// where they come to nothing alike, what it costs.
+/// What a cluster is waited for.
+enum Goal {
+    /// All nodes show the same leader, or what else the algorithm is for, by this name.
+    Alike(&'static str, String),
+    /// They agree on nothing: each shows what it came to in a calm simulation.
+    Each(BTreeMap<NodeId, String>),
+}
+
+impl Goal {
+    /// What the nodes of an algorithm come to in a calm world.
+    fn of(entry: &dyn Entry, nodes: u32) -> Self {
+        let settings = Settings::calm(nodes);
+        let schedule = Schedule {
+            algorithm: String::from(entry.name()),
+            property: None,
+            dropped: Vec::new(),
+            run: Recorded::Simulated { settings, seed: 0, decisions: Vec::new() },
+        };
+        let trace = entry.replay(&schedule).trace;
+        let summaries = trace.last_summaries();
+        let shown = summaries.values().flat_map(|summary| summary.split(' '));
+        let shown: BTreeMap<&str, &str> = shown.filter_map(|word| word.split_once(':')).collect();
+        let agreed = AGREED.iter().find_map(|name| Some((*name, *shown.get(name)?)));
+        match agreed {
+            Some((name, value)) => Self::Alike(name, String::from(value)),
+            None => Self::Each(
+                summaries.into_iter().map(|(node, it)| (node, String::from(it))).collect(),
+            ),
+        }
+    }
+}
+
+/// The command that shows an algorithm as processes; where its nodes show nothing, what it costs.
 pub(crate) fn suggested(entry: &dyn Entry) -> String {
-    let settings = Settings::calm(SUGGESTED_NODES);
-    let schedule = Schedule {
-        algorithm: String::from(entry.name()),
-        property: None,
-        dropped: Vec::new(),
-        run: Recorded::Simulated { settings, seed: 0, decisions: Vec::new() },
-    };
-    let trace = entry.replay(&schedule).trace;
-    let summaries = trace.last_summaries();
-    let shown = summaries.values().flat_map(|summary| summary.split(' '));
-    let shown: BTreeMap<&str, &str> = shown.filter_map(|word| word.split_once(':')).collect();
-    let agreed = AGREED.iter().find_map(|name| Some((*name, *shown.get(name)?)));
     let name = entry.name();
-    match agreed {
-        Some(("leader", node)) if node.parse::<NodeId>().is_ok() => {
+    match Goal::of(entry, SUGGESTED_NODES) {
+        Goal::Alike("leader", node) if node.parse::<NodeId>().is_ok() => {
             format!("cluster {name} --nodes {SUGGESTED_NODES} --kill-leader")
         }
-        Some(_) => format!("cluster {name} --nodes {SUGGESTED_NODES}"),
-        None => format!("sweep {name} --nodes 3..{SUGGESTED_NODES} --seeds 20"),
+        Goal::Each(shown) if shown.is_empty() => {
+            format!("sweep {name} --nodes 3..{SUGGESTED_NODES} --seeds 20")
+        }
+        _ => format!("cluster {name} --nodes {SUGGESTED_NODES}"),
     }
 }
 
@@ -97,19 +124,40 @@ fn leader(algorithm: &str, (name, value): &Agreed) -> Result<NodeId, Problem> {
     })
 }
 
-fn tell(printer: &Printer, agreed: &Agreed, processes: &Processes, began: Instant) {
-    let (name, value) = agreed;
+fn tell(printer: &Printer, agreed: Option<&Agreed>, processes: &Processes, began: Instant) {
     let live: Vec<String> = processes.live.keys().map(ToString::to_string).collect();
     let after = began.elapsed().as_millis();
+    let after_ms = u64::try_from(after).unwrap_or(u64::MAX);
+    let Some((name, value)) = agreed else {
+        printer.say(format!("after {after} ms each node has come to what a simulation says:"));
+        let shown = processes.shown.iter().map(|(node, shown)| (node.to_string(), words(shown)));
+        let shown: BTreeMap<String, String> = shown.collect();
+        shown.iter().for_each(|(node, words)| printer.say(format!("  {node} {words}")));
+        printer.event(&json!({
+            "event": "settled", "nodes": live, "shown": shown, "after_ms": after_ms,
+        }));
+        return;
+    };
     let (event, what) = match *name {
         "leader" => ("elected", format!("elected {value}")),
         name => ("agreed", format!("{name} is {value}")),
     };
     printer.say(format!("{what} after {after} ms: {} agree", live.join(", ")));
     printer.event(&json!({
-        "event": event, *name: value, "agreed": live.len(), "nodes": live,
-        "after_ms": u64::try_from(after).unwrap_or(u64::MAX),
+        "event": event, *name: value, "agreed": live.len(), "nodes": live, "after_ms": after_ms,
     }));
+}
+
+/// A summary as a node's line tells it.
+fn words(shown: &Shown) -> String {
+    let words: Vec<String> = shown.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+    words.join(" ")
+}
+
+/// Whether the two say the same, in whatever order.
+fn is_same(shown: &Shown, summary: &str) -> bool {
+    let all_of_it = words(shown).len() == summary.len();
+    all_of_it && shown.iter().all(|(name, value)| summary.contains(&format!("{name}:{value}")))
 }
 
 /// A directory for the bundles, removed with everything in it.
@@ -135,10 +183,13 @@ impl Drop for Home {
 /// One of the names in [`AGREED`], and its value.
 type Agreed = (&'static str, String);
 
-/// The live processes, and the leader, or what else, that each knows. Dropping them ends them all.
+/// What a node shows of its state: values by name.
+type Shown = BTreeMap<String, String>;
+
+/// The live processes, and what those show that have said something. Dropping them ends them all.
 struct Processes {
     live: BTreeMap<NodeId, Child>,
-    leaders: BTreeMap<NodeId, Agreed>,
+    shown: BTreeMap<NodeId, Shown>,
     said: Receiver<(NodeId, String)>,
 }
 
@@ -147,7 +198,7 @@ struct Processes {
 struct Line {
     event: String,
     #[serde(default)]
-    summary: BTreeMap<String, String>,
+    summary: Shown,
 }
 
 impl Processes {
@@ -156,8 +207,8 @@ impl Processes {
         let authority = Authority::new("loopback", days(1))
             .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
         let (say, said) = channel();
-        let (live, leaders) = (BTreeMap::new(), BTreeMap::new());
-        let mut processes = Self { live, leaders, said };
+        let (live, shown) = (BTreeMap::new(), BTreeMap::new());
+        let mut processes = Self { live, shown, said };
         for node in peers.keys().copied() {
             let path = home.join(format!("{node}.synod"));
             let written = bundle(&authority, node, &peers, days(1))?.write_new(&path);
@@ -172,59 +223,71 @@ impl Processes {
         Ok(processes)
     }
 
-    /// Waits until all live nodes agree on a leader, or on what else the algorithm is for.
-    fn elected(&mut self, within: Duration) -> Result<Agreed, Problem> {
+    /// Waits until the live nodes show what they are to come to.
+    fn reach(&mut self, goal: &Goal, within: Duration) -> Result<(), Problem> {
         let deadline = Instant::now() + within;
-        loop {
-            if let Some(leader) = self.agreed() {
-                return Ok(leader);
-            }
+        while !self.has_reached(goal) {
             let rest = deadline.saturating_duration_since(Instant::now());
             match self.said.recv_timeout(rest) {
                 Ok((node, line)) => self.note(node, &line),
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(self.disagreement(within));
-                }
+                Err(RecvTimeoutError::Timeout) => return Err(self.missed(goal, within)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Problem::new(Exit::Environment, "every process has ended"));
                 }
             }
         }
+        Ok(())
     }
 
-    /// Nothing that all live nodes show alike, in time.
-    fn disagreement(&self, within: Duration) -> Problem {
-        let shown = |node: &NodeId| match self.leaders.get(node) {
-            Some((name, value)) => format!("{node} shows {name}:{value}"),
-            None => format!("{node} shows nothing of it"),
+    fn has_reached(&self, goal: &Goal) -> bool {
+        match goal {
+            Goal::Alike(..) => self.agreed().is_some(),
+            Goal::Each(all) => self.live.keys().all(|node| {
+                let expected = all.get(node).map_or("", String::as_str);
+                self.shown.get(node).is_some_and(|shown| is_same(shown, expected))
+            }),
+        }
+    }
+
+    /// What the live nodes do not show, in time.
+    fn missed(&self, goal: &Goal, within: Duration) -> Problem {
+        let shown = |node: &NodeId| match self.shown.get(node).map(words) {
+            Some(words) if !words.is_empty() => format!("{node} shows {words}"),
+            _ => format!("{node} shows nothing"),
         };
         let shown: Vec<String> = self.live.keys().map(shown).collect();
+        let hint = match goal {
+            Goal::Alike(name, _) => format!("all nodes are to show the same {name}"),
+            Goal::Each(all) => {
+                let each = all.iter().map(|(node, words)| format!("{node} {words}"));
+                let each: Vec<String> = each.collect();
+                format!("in a calm simulation they come to {}", each.join(", "))
+            }
+        };
         let what = format!("no agreement within {within:?}: {}", shown.join(", "));
-        let hint = format!(
-            "a cluster is waited for until all nodes show the same {} in their summaries: raise \
-             --timeout, or run an algorithm that comes to one",
-            AGREED.join(" or "),
-        );
+        let hint = format!("{hint}: raise --timeout, or see with SYNOD_LOG=info what hinders them");
         Problem::new(Exit::Inconclusive, what).hint(hint)
     }
 
-    /// The leader that every live node knows, if it is alive itself.
+    /// The leader, or what else, that every live node knows. A leader is alive itself.
     fn agreed(&self) -> Option<Agreed> {
-        let mut leaders = self.live.keys().map(|node| self.leaders.get(node));
-        let first = leaders.next()??;
+        let known = |node| {
+            let shown = self.shown.get(node)?;
+            AGREED.iter().find_map(|name| Some((*name, shown.get(*name)?.clone())))
+        };
+        let mut all = self.live.keys().map(known);
+        let first = all.next()??;
         let dead = first.1.parse::<NodeId>().is_ok_and(|node| !self.live.contains_key(&node));
-        (!dead && leaders.all(|leader| leader == Some(first))).then(|| first.clone())
+        (!dead && all.all(|other| other.as_ref() == Some(&first))).then_some(first)
     }
 
     fn note(&mut self, node: NodeId, line: &str) {
-        let Ok(Line { event, mut summary }) = serde_json::from_str(line) else {
+        let Ok(Line { event, summary }) = serde_json::from_str(line) else {
             return;
         };
+        let shown = self.shown.entry(node).or_default();
         if event == "state" {
-            match AGREED.iter().find_map(|name| Some((*name, summary.remove(*name)?))) {
-                Some(leader) => drop(self.leaders.insert(node, leader)),
-                None => drop(self.leaders.remove(&node)),
-            }
+            *shown = summary;
         }
     }
 
@@ -232,6 +295,7 @@ impl Processes {
         let Some(mut child) = self.live.remove(&node) else {
             return Err(Problem::new(Exit::Environment, format!("{node} is not running")));
         };
+        self.shown.remove(&node);
         let pid = child.id();
         child
             .kill()

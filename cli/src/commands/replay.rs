@@ -44,7 +44,10 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
             printer.next(format!("why {}", asked.file.display()));
             Err(Problem::violated(&violation.property))
         }
-        None => diverged(&schedule, &replayed).map_or(Ok(()), Err),
+        None => {
+            printer.next(format!("trace convert {} --to svg --out run.svg", asked.file.display()));
+            diverged(&schedule, &replayed).map_or(Ok(()), Err)
+        }
     }
 }
 

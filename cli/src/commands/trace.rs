@@ -29,11 +29,16 @@ fn run_merge(app: &App, asked: &TraceMerge, printer: &Printer) -> Result<(), Pro
         }
         nodes.push(replayed);
     }
-    let merged = merge(&nodes).map_err(|error| Problem::new(Exit::Usage, error.to_string()))?;
+    let merged = merge(&nodes).map_err(|error| {
+        let hint = "give the recordings of one cluster, each of them once";
+        Problem::new(Exit::Usage, error.to_string()).hint(hint)
+    })?;
     let text = merged.trace.json_lines();
     let Some(path) = &asked.out else {
         // Whoever reads may have left, as `head` does.
         let _ = io::stdout().write_all(text.as_bytes());
+        let files: Vec<String> = asked.files.iter().map(|it| it.display().to_string()).collect();
+        printer.next(format!("trace merge {} --out run.jsonl", files.join(" ")));
         return Ok(());
     };
     super::replace(path, &text)?;

@@ -211,7 +211,7 @@ fn mistakes_are_named_and_have_their_exit_codes() {
 fn what_is_suggested_next_can_be_done() {
     let place = Place::new("suggested");
     for (asked, next) in [
-        (&["check", "hello"][..], "sweep hello --nodes 3..5 --seeds 20"),
+        (&["check", "hello"][..], "cluster hello --nodes 5"),
         (&["check", "echo"], "cluster echo --nodes 5"),
         (&["check", "bully", "--crashes", "0"], "cluster bully --nodes 5 --kill-leader"),
     ] {
@@ -221,6 +221,25 @@ fn what_is_suggested_next_can_be_done() {
         let words: Vec<&str> = next.split(' ').collect();
         let called = synod(&place.0, &words);
         assert_eq!(called.exit, 0, "{next}: {}", called.stderr);
+    }
+}
+
+#[test]
+fn the_last_line_says_what_to_type_next_whatever_the_outcome() {
+    let place = Place::new("next");
+    let schedule = "out/bully-0.schedule";
+    let found = ["sim", "bully", "--faults", "partition", "--seeds", "10", "--out", "out"];
+    for (asked, exit, next) in [
+        (&found[..], 1, "replay out/bully-0.schedule"),
+        (&["replay", schedule][..], 1, "why out/bully-0.schedule"),
+        (&["why", schedule, "--runs", "5"], 0, "replay out/bully-0.schedule --full"),
+        (&["trace", "convert", schedule, "--to", "csv"], 0, "--to svg --out run.svg"),
+        (&["cluster", "hello", "--kill-leader"], 2, "  leave --kill-leader out"),
+    ] {
+        let called = synod(&place.0, asked);
+        assert_eq!(called.exit, exit, "{asked:?}: {}", called.stderr);
+        let line = called.stderr.lines().last().expect("a line").to_owned();
+        assert!(line.ends_with(next) && (exit == 2 || line.starts_with("next: ")), "{line}");
     }
 }
 
