@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use synod_simulator::{Fault, Settings, Strategy};
 
 pub(crate) use self::cert::{
-    Cert, CertCheck, CertInit, CertInspect, CertIssue, CertRenew, CertTrust, seed,
+    Cert, CertCheck, CertInit, CertInspect, CertIssue, CertRenew, CertRevoke, CertTrust, seed,
 };
 pub(crate) use self::history::{ConsistencyArg, History, HistoryCheck};
 pub(crate) use self::node::{Cluster, Node, Status};

@@ -121,5 +121,6 @@ pub(crate) fn bundle(authority: &Authority, node: NodeId, nodes: u32) -> Bundle 
         authorities: vec![String::from(authority.certificate_pem())],
         peers: BTreeMap::new(),
         members: (1..=nodes).map(NodeId).collect(),
+        revocations: Vec::new(),
     }
 }

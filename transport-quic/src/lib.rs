@@ -53,7 +53,7 @@ mod transport;
 
 pub use identity::{
     Authority, Bundle, CertificateError, CertificateFacts, Cluster, Credentials, FileError,
-    NotACluster, inspect,
+    NotACluster, Revocations, inspect,
 };
 pub use limits::Limits;
 pub use transport::QuicTransport;

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Expired,
     /// A certificate before its time.
     NotYetValid,
+    /// A certificate that its authority has taken back.
+    Revoked,
     /// A damaged certificate, or one for another use.
     BadCertificate,
     /// A certificate that does not name exactly one node in the agreed form.
@@ -67,6 +69,7 @@ impl Kind {
         Self::BadAuthority,
         Self::Expired,
         Self::NotYetValid,
+        Self::Revoked,
         Self::BadCertificate,
         Self::BadIdentity,
         Self::OtherCluster,
@@ -95,6 +98,7 @@ impl Kind {
             Self::BadAuthority => "bad_ca",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
+            Self::Revoked => "revoked",
             Self::BadCertificate => "bad_certificate",
             Self::BadIdentity => "bad_identity",
             Self::OtherCluster => "other_cluster",
@@ -166,9 +170,20 @@ impl Turned {
     }
 }
 
-/// Drops what could disturb a terminal or a log, and what is too long.
+/// Drops what could disturb a terminal or a log, or show a text other than it is, and what is too
+/// long.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().filter(|char| !char.is_control()).take(SENTENCE_CHARS_MAX).collect()
+    let is_shown = |char: &char| !char.is_control() && !is_invisible(*char);
+    text.chars().filter(is_shown).take(SENTENCE_CHARS_MAX).collect()
+}
+
+/// Characters that end lines, have no width, or turn the direction of what follows.
+fn is_invisible(char: char) -> bool {
+    matches!(
+        char,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 impl fmt::Display for Turned {
@@ -328,6 +343,7 @@ mod tests {
     fn a_hostile_reason_cannot_move_the_cursor() {
         let turned = Turned::parse(b"synod refuses: tls: \x1b[2Jgone\n").unwrap();
         assert_eq!(turned.text, "[2Jgone");
+        assert_eq!(printable("n1\u{202e}2n\u{2028}\u{200b}"), "n12n");
     }
 
     #[test]

@@ -125,15 +125,15 @@ impl QuicTransport {
     }
 
     /// Takes another bundle of the same node while it runs: a new certificate, other authorities,
-    /// fewer peers. Handshakes from now on use it. A link to a peer that is not listed any more, or
-    /// whose certificate is of no trusted authority any more, ends at once, and both sides are told
-    /// why; the other links are not disturbed. Nodes that were not listed when the transport was
+    /// more revoked certificates, fewer peers. Handshakes from now on use it. A link to a peer that
+    /// is not listed any more, or whose certificate is revoked or of no trusted authority any more,
+    /// ends at once, and both sides are told why; the other links are not disturbed. Nodes that were not listed when the transport was
     /// made stay strangers until it is made anew.
     ///
     /// # Errors
     ///
-    /// [`TransportError`] if the bundle is of another node or cluster, or not valid now. The one
-    /// before stays in use then.
+    /// [`TransportError`] if the bundle is of another node or cluster, or not valid now, or if its
+    /// list of revoked certificates is older than the one in use. The one before stays in use then.
     pub fn renew(&self, bundle: &Bundle) -> Result<(), TransportError> {
         let unusable = |error: CertificateError| TransportError(error.to_string());
         let before = self.identity.get();
@@ -144,7 +144,9 @@ impl QuicTransport {
             )));
         }
         bundle.check().map_err(unusable)?;
-        self.identity.replace(Tls::of(bundle).map_err(unusable)?);
+        let tls = Tls::of(bundle).map_err(unusable)?;
+        tls.trust.check_follows(&before.trust).map_err(unusable)?;
+        self.identity.replace(tls);
         warn_of_expiry(bundle);
         if let Some((_, shared)) = self.shared() {
             renewal::apply(&shared);

@@ -13,7 +13,8 @@ Examples:
   synod cert issue --ca ca n1=10.0.0.1:7400 n2=10.0.0.2:7400 n3 n4 n5     two seeds
   synod cert inspect n1.synod
   synod cert check *.synod --before 30
-  synod cert renew --ca ca n1.synod")]
+  synod cert renew --ca ca n1.synod
+  synod cert revoke --ca ca n2.synod")]
 pub(crate) enum Cert {
     /// Make the authority of a new cluster.
     Init(CertInit),
@@ -28,6 +29,9 @@ pub(crate) enum Cert {
     Renew(CertRenew),
     /// Let bundles trust one more authority, as when another one is to take over.
     Trust(CertTrust),
+    /// Take certificates back: whoever has the new list beside its bundle refuses them, also on
+    /// links that are up.
+    Revoke(CertRevoke),
 }
 
 #[derive(Debug, Parser)]
@@ -62,7 +66,7 @@ pub(crate) struct CertIssue {
 
 #[derive(Debug, Parser)]
 pub(crate) struct CertInspect {
-    /// A bundle, or a certificate as PEM.
+    /// A bundle, a certificate as PEM, or a list of revoked certificates (.crl).
     pub(crate) file: PathBuf,
 }
 
@@ -95,6 +99,27 @@ pub(crate) struct CertTrust {
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// The directory of the authority.
+    #[arg(long, default_value = "ca")]
+    pub(crate) ca: PathBuf,
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod cert revoke --ca ca n2.synod
+  synod cert revoke --ca ca --serial 3f0c5b8e7a9d41d29b5c6e7f8091a2b3
+
+The list is revoked.crl beside the authority. It is signed and holds no secret: copy it beside every
+bundle. A running node takes it over within seconds. Each list has a higher number than the one
+before, and no node goes back to a lower one.")]
+pub(crate) struct CertRevoke {
+    /// Bundles, or certificates as PEM, whose certificate is taken back.
+    #[arg(required_unless_present = "serials")]
+    pub(crate) files: Vec<PathBuf>,
+    /// A certificate's serial number, as logs and `cert inspect` show it. May be repeated.
+    #[arg(long = "serial")]
+    pub(crate) serials: Vec<String>,
+    /// The directory of the authority that has issued them.
     #[arg(long, default_value = "ca")]
     pub(crate) ca: PathBuf,
 }

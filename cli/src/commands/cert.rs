@@ -1,6 +1,7 @@
 //! `cert`: the certificates of a cluster.
 
 mod renewal;
+mod revocation;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,6 +24,7 @@ pub(crate) fn run(cert: &Cert, printer: &Printer) -> Result<(), Problem> {
         Cert::Check(asked) => renewal::check(asked, printer),
         Cert::Renew(asked) => renewal::renew(asked, printer),
         Cert::Trust(asked) => renewal::trust(asked, printer),
+        Cert::Revoke(asked) => revocation::revoke(asked, printer),
     }
 }
 
@@ -109,10 +111,14 @@ pub(crate) fn bundle(
         authorities: vec![String::from(authority.certificate_pem())],
         peers,
         members: anywhere.into_keys().collect(),
+        revocations: Vec::new(),
     })
 }
 
 fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
+    if asked.file.extension().is_some_and(|ending| ending == "crl") {
+        return revocation::show(&asked.file, printer);
+    }
     let (facts, bundle) = facts(&asked.file)?;
     let names = facts.names.join(", ");
     let left = facts.remaining(SystemTime::now()).as_secs() / 86_400;

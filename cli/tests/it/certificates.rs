@@ -91,3 +91,30 @@ fn a_bundle_of_another_cluster_is_not_renewed() {
     assert!(refused.stderr.contains("cluster demo"), "{}", refused.stderr);
     assert_eq!(fs::read(&bundles[0]).expect("the bundle"), before);
 }
+
+#[test]
+fn a_running_node_heeds_a_list_of_revoked_certificates_within_seconds() {
+    let place = Place::new("cert-revoke");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
+    for node in &mut nodes {
+        node.says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    }
+    fs::write(place.0.join("demo/revoked.crl"), "half a list").expect("written");
+    nodes[0].says(&["the new bundle is not used", "revoked.crl"]);
+    fs::remove_file(place.0.join("demo/revoked.crl")).expect("removed");
+    // In this test the authority and the bundles share a directory, and so the list.
+    let revoked = synod(&place.0, &["cert", "revoke", "--ca", "demo", "demo/n2.synod", "--json"]);
+    assert_eq!(revoked.exit, 0, "{}", revoked.stderr);
+    assert_eq!(revoked.last()["number"], 1);
+    nodes[0].says(&["\"event\":\"link\"", "\"peer\":\"n2\"", "\"up\":false"]);
+    nodes[1].says(&["was revoked by its authority", "cert renew"]);
+    let again = synod(&place.0, &["cert", "revoke", "--ca", "demo", "--serial", "0a", "--json"]);
+    assert_eq!(again.last()["revoked"], 2, "{}", again.stderr);
+    let shown = synod(&place.0, &["cert", "inspect", "demo/revoked.crl", "--json"]);
+    assert_eq!((shown.exit, &shown.last()["number"]), (0, &2.into()));
+    for nonsense in [vec!["--serial", "xyz"], vec!["demo/ca.pem"], vec![]] {
+        let args = [vec!["cert", "revoke", "--ca", "demo"], nonsense].concat();
+        assert_eq!(synod(&place.0, &args).exit, 2, "{args:?}");
+    }
+}

@@ -14,6 +14,7 @@ use super::certificate::{Authority, CertificateError, Credentials};
 use super::facts::parse_pem;
 use super::file::{self, FileError, Readers};
 use super::name::Cluster;
+use super::revocation::Revocations;
 use super::trust::{Side, Trust};
 
 /// Everything that one node needs to take part in its cluster. `Debug` hides the key.
@@ -52,6 +53,9 @@ pub struct Bundle {
     pub peers: BTreeMap<NodeId, String>,
     /// Nodes of the cluster whose addresses the others tell. Those in `peers` may be missing here.
     pub members: BTreeSet<NodeId>,
+    /// What the authorities have taken back, one list of each at most that has any. They stand in
+    /// a file of their own beside the bundle, [`Revocations::FILE`].
+    pub revocations: Vec<Revocations>,
 }
 
 /// The file, before its values are believed.
@@ -80,14 +84,17 @@ impl Bundle {
     /// The version of the file's layout.
     pub const FORMAT: u32 = 1;
 
-    /// Reads a bundle from its file. It is not yet checked; see [`Bundle::check`].
+    /// Reads a bundle from its file, and the lists of revoked certificates beside it. It is not yet
+    /// checked; see [`Bundle::check`].
     ///
     /// # Errors
     ///
     /// [`FileError`] with the file, the key or line in it, what is wrong and what to do. The text
     /// never shows the private key.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        Self::parse(&file::read(path)?).map_err(|text| FileError::content(path, text))
+        let bundle = Self::parse(&file::read(path)?).map_err(|it| FileError::content(path, it))?;
+        let revocations = Revocations::read(&path.with_file_name(Revocations::FILE))?;
+        Ok(Self { revocations, ..bundle })
     }
 
     /// Writes the bundle to a new file that only its owner can read, and syncs it.
@@ -194,6 +201,7 @@ impl Bundle {
             authorities: document.authorities,
             members: members.collect::<Result<_, _>>()?,
             peers,
+            revocations: Vec::new(),
         })
     }
 }

@@ -15,9 +15,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 use synod_core::NodeId;
 use time::OffsetDateTime;
 
-use super::facts::{CertificateFacts, inspect, sha256};
+use super::facts::{CertificateFacts, inspect, parse_pem, sha256};
 use super::file::{self, FileError};
 use super::name::Cluster;
+use super::revocation::Revocations;
 
 /// A certificate cannot be made, or is not what it should be; in words for the operator.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -88,9 +89,8 @@ impl Authority {
     pub fn new(cluster: &str, valid: Duration) -> Result<Self, CertificateError> {
         let cluster: Cluster =
             cluster.parse().map_err(|error| CertificateError(format!("{error}")))?;
-        let mut params = params(&cluster.authority_name(), until(valid)?)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let mut params = authority_params(&cluster);
+        complete(&mut params, until(valid)?)?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = params.self_signed(&key)?;
         Self::from_pem(&certificate.pem(), &key.serialize_pem())
@@ -115,7 +115,7 @@ impl Authority {
             (Some(cluster), true) => cluster.clone(),
             _ => return Err(CertificateError::new("this is not the certificate of an authority")),
         };
-        let issuer = Issuer::from_ca_cert_pem(certificate_pem, read_key(key_pem)?)?;
+        let issuer = Issuer::new(authority_params(&cluster), read_key(key_pem)?);
         Ok(Self { cluster, facts, credentials, issuer })
     }
 
@@ -130,7 +130,8 @@ impl Authority {
             return Err(CertificateError::new("the authority has expired: make a new one"));
         }
         let name = self.cluster.certificate_name(node);
-        let mut params = params(&name, until(valid)?.min(authority_end))?;
+        let mut params = named(&name);
+        complete(&mut params, until(valid)?.min(authority_end))?;
         params.subject_alt_names = vec![SanType::DnsName(name.try_into()?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
@@ -139,6 +140,28 @@ impl Authority {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Credentials { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+
+    /// Takes back the certificates with these serial numbers (hexadecimal), beside those that it
+    /// has taken back `before`. Whoever has the list refuses them from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`] if `before` is not a list of this authority, or if a serial number is
+    /// none.
+    pub fn revoke(
+        &self,
+        before: Option<&Revocations>,
+        serials: &[String],
+    ) -> Result<Revocations, CertificateError> {
+        let own = parse_pem(self.certificate_pem())?;
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        if before.is_some_and(|list| !list.is_signed_by(&own, &algorithms)) {
+            return Err(CertificateError::new(
+                "the list of revoked certificates before this one is of another authority",
+            ));
+        }
+        Revocations::after(before, serials, &self.issuer, self.facts.not_after)
     }
 
     /// The cluster whose nodes it names.
@@ -200,15 +223,27 @@ impl fmt::Debug for Authority {
     }
 }
 
-/// What every certificate has in common. Serial and dates are never left to a default.
-fn params(name: &str, end: OffsetDateTime) -> Result<CertificateParams, CertificateError> {
+/// What the certificate of an authority says, and what it signs with: from the same words.
+fn authority_params(cluster: &Cluster) -> CertificateParams {
+    let mut params = named(&cluster.authority_name());
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn named(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+/// Serial and dates are never left to a default.
+fn complete(params: &mut CertificateParams, end: OffsetDateTime) -> Result<(), CertificateError> {
     params.serial_number = Some(random_serial()?);
     params.not_before = OffsetDateTime::now_utc() - BACKDATED;
     params.not_after = end;
-    Ok(params)
+    Ok(())
 }
 
 fn random_serial() -> Result<SerialNumber, CertificateError> {

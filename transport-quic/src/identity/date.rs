@@ -24,9 +24,9 @@ pub(crate) fn span(span: Duration) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The instant of a count of seconds since 1970; earlier ones count as 1970.
-pub(crate) fn from_unix(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+/// The instant of a count of seconds since 1970.
+pub(crate) fn from_unix(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
 #[cfg(test)]

@@ -6,13 +6,12 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use synod_core::NodeId;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::prelude::FromDer;
 
 use super::certificate::CertificateError;
 use super::date;
 use super::name::{Cluster, Identity};
+use super::x509::{self, Name};
+use crate::refusal::printable;
 
 /// What a certificate says, without a word on whether it is to be believed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -66,30 +65,24 @@ impl CertificateFacts {
     }
 
     pub(crate) fn of(der: &CertificateDer<'_>) -> Result<Self, CertificateError> {
-        let damaged = || CertificateError::new("the certificate is damaged");
-        let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| damaged())?;
-        if !rest.is_empty() {
-            return Err(damaged());
-        }
-        let names = alternative_names(&parsed);
-        let identity = sole_identity(&names);
-        let is_authority = parsed.is_ca();
-        let authority_of = || parsed.subject().iter_common_name().next()?.as_str().ok();
+        let read = x509::certificate(der)
+            .map_err(|_| CertificateError::new("the certificate is damaged"))?;
+        let identity = sole_identity(&read.names);
         let cluster = match &identity {
             Some(identity) => Some(identity.cluster.clone()),
-            None if is_authority => authority_of().and_then(Cluster::of_authority),
+            None if read.is_authority => read.common_name.and_then(Cluster::of_authority),
             None => None,
         };
         Ok(Self {
             node: identity.map(|identity| identity.node),
             cluster,
-            is_authority,
-            names: names.into_iter().map(|(_, text)| text).collect(),
-            serial: hex(parsed.raw_serial()),
-            fingerprint: sha256(parsed.public_key().raw),
-            issuer: issuer(&parsed),
-            not_before: date::from_unix(parsed.validity().not_before.timestamp()),
-            not_after: date::from_unix(parsed.validity().not_after.timestamp()),
+            is_authority: read.is_authority,
+            names: read.names.iter().map(name_text).collect(),
+            serial: hex(read.serial),
+            fingerprint: sha256(read.public_key),
+            issuer: read.authority_key.map(hex),
+            not_before: read.not_before,
+            not_after: read.not_after,
         })
     }
 }
@@ -106,35 +99,22 @@ impl fmt::Display for CertificateFacts {
     }
 }
 
-/// Every alternative name, with whether it is a DNS name.
-fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<(bool, String)> {
-    let mut names = Vec::new();
-    for extension in certificate.iter_extensions() {
-        if let ParsedExtension::SubjectAlternativeName(list) = extension.parsed_extension() {
-            names.extend(list.general_names.iter().map(|name| match name {
-                GeneralName::DNSName(dns) => (true, String::from(*dns)),
-                other => (false, other.to_string()),
-            }));
+/// A name for people, who must not be misled by what stands in it.
+fn name_text(name: &Name<'_>) -> String {
+    match name {
+        Name::Dns(dns) => printable(dns),
+        Name::Other(kind, bytes) => {
+            format!("kind {kind}: {}", printable(&String::from_utf8_lossy(bytes)))
         }
     }
-    names
 }
 
 /// The identity, if there is one name, a DNS name, of the agreed form.
-fn sole_identity(names: &[(bool, String)]) -> Option<Identity> {
+fn sole_identity(names: &[Name<'_>]) -> Option<Identity> {
     match names {
-        [(true, name)] => Identity::parse(name),
+        [Name::Dns(name)] => Identity::parse(name),
         _ => None,
     }
-}
-
-fn issuer(certificate: &X509Certificate<'_>) -> Option<String> {
-    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityKeyIdentifier(key) => {
-            key.key_identifier.as_ref().map(|identifier| hex(identifier.0))
-        }
-        _ => None,
-    })
 }
 
 /// The first 16 digits: enough for an operator to compare.

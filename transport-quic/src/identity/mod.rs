@@ -8,11 +8,14 @@ mod date;
 mod facts;
 mod file;
 mod name;
+mod revocation;
 mod trust;
+mod x509;
 
 pub use bundle::Bundle;
 pub use certificate::{Authority, CertificateError, Credentials};
 pub use facts::{CertificateFacts, inspect};
 pub use file::FileError;
 pub use name::{Cluster, NotACluster};
+pub use revocation::Revocations;
 pub(crate) use trust::{Side, Trust};

@@ -14,6 +14,7 @@ use super::certificate::CertificateError;
 use super::date;
 use super::facts::{CertificateFacts, inspect, parse_pem, short};
 use super::name::Cluster;
+use super::revocation::Revocations;
 use crate::refusal::{Kind, Turned, printable};
 
 /// Which end of a connection shows the certificate that is judged.
@@ -33,6 +34,8 @@ pub(crate) struct Trust {
     anchors: Vec<TrustAnchor<'static>>,
     /// The authorities' fingerprints, for sentences.
     fingerprints: Vec<String>,
+    /// What each authority has taken back, in the same order.
+    revocations: Vec<Option<Revocations>>,
     peers: BTreeSet<NodeId>,
     pub(crate) provider: Arc<CryptoProvider>,
 }
@@ -40,11 +43,12 @@ pub(crate) struct Trust {
 impl Trust {
     /// Reads off a bundle whom its node believes.
     pub(crate) fn of(bundle: &Bundle) -> Result<Self, CertificateError> {
-        let mut anchors = Vec::new();
-        let mut fingerprints = Vec::new();
-        for pem in &bundle.authorities {
-            let der = parse_pem(pem)?;
-            let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| {
+        let (mut anchors, mut fingerprints) = (Vec::new(), Vec::new());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let authorities =
+            bundle.authorities.iter().map(|pem| parse_pem(pem)).collect::<Result<Vec<_>, _>>()?;
+        for (der, pem) in authorities.iter().zip(&bundle.authorities) {
+            let anchor = webpki::anchor_from_trusted_cert(der).map_err(|error| {
                 CertificateError::new(format!("an authority's certificate is damaged: {error}"))
             })?;
             anchors.push(anchor.to_owned());
@@ -54,13 +58,15 @@ impl Trust {
             let text = format!("the bundle of {} names no authority: issue it anew", bundle.node);
             return Err(CertificateError::new(text));
         }
+        let revocations = assign(&bundle.revocations, &authorities, &provider, &fingerprints)?;
         Ok(Self {
             me: bundle.node,
             cluster: bundle.cluster.clone(),
             anchors,
             fingerprints,
+            revocations,
             peers: bundle.nodes().into_iter().filter(|peer| *peer != bundle.node).collect(),
-            provider: Arc::new(rustls::crypto::ring::default_provider()),
+            provider,
         })
     }
 
@@ -139,9 +145,59 @@ impl Trust {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let algorithms = self.provider.signature_verification_algorithms.all;
         let time = UnixTime::since_unix_epoch(since);
-        leaf.verify_for_usage(algorithms, &self.anchors, intermediates, time, usage, None, None)
-            .map(|_| ())
-            .map_err(|error| self.explain(&error, facts, now))
+        let path = leaf
+            .verify_for_usage(algorithms, &self.anchors, intermediates, time, usage, None, None)
+            .map_err(|error| self.explain(&error, facts, now))?;
+        self.check_not_revoked(path.anchor(), facts)
+    }
+
+    /// Whether the authority that a certificate was believed for has taken it back. Several
+    /// authorities of one cluster have one name, so it is their keys that tell them apart.
+    fn check_not_revoked(
+        &self,
+        authority: &TrustAnchor<'_>,
+        facts: &CertificateFacts,
+    ) -> Result<(), Turned> {
+        let key = &authority.subject_public_key_info;
+        let known = self.anchors.iter().zip(&self.fingerprints).zip(&self.revocations);
+        let of_it = known.filter(|((anchor, _), _)| anchor.subject_public_key_info == *key);
+        for ((_, fingerprint), list) in of_it {
+            let list = list.as_ref();
+            if let Some(at) = list.and_then(|list| list.revoked.get(&facts.serial)) {
+                let whose = whose(facts);
+                let text = format!(
+                    "the certificate of {whose} (serial {}) was revoked by its authority \
+                     ({fingerprint}) on {}: if {whose} is to come back, renew its bundle with \
+                     `synod cert renew`",
+                    facts.serial,
+                    date::text(*at)
+                );
+                return Err(Turned::new(Kind::Revoked, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing that was taken back before is valid again: of every authority that is
+    /// still trusted, there must be the same list or a later one.
+    pub(crate) fn check_follows(&self, before: &Self) -> Result<(), CertificateError> {
+        for (fingerprint, list) in before.fingerprints.iter().zip(&before.revocations) {
+            let Some(list) = list else { continue };
+            let Some(place) = self.fingerprints.iter().position(|it| it == fingerprint) else {
+                continue;
+            };
+            let now = self.revocations.get(place).and_then(Option::as_ref).map(|list| list.number);
+            if now.is_none_or(|now| now < list.number) {
+                let file = Revocations::FILE;
+                let found = now.map_or_else(|| String::from("none"), |now| format!("number {now}"));
+                return Err(CertificateError::new(format!(
+                    "`{file}` must have list number {} of authority {fingerprint} or a later one, \
+                     and has {found}: copy it again from the authority",
+                    list.number
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// A certificate must name exactly one node of this cluster, in the one agreed form.
@@ -176,7 +232,7 @@ impl Trust {
 
     /// A sentence for what the chain check found.
     fn explain(&self, error: &webpki::Error, facts: &CertificateFacts, now: SystemTime) -> Turned {
-        let whose = facts.node.map_or_else(|| String::from("the peer"), |node| node.to_string());
+        let whose = whose(facts);
         match error {
             webpki::Error::CertExpired { .. } => expired(&whose, facts, now),
             webpki::Error::CertNotValidYet { .. } => self.not_yet_valid(&whose, facts, now),
@@ -209,6 +265,44 @@ impl Trust {
         );
         Turned::new(Kind::BadAuthority, text)
     }
+}
+
+/// Gives each list to the authority that has signed it.
+fn assign(
+    lists: &[Revocations],
+    authorities: &[CertificateDer<'_>],
+    provider: &CryptoProvider,
+    fingerprints: &[String],
+) -> Result<Vec<Option<Revocations>>, CertificateError> {
+    let file = Revocations::FILE;
+    let now = SystemTime::now();
+    let mut assigned = vec![None; authorities.len()];
+    for list in lists {
+        let algorithms = &provider.signature_verification_algorithms;
+        let signer = authorities.iter().position(|it| list.is_signed_by(it, algorithms));
+        let place = signer.and_then(|place| assigned.get_mut(place)).ok_or_else(|| {
+            let known = fingerprints.join(", ");
+            CertificateError::new(format!(
+                "`{file}` has a list that no trusted authority ({known}) has signed: \
+                 copy the one of the cluster's own authority"
+            ))
+        })?;
+        if list.ends <= now {
+            return Err(CertificateError::new(format!(
+                "`{file}` has a list that ended on {}: make a new one with `synod cert revoke`",
+                date::text(list.ends)
+            )));
+        }
+        let is_newer = |old: &Revocations| old.number < list.number;
+        if place.as_ref().is_none_or(is_newer) {
+            *place = Some(list.clone());
+        }
+    }
+    Ok(assigned)
+}
+
+fn whose(facts: &CertificateFacts) -> String {
+    facts.node.map_or_else(|| String::from("the peer"), |node| node.to_string())
 }
 
 fn expired(whose: &str, facts: &CertificateFacts, now: SystemTime) -> Turned {

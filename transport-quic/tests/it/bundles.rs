@@ -1,36 +1,11 @@
 //! Bundles and authorities as files.
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use synod_core::NodeId;
 use synod_transport_quic::{Authority, Bundle, FileError, Limits, QuicTransport, inspect};
 
-use crate::support::{DAY, N1, N2, assert_says, authority, bundle};
-
-/// A directory that is gone after the test.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("synod-quic-{}-{count}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::support::{DAY, Directory, N1, N2, assert_says, authority, bundle};
 
 #[test]
 fn a_bundle_comes_back_from_its_file_and_is_for_its_owner_only() {
@@ -59,16 +34,16 @@ fn nothing_is_overwritten() {
     assert_says(&refused.to_string(), &["n1.synod", "exists already"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 
-    authority.write_new(&directory.0).unwrap();
-    assert!(matches!(authority.write_new(&directory.0), Err(FileError::Exists { .. })));
+    authority.write_new(directory.path()).unwrap();
+    assert!(matches!(authority.write_new(directory.path()), Err(FileError::Exists { .. })));
 }
 
 #[test]
 fn an_authority_comes_back_from_its_files_and_goes_on_issuing() {
     let directory = Directory::new();
     let authority = authority();
-    authority.write_new(&directory.0).unwrap();
-    let again = Authority::read(&directory.0).unwrap();
+    authority.write_new(directory.path()).unwrap();
+    let again = Authority::read(directory.path()).unwrap();
     assert_eq!(again.facts(), authority.facts());
     let mut issued = bundle(&authority, N1, &[N1]);
     issued.credentials = again.issue(N1, DAY).unwrap();

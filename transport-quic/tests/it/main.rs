@@ -13,4 +13,5 @@ mod hostile;
 mod links;
 mod raw;
 mod renewal;
+mod revocation;
 mod support;

@@ -7,7 +7,9 @@ use std::time::SystemTime;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType,
+};
 use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
@@ -16,7 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{NamedGroup, RootCertStore};
 use serde::{Deserialize, Serialize};
 use synod_core::{EventId, NodeId};
-use synod_transport_quic::{Authority, Credentials};
+use synod_transport_quic::{Authority, Credentials, inspect};
 use time::OffsetDateTime;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -45,11 +47,22 @@ pub(crate) fn forge_with(
     params.not_after = now + time::Duration::days(days.1);
     params.use_authority_key_identifier_extension = true;
     params.extended_key_usages = uses.to_vec();
-    let issuer_key = KeyPair::from_pem(issuer.1).unwrap();
-    let issuer = Issuer::from_ca_cert_pem(issuer.0, issuer_key).unwrap();
+    let issuer = Issuer::new(subject(issuer.0), KeyPair::from_pem(issuer.1).unwrap());
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();
     Credentials { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() }
+}
+
+/// The parameters of an issuer, as far as they stand in what it issues: the name of an authority,
+/// or that of a node that plays one.
+fn subject(certificate_pem: &str) -> CertificateParams {
+    let facts = inspect(certificate_pem).unwrap();
+    let of_cluster = || format!("{}.synod.internal", facts.cluster.clone().unwrap());
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let name = facts.names.first().cloned().unwrap_or_else(of_cluster);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
 }
 
 fn der(credentials: &Credentials) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::fs;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -227,6 +229,7 @@ pub(crate) fn bundle(authority: &Authority, node: NodeId, nodes: &[NodeId]) -> B
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         credentials: authority.issue(node, DAY).unwrap(),
         authorities: vec![String::from(authority.certificate_pem())],
+        revocations: Vec::new(),
         peers: nodes.iter().map(|node| (*node, String::from("127.0.0.1:9"))).collect(),
         members: BTreeSet::new(),
     }
@@ -300,5 +303,33 @@ pub(crate) fn assert_says(text: &str, parts: &[&str]) {
 pub(crate) fn assert_heard(text: &str, parts: &[&str]) {
     if text != "reset by peer" {
         assert_says(text, parts);
+    }
+}
+
+/// A directory that is gone after the test.
+#[derive(Debug)]
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("synod-quic-{}-{count}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,0 +1,147 @@
+//! Certificates that their authority has taken back.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use synod_core::{LinkChange, NodeId, Reason, Transport};
+use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport, Revocations};
+
+use crate::support::{
+    DAY, Directory, LANE, N1, N2, N3, assert_says, authority, bundle, introduce, link, start,
+};
+
+const ALL: [NodeId; 3] = [N1, N2, N3];
+
+/// The list of an authority that takes back the certificate in each of these bundles.
+fn list(authority: &Authority, before: Option<&Revocations>, of: &[&Bundle]) -> Revocations {
+    let serials: Vec<_> = of.iter().map(|it| it.credentials.facts().unwrap().serial).collect();
+    authority.revoke(before, &serials).unwrap()
+}
+
+fn heeding(bundle: &Bundle, lists: &[&Revocations]) -> Bundle {
+    let revocations = lists.iter().map(|list| (*list).clone()).collect();
+    Bundle { revocations, ..bundle.clone() }
+}
+
+#[test]
+fn a_revoked_peer_is_out_while_it_is_linked_and_both_sides_are_told_why() {
+    let authority = authority();
+    let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
+    let (one, two) = (start(&first), start(&second));
+    let three = start(&bundle(&authority, N3, &ALL));
+    link(&two, &one);
+    link(&three, &one);
+    let list = list(&authority, None, &[&second]);
+    let began = Instant::now();
+    one.transport.renew(&heeding(&first, &[&list])).expect("it is a good list");
+    one.wait_down(N2);
+    two.wait_down(N1);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(one.inbox.look(|it| it.links.contains(&(N2, LinkChange::Down(Reason::Refused)))));
+    let serial = second.credentials.facts().unwrap().serial;
+    let words = ["the certificate of n2", &serial, "was revoked by its authority", "cert renew"];
+    for (side, whose) in [(&one, "n2 at 127.0.0.1:"), (&two, "refuses n2")] {
+        let refusal = side.inbox.wait("a refusal", |told| told.refusal("revoked").cloned());
+        assert_says(&refusal.text, &words);
+        assert_says(&refusal.text, &[whose]);
+    }
+    three.send(N1, LANE, 7);
+    one.inbox.wait_until("an event of the other", |told| told.numbers(LANE) == [7]);
+    assert_eq!(three.inbox.look(|told| told.downs()), 0);
+}
+
+#[test]
+fn a_revoked_peer_does_not_come_back_by_either_side_and_a_renewed_one_does() {
+    let authority = authority();
+    let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
+    let list = list(&authority, None, &[&second]);
+    let (one, two) = (start(&heeding(&first, &[&list])), start(&second));
+    introduce(&[&one, &two]);
+    two.transport.connect(N1);
+    let told = two.inbox.wait("a refusal", |told| told.unreachable().pop().map(String::from));
+    assert_says(&told, &["n1 at 127.0.0.1:", "refuses n2", "was revoked by its authority"]);
+    let refusal = one.inbox.wait("a refusal", |told| told.refusal("revoked").cloned());
+    assert_says(&refusal.text, &["somebody at 127.0.0.1:", "who says n2 is refused"]);
+    one.transport.connect(N2);
+    let told = one.inbox.wait("a refusal", |told| told.unreachable().pop().map(String::from));
+    assert_says(&told, &["n2 at 127.0.0.1:", "is refused", "was revoked by its authority"]);
+    assert_eq!(one.inbox.look(|told| told.refusals.len()), 2);
+    let renewed = Bundle { credentials: authority.issue(N2, DAY).unwrap(), ..second };
+    two.transport.renew(&renewed).expect("it is a good bundle");
+    two.transport.connect(N1);
+    two.wait_up(N1);
+    one.wait_up(N2);
+}
+
+#[test]
+fn a_list_that_is_foreign_or_older_or_gone_is_not_taken_and_the_one_before_stays() {
+    let (authority, stranger) = (authority(), authority());
+    let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
+    let old = authority.revoke(None, &[]).unwrap();
+    let list = list(&authority, Some(&old), &[&second]);
+    assert_eq!((old.number, list.number), (1, 2));
+    let (one, two) = (start(&heeding(&first, &[&list])), start(&second));
+    introduce(&[&one, &two]);
+    for (lists, words) in [
+        (vec![], "must have list number 2"),
+        (vec![&old], "and has number 1"),
+        (vec![&stranger.revoke(None, &[]).unwrap()], "no trusted authority"),
+    ] {
+        let error = one.transport.renew(&heeding(&first, &lists)).expect_err(words).to_string();
+        assert_says(&error, &["revoked.crl", words, "copy"]);
+    }
+    two.transport.connect(N1);
+    one.inbox.wait("a refusal", |told| told.refusal("revoked").cloned());
+    assert!(authority.revoke(Some(&stranger.revoke(None, &[]).unwrap()), &[]).is_err());
+}
+
+#[test]
+fn of_two_authorities_of_one_name_each_takes_back_its_own_certificates_only() {
+    let (first, next) = (authority(), Authority::new("demo", DAY).unwrap());
+    let trusting = |bundle: Bundle| {
+        let mut bundle = bundle;
+        bundle.trust(&first);
+        bundle.trust(&next);
+        bundle
+    };
+    let second = trusting(bundle(&next, N2, &ALL));
+    let serial = second.credentials.facts().unwrap().serial;
+    let one = trusting(bundle(&first, N1, &ALL));
+    // The first authority says nothing of what the next one has issued, whatever it writes.
+    let of_first = first.revoke(None, &[serial]).unwrap();
+    let of_next = next.revoke(None, &[String::from("01")]).unwrap();
+    let one = start(&heeding(&one, &[&of_first, &of_next]));
+    let two = start(&second);
+    link(&two, &one);
+}
+
+#[test]
+fn a_list_is_a_file_beside_the_bundle_and_a_damaged_one_is_named() {
+    let directory = Directory::new();
+    let authority = authority();
+    let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
+    let path = directory.file("n1.synod");
+    first.write_new(&path).unwrap();
+    assert_eq!(Bundle::read(&path).unwrap(), first);
+    let list = list(&authority, None, &[&second, &first]);
+    let file = directory.file(Revocations::FILE);
+    list.replace(&file).unwrap();
+    let read = Bundle::read(&path).unwrap();
+    assert_eq!(read.revocations, [list]);
+    let own = QuicTransport::new(&read, Limits::default()).unwrap_err().to_string();
+    assert_says(&own, &["the certificate of n1", "was revoked"]);
+    let good = fs::read_to_string(&file).unwrap();
+    let half = good.replace("-----END X509 CRL-----", "");
+    for damaged in ["", "nothing", &half, &good.replace("MII", "MIJ"), &good[..good.len() / 2]] {
+        fs::write(&file, damaged).unwrap();
+        let error = Bundle::read(&path).unwrap_err().to_string();
+        assert_says(&error, &["revoked.crl"]);
+    }
+    let mut signature = good.clone();
+    let at = good.len() - 40;
+    let other = if good.as_bytes()[at] == b'A' { "B" } else { "A" };
+    signature.replace_range(at..=at, other);
+    fs::write(&file, signature).unwrap();
+    let forged = Bundle::read(&path).map(|bundle| bundle.check().unwrap_err().to_string());
+    assert_says(&forged.unwrap_or_else(|error| error.to_string()), &["revoked.crl"]);
+}
