@@ -19,7 +19,7 @@ pub(crate) use self::cert::{
     Cert, CertCheck, CertInit, CertInspect, CertIssue, CertRenew, CertRevoke, CertTrust, seed,
 };
 pub(crate) use self::history::{ConsistencyArg, History, HistoryCheck};
-pub(crate) use self::node::{Cluster, Node, Status};
+pub(crate) use self::node::{Cluster, Doctor, Node, Status};
 pub(crate) use self::store::{Store, StoreBackup, StoreDirectory, StoreRestore};
 pub(crate) use self::sweep::Sweep;
 pub(crate) use self::trace::{Trace, TraceConvert, TraceMerge};
@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Cluster(Cluster),
     /// Run one node, from its bundle.
     Node(Node),
+    /// Say what would keep a node from running, before it is started or while it runs.
+    Doctor(Doctor),
     /// Say how nodes of this machine are: what they do, and who is linked.
     Status(Status),
     /// Make and read the certificates of a cluster.

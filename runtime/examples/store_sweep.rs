@@ -1,9 +1,9 @@
 //! Writes numbered records to a store, and says of each when it is acknowledged; afterwards, says
 //! whether what was acknowledged is there. `tests/store-sweep.sh` ends the first at every system
-//! call.
+//! call, and `tests/power-cut.sh` cuts the power of its disk.
 //!
 //! ```text
-//! store_sweep write DIR        one line for each acknowledged record: its number
+//! store_sweep write DIR [N]    one line for each acknowledged record: its number
 //! store_sweep verify DIR N     exit code 0 if the records 1 to N are there, in order, and perhaps more
 //! ```
 
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use synod_core::{Envelope, EventId, Instance, Tag};
 use synod_runtime::{FileStore, Opened, Store};
 
-/// Records that one call of `write` adds.
+/// Records that one call of `write` adds unless told.
 const RECORDS: u64 = 6;
 const NUMBERED: EventId = EventId::of("sweep.numbered");
 const COUNTED: EventId = EventId::of("sweep.counted");
@@ -24,9 +24,10 @@ const COUNTED: EventId = EventId::of("sweep.counted");
 fn main() -> Result<(), Box<dyn Error>> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
     match asked.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["write", directory] => write(directory),
+        ["write", directory] => write(directory, RECORDS),
+        ["write", directory, records] => write(directory, records.parse()?),
         ["verify", directory, acknowledged] => verify(directory, acknowledged.parse()?),
-        _ => Err("store_sweep write DIR | verify DIR N".into()),
+        _ => Err("store_sweep write DIR [N] | verify DIR N".into()),
     }
 }
 
@@ -49,10 +50,10 @@ fn last(opened: &Opened) -> Result<u64, Box<dyn Error>> {
     Ok(last)
 }
 
-fn write(directory: &str) -> Result<(), Box<dyn Error>> {
+fn write(directory: &str, records: u64) -> Result<(), Box<dyn Error>> {
     let mut store = FileStore::new(directory);
     let last = last(&store.open()?)?;
-    for number in last + 1..=last + RECORDS {
+    for number in last + 1..=last + records {
         if number % 4 == 0 {
             store.checkpoint(&record(COUNTED, number), &[COUNTED, NUMBERED])?;
         } else {

@@ -26,6 +26,8 @@ pub struct Status {
     pub running: bool,
     /// Whether the algorithms were started; before that, the node waits for peers.
     pub started: bool,
+    /// Why its transport reaches nobody, if that is so.
+    pub transport_fault: Option<String>,
     /// The states of the algorithms in short, as names and values.
     pub summary: Vec<(String, String)>,
     /// The links, in ascending order of the peers.
@@ -125,6 +127,12 @@ fn by_name<S: Serializer>(node: &NodeId, serializer: S) -> Result<S::Ok, S::Erro
 }
 
 impl Status {
+    /// Whether the node takes events, its algorithms have started, and it can be reached.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.running && self.started && self.transport_fault.is_none()
+    }
+
     pub(crate) fn of(host: &Host) -> Self {
         host.summary.want();
         if let Ok(cell) = host.cell.try_lock() {
@@ -139,6 +147,7 @@ impl Status {
             uptime: host.now(),
             running: host.takes_in(),
             started: host.has_begun(),
+            transport_fault: host.transport.fault(),
             summary: host.summary.get(),
             peers: peers(host),
             events: host.slots.iter().take(host.results_slot()).map(EventStatus::of).collect(),

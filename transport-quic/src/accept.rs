@@ -1,8 +1,9 @@
 //! The accepting side: who knocks, who is let in, and which of two connections stays.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream};
@@ -21,50 +22,91 @@ use crate::session::{Answer, Choice, Offer, choose};
 use crate::shared::Shared;
 use crate::tls::Verifier;
 
-/// Lets in whoever may come in, until the endpoint is closed.
+/// Lets in whoever may come in, until the endpoint dies.
 pub(crate) async fn accept(shared: &Arc<Shared>) {
-    while let Some(incoming) = shared.endpoint.accept().await {
+    let Some(endpoint) = shared.gateway.endpoint() else { return };
+    while let Some(incoming) = endpoint.accept().await {
         admit(shared, incoming);
     }
 }
 
-/// Bounds the handshakes under way: first by asking diallers to prove their address, then by
-/// turning them away. Peers that are linked already are not affected.
+/// Bounds the handshakes under way, in all and from one host: first by asking diallers to prove
+/// their address, then by turning them away. Peers that are linked already are not affected.
 fn admit(shared: &Arc<Shared>, incoming: Incoming) {
-    let pending = shared.handshakes.load(Ordering::Relaxed);
-    let address = incoming.remote_address().to_string();
+    let host = host_of(incoming.remote_address());
+    let (pending, of_host) = shared.handshakes.count(host);
+    let limits = &shared.limits;
+    let is_crowded =
+        limits.handshakes_before_retry <= pending || limits.handshakes_per_host_max <= of_host;
     if shared.leaving.load(Ordering::Relaxed) {
         incoming.refuse();
-    } else if shared.limits.handshakes_max <= pending {
-        incoming.refuse();
-        let turned =
-            Turned::new(Kind::Flood, format!("{pending} handshakes are under way already"));
-        shared.journal.refuses(None, &address, &turned);
-    } else if shared.limits.handshakes_before_retry <= pending && incoming.may_retry() {
+    } else if limits.handshakes_max <= pending {
+        let text = format!("{pending} handshakes are under way already");
+        turn_off(shared, incoming, text);
+    } else if is_crowded && incoming.may_retry() {
         if let Err(error) = incoming.retry() {
             error.into_incoming().refuse();
         }
+    } else if limits.handshakes_per_host_max <= of_host {
+        let text = format!("{of_host} handshakes from this host are under way already");
+        turn_off(shared, incoming, text);
     } else {
-        let handshake = Handshake::begin(shared);
+        let handshake = Handshake::begin(shared, host);
         tokio::spawn(welcome(Arc::clone(shared), incoming, handshake));
+    }
+}
+
+fn turn_off(shared: &Shared, incoming: Incoming, text: String) {
+    let address = incoming.remote_address().to_string();
+    incoming.refuse();
+    shared.journal.refuses(None, &address, &Turned::new(Kind::Flood, text));
+}
+
+/// Who is behind an address, as far as a flood is concerned: whoever has one address of IPv6 has
+/// the 64 bits behind it as well.
+fn host_of(address: SocketAddr) -> IpAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
+/// How many handshakes are under way, by host. There are no more hosts than handshakes.
+#[derive(Debug, Default)]
+pub(crate) struct Handshakes(Mutex<BTreeMap<IpAddr, usize>>);
+
+impl Handshakes {
+    /// In all, and from this host. O(hosts).
+    fn count(&self, host: IpAddr) -> (usize, usize) {
+        let hosts = self.hosts();
+        (hosts.values().sum(), hosts.get(&host).copied().unwrap_or(0))
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A handshake under way, counted for as long as this lives.
 struct Handshake {
     shared: Arc<Shared>,
+    host: IpAddr,
 }
 
 impl Handshake {
-    fn begin(shared: &Arc<Shared>) -> Self {
-        shared.handshakes.fetch_add(1, Ordering::Relaxed);
-        Self { shared: Arc::clone(shared) }
+    fn begin(shared: &Arc<Shared>, host: IpAddr) -> Self {
+        *shared.handshakes.hosts().entry(host).or_default() += 1;
+        Self { shared: Arc::clone(shared), host }
     }
 }
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        self.shared.handshakes.fetch_sub(1, Ordering::Relaxed);
+        let mut hosts = self.shared.handshakes.hosts();
+        let left = hosts.remove(&self.host).unwrap_or(0).saturating_sub(1);
+        if 0 < left {
+            hosts.insert(self.host, left);
+        }
     }
 }
 
@@ -138,7 +180,7 @@ async fn shake_hands(
             return None;
         }
     };
-    let mut config = shared.server.clone();
+    let mut config = shared.gateway.server().clone();
     config.crypto = Arc::new(crypto);
     let connected = match incoming.accept_with(Arc::new(config)) {
         Ok(connecting) => connecting.await,
@@ -231,7 +273,7 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
                 guest.connection.close(Close::LostTie.code(), b"the other connection stays");
                 return;
             }
-            Verdict::Stale => return refuse_duplicate(shared, &mut guest).await,
+            Verdict::Stale => return refuse_stale(shared, &mut guest, peer.newest()).await,
             Verdict::Wait => claim.was_tied |= standing.is_greeting(),
         }
         tokio::select! {
@@ -285,8 +327,8 @@ fn join(
     Ok((link, answer))
 }
 
-async fn refuse_duplicate(shared: &Shared, guest: &mut Guest) {
-    let turned = Turned::duplicate(shared.me, guest.node, guest.theirs.incarnation);
+async fn refuse_stale(shared: &Shared, guest: &mut Guest, newest: u64) {
+    let turned = Turned::stale(shared.me, &guest.theirs, newest);
     let address = guest.connection.remote_address().to_string();
     shared.journal.refuses(Some(guest.node), &address, &turned);
     turn_away(&guest.connection, &mut guest.send, &turned).await;

@@ -96,17 +96,37 @@ fn join(
     answer: &Answer,
     wire: &Arc<Wire>,
 ) -> Result<Arc<Link>, Turned> {
-    let link = peer.link();
-    if link.as_ref().is_some_and(|link| theirs.incarnation < link.incarnation) {
-        return Err(Turned::duplicate(shared.me, theirs.node, theirs.incarnation));
+    if theirs.incarnation < peer.newest() {
+        return Err(Turned::stale(shared.me, theirs, peer.newest()));
     }
-    let live = link.filter(|it| it.incarnation == theirs.incarnation && !it.has_ended());
+    let live = peer.link().filter(|it| it.incarnation == theirs.incarnation && !it.has_ended());
     let choice = understand(live.map(|link| link.channel.id()), offer, answer);
     let choice = choice.ok_or_else(|| {
         let text = "the answer to a hello names a session that was not offered";
         Turned::new(Kind::BadHello, text)
     })?;
     shared.join(peer, theirs, choice, wire, &answer.received)
+}
+
+/// The address behind a name, of the preferred family if there is one. Errors are sentences.
+pub(crate) async fn resolve(
+    at: &str,
+    address: &str,
+    prefers_ipv4: bool,
+) -> Result<SocketAddr, String> {
+    let found = tokio::net::lookup_host(address).await;
+    let found: Vec<_> =
+        found.map_err(|error| format!("the address of {at} does not resolve: {error}"))?.collect();
+    let fitting = found.iter().find(|address| address.is_ipv4() == prefers_ipv4);
+    let chosen = fitting.or_else(|| found.first()).copied();
+    chosen.ok_or_else(|| format!("the name of {at} has no address"))
+}
+
+pub(crate) fn unanswered(at: &str, patience: Duration) -> String {
+    format!(
+        "no answer from {at}/udp within {patience:?}: \
+         is the node started, and is the UDP port open?"
+    )
 }
 
 /// One attempt. Errors are sentences for the operator.
@@ -162,7 +182,10 @@ impl Dialer<'_> {
         let mut config = ClientConfig::new(Arc::new(config));
         config.transport_config(Arc::clone(&self.shared.transport));
         let name = tls.trust.cluster.certificate_name(self.node);
-        let connecting = self.shared.endpoint.connect_with(config, address, &name);
+        let endpoint = self.shared.gateway.endpoint();
+        let endpoint = endpoint.ok_or_else(|| self.undialable(&"the endpoint is opened anew"))?;
+        let connecting = endpoint.connect_with(config, address, &name);
+        drop(endpoint);
         let connecting = connecting.map_err(|error| self.undialable(&error))?;
         match timeout_at(deadline, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
@@ -173,14 +196,7 @@ impl Dialer<'_> {
 
     /// The peer's address, asked for anew in each attempt: it may have moved.
     async fn resolve(&self) -> Result<SocketAddr, String> {
-        let is_ipv4 = self.shared.endpoint.local_addr().is_ok_and(|local| local.is_ipv4());
-        let found = tokio::net::lookup_host(&self.address).await;
-        let found: Vec<_> = found
-            .map_err(|error| format!("the address of {} does not resolve: {error}", self.at()))?
-            .collect();
-        let fitting = found.iter().find(|address| address.is_ipv4() == is_ipv4);
-        let chosen = fitting.or_else(|| found.first()).copied();
-        chosen.ok_or_else(|| format!("the name of {} has no address", self.at()))
+        resolve(&self.at(), &self.address, self.shared.gateway.address().is_ipv4()).await
     }
 
     /// Says hello and hears the answer. Until then the peer may still refuse our certificate.
@@ -252,11 +268,7 @@ impl Dialer<'_> {
     }
 
     fn unanswered(&self) -> String {
-        let (at, patience) = (self.at(), self.patience);
-        format!(
-            "no answer from {at}/udp within {patience:?}: \
-             is the node started, and is the UDP port open?"
-        )
+        unanswered(&self.at(), self.patience)
     }
 
     fn undialable(&self, error: &dyn Display) -> String {

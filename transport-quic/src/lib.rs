@@ -33,13 +33,16 @@ mod addresses;
 mod channel;
 mod control;
 mod dial;
+mod expiry;
 mod frame;
+mod gateway;
 mod identity;
 mod journal;
 mod keep;
 mod limits;
 mod link;
 mod peers;
+mod probe;
 mod random;
 mod reader;
 mod refusal;
@@ -56,4 +59,5 @@ pub use identity::{
     NotACluster, Revocations, inspect,
 };
 pub use limits::Limits;
+pub use probe::{granted_buffer_bytes, probe};
 pub use transport::QuicTransport;

@@ -48,12 +48,17 @@ pub struct Limits {
     pub datagram_bytes_max: usize,
     /// Handshakes under way at once; more are refused.
     pub handshakes_max: usize,
+    /// Handshakes under way at once from one host (64 bits of an address of IPv6); more are refused.
+    pub handshakes_per_host_max: usize,
     /// Handshakes under way from which on a dialler must first prove its address.
     pub handshakes_before_retry: usize,
     /// What is asked of the system for each of the socket's buffers, in bytes.
     pub socket_buffer_bytes: usize,
     /// Envelopes of one event type that are handed over at once.
     pub batch_max: usize,
+    /// What [`Limits::bytes_per_peer_max`] may come to, in bytes: a transport whose other limits
+    /// allow a peer more does not start.
+    pub bytes_per_peer_cap: usize,
     /// Whether the system cuts large sends into packets; turn it off for broken network cards.
     pub segmentation_offload: bool,
 }
@@ -75,9 +80,11 @@ impl Default for Limits {
             send_window: 8 * MIB,
             datagram_bytes_max: MIB as usize,
             handshakes_max: 128,
+            handshakes_per_host_max: 64,
             handshakes_before_retry: 32,
             socket_buffer_bytes: 4 * MIB as usize,
             batch_max: 256,
+            bytes_per_peer_cap: 128 * MIB as usize,
             segmentation_offload: true,
         }
     }
@@ -109,7 +116,11 @@ impl Limits {
     }
 
     /// Checks that the bounds fit together.
-    pub(crate) fn check(&self) -> Result<(), TransportError> {
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] with the bounds that do not, and what is allowed.
+    pub fn check(&self) -> Result<(), TransportError> {
         let frame = self.frame_bytes_max;
         let complaint = if frame == 0 || Self::FRAME_BYTES_CAP < frame {
             format!("`frame_bytes_max` is {frame}, and must be 1 to {}", Self::FRAME_BYTES_CAP)
@@ -119,8 +130,17 @@ impl Limits {
             String::from("a frame must fit into `outbox_bytes_max`")
         } else if self.idle_timeout.min(self.redial_after) <= self.keep_alive {
             String::from("`keep_alive` must be shorter than `idle_timeout` and `redial_after`")
-        } else if self.lanes_max == 0 || self.batch_max == 0 || self.handshakes_max == 0 {
-            String::from("`lanes_max`, `batch_max` and `handshakes_max` must be 1 at least")
+        } else if self.lanes_max == 0 || self.batch_max == 0 {
+            String::from("`lanes_max` and `batch_max` must be 1 at least")
+        } else if self.handshakes_max == 0 || self.handshakes_per_host_max == 0 {
+            String::from("`handshakes_max` and `handshakes_per_host_max` must be 1 at least")
+        } else if self.bytes_per_peer_cap < self.bytes_per_peer_max() {
+            format!(
+                "one peer could make this node hold {} bytes, and `bytes_per_peer_cap` allows {}: \
+                 raise it, or lower `outbox_bytes_max`, `connection_window` or `lanes_max`",
+                self.bytes_per_peer_max(),
+                self.bytes_per_peer_cap
+            )
         } else {
             return Ok(());
         };
@@ -206,5 +226,8 @@ mod tests {
         assert!(large.check().unwrap_err().to_string().contains("frame_bytes_max"));
         let mute = Limits { keep_alive: Duration::from_secs(60), ..Limits::default() };
         assert!(mute.check().is_err());
+        let dear = Limits { outbox_bytes_max: 1 << 30, ..Limits::default() };
+        let words = dear.check().unwrap_err().to_string();
+        assert!(words.contains("bytes_per_peer_cap") && words.contains("134217728"), "{words}");
     }
 }

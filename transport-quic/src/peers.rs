@@ -32,6 +32,8 @@ pub(crate) struct Peer {
     fresh: AtomicU64,
     /// Events that the peer has not acknowledged when their link ended.
     lost: AtomicU64,
+    /// The highest incarnation that was ever linked: an earlier one is somebody's copy.
+    newest: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -56,7 +58,14 @@ impl Peers {
             let dialing = Dialing { listed, learned, attempt, is_greeting: false };
             let dialing = Mutex::new(dialing);
             let fresh = AtomicU64::new(random::draw());
-            (node, Peer { link: RwLock::default(), dialing, fresh, lost: AtomicU64::new(0) })
+            let peer = Peer {
+                link: RwLock::default(),
+                dialing,
+                fresh,
+                lost: AtomicU64::new(0),
+                newest: AtomicU64::new(0),
+            };
+            (node, peer)
         });
         Self {
             peers: peers.collect(),
@@ -122,6 +131,16 @@ impl Peer {
         self.fresh.store(random::draw(), Ordering::Relaxed);
     }
 
+    /// This life of the peer is linked: no earlier one will be.
+    pub(crate) fn remember(&self, incarnation: u64) {
+        self.newest.fetch_max(incarnation, Ordering::Relaxed);
+    }
+
+    /// The highest incarnation that was ever linked, 0 if none was.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Relaxed)
+    }
+
     /// So many events were not acknowledged when their link ended.
     pub(crate) fn count_lost(&self, events: u64) {
         self.lost.fetch_add(events, Ordering::Relaxed);
@@ -185,7 +204,7 @@ impl Peer {
             let wire = link.wire().map(|wire| (wire.dialer, wire.id));
             Linked { incarnation: link.incarnation, wire }
         });
-        Standing { link, greeting: self.is_greeting() }
+        Standing { link, newest: self.newest(), greeting: self.is_greeting() }
     }
 }
 
@@ -193,6 +212,8 @@ impl Peer {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Standing {
     link: Option<Linked>,
+    /// The highest incarnation of the peer that was ever linked.
+    newest: u64,
     /// Whether this node is dialling the peer, and has said hello.
     greeting: bool,
 }
@@ -236,7 +257,7 @@ pub(crate) enum Verdict {
     Wait,
     /// This node's own attempt has won.
     LostTie,
-    /// A newer incarnation of the peer is linked already.
+    /// A newer incarnation of the peer is or was linked.
     Stale,
 }
 
@@ -248,12 +269,11 @@ impl Claim {
     pub(crate) fn judge(&self, standing: Standing) -> Verdict {
         let is_smaller = self.me < self.peer;
         let may_wait = is_smaller && !self.is_last_call;
-        if let Some(link) = standing.link {
-            if self.incarnation < link.incarnation {
-                return Verdict::Stale;
-            } else if link.incarnation < self.incarnation {
-                return Verdict::Take;
-            }
+        if self.incarnation < standing.newest {
+            return Verdict::Stale;
+        }
+        if standing.link.is_some_and(|link| link.incarnation < self.incarnation) {
+            return Verdict::Take;
         }
         if standing.greeting && may_wait {
             return Verdict::Wait;
@@ -285,8 +305,8 @@ mod tests {
     const SMALL: NodeId = NodeId(1);
     const LARGE: NodeId = NodeId(2);
     const WIRE: WireId = WireId(7);
-    const IDLE: Standing = Standing { link: None, greeting: false };
-    const GREETING: Standing = Standing { link: None, greeting: true };
+    const IDLE: Standing = Standing { link: None, newest: 0, greeting: false };
+    const GREETING: Standing = Standing { link: None, newest: 0, greeting: true };
 
     fn claim(me: NodeId, peer: NodeId) -> Claim {
         let (was_tied, is_last_call) = (false, false);
@@ -295,7 +315,7 @@ mod tests {
 
     fn linked(dialer: NodeId, incarnation: u64) -> Standing {
         let link = Linked { incarnation, wire: Some((dialer, WIRE)) };
-        Standing { link: Some(link), greeting: false }
+        Standing { link: Some(link), newest: incarnation, greeting: false }
     }
 
     #[test]
@@ -312,7 +332,7 @@ mod tests {
     fn of_two_attempts_to_resume_the_smaller_nodes_wins_as_well() {
         for wire in [None, Some((SMALL, WIRE)), Some((LARGE, WIRE))] {
             let link = Some(Linked { incarnation: 5, wire });
-            let resuming = Standing { link, greeting: true };
+            let resuming = Standing { link, newest: 5, greeting: true };
             for last_wire in [None, Some(WIRE)] {
                 let at_small = Claim { last_wire, ..claim(SMALL, LARGE) };
                 assert_eq!(at_small.judge(resuming), Verdict::Wait);
@@ -354,6 +374,13 @@ mod tests {
     }
 
     #[test]
+    fn an_older_incarnation_stays_out_after_the_link_has_ended() {
+        let ended = Standing { newest: 6, ..IDLE };
+        assert_eq!(claim(SMALL, LARGE).judge(ended), Verdict::Stale);
+        assert_eq!(claim(SMALL, LARGE).judge(Standing { newest: 5, ..IDLE }), Verdict::Take);
+    }
+
+    #[test]
     fn a_peer_that_dials_again_has_lost_the_connection_that_looks_alive_here() {
         assert_eq!(claim(SMALL, LARGE).judge(linked(LARGE, 5)), Verdict::Take);
         assert_eq!(claim(LARGE, SMALL).judge(linked(SMALL, 5)), Verdict::Take);
@@ -367,7 +394,7 @@ mod tests {
     #[test]
     fn a_link_without_a_connection_takes_any() {
         let link = Some(Linked { incarnation: 5, wire: None });
-        let waiting = Standing { link, greeting: false };
+        let waiting = Standing { link, newest: 5, greeting: false };
         for (me, peer) in [(SMALL, LARGE), (LARGE, SMALL)] {
             assert_eq!(claim(me, peer).judge(waiting), Verdict::Take);
         }

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use quinn::{ConnectionError, VarInt};
+use quinn::{ConnectionError, TransportErrorCode, VarInt};
 use synod_core::{NodeId, Reason};
 
-use crate::control::PROTOCOL;
+use crate::control::{Greeting, PROTOCOL};
 
 /// The fixed set of reasons to turn somebody away.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -64,7 +64,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 24] = [
         Self::NoCertificate,
         Self::BadAuthority,
         Self::Expired,
@@ -145,11 +145,13 @@ impl Turned {
         Self { claimed, ..self }
     }
 
-    /// Somebody who says it is `peer`, while a newer life of that node is linked with `me`.
-    pub(crate) fn duplicate(me: NodeId, peer: NodeId, incarnation: u64) -> Self {
+    /// An earlier life of a node of which `me` has known the life `newest`.
+    pub(crate) fn stale(me: NodeId, theirs: &Greeting, newest: u64) -> Self {
+        let (peer, life) = (theirs.node, theirs.incarnation);
         let text = format!(
-            "a newer incarnation of {peer} than {incarnation} is linked with {me} already: \
-             does a second process use the bundle of {peer}?"
+            "{peer} says it is in its life {life}, and {me} has known its life {newest}: \
+             does a second process use the bundle of {peer}, or was an old copy of the store of {peer} \
+             put back, or left out?"
         );
         Self::new(Kind::Duplicate, text).claiming(Some(peer))
     }
@@ -260,6 +262,17 @@ pub(crate) fn reason_of(error: &ConnectionError) -> Option<Reason> {
             Some(close) => close.seen_by_peer(),
             None => Some(Reason::Closed),
         },
+        // An endpoint that has died, on either side, is opened anew.
+        ConnectionError::TransportError(error)
+            if error.code == TransportErrorCode::INTERNAL_ERROR =>
+        {
+            None
+        }
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::INTERNAL_ERROR =>
+        {
+            None
+        }
         ConnectionError::TransportError(_) | ConnectionError::ConnectionClosed(_) => {
             Some(Reason::Refused)
         }

@@ -4,19 +4,20 @@
 //! alternate, and nothing is delivered outside.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use quinn::{Endpoint, ServerConfig};
 use synod_core::{EventId, Inbox, LinkChange, NodeId, Reason};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
+use crate::accept::Handshakes;
 use crate::addresses::{AddressBook, ENTRIES_MAX, Entry, Nonsense, Version};
 use crate::channel::Channel;
 use crate::control::Greeting;
 use crate::dial;
+use crate::gateway::Gateway;
 use crate::journal::Journal;
 use crate::keep;
 use crate::limits::Limits;
@@ -36,9 +37,8 @@ pub(crate) struct Shared {
     pub(crate) events: BTreeMap<EventId, String>,
     pub(crate) limits: Limits,
     pub(crate) identity: Arc<Current>,
-    pub(crate) server: ServerConfig,
     pub(crate) transport: Arc<quinn::TransportConfig>,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) gateway: Gateway,
     pub(crate) peers: Arc<Peers>,
     /// Where nodes listen, by their own account.
     pub(crate) addresses: Mutex<AddressBook>,
@@ -49,7 +49,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<dyn Inbox>,
     pub(crate) journal: Journal,
     /// Handshakes under way.
-    pub(crate) handshakes: AtomicUsize,
+    pub(crate) handshakes: Handshakes,
     /// Whether the node is leaving: nobody new is let in.
     pub(crate) leaving: AtomicBool,
 }
@@ -102,6 +102,7 @@ impl Shared {
     fn link_up(self: &Arc<Self>, peer: &Peer, link: &Arc<Link>) {
         peer.set_link(Some(Arc::clone(link)));
         peer.renew_fresh();
+        peer.remember(link.incarnation);
         debug!(node = %self.me, peer = %link.peer, "link up");
         self.inbox.link(link.peer, LinkChange::Up { incarnation: link.incarnation });
         self.peers.changed.notify_waiters();

@@ -18,15 +18,19 @@ pub(crate) fn bind(address: SocketAddr, buffer_bytes: usize) -> Result<UdpSocket
 
 /// Small buffers cost a twentieth of all packets under load.
 fn enlarge(socket: &Socket, address: SocketAddr, bytes: usize) {
+    let granted = granted(socket, bytes);
+    if granted < bytes {
+        warn!(
+            %address, asked = bytes, granted,
+            "the system grants small socket buffers: raise net.core.rmem_max and net.core.wmem_max"
+        );
+    }
+}
+
+/// Asks for buffers of so many bytes, and says what the smaller one has got.
+pub(crate) fn granted(socket: &Socket, bytes: usize) -> usize {
     // What was granted is read back, so errors here need no handling of their own.
     let _ = socket.set_recv_buffer_size(bytes);
     let _ = socket.set_send_buffer_size(bytes);
-    let receive_bytes = socket.recv_buffer_size().unwrap_or(0);
-    let send_bytes = socket.send_buffer_size().unwrap_or(0);
-    if receive_bytes.min(send_bytes) < bytes {
-        warn!(
-            %address, asked = bytes, receive_bytes, send_bytes,
-            "the system grants small socket buffers: raise net.shared.rmem_max and net.shared.wmem_max"
-        );
-    }
+    socket.recv_buffer_size().unwrap_or(0).min(socket.send_buffer_size().unwrap_or(0))
 }

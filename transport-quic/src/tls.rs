@@ -17,7 +17,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use synod_core::NodeId;
 
-use crate::identity::{Bundle, CertificateError, Side, Trust};
+use crate::identity::{Bundle, CertificateError, CertificateFacts, Side, Trust};
 use crate::refusal::{Kind, Turned};
 
 /// What the protocol calls itself during the handshake.
@@ -27,6 +27,8 @@ pub(crate) const ALPN: &[u8] = b"synod/1";
 #[derive(Debug)]
 pub(crate) struct Tls {
     pub(crate) trust: Arc<Trust>,
+    /// What the node's own certificate says.
+    pub(crate) facts: CertificateFacts,
     own: Arc<SingleCertAndKey>,
 }
 
@@ -40,7 +42,8 @@ impl Tls {
         let key = PrivateKeyDer::from_pem_slice(credentials.key_pem.as_bytes()).map_err(damaged)?;
         let trust = Arc::new(Trust::of(bundle)?);
         let own = CertifiedKey::from_der(chain, key, &trust.provider).map_err(unusable)?;
-        Ok(Self { trust, own: Arc::new(SingleCertAndKey::from(own)) })
+        let facts = credentials.facts()?;
+        Ok(Self { trust, facts, own: Arc::new(SingleCertAndKey::from(own)) })
     }
 
     /// What a dialler of `expected` at `address` uses, and where its refusal will be found.

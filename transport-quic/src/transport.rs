@@ -1,24 +1,27 @@
 //! The transport as its host sees it, and the thread that everything runs on.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use quinn::{Endpoint, EndpointConfig, SendDatagramError, ServerConfig, TokioRuntime};
+use quinn::{SendDatagramError, ServerConfig};
 use synod_core::{
     Closing, Envelope, Hello, Inbox, Lane, LinkChange, LinkStatus, NodeId, Reason, SendError,
     Transport, TransportError,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
-use tracing::{info, warn};
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
 
-use crate::accept;
+use crate::accept::{self, Handshakes};
 use crate::addresses::{AddressBook, is_address};
 use crate::control::{self, Greeting};
+use crate::expiry;
+use crate::gateway::{self, Gateway};
 use crate::identity::{Bundle, CertificateError};
 use crate::journal::Journal;
 use crate::limits::{INCOMING_BYTES_MAX, LAST_WORDS, Limits};
@@ -80,7 +83,6 @@ impl QuicTransport {
         let unusable = |error: CertificateError| TransportError(error.to_string());
         limits.check()?;
         bundle.check().map_err(unusable)?;
-        warn_of_expiry(bundle);
         let tls = Tls::of(bundle).map_err(unusable)?;
         let socket = socket::bind(bundle.listen, limits.socket_buffer_bytes)?;
         let local_address = socket.local_addr().map_err(|error| failed(&error))?;
@@ -147,11 +149,21 @@ impl QuicTransport {
         let tls = Tls::of(bundle).map_err(unusable)?;
         tls.trust.check_follows(&before.trust).map_err(unusable)?;
         self.identity.replace(tls);
-        warn_of_expiry(bundle);
         if let Some((_, shared)) = self.shared() {
             renewal::apply(&shared);
         }
         Ok(())
+    }
+
+    /// Makes the socket fail as it does where the system takes the network away, for tests of what
+    /// comes after: the transport opens another one, and its links go on.
+    #[doc(hidden)]
+    pub fn fail_socket(&self) {
+        if let Some((_, shared)) = self.shared()
+            && let Err(error) = shared.gateway.fail_socket()
+        {
+            warn!(node = %self.me, %error, "the socket does not fail");
+        }
     }
 
     /// Datagrams that were not sent because they are too large, or because the peer takes none.
@@ -181,7 +193,9 @@ impl QuicTransport {
         };
         let name = format!("synod-quic-{}", self.me);
         let run = move || {
-            runtime.block_on(work(shared, &stop));
+            runtime.spawn(expiry::watch(shared.me, Arc::clone(&shared.identity)));
+            work_on(&runtime, &shared, &stop);
+            drop(shared);
             runtime.shutdown_timeout(SHUTDOWN);
             // Last of all: now the socket is free again.
             let _ = stopping.send(true);
@@ -210,10 +224,9 @@ impl QuicTransport {
             .max_incoming(self.limits.handshakes_max)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * self.limits.handshakes_max as u64);
-        let config = (EndpointConfig::default(), Some(server.clone()));
-        let endpoint = {
+        let gateway = {
             let _inside = runtime.enter();
-            Endpoint::new(config.0, config.1, socket, Arc::new(TokioRuntime))
+            Gateway::open(self.me, socket, self.limits.socket_buffer_bytes, server)
         };
         let members = tls.trust.peers().iter().copied().chain([self.me]).collect();
         let mut addresses = AddressBook::new(self.me, hello.incarnation, members);
@@ -229,13 +242,12 @@ impl QuicTransport {
             greeting,
             limits: self.limits.clone(),
             identity: Arc::clone(&self.identity),
-            server,
             transport,
-            endpoint: endpoint.map_err(|error| failed(&error))?,
+            gateway: gateway.map_err(|error| failed(&error))?,
             peers: Arc::clone(&self.peers),
             journal: Journal::new(self.me, Arc::clone(&inbox)),
             inbox,
-            handshakes: AtomicUsize::new(0),
+            handshakes: Handshakes::default(),
             leaving: AtomicBool::new(false),
         })
     }
@@ -321,6 +333,15 @@ impl Transport for QuicTransport {
         self.peers.iter().map(status).collect()
     }
 
+    fn fault(&self) -> Option<String> {
+        let engine = self.engine.get()?;
+        let has_ended = *engine.stopped.borrow() || engine.stopped.has_changed().is_err();
+        match engine.shared.upgrade().filter(|_| !has_ended) {
+            Some(shared) => shared.gateway.fault(),
+            None => Some(String::from("the transport has ended")),
+        }
+    }
+
     fn close(&self, deadline: Duration) -> Closing {
         let Some(engine) = self.engine.get() else { return Box::pin(async {}) };
         if let Some(shared) = engine.shared.upgrade() {
@@ -352,19 +373,44 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// What the thread does: lets peers in until it is told to stop, and then ends every link.
-async fn work(shared: Arc<Shared>, stop: &Notify) {
-    tokio::select! {
-        () = accept::accept(&shared) => (),
-        () = stop.notified() => (),
+/// What the thread does. A panic ends neither the thread nor its tasks.
+fn work_on(runtime: &Runtime, shared: &Arc<Shared>, stop: &Notify) {
+    let work = || runtime.block_on(work(shared, stop));
+    while catch_unwind(AssertUnwindSafe(work)).is_err() {
+        error!(node = %shared.me, "the transport has failed within, and goes on");
+        runtime.block_on(sleep(AFTER_PANIC));
+    }
+}
+
+/// Lets peers in until the node is told to stop, whatever becomes of the endpoint, and then ends
+/// every link.
+async fn work(shared: &Arc<Shared>, stop: &Notify) {
+    let mut pause = Duration::ZERO;
+    loop {
+        let began = Instant::now();
+        tokio::select! {
+            () = accept::accept(shared) => (),
+            () = stop.notified() => break,
+        }
+        pause = gateway::pause_after(began.elapsed(), pause);
+        // They are lost with it, and would keep its socket.
+        for wire in shared.peers.links().iter().filter_map(|link| link.wire()) {
+            wire.connection.close(Close::Replaced.code(), b"the endpoint has died");
+        }
+        tokio::select! {
+            () = shared.gateway.reopen(pause) => (),
+            () = stop.notified() => break,
+        }
     }
     shared.leaving.store(true, Ordering::Relaxed);
     for link in shared.peers.links() {
         link.end(End::new(Reason::Closed, Close::Leaving, "the node has ended"));
         shared.link_down(&link, Reason::Closed);
     }
-    shared.endpoint.close(Close::Leaving.code(), b"the node has ended");
-    let _ = timeout(SHUTDOWN, shared.endpoint.wait_idle()).await;
+    if let Some(endpoint) = shared.gateway.endpoint() {
+        endpoint.close(Close::Leaving.code(), b"the node has ended");
+        let _ = timeout(SHUTDOWN, endpoint.wait_idle()).await;
+    }
 }
 
 /// Lets every link send what waits, until the peers have read it or the time is up.
@@ -397,24 +443,15 @@ fn own_address(bundle: &Bundle, bound: SocketAddr) -> Option<String> {
     listed.cloned().or_else(|| (!bound.ip().is_unspecified()).then(|| bound.to_string()))
 }
 
-/// A certificate that ends soon is the operator's business before it is anybody else's.
-fn warn_of_expiry(bundle: &Bundle) {
-    let Ok(facts) = bundle.credentials.facts() else { return };
-    let hours = facts.remaining(SystemTime::now()).as_secs() / 3_600;
-    if hours < EXPIRY_WARNING_HOURS {
-        warn!(node = %bundle.node, hours, "the certificate ends soon: issue it anew with `synod cert issue`");
-    }
-}
-
 fn failed(error: &dyn std::fmt::Display) -> TransportError {
     TransportError(format!("the QUIC transport cannot start: {error}"))
 }
 
-/// A week.
-const EXPIRY_WARNING_HOURS: u64 = 7 * 24;
-
 /// How long the last packets and the last tasks may take.
 const SHUTDOWN: Duration = LAST_WORDS.checked_div(4).expect("four is not zero");
+
+/// How long the thread waits after a panic of its own.
+const AFTER_PANIC: Duration = Duration::from_millis(50);
 
 /// An envelope's header is rarely longer.
 const DATAGRAM_HEADER_GUESS: usize = 16;

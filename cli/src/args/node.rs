@@ -48,8 +48,8 @@ Examples:
 
 The file of --config is TOML with the keys algorithm, store, record, admin, log.level, log.format,
 limits.connect_timeout_ms, limits.idle_timeout_ms, limits.keep_alive_ms, limits.redial_after_ms,
-limits.session_grace_ms, limits.frame_timeout_ms, limits.outbox_bytes_max, start_after and seeds.NODE.
-Variables of the environment come before it, and flags before both.
+limits.session_grace_ms, limits.frame_timeout_ms, limits.outbox_bytes_max, limits.bytes_per_peer_cap,
+start_after and seeds.NODE. Variables of the environment come before it, and flags before both.
 Logs go to the standard error.")]
 pub(crate) struct Node {
     /// The node's bundle.
@@ -89,6 +89,20 @@ pub(crate) struct Node {
     /// End when the standard input ends, as it does when a parent process is gone.
     #[arg(long, hide = true)]
     pub(crate) exit_with_stdin: bool,
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod doctor n1.synod
+  synod doctor n1.synod --config node.toml --store /var/lib/synod/n1
+
+It takes what `synod node` takes, and starts nothing. It looks at the bundle and who may read it, the
+certificate and the clock, the settings, the UDP port and its buffers, the store, the names of the
+peers, and shakes hands with each of them. Exit code 2 if a file is wrong, 6 if something else is.")]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) node: Node,
 }
 
 #[derive(Debug, Parser)]

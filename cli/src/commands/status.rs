@@ -66,6 +66,7 @@ fn no_answer(name: &str, address: &SocketAddr, error: &io::Error) -> Problem {
 struct Answer {
     algorithm: String,
     certificate_days_left: u64,
+    bytes_per_peer_max: u64,
     status: Node,
 }
 
@@ -74,6 +75,7 @@ struct Node {
     id: String,
     running: bool,
     started: bool,
+    transport_fault: Option<String>,
     summary: Vec<(String, String)>,
     peers: Vec<Peer>,
     events: Vec<Queue>,
@@ -118,7 +120,8 @@ fn tell(answers: &[Answered<'_>], printer: &Printer) {
     }
 }
 
-fn tell_node(Answer { algorithm, certificate_days_left, status }: &Answer, printer: &Printer) {
+fn tell_node(answer: &Answer, printer: &Printer) {
+    let Answer { algorithm, certificate_days_left, bytes_per_peer_max, status } = answer;
     let summary = status.summary.iter().map(|(name, value)| format!("{name}:{value}"));
     let summary: Vec<String> = summary.collect();
     let state = match (status.running, status.started) {
@@ -129,6 +132,8 @@ fn tell_node(Answer { algorithm, certificate_days_left, status }: &Answer, print
     let queued: usize = status.events.iter().map(|event| event.queued).sum();
     let days = format!("{certificate_days_left} d");
     let mut notes = vec![algorithm.clone()];
+    notes.extend(status.transport_fault.clone());
+    notes.push(format!("{} MiB a peer at most", bytes_per_peer_max >> 20));
     let sum = |counts: &BTreeMap<String, u64>| counts.values().sum::<u64>();
     let counts = [
         (sum(&status.drops), "dropped"),
@@ -158,6 +163,11 @@ fn row([node, peer, state, rtt, queue, certificate, note]: &[&str; 7]) -> String
     let row =
         format!("{node:<5} {peer:<5} {state:<24} {rtt:<8} {queue:<8} {certificate:<6} {note}");
     String::from(row.trim_end())
+}
+
+/// The node that tells of itself at an address.
+pub(super) fn name_at(address: SocketAddr) -> io::Result<String> {
+    ask(address).map(|(_, answer)| answer.status.id)
 }
 
 /// Asks the admin port at `address`. One connection, closed by the answer's end.

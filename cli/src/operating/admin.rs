@@ -86,8 +86,6 @@ impl Subject {
         if request.method() != Method::GET {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n");
         }
-        let status = self.node.status();
-        let ready = status.running && status.started;
         match request.uri().path() {
             "/metrics" => {
                 let page = metrics::text(self);
@@ -96,6 +94,7 @@ impl Subject {
             }
             "/status" => {
                 let status = json!({
+                    "certificate_seconds_left": self.certificate_end.seconds_left(),
                     "algorithm": self.algorithm,
                     "certificate_days_left": self.certificate_end.days_left(),
                     "bytes_per_peer_max": self.bytes_per_peer_max,
@@ -104,12 +103,21 @@ impl Subject {
                 answer(StatusCode::OK, "application/json", status.to_string())
             }
             "/livez" => text(StatusCode::OK, "alive\n"),
-            "/readyz" if ready => text(StatusCode::OK, "ready\n"),
-            "/readyz" if status.running => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "waits for peers\n")
-            }
-            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "takes no events\n"),
+            "/readyz" => self.readiness(),
             _ => text(StatusCode::NOT_FOUND, "there is /metrics /status /livez /readyz\n"),
+        }
+    }
+
+    fn readiness(&self) -> Response<Full<Bytes>> {
+        let status = self.node.status();
+        match status.transport_fault {
+            _ if !status.running => text(StatusCode::SERVICE_UNAVAILABLE, "takes no events\n"),
+            _ if !status.started => text(StatusCode::SERVICE_UNAVAILABLE, "waits for peers\n"),
+            Some(fault) => {
+                let kind = "text/plain; charset=utf-8";
+                answer(StatusCode::SERVICE_UNAVAILABLE, kind, format!("{fault}\n"))
+            }
+            None => text(StatusCode::OK, "ready\n"),
         }
     }
 }

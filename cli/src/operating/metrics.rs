@@ -19,6 +19,7 @@ pub(super) fn text(subject: &Subject) -> String {
     registry.register_collector(Box::new(Moment {
         status: subject.node.status(),
         not_after: subject.certificate_end.seconds(),
+        certificate_left: subject.certificate_end.seconds_left(),
         bytes_per_peer_max: count(subject.bytes_per_peer_max),
     }));
     let mut text = String::new();
@@ -31,6 +32,7 @@ pub(super) fn text(subject: &Subject) -> String {
 struct Moment {
     status: Status,
     not_after: u64,
+    certificate_left: u64,
     bytes_per_peer_max: u64,
 }
 
@@ -45,9 +47,9 @@ impl Collector for Moment {
 
 impl Moment {
     fn node(&self, page: &mut Page<'_, '_>) -> fmt::Result {
-        let Self { status, not_after, bytes_per_peer_max } = self;
-        let ready = status.running && status.started;
-        page.gauge("ready", "1 if the node takes events and has started", ready.into())?;
+        let Self { status, not_after, certificate_left, bytes_per_peer_max } = self;
+        let help = "1 if the node takes events, has started and can be reached";
+        page.gauge("ready", help, status.is_ready().into())?;
         page.gauge("incarnation", "Which life of the node this is", status.incarnation)?;
         page.gauge("uptime_seconds", "Time since the start", status.uptime.as_secs())?;
         page.gauge("timers", "Timers that are armed", count(status.timers))?;
@@ -59,6 +61,8 @@ impl Moment {
             "When the node's certificate ends, in seconds since 1970",
             *not_after,
         )?;
+        let help = "How long the node's certificate is still valid";
+        page.gauge("cert_expiry_seconds", help, *certificate_left)?;
         page.gauge(
             "bytes_per_peer_max",
             "What one peer can make the transport hold at most",

@@ -25,9 +25,14 @@ impl CertificateEnd {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(super) fn days_left(&self) -> u64 {
+    /// Zero after its end.
+    pub(super) fn seconds_left(&self) -> u64 {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.seconds().saturating_sub(now.as_secs()) / 86_400
+        self.seconds().saturating_sub(now.as_secs())
+    }
+
+    pub(super) fn days_left(&self) -> u64 {
+        self.seconds_left() / 86_400
     }
 
     fn renew(&self, bundle: &Bundle) {

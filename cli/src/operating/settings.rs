@@ -158,6 +158,7 @@ struct LimitKeys {
     session_grace_ms: Option<u64>,
     frame_timeout_ms: Option<u64>,
     outbox_bytes_max: Option<usize>,
+    bytes_per_peer_cap: Option<usize>,
 }
 
 impl Settings {
@@ -278,6 +279,8 @@ impl LimitKeys {
             }
             limits.outbox_bytes_max = bytes;
         }
+        limits.bytes_per_peer_cap = self.bytes_per_peer_cap.unwrap_or(limits.bytes_per_peer_cap);
+        limits.check().map_err(|error| format!("table `limits`: {error}"))?;
         Ok(limits)
     }
 }
@@ -360,6 +363,7 @@ mod tests {
             ),
             ("[limits]\nredial_after_ms = 500", ["key `limits.redial_after_ms`", "over and over"]),
             ("[limits]\noutbox_bytes_max = 1", ["key `limits.outbox_bytes_max`", "131072"]),
+            ("[limits]\noutbox_bytes_max = 134217728", ["`bytes_per_peer_cap`", "134217728"]),
             ("[seeds]\nn1 = 'nowhere'", ["key `seeds.n1`", "HOST:PORT"]),
             ("[seeds]\nx = 'a:1'", ["key `seeds.x`", "`x`"]),
             ("start_after = -1", ["invalid value", "-1"]),

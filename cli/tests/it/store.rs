@@ -6,6 +6,7 @@ use std::path::Path;
 use synod_core::{Envelope, Event};
 use synod_runtime::{FileStore, Store};
 
+use crate::running::{Running, cluster};
 use crate::{Place, synod};
 
 /// Something that a node has written down, and no algorithm of the program knows.
@@ -114,4 +115,38 @@ fn where_there_is_no_store_none_is_made() {
         assert!(called.stderr.contains("there is no node.log in nothing"), "{}", called.stderr);
     }
     assert!(!place.0.join("nothing").exists());
+}
+
+/// Copies the files of a store as they are, as somebody does who has no better way.
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for name in names(from).iter().filter(|name| *name != "lock") {
+        fs::copy(from.join(name), to.join(name)).expect("copied");
+    }
+}
+
+#[test]
+fn a_node_with_an_old_copy_of_its_store_is_refused_by_a_peer_that_knows_better() {
+    let place = Place::new("store-stale");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let (store, copy) = (place.0.join("n2"), place.0.join("copy"));
+    let flags = ["--store", store.to_str().expect("UTF-8")];
+    let mut peer = Running::node(&bundles[0]);
+    for life in 1..=3 {
+        let mut node = Running::configured(&bundles[1], &flags);
+        node.says(&[&format!("\"incarnation\":{life}"), "\"event\":\"started\""]);
+        node.says(&["\"event\":\"link\"", "\"up\":true"]);
+        peer.says(&["\"event\":\"link\"", "\"up\":true", &format!("\"incarnation\":{life}")]);
+        drop(node);
+        if life == 1 {
+            copy_files(&store, &copy);
+        }
+    }
+    fs::remove_dir_all(&store).expect("removed");
+    copy_files(&copy, &store);
+    let mut node = Running::configured(&bundles[1], &flags);
+    node.says(&["\"incarnation\":2", "\"event\":\"started\""]);
+    let words = ["n2 says it is in its life 2", "n1 has known its life 3", "old copy of the store"];
+    node.says(&words);
+    peer.says(&words);
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
+use crate::decoding;
 use crate::event::{Event, EventId};
 use crate::symmetry::Renamer;
 
@@ -137,21 +138,18 @@ impl Envelope {
         Self { tag, ..self }
     }
 
-    /// Decodes the event. O(size).
+    /// Decodes the event. O(size). Its values may take 128 bytes of memory for each byte of the
+    /// body and a mebibyte besides, and be nested 128 deep.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] if the envelope holds another event, if the body is not an `E`, or if bytes
-    /// are left over.
+    /// [`DecodeError`] if the envelope holds another event, if the body is not an `E` in the one form
+    /// in which it is written, if bytes are left over, or if one of the bounds is passed.
     pub fn open<E: Event>(&self) -> Result<E, DecodeError> {
         if self.event != E::ID {
             return Err(DecodeError(format!("this is {:?}, not `{}`", self.event, E::NAME)));
         }
-        match postcard::take_from_bytes(&self.body) {
-            Ok((event, [])) => Ok(event),
-            Ok((_, rest)) => Err(DecodeError(format!("{} bytes are left over", rest.len()))),
-            Err(error) => Err(DecodeError::codec(&error)),
-        }
+        decoding::decode(&self.body)
     }
 
     /// The same event with its nodes renamed.

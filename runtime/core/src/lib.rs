@@ -19,6 +19,7 @@ mod algorithm;
 mod body;
 mod catalogue;
 mod context;
+mod decoding;
 pub mod durable;
 mod envelope;
 pub mod event;

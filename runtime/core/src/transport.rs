@@ -51,6 +51,12 @@ pub trait Transport: Debug + Send + Sync {
     /// The links, one per known peer, in ascending order.
     fn links(&self) -> Vec<LinkStatus>;
 
+    /// Why no peer can be reached now, in words for the operator; none while all is well. A
+    /// transport that repairs itself tells so in the meantime.
+    fn fault(&self) -> Option<String> {
+        None
+    }
+
     /// Says good-bye to every peer after what is queued has left, for `deadline` at most, and
     /// ends all tasks.
     fn close(&self, deadline: Duration) -> Closing;

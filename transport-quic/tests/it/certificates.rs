@@ -84,6 +84,8 @@ fn refused_client(guarded: &Guarded, shown: Credentials, kind: &str, parts: &[&s
     assert_says(&refusal.text, parts);
     assert!(refusal.address.starts_with("127.0.0.1:"));
     assert_eq!(refusal.peer, None, "nobody has proved to be anybody");
+    let counted = guarded.node.inbox.look(|told| told.refusals.len());
+    assert_eq!(counted, 1, "each refusal is counted once");
     guarded.assert_untouched();
 }
 
@@ -177,6 +179,27 @@ fn a_certificate_in_upper_case_is_refused() {
     refused_certificate(&names, (-1, 1), "bad_identity", &parts);
     let authority = authority();
     refused_listener(&authority, &forge(&authority, &names, -1, 1), "bad_identity", &parts);
+}
+
+#[test]
+fn a_certificate_with_a_name_that_is_too_long_is_refused() {
+    let label = "a".repeat(60);
+    let name = format!("n2.{label}.{label}.{label}.{label}.synod.internal");
+    refused_certificate(&[&name], (-1, 1), "bad_identity", &["must name one node", &label]);
+    let authority = authority();
+    let shown = forge(&authority, &[&name], -1, 1);
+    refused_listener(&authority, &shown, "bad_identity", &["must name one node", &label]);
+}
+
+#[test]
+fn a_certificate_that_says_it_is_its_own_authority_is_refused() {
+    let guarded = Guarded::new();
+    let names = ["n2.demo.synod.internal"];
+    let uses = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let stranger = authority();
+    let issuer = (guarded.authority.certificate_pem(), stranger.key_pem());
+    let shown = forge_with(issuer, &names, (-1, 1), &uses);
+    refused_client(&guarded, shown, "bad_ca", &["the certificate of n2 is of another authority"]);
 }
 
 #[test]
@@ -298,6 +321,21 @@ fn nobody_gets_a_ticket_that_would_outlive_a_certificate() {
     guarded.node.send(N2, LANE, 1);
     let _again = client.link(guarded.node.address());
     assert_eq!(tickets.count(), 0);
+}
+
+#[test]
+fn a_flood_from_one_host_is_stopped_before_it_takes_every_place() {
+    let authority = authority();
+    let limits = Limits { handshakes_per_host_max: 3, ..Limits::default() };
+    let node = start_with(&bundle(&authority, N1, &ALL), hello(N1, &["a"]), limits);
+    let friend = start(&bundle(&authority, N3, &ALL));
+    link(&friend, &node);
+    let client = Client::new(&authority, N2);
+    let mute: Vec<_> = (0..6).map(|_| client.connect(node.address())).collect();
+    assert!(mute.iter().filter(|it| it.is_ok()).count() <= 3, "some were refused");
+    assert_says(&refusal(&node, "flood").text, &["3 handshakes from this host"]);
+    friend.send(N1, LANE, 7);
+    node.inbox.wait_until("an event of the friend", |told| told.numbers(LANE) == [7]);
 }
 
 #[test]

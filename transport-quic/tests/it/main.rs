@@ -8,6 +8,7 @@
 
 mod bundles;
 mod certificates;
+mod endpoint;
 mod exchange;
 mod hostile;
 mod links;

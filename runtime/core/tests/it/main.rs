@@ -2,6 +2,7 @@
 
 mod asks;
 mod build;
+mod decoding;
 mod determinism;
 mod envelopes;
 mod instances;

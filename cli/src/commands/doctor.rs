@@ -1,0 +1,302 @@
+//! `doctor`: what would keep a node from running, found out before it is started.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use synod_core::NodeId;
+use synod_runtime::{StoreError, inspect_store};
+use synod_transport_quic::{Bundle, Limits, granted_buffer_bytes, probe};
+use tokio::task::JoinSet;
+
+use super::status;
+use crate::args::Doctor;
+use crate::operating::settings::Settings;
+use crate::printer::Printer;
+use crate::problem::{Exit, Problem};
+
+/// A certificate with less time left is worth a warning.
+const CERTIFICATE_LEFT: Duration = Duration::from_secs(30 * 86_400);
+
+pub(crate) fn run(asked: &Doctor, printer: &Printer) -> Result<(), Problem> {
+    let path = &asked.node.bundle;
+    let mut findings = Findings::new(printer);
+    let settings = findings.take("settings", Settings::of(&asked.node), "as they should be");
+    let bundle = Bundle::read(path).map_err(|error| Problem::caused(&error));
+    let bundle = bundle.map_err(|it| Problem { exit: Exit::Usage, ..it });
+    let bundle = findings.take("bundle", bundle, "can be read");
+    if let Some(bundle) = &bundle {
+        findings.add("secrecy", secrecy(path));
+        findings.add("certificate", certificate(bundle));
+        findings.add("clock", Finding::fine(format!("{} here", now())));
+        let admin = settings.as_ref().and_then(|settings| settings.admin.address(bundle));
+        findings.add("port", port(bundle, admin));
+    }
+    let limits = settings.as_ref().map_or_else(Limits::default, |it| it.limits.clone());
+    findings.add("buffers", buffers(&limits));
+    if let Some(store) = settings.as_ref().and_then(|settings| settings.store.as_ref()) {
+        findings.add("store", store_at(store));
+    }
+    if let Some(bundle) = bundle.filter(|bundle| bundle.check().is_ok()) {
+        for (peer, finding) in peers(&bundle, &limits)? {
+            findings.add(&peer.to_string(), finding);
+        }
+    }
+    findings.conclude(path)
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Severity {
+    Fine,
+    /// The node runs, and somebody should look.
+    Warning,
+    /// Something outside the files is wrong.
+    Environment,
+    /// A file is wrong.
+    Usage,
+}
+
+#[derive(Debug)]
+struct Finding {
+    severity: Severity,
+    words: String,
+}
+
+impl Finding {
+    fn new(severity: Severity, words: impl Into<String>) -> Self {
+        Self { severity, words: words.into() }
+    }
+
+    fn fine(words: impl Into<String>) -> Self {
+        Self::new(Severity::Fine, words)
+    }
+}
+
+/// What was found so far, told as it is found.
+struct Findings<'a> {
+    printer: &'a Printer,
+    worst: Severity,
+    first_wrong: Option<String>,
+}
+
+impl<'a> Findings<'a> {
+    fn new(printer: &'a Printer) -> Self {
+        printer.say(row("CHECK", "STATE", "WORDS"));
+        Self { printer, worst: Severity::Fine, first_wrong: None }
+    }
+
+    fn add(&mut self, what: &str, Finding { severity, words }: Finding) {
+        let state = match severity {
+            Severity::Fine => "fine",
+            Severity::Warning => "look",
+            Severity::Environment | Severity::Usage => "wrong",
+        };
+        self.printer.say(row(what, state, &words));
+        self.printer.event(&json!({
+            "event": "check", "check": what, "state": state, "words": words,
+        }));
+        if Severity::Warning < severity && self.first_wrong.is_none() {
+            self.first_wrong = Some(format!("{what}: {words}"));
+        }
+        self.worst = self.worst.max(severity);
+    }
+
+    /// The value, if there is one, and a finding in any case.
+    fn take<T>(&mut self, what: &str, value: Result<T, Problem>, words: &str) -> Option<T> {
+        match value {
+            Ok(value) => {
+                self.add(what, Finding::fine(words));
+                Some(value)
+            }
+            Err(problem) => {
+                let severity = match problem.exit {
+                    Exit::Usage => Severity::Usage,
+                    _ => Severity::Environment,
+                };
+                self.add(what, Finding::new(severity, problem.what));
+                None
+            }
+        }
+    }
+
+    fn conclude(self, path: &Path) -> Result<(), Problem> {
+        let exit = match self.worst {
+            Severity::Fine | Severity::Warning => None,
+            Severity::Environment => Some(Exit::Environment),
+            Severity::Usage => Some(Exit::Usage),
+        };
+        let path = path.display();
+        match (exit, self.first_wrong) {
+            (Some(exit), Some(wrong)) => {
+                let hint = format!("then ask again: doctor {path}");
+                Err(Problem::new(exit, wrong).hint(hint))
+            }
+            _ => {
+                self.printer.event(&json!({"event": "healthy"}));
+                self.printer.next(format!("node {path}"));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn row(what: &str, state: &str, words: &str) -> String {
+    format!("{what:<12} {state:<6} {words}")
+}
+
+#[cfg(unix)]
+fn secrecy(path: &Path) -> Finding {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o777);
+    match mode {
+        Ok(mode) if mode & 0o077 == 0 => Finding::fine("only its owner reads the bundle"),
+        Ok(mode) => {
+            let path = path.display();
+            let words = format!("others may read the key in it (mode {mode:o}): chmod 600 {path}");
+            Finding::new(Severity::Usage, words)
+        }
+        Err(error) => Finding::new(Severity::Environment, error.to_string()),
+    }
+}
+
+#[cfg(not(unix))]
+fn secrecy(_: &Path) -> Finding {
+    Finding::new(Severity::Warning, "who may read the bundle cannot be told here")
+}
+
+fn certificate(bundle: &Bundle) -> Finding {
+    let facts = match bundle.check().and_then(|()| bundle.credentials.facts()) {
+        Ok(facts) => facts,
+        Err(error) => return Finding::new(Severity::Usage, error.to_string()),
+    };
+    let left = facts.remaining(SystemTime::now());
+    let words = format!(
+        "{} of cluster {}, {} days left, {} lists of revoked ones",
+        bundle.node,
+        bundle.cluster,
+        left.as_secs() / 86_400,
+        bundle.revocations.len()
+    );
+    match left < CERTIFICATE_LEFT {
+        true => Finding::new(Severity::Warning, format!("{words}: `synod cert renew` it soon")),
+        false => Finding::fine(words),
+    }
+}
+
+/// In seconds since 1970, as the certificates are judged by it.
+fn now() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{} seconds since 1970", since.as_secs())
+}
+
+/// Whether the node can have its port, or has it.
+fn port(bundle: &Bundle, admin: Option<SocketAddr>) -> Finding {
+    let listen = bundle.listen;
+    match UdpSocket::bind(listen) {
+        Ok(_) => Finding::fine(format!("{listen}/udp is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => in_use(bundle, admin),
+        Err(error) => {
+            let words = format!("cannot listen on {listen}/udp: {error}");
+            Finding::new(Severity::Environment, words)
+        }
+    }
+}
+
+fn in_use(bundle: &Bundle, admin: Option<SocketAddr>) -> Finding {
+    let (node, listen) = (bundle.node.to_string(), bundle.listen);
+    match admin.map(status::name_at) {
+        Some(Ok(name)) if name == node => {
+            Finding::fine(format!("{node} runs at {listen}/udp already"))
+        }
+        _ => Finding::new(
+            Severity::Environment,
+            format!("{listen}/udp is taken: end the other program, or change `listen`"),
+        ),
+    }
+}
+
+fn buffers(limits: &Limits) -> Finding {
+    let asked = limits.socket_buffer_bytes;
+    match granted_buffer_bytes(limits) {
+        Ok(granted) if asked <= granted => Finding::fine(format!("{granted} bytes")),
+        Ok(granted) => Finding::new(
+            Severity::Warning,
+            format!(
+                "the system grants {granted} of {asked} bytes, and packets are lost under load: \
+                 sysctl -w net.core.rmem_max={asked} net.core.wmem_max={asked}"
+            ),
+        ),
+        Err(error) => Finding::new(Severity::Environment, error.to_string()),
+    }
+}
+
+fn store_at(directory: &Path) -> Finding {
+    let name = directory.display();
+    match inspect_store(directory) {
+        Ok(found) => match writable(directory) {
+            Ok(()) => {
+                let (bytes, life) = (found.intact_bytes, found.incarnation);
+                Finding::fine(format!("{name} is sound: {bytes} bytes, life {life}"))
+            }
+            Err(error) => unwritable(directory, &error),
+        },
+        Err(StoreError::Log { cause, .. }) => {
+            let words = format!("{name}: {cause}: `synod store check {name}` says more");
+            Finding::new(Severity::Usage, words)
+        }
+        Err(_) if !directory.exists() => match directory.parent().map(writable) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+                unwritable(directory, &error)
+            }
+            _ => Finding::fine(format!("{name} will be made")),
+        },
+        Err(_) => match writable(directory) {
+            Ok(()) => Finding::fine(format!("{name} is empty, and can be written")),
+            Err(error) => unwritable(directory, &error),
+        },
+    }
+}
+
+fn unwritable(directory: &Path, error: &io::Error) -> Finding {
+    let words = format!("{} cannot be written: {error}", directory.display());
+    Finding::new(Severity::Environment, words)
+}
+
+/// Whether a file can be made in a directory; it is removed again.
+fn writable(directory: &Path) -> io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let path = directory.join(format!(".doctor.{}", std::process::id()));
+    OpenOptions::new().write(true).create_new(true).open(&path)?;
+    fs::remove_file(&path)
+}
+
+/// Shakes hands with every peer at once.
+fn peers(bundle: &Bundle, limits: &Limits) -> Result<Vec<(NodeId, Finding)>, Problem> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::environment("no handshake can be made", &error))?;
+    let mut attempts = JoinSet::new();
+    for peer in bundle.peers.keys().copied().filter(|peer| *peer != bundle.node) {
+        let (bundle, limits) = (bundle.clone(), limits.clone());
+        let attempt = async move {
+            let finding = match probe(&bundle, &limits, peer).await {
+                Ok(round_trip) => Finding::fine(format!(
+                    "shakes hands at {}, round trip {:.1} ms",
+                    bundle.peers.get(&peer).map_or("", String::as_str),
+                    round_trip.as_secs_f64() * 1e3
+                )),
+                Err(error) => Finding::new(Severity::Environment, error.to_string()),
+            };
+            (peer, finding)
+        };
+        attempts.spawn_on(attempt, runtime.handle());
+    }
+    let mut found = runtime.block_on(attempts.join_all());
+    found.sort_by_key(|(peer, _)| *peer);
+    Ok(found)
+}

@@ -1,0 +1,96 @@
+//! What `doctor` finds, and what it tells to do.
+
+use std::fs::{self, Permissions};
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::running::{Running, cluster, issue};
+use crate::{Place, synod};
+
+/// The state and the words of a check.
+fn found(place: &Path, flags: &[&str], check: &str) -> (i32, String, String) {
+    let called = synod(place, &[&["doctor", "--json"], flags].concat());
+    let lines = called.lines();
+    let line: &Value = lines
+        .iter()
+        .find(|line| line["check"] == check)
+        .unwrap_or_else(|| panic!("no {check} in {}", called.stdout));
+    let text = |key: &str| String::from(line[key].as_str().expect("a text"));
+    (called.exit, text("state"), text("words"))
+}
+
+fn finds(place: &Path, flags: &[&str], check: &str, exit: i32, state: &str, words: &str) {
+    let (code, told, text) = found(place, flags, check);
+    assert_eq!((code, told.as_str()), (exit, state), "{text}");
+    assert!(text.contains(words), "{text}");
+}
+
+#[test]
+fn a_node_with_peers_that_run_is_healthy_before_its_start_and_while_it_runs() {
+    let place = Place::new("doctor-healthy");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let bundle = "demo/n1.synod";
+    let mut peer = Running::node(&bundles[1]);
+    peer.says(&["\"event\":\"started\""]);
+    let called = synod(&place.0, &["doctor", bundle, "--store", "n1"]);
+    assert_eq!(called.exit, 0, "{}{}", called.stdout, called.stderr);
+    assert!(called.stdout.contains("n2           fine   shakes hands at"), "{}", called.stdout);
+    assert!(called.stderr.contains("node demo/n1.synod"), "{}", called.stderr);
+    assert!(!place.0.join("n1").exists(), "it starts nothing");
+    finds(&place.0, &[bundle, "--store", "n1"], "store", 0, "fine", "n1 will be made");
+    let mut node = Running::node(&bundles[0]);
+    let started: Value =
+        serde_json::from_str(&node.says(&["\"event\":\"started\""])).expect("JSON");
+    let admin = started["admin"].as_str().expect("an address");
+    finds(&place.0, &[bundle, "--admin", admin], "port", 0, "fine", "n1 runs at");
+}
+
+#[test]
+fn each_fault_is_told_in_words_with_an_exit_code() {
+    let place = Place::new("doctor-faults");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let bundle = "demo/n1.synod";
+    finds(&place.0, &[bundle], "n2", 6, "wrong", "no answer from n2 at 127.0.0.1:");
+    fs::set_permissions(&bundles[0], Permissions::from_mode(0o644)).expect("set");
+    finds(&place.0, &[bundle], "secrecy", 2, "wrong", "chmod 600 demo/n1.synod");
+    fs::set_permissions(&bundles[0], Permissions::from_mode(0o600)).expect("set");
+    let text = fs::read_to_string(&bundles[0]).expect("the bundle");
+    let listen = text.lines().find_map(|line| line.strip_prefix("listen = ")).expect("an address");
+    let taken = UdpSocket::bind(listen.trim_matches('"')).expect("free");
+    finds(&place.0, &[bundle], "port", 6, "wrong", "/udp is taken");
+    drop(taken);
+    fs::create_dir(place.0.join("damaged")).expect("made");
+    fs::write(place.0.join("damaged/node.log"), vec![7; 4_096]).expect("written");
+    finds(&place.0, &[bundle, "--store", "damaged"], "store", 2, "wrong", "store check damaged");
+    fs::write(place.0.join("wrong.toml"), "admin = 'here'").expect("written");
+    finds(&place.0, &[bundle, "--config", "wrong.toml"], "settings", 2, "wrong", "key `admin`");
+    fs::write(place.0.join("half.synod"), &text[..text.len() / 2]).expect("written");
+    finds(&place.0, &["half.synod"], "bundle", 2, "wrong", "half.synod");
+    let soon = ["cert", "renew", "--ca", "demo", "--days", "5", bundle];
+    assert_eq!(synod(&place.0, &soon).exit, 0);
+    finds(&place.0, &[bundle], "certificate", 6, "look", "cert renew");
+}
+
+#[test]
+fn a_peer_of_another_cluster_is_told_from_one_that_does_not_answer() {
+    let place = Place::new("doctor-foreign");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let other = place.0.join("other");
+    assert_eq!(synod(&place.0, &["cert", "init", "other", "--cluster", "demo"]).exit, 0);
+    let strangers = issue(&place.0, &other, &["n1", "n2"]);
+    // The same addresses, another authority.
+    let listen = |path: &Path| {
+        let text = fs::read_to_string(path).expect("a bundle");
+        let line = text.lines().find(|line| line.starts_with("listen = ")).expect("an address");
+        (String::from(line), text)
+    };
+    let (ours, _) = listen(&bundles[1]);
+    let (theirs, text) = listen(&strangers[1]);
+    fs::write(&strangers[1], text.replace(&theirs, &ours)).expect("written");
+    let mut stranger = Running::node(&strangers[1]);
+    stranger.says(&["\"event\":\"started\""]);
+    finds(&place.0, &["demo/n1.synod"], "n2", 6, "wrong", "another authority");
+}

@@ -1,0 +1,126 @@
+//! One handshake for the sake of its outcome: what an operator asks before a node is started.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint};
+use socket2::{Domain, Socket, Type};
+use synod_core::{NodeId, TransportError};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::dial::{resolve, unanswered};
+use crate::identity::{Bundle, CertificateError};
+use crate::limits::Limits;
+use crate::refusal::{Close, printable, turned_by};
+use crate::tls::{Tls, Verifier};
+
+/// Shakes hands with `peer` as the node of the bundle would, says no hello, and hangs up: a link
+/// between the two, if there is one, does not notice. To be called within a tokio runtime. Returns
+/// the round trip.
+///
+/// # Errors
+///
+/// [`TransportError`] with what the peer, or this node, has against it, in the words that a node
+/// would log; or that there was no answer within [`Limits::connect_timeout`].
+pub async fn probe(
+    bundle: &Bundle,
+    limits: &Limits,
+    peer: NodeId,
+) -> Result<Duration, TransportError> {
+    let attempt = Attempt { bundle, limits, peer, address: bundle.peers.get(&peer).cloned() };
+    attempt.run().await.map_err(TransportError)
+}
+
+/// What the system grants of the socket buffers that [`Limits::socket_buffer_bytes`] asks for, in
+/// bytes: the smaller of the two.
+///
+/// # Errors
+///
+/// [`TransportError`] if there is no socket at all.
+pub fn granted_buffer_bytes(limits: &Limits) -> Result<usize, TransportError> {
+    let refused = |error| TransportError(format!("no UDP socket can be made: {error}"));
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).map_err(refused)?;
+    Ok(crate::socket::granted(&socket, limits.socket_buffer_bytes))
+}
+
+struct Attempt<'a> {
+    bundle: &'a Bundle,
+    limits: &'a Limits,
+    peer: NodeId,
+    address: Option<String>,
+}
+
+impl Attempt<'_> {
+    async fn run(&self) -> Result<Duration, String> {
+        let peer = self.peer;
+        let listed = self.address.as_deref();
+        let address = listed.ok_or_else(|| format!("{peer} is not in the bundle's peer list"))?;
+        let at = format!("{peer} at {address}");
+        let patience = self.limits.connect_timeout;
+        let deadline = Instant::now() + patience;
+        let late = || unanswered(&at, patience);
+        let found = timeout_at(deadline, resolve(&at, address, self.bundle.listen.is_ipv4())).await;
+        let found = found.map_err(|_| late())??;
+        let (endpoint, config, verifier) = self.dialer(address, found)?;
+        let name = self.bundle.cluster.certificate_name(peer);
+        let connecting = endpoint.connect_with(config, found, &name);
+        let connecting = connecting.map_err(|error| format!("{at} cannot be dialled: {error}"))?;
+        match timeout_at(deadline, connecting).await {
+            Err(_) | Ok(Err(ConnectionError::TimedOut)) => Err(late()),
+            Ok(Err(error)) => Err(self.explain(&at, &error, &verifier)),
+            Ok(Ok(connection)) => self.hear_out(&at, &connection, &verifier).await,
+        }
+    }
+
+    fn dialer(
+        &self,
+        address: &str,
+        found: SocketAddr,
+    ) -> Result<(Endpoint, ClientConfig, Arc<Verifier>), String> {
+        let unusable = |error: CertificateError| error.to_string();
+        let tls = Tls::of(self.bundle).map_err(unusable)?;
+        let (crypto, verifier) = tls.dialer(self.peer, address).map_err(unusable)?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(self.limits.transport().map_err(|error| error.to_string())?);
+        let any: SocketAddr = match found {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let endpoint = Endpoint::client(any).map_err(|error| format!("no UDP socket: {error}"))?;
+        Ok((endpoint, config, verifier))
+    }
+
+    /// A dialler is connected before the peer has judged its certificate: a refusal comes within
+    /// two round trips.
+    async fn hear_out(
+        &self,
+        at: &str,
+        connection: &Connection,
+        verifier: &Verifier,
+    ) -> Result<Duration, String> {
+        let round_trip = connection.rtt();
+        match timeout(JUDGEMENT.max(round_trip * 4), connection.closed()).await {
+            Ok(error) => Err(self.explain(at, &error, verifier)),
+            Err(_) => {
+                connection.close(Close::GivenUp.code(), b"this was only a question");
+                Ok(round_trip)
+            }
+        }
+    }
+
+    fn explain(&self, at: &str, error: &ConnectionError, verifier: &Verifier) -> String {
+        let me = self.bundle.node;
+        match (verifier.turned(), turned_by(error), error) {
+            (Some(turned), ..) => format!("{me} refuses {at}: {turned}"),
+            (_, Some(turned), ConnectionError::TransportError(_)) => {
+                format!("{me} refuses {at}: {turned}")
+            }
+            (_, Some(turned), _) => format!("{at} refuses {me}: {turned}"),
+            (_, None, _) => format!("{at}: {}", printable(&error.to_string())),
+        }
+    }
+}
+
+/// How long a peer that is near may take to judge a certificate.
+const JUDGEMENT: Duration = Duration::from_millis(300);

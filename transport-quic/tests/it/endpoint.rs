@@ -1,0 +1,91 @@
+//! The endpoint dies with its socket, and is opened anew.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use synod_core::{Hello, NodeId, Transport};
+use synod_transport_quic::Limits;
+
+use crate::support::{
+    LANE, N1, N2, N3, PATIENCE, Peer, assert_says, authority, bundle, hello, introduce, link, pair,
+    start, start_with,
+};
+
+fn wait_for_fault(peer: &Peer, is_there: bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while peer.transport.fault().is_some() != is_there {
+        assert!(Instant::now() < deadline, "fault: {:?}", peer.transport.fault());
+        sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn an_endpoint_that_dies_is_opened_anew_at_its_address_and_its_links_lose_nothing() {
+    let (one, two) = pair();
+    let address = two.address();
+    for count in 0..300 {
+        one.send(N2, LANE, count);
+        two.send(N1, LANE, count);
+        if count % 100 == 50 {
+            two.transport.fail_socket();
+        }
+    }
+    let all: Vec<u64> = (0..300).collect();
+    two.inbox.wait_until("what n1 sent", |told| told.numbers(LANE) == all);
+    one.inbox.wait_until("what n2 sent", |told| told.numbers(LANE) == all);
+    wait_for_fault(&two, false);
+    assert_eq!(two.address(), address);
+    assert_eq!((one.inbox.look(|told| told.downs()), two.inbox.look(|told| told.downs())), (0, 0));
+    // It takes in new peers as well.
+    let three = start(&bundle(&authority(), N3, &[N1, N2, N3]));
+    three.transport.set_address(N2, address);
+    three.transport.connect(N2);
+    two.inbox.wait_until("a stranger", |told| told.refusal("bad_ca").is_some());
+}
+
+#[test]
+fn a_node_whose_endpoint_is_dead_says_so_within_a_second() {
+    let (one, two) = pair();
+    assert_eq!(two.transport.fault(), None);
+    let began = Instant::now();
+    // Each death after the first is followed by a longer pause.
+    while two.transport.fault().is_none() {
+        two.transport.fail_socket();
+        sleep(Duration::from_millis(1));
+        assert!(began.elapsed() < Duration::from_secs(1), "the fault is not told");
+    }
+    let fault = two.transport.fault();
+    assert_says(&fault.unwrap_or_default(), &["127.0.0.1:", "/udp"]);
+    wait_for_fault(&two, false);
+    one.send(N2, LANE, 7);
+    two.inbox.wait_until("an event", |told| told.numbers(LANE) == [7]);
+}
+
+#[test]
+fn an_earlier_life_of_a_node_is_refused_by_whoever_has_known_a_later_one() {
+    let authority = authority();
+    let ours = [N1, N2];
+    let one = start(&bundle(&authority, N1, &ours));
+    let life = |incarnation| {
+        let hello = Hello { incarnation, ..hello(N2, &["a"]) };
+        start_with(&bundle(&authority, N2, &ours), hello, Limits::default())
+    };
+    let later = life(1_000_009);
+    link(&later, &one);
+    later.close();
+    one.wait_down(N2);
+    drop(later);
+    let restored = life(1_000_003);
+    introduce(&[&one, &restored]);
+    let words = ["n2 says it is in its life 1000003", "n1 has known its life 1000009", "old copy"];
+    restored.transport.connect(N1);
+    let told = restored.inbox.wait("a refusal", |told| told.unreachable().pop().map(String::from));
+    assert_says(&told, &words);
+    one.transport.connect(N2);
+    let told = one.inbox.wait("a refusal", |told| told.unreachable().pop().map(String::from));
+    assert_says(&told, &words);
+    let refusals =
+        one.inbox.look(|told| told.refusals.iter().filter(|it| it.kind == "duplicate").count());
+    assert_eq!(refusals, 2);
+    assert!(!one.inbox.look(|told| told.is_up(NodeId(2))));
+}
