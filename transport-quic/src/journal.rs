@@ -38,7 +38,7 @@ impl Journal {
             }
             _ => format!("{} at {address} is refused: {turned}", name(peer)),
         };
-        self.tell(peer, address, turned.kind, text)
+        self.tell(peer, address, turned, text)
     }
 
     /// This node is turned away. Returns the sentence for the operator.
@@ -49,18 +49,28 @@ impl Journal {
         turned: &Turned,
     ) -> String {
         let text = format!("{} at {address} refuses {}: {turned}", name(peer), self.me);
-        self.tell(peer, address, turned.kind, text)
+        self.tell(peer, address, turned, text)
     }
 
     /// A peer has said something that this node takes no notice of.
     pub(crate) fn ignores(&self, peer: NodeId, address: &str, turned: &Turned) {
         let text = format!("something that {peer} at {address} says is ignored: {turned}");
-        self.tell(Some(peer), address, turned.kind, text);
+        self.tell(Some(peer), address, turned, text);
     }
 
-    fn tell(&self, peer: Option<NodeId>, address: &str, kind: Kind, text: String) -> String {
-        if let Some(hidden) = self.hidden_since_last(address, kind) {
-            warn!(node = %self.me, peer = %name(peer), address, kind = kind.word(), hidden, "{text}");
+    fn tell(
+        &self,
+        peer: Option<NodeId>,
+        address: &str,
+        Turned { kind, claimed, key, .. }: &Turned,
+        text: String,
+    ) -> String {
+        if let Some(hidden) = self.hidden_since_last(address, *kind) {
+            let claimed = claimed.or(peer).map(|node| node.to_string());
+            warn!(
+                node = %self.me, peer = %name(peer), claimed, key, address, kind = kind.word(),
+                hidden, "{text}"
+            );
         }
         let address = String::from(address);
         let refusal = Refusal { peer, address, kind: kind.word(), text: text.clone() };

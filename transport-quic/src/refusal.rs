@@ -134,15 +134,21 @@ pub(crate) struct Turned {
     pub(crate) text: String,
     /// Who it says it is, authenticated or not.
     pub(crate) claimed: Option<NodeId>,
+    /// The key that it showed: the first digits of its fingerprint.
+    pub(crate) key: Option<String>,
 }
 
 impl Turned {
     pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), claimed: None }
+        Self { kind, text: text.into(), claimed: None, key: None }
     }
 
     pub(crate) fn claiming(self, claimed: Option<NodeId>) -> Self {
         Self { claimed, ..self }
+    }
+
+    pub(crate) fn showing(self, key: String) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     /// An earlier life of a node of which `me` has known the life `newest`.

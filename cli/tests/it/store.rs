@@ -136,7 +136,7 @@ fn a_node_with_an_old_copy_of_its_store_is_refused_by_a_peer_that_knows_better()
         let mut node = Running::configured(&bundles[1], &flags);
         node.says(&[&format!("\"incarnation\":{life}"), "\"event\":\"started\""]);
         node.says(&["\"event\":\"link\"", "\"up\":true"]);
-        peer.says(&["\"event\":\"link\"", "\"up\":true", &format!("\"incarnation\":{life}")]);
+        peer.says(&["the link is up", &format!("incarnation={life}")]);
         drop(node);
         if life == 1 {
             copy_files(&store, &copy);

@@ -19,16 +19,18 @@ use crate::envelope::DecodeError;
 /// Decodes a value that takes up all of `bytes`. O(size).
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let meter = Meter::new(bytes.len());
-    let mut reader = Reader::from_flavor(Input { rest: bytes, meter: &meter });
+    let mut reader = Reader::from_flavor(Input { bytes, meter: &meter });
     let decoded = T::deserialize(Metered { inner: &mut reader, meter: &meter });
-    let rest = reader.finalize();
-    if let Some(exceeded) = meter.exceeded.get() {
-        return Err(DecodeError::new(exceeded));
-    }
-    match (decoded, rest) {
-        (Ok(value), Ok(0)) => Ok(value),
-        (Ok(_), Ok(rest)) => Err(DecodeError::new(format!("{rest} bytes are left over"))),
-        (Err(error), _) | (_, Err(error)) => Err(DecodeError::codec(&error)),
+    match decoded {
+        Ok(value) if meter.at.get() == bytes.len() => Ok(value),
+        Ok(_) => {
+            let rest = bytes.len() - meter.at.get();
+            Err(DecodeError::new(format!("{rest} bytes are left over")))
+        }
+        Err(error) => Err(match meter.exceeded.get() {
+            Some(exceeded) => DecodeError::new(exceeded),
+            None => DecodeError::codec(&error),
+        }),
     }
 }
 
@@ -39,8 +41,10 @@ struct Meter {
     /// Bytes of memory that values may still take.
     left: Cell<usize>,
     depth: Cell<u32>,
-    /// Whether the byte before says that its number goes on.
-    goes_on: Cell<bool>,
+    /// The place of the next byte.
+    at: Cell<usize>,
+    /// From which place on bytes belong to a number of several bytes.
+    number_from: Cell<usize>,
     exceeded: Cell<Option<&'static str>>,
 }
 
@@ -51,7 +55,8 @@ impl Meter {
             size,
             left: Cell::new(left),
             depth: Cell::new(0),
-            goes_on: Cell::new(false),
+            at: Cell::new(0),
+            number_from: Cell::new(0),
             exceeded: Cell::new(None),
         }
     }
@@ -93,44 +98,53 @@ impl Meter {
     }
 }
 
-/// The bytes, read one number after the other. A number whose last byte is an empty one is written
-/// longer than it needs to be.
+/// The bytes, read one number after the other. A number whose last byte adds nothing is written
+/// longer than it need be.
 struct Input<'de> {
-    rest: &'de [u8],
+    bytes: &'de [u8],
     meter: &'de Meter,
 }
 
+impl Input<'_> {
+    /// Whether the byte before `at` says that its number goes on.
+    fn goes_on(&self, at: usize) -> bool {
+        let before = at.checked_sub(1).filter(|before| self.meter.number_from.get() <= *before);
+        before.and_then(|before| self.bytes.get(before)).is_some_and(|byte| 0x80 <= *byte)
+    }
+}
+
 impl<'de> Flavor<'de> for Input<'de> {
-    type Remainder = usize;
+    type Remainder = ();
     type Source = &'de [u8];
 
     #[inline]
     fn pop(&mut self) -> postcard::Result<u8> {
-        let (byte, rest) =
-            self.rest.split_first().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-        self.rest = rest;
-        if *byte == 0 && self.meter.goes_on.get() {
+        let at = self.meter.at.get();
+        let byte = *self.bytes.get(at).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+        self.meter.at.set(at + 1);
+        if byte == 0 && self.goes_on(at) {
             return Err(self.meter.exceed("a number in it is written longer than it is"));
         }
-        self.meter.goes_on.set(0x80 <= *byte);
-        Ok(*byte)
+        Ok(byte)
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.rest.len())
+        Some(self.bytes.len() - self.meter.at.get())
     }
 
     #[inline]
     fn try_take_n(&mut self, count: usize) -> postcard::Result<&'de [u8]> {
-        let (taken, rest) =
-            self.rest.split_at_checked(count).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-        self.rest = rest;
+        let at = self.meter.at.get();
+        let end = at.checked_add(count).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+        let taken = self.bytes.get(at..end).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+        self.meter.at.set(end);
+        self.meter.number_from.set(end);
         Ok(taken)
     }
 
-    fn finalize(self) -> postcard::Result<usize> {
-        Ok(self.rest.len())
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 
@@ -151,20 +165,20 @@ macro_rules! plain {
 }
 
 /// Single bytes: none of them says that a number goes on.
-macro_rules! bytes {
+macro_rules! single {
     ($($method:ident)*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
             let value = self.inner.$method(visitor);
-            self.meter.goes_on.set(false);
+            self.meter.number_from.set(self.meter.at.get());
             value
         }
     )*};
 }
 
-/// Values that hold others.
+/// Values that hold others: as parts of themselves, or any number of them beside.
 macro_rules! nested {
-    ($($method:ident($($argument:ident: $kind:ty),*))*) => {$(
+    ($beside:literal: $($method:ident($($argument:ident: $kind:ty),*))*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(
             self,
@@ -172,7 +186,7 @@ macro_rules! nested {
             visitor: V,
         ) -> Result<V::Value, D::Error> {
             self.meter.enter::<V::Value, D::Error>()?;
-            let visitor = Watched { inner: visitor, meter: self.meter };
+            let visitor = Watched::<_, $beside> { inner: visitor, meter: self.meter };
             let value = self.inner.$method($($argument,)* visitor)?;
             self.meter.leave();
             Ok(value)
@@ -191,15 +205,15 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
         deserialize_ignored_any
     }
 
-    bytes! { deserialize_i8 deserialize_u8 }
+    single! { deserialize_i8 deserialize_u8 }
 
-    nested! {
+    nested! { true: deserialize_seq() deserialize_map() }
+
+    nested! { false:
         deserialize_option()
         deserialize_newtype_struct(name: &'static str)
-        deserialize_seq()
         deserialize_tuple(len: usize)
         deserialize_tuple_struct(name: &'static str, len: usize)
-        deserialize_map()
         deserialize_struct(name: &'static str, fields: &'static [&'static str])
         deserialize_enum(name: &'static str, variants: &'static [&'static str])
     }
@@ -219,13 +233,14 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
     }
 }
 
-/// A visitor that watches what it is given.
-struct Watched<'m, V> {
+/// A visitor, a seed or an access that watches what it is given. Elements that stand `BESIDE` their list
+/// take room of their own.
+struct Watched<'m, V, const BESIDE: bool = false> {
     inner: V,
     meter: &'m Meter,
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
+impl<'de, V: Visitor<'de>, const BESIDE: bool> Visitor<'de> for Watched<'_, V, BESIDE> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -249,17 +264,17 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_seq(Watched { inner, meter: self.meter })
+        self.inner.visit_seq(Watched::<_, BESIDE> { inner, meter: self.meter })
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_map(Watched { inner, meter: self.meter })
+        self.inner.visit_map(Watched::<_, BESIDE> { inner, meter: self.meter })
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_enum(Watched { inner, meter: self.meter })
+        self.inner.visit_enum(Watched::<_> { inner, meter: self.meter })
     }
 }
 
@@ -272,7 +287,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Watched<'_, S> {
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Watched<'_, A> {
+impl<'de, A: SeqAccess<'de>, const BESIDE: bool> SeqAccess<'de> for Watched<'_, A, BESIDE> {
     type Error = A::Error;
 
     #[inline]
@@ -280,8 +295,10 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Watched<'_, A> {
         &mut self,
         inner: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.meter.charge::<S::Value, _>()?;
-        self.inner.next_element_seed(Watched { inner, meter: self.meter })
+        if BESIDE {
+            self.meter.charge::<S::Value, _>()?;
+        }
+        self.inner.next_element_seed(Watched::<_> { inner, meter: self.meter })
     }
 
     /// Nobody makes room for more elements than there are bytes.
@@ -290,7 +307,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Watched<'_, A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Watched<'_, A> {
+impl<'de, A: MapAccess<'de>, const BESIDE: bool> MapAccess<'de> for Watched<'_, A, BESIDE> {
     type Error = A::Error;
 
     #[inline]
@@ -299,13 +316,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Watched<'_, A> {
         inner: S,
     ) -> Result<Option<S::Value>, A::Error> {
         self.meter.charge::<S::Value, _>()?;
-        self.inner.next_key_seed(Watched { inner, meter: self.meter })
+        self.inner.next_key_seed(Watched::<_> { inner, meter: self.meter })
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, inner: S) -> Result<S::Value, A::Error> {
         self.meter.charge::<S::Value, _>()?;
-        self.inner.next_value_seed(Watched { inner, meter: self.meter })
+        self.inner.next_value_seed(Watched::<_> { inner, meter: self.meter })
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -323,7 +340,7 @@ impl<'m, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Watched<'m, A> {
         seed: S,
     ) -> Result<(S::Value, Self::Variant), A::Error> {
         let (value, inner) = self.inner.variant_seed(seed)?;
-        Ok((value, Watched { inner, meter: self.meter }))
+        Ok((value, Watched::<_> { inner, meter: self.meter }))
     }
 }
 
@@ -337,12 +354,12 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Watched<'_, A> {
 
     #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, inner: S) -> Result<S::Value, A::Error> {
-        self.inner.newtype_variant_seed(Watched { inner, meter: self.meter })
+        self.inner.newtype_variant_seed(Watched::<_> { inner, meter: self.meter })
     }
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, inner: V) -> Result<V::Value, A::Error> {
-        self.inner.tuple_variant(len, Watched { inner, meter: self.meter })
+        self.inner.tuple_variant(len, Watched::<_> { inner, meter: self.meter })
     }
 
     #[inline]
@@ -351,7 +368,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Watched<'_, A> {
         fields: &'static [&'static str],
         inner: V,
     ) -> Result<V::Value, A::Error> {
-        self.inner.struct_variant(fields, Watched { inner, meter: self.meter })
+        self.inner.struct_variant(fields, Watched::<_> { inner, meter: self.meter })
     }
 }
 

@@ -85,7 +85,8 @@ impl Trust {
         side: Side,
     ) -> Result<NodeId, Turned> {
         let facts = facts(certificate)?;
-        let refuse = |turned: Turned| turned.claiming(facts.node);
+        let key = facts.short_fingerprint();
+        let refuse = |turned: Turned| turned.claiming(facts.node).showing(key.clone());
         self.check_chain(certificate, intermediates, now, side, &facts).map_err(refuse)?;
         let node = self.sole_node(&facts).map_err(refuse)?;
         if node == self.me {

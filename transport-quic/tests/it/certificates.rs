@@ -321,6 +321,7 @@ fn nobody_gets_a_ticket_that_would_outlive_a_certificate() {
     guarded.node.send(N2, LANE, 1);
     let _again = client.link(guarded.node.address());
     assert_eq!(tickets.count(), 0);
+    assert!(!client.has_early_data(guarded.node.address()), "nothing is said before a handshake");
 }
 
 #[test]

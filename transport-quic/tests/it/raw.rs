@@ -177,11 +177,12 @@ impl Client {
         Self::of(node, config)
     }
 
-    /// One that keeps every ticket that it is given.
+    /// One that keeps every ticket that it is given, and would send data with the next dial.
     pub(crate) fn keeping(authority: &Authority, node: NodeId, tickets: Arc<Tickets>) -> Self {
         let credentials = Some(authority.issue(node, DAY).unwrap());
         let mut config = Self::tls(authority, credentials.as_ref(), b"synod/1");
         config.resumption = Resumption::store(tickets);
+        config.enable_early_data = true;
         Self::of(node, config)
     }
 
@@ -228,6 +229,16 @@ impl Client {
             (endpoint, connected)
         });
         Ok(Raw { runtime, endpoint, connection: connected?, control: None })
+    }
+
+    /// Whether it could send data before a handshake.
+    pub(crate) fn has_early_data(&self, address: SocketAddr) -> bool {
+        self.runtime.block_on(async {
+            let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+            let name = "n1.demo.synod.internal";
+            let connecting = endpoint.connect_with(self.config.clone(), address, name).unwrap();
+            connecting.into_0rtt().is_ok()
+        })
     }
 
     /// Dials and says a proper hello, and hears the answer.
