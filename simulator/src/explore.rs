@@ -165,8 +165,15 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     /// of different nodes and neither brings about the other; crashes, recoveries and the passing
     /// of time depend on everything.
     ///
-    /// It finds every local state of each node, and every state of the cluster in which nothing is
-    /// under way; not every combination of local states in between. It pays for long runs of few
+    /// Two deliveries to one node are independent too where the algorithm says that they
+    /// [commute](synod_core::Handlers::on_commuting): a collector of answers is explored once for
+    /// each set of answers, not for each order. Whenever two such deliveries are possible, both
+    /// orders are tried and compared, and [`Explored::untrue`] says where they differ. A property of
+    /// single nodes may depend on who has answered so far, so with one all orders are taken.
+    ///
+    /// It finds every local state of each node, but for those between deliveries that commute, and
+    /// every state of the cluster in which nothing is under way; not every combination of local
+    /// states in between. It pays for long runs of few
     /// messages that concern the same nodes; where many runs meet in the same states, the full
     /// exploration visits fewer. A run that never ends is cut.
     ///
@@ -278,6 +285,7 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     pub fn run(self) -> Explored {
         let Self { scenario, bounds, threads, order, live, group, watch } = self;
         let setting = Setting::of(scenario, &bounds).living(live).folded(group);
+        let setting = setting.collecting(order == Order::Reduced);
         let ground = Ground::new(scenario, setting);
         quietly(|| run(&ground, order, threads, watch))
     }

@@ -87,7 +87,7 @@ impl Algorithm for Abd {
             .on(Self::query)
             .on(Self::found)
             .on(Self::store)
-            .on(Self::stored)
+            .on_commuting(Self::stored)
             .indicates::<Invoked>()
             .indicates::<Returned>()
     }

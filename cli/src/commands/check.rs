@@ -187,6 +187,10 @@ pub(crate) fn numbers(entry: &dyn Entry, bounds: &Bounds, explored: &Explored, p
         explored.depth,
         if explored.complete { " · complete" } else { "" },
     ));
+    if !explored.collected.is_empty() {
+        let events = explored.collected.join(", ");
+        printer.say(format!("  one order for each set of {events}: they commute, as was tried"));
+    }
     if let Some(it) = &explored.folded {
         printer.say(folded(it, explored.states));
     }
@@ -284,7 +288,7 @@ fn event(check: &Check, bounds: &Bounds, explored: &Explored, cost: &Cost) -> se
             "nodes": folded.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "permutations": folded.permutations, "states": folded.states,
         })),
-        "executions": explored.executions, "frontier": explored.frontier, "cut": explored.cut.map(limit),
+        "commuting": explored.collected, "executions": explored.executions, "frontier": explored.frontier, "cut": explored.cut.map(limit),
         "skipped": explored.skipped, "never": explored.never,
         "seconds": cost.seconds, "states_per_second": cost.states_per_second,
         "peak_bytes": cost.peak_bytes, "bytes_per_state": cost.bytes_per_state,

@@ -148,6 +148,29 @@ impl<S> Handlers<S> {
         self
     }
 
+    /// As [`Handlers::on`], and deliveries of `E` from other nodes to one node commute: two of them
+    /// lead to the same state with the same effects in either order, whatever the state. So it is
+    /// with a collector that waits for all answers, or forgets them once it has enough.
+    ///
+    /// Exactly: after both orders, the state, the durable records and the armed timers are equal;
+    /// so are the messages sent, with their order on each ordered lane, whichever delivery sent them;
+    /// and so are the events indicated, but for their order. Neither delivery makes a choice.
+    ///
+    /// A reduced exploration takes one order of such deliveries, and tries the others: see the
+    /// simulator's `Exploration::reduced`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Handlers::on`].
+    #[must_use]
+    #[track_caller]
+    pub fn on_commuting<M>(mut self, handler: impl IntoHandler<S, M>) -> Self {
+        let mut handler = registered(handler.into_handler(), Location::caller());
+        handler.info.commutes = true;
+        insert(&mut self.table, handler);
+        self
+    }
+
     /// Upon recovery, for every durable record `E` in the order of writing, do `handler`.
     ///
     /// # Panics

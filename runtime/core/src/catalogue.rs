@@ -24,6 +24,8 @@ pub struct EventInfo {
     pub local: bool,
     /// Whether it travels as a datagram.
     pub unreliable: bool,
+    /// Whether deliveries of it to one node [commute](crate::Handlers::on_commuting).
+    pub commutes: bool,
     /// What its handler may do with the state.
     pub access: Access,
     /// Where its handler was registered; events without a handler have none.
@@ -208,7 +210,10 @@ impl Catalogue {
             }
         }
         self.registered.extend(info.registered.map(|registered| (info.name, registered)));
-        self.events.insert((info.role, info.id), info.clone());
+        let mut info = info.clone();
+        // Of several algorithms that handle it, each has to say so.
+        info.commutes &= self.events.get(&(info.role, info.id)).is_none_or(|it| it.commutes);
+        self.events.insert((info.role, info.id), info);
         Ok(())
     }
 

@@ -186,6 +186,7 @@ pub(crate) fn info<E: Event>(access: Access) -> EventInfo {
         role: Role::Handler,
         local: E::LOCAL,
         unreliable: E::UNRELIABLE,
+        commutes: false,
         access,
         registered: None,
         kind: TypeId::of::<E>(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use synod_core::NodeId;
+use synod_core::{EventId, NodeId};
 
 use super::parcel::{Link, Parcel};
 use super::state::State;
@@ -125,6 +125,8 @@ pub(super) struct Event {
     pub(super) doer: Doer,
     /// The node whose state it changed, if it is one.
     node: Option<NodeId>,
+    /// The event that was delivered, if it commutes with others of its kind at this node.
+    commutes: Option<EventId>,
     global: bool,
     /// Who can act because of it.
     pub(super) sent: Vec<Doer>,
@@ -139,7 +141,18 @@ impl Event {
         let node = if lost { None } else { doer.node() };
         let repeated = matches!(action.act, Act::Repeat { .. });
         let global = doer.is_global() || repeated || (lost && losses_max < u32::MAX);
-        Self { doer, node, global, sent, past: Vec::new() }
+        Self { doer, node, commutes: None, global, sent, past: Vec::new() }
+    }
+
+    /// The same as the delivery of an event that commutes with others of its kind.
+    pub(super) fn commuting(self, commutes: Option<EventId>) -> Self {
+        Self { commutes, ..self }
+    }
+
+    /// Whether it is one of two deliveries to one node that commute; `other` is what the other one
+    /// delivers.
+    fn commutes_with(&self, other: Option<EventId>) -> bool {
+        self.commutes.is_some() && self.commutes == other
     }
 
     pub(super) fn is_global(&self) -> bool {
@@ -148,13 +161,16 @@ impl Event {
 
     /// Whether the order of the two matters, what one sends to the other aside.
     pub(super) fn conflicts(&self, later: &Self) -> bool {
-        let same_node = self.node.is_some() && self.node == later.node;
+        let same_node =
+            self.node.is_some() && self.node == later.node && !self.commutes_with(later.commutes);
         self.global || later.global || same_node || self.doer == later.doer
     }
 
-    /// Whether the acts of `doer` may be others after it than before.
-    pub(super) fn disturbs(&self, doer: &Doer) -> bool {
-        let same_node = self.node.is_some() && self.node == doer.node();
+    /// Whether the acts of `doer` may be others after it than before, or lead elsewhere; `commutes`
+    /// is the event that `doer` delivers if that commutes.
+    pub(super) fn disturbs(&self, doer: &Doer, commutes: Option<EventId>) -> bool {
+        let same_node =
+            self.node.is_some() && self.node == doer.node() && !self.commutes_with(commutes);
         self.global || doer.is_global() || same_node || self.doer == *doer
     }
 

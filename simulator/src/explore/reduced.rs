@@ -2,8 +2,8 @@
 //! partial-order reduction with source sets and sleep sets (P. Abdulla, S. Aronis, B. Jonsson,
 //! K. Sagonas, "Optimal dynamic partial order reduction", POPL 2014, algorithm 1).
 //!
-//! Two events depend on each other if they are of one node, if one brings about what the other
-//! consumes, or if one of them is a fault or the passing of time, which concern all nodes. What an
+//! Two events depend on each other if they are of one node and not deliveries that commute, if one
+//! brings about what the other consumes, or if one of them is a fault or the passing of time, which concern all nodes. What an
 //! event disables has to be tried before it, since it never comes after it.
 
 use super::doer::{Doer, Event, doers};
@@ -13,6 +13,8 @@ use super::state::State;
 use super::worker::Worker;
 use crate::action::Action;
 use std::collections::{BTreeMap, BTreeSet};
+
+use synod_core::EventId;
 
 /// The steps of a run, at most, whatever the bound: a run that repeats itself has no end.
 const RUN_MAX: u32 = 10_000;
@@ -121,7 +123,8 @@ impl Reduced<'_, '_, '_> {
         self.search.found.transitions += 1;
         self.search.tell_now_and_then(self.run.len())?;
         let losses_max = self.worker.setting().bounds.losses;
-        self.happen(Event::new(doer, &action, sent, losses_max));
+        let commutes = self.commutes(self.run.len() - 1, &doer);
+        self.happen(Event::new(doer, &action, sent, losses_max).commuting(commutes));
         let sleep = self.still_asleep();
         self.visit(next, sleep, action)?;
         self.try_what_is_disabled();
@@ -205,7 +208,17 @@ impl Reduced<'_, '_, '_> {
         let (Some(frame), Some(event)) = (self.run.last(), self.events.last()) else {
             return BTreeSet::new();
         };
-        frame.sleep.iter().filter(|doer| !event.disturbs(doer)).cloned().collect()
+        let last = self.run.len() - 1;
+        let sleeps = |doer: &&Doer| !event.disturbs(doer, self.commutes(last, doer));
+        frame.sleep.iter().filter(sleeps).cloned().collect()
+    }
+
+    /// The event that `doer` delivers in a state of the run, if it commutes with others of its kind
+    /// and every order leads to the same.
+    fn commutes(&self, frame: usize, doer: &Doer) -> Option<EventId> {
+        let frame = self.run.get(frame)?;
+        let action = frame.doers.get(doer)?.first()?;
+        self.worker.collected(&frame.state, action)
     }
 
     fn visit(&mut self, state: State, sleep: BTreeSet<Doer>, by: Action) -> Result<(), Stop> {
@@ -215,7 +228,8 @@ impl Reduced<'_, '_, '_> {
         self.search.found.states += 1;
         let depth = u32::try_from(self.run.len()).unwrap_or(u32::MAX);
         self.search.found.depth = self.search.found.depth.max(depth);
-        if let Err(wrong) = self.worker.check(&state) {
+        let checked = self.worker.check(&state);
+        if let Err(wrong) = checked.and_then(|()| self.worker.try_both_orders(&state)) {
             return Err(Stop::Wrong(self.path(by), wrong));
         }
         let doers = doers(&mut self.worker, &state);

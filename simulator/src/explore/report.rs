@@ -38,6 +38,9 @@ pub struct Explored {
     pub skipped: Vec<&'static str>,
     /// What should hold in some state and did in none.
     pub never: Vec<&'static str>,
+    /// Events of which a reduced exploration has taken deliveries to one node in one order, since
+    /// they commute.
+    pub collected: Vec<&'static str>,
     /// What one state stands for, if states that differ in names only are one.
     pub folded: Option<Folded>,
     /// What the algorithm says of itself and is not so. Nothing else is concluded then.

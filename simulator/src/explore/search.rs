@@ -48,7 +48,7 @@ impl<'a, 'w> Search<'a, 'w> {
             permutations: group.order(),
             states: 0,
         });
-        let mut found = Explored { folded, ..Explored::default() };
+        let mut found = Explored { folded, collected: setting.collected(), ..Explored::default() };
         let mut never = Vec::new();
         for (index, promise) in setting.promises.iter().enumerate() {
             match promise.kind {

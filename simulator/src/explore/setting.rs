@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use synod_core::{Catalogue, Envelope, Kind, Model, NodeId};
+use synod_core::{Catalogue, Envelope, Kind, Model, NodeId, Role};
 
 use super::bounds::Bounds;
 use super::orbit::Group;
@@ -51,6 +51,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) parcels: Pool<Parcel>,
     /// Whether runs without end are judged: `eventually` without a clock.
     pub(crate) live: bool,
+    /// Whether deliveries that commute are taken in one order.
+    pub(crate) collects: bool,
     /// The nodes that only their names tell apart, if states are not told apart by these.
     pub(crate) group: Option<Group>,
 }
@@ -89,6 +91,7 @@ impl<'a> Setting<'a> {
             promises,
             parcels: Pool::default(),
             live: false,
+            collects: false,
             group: None,
         }
     }
@@ -96,6 +99,18 @@ impl<'a> Setting<'a> {
     /// Lets runs without end be judged, where there is no clock.
     pub(crate) fn living(self, live: bool) -> Self {
         Self { live: live && self.bounds.tick_us == 0, ..self }
+    }
+
+    /// Lets deliveries that commute be taken in one order, unless a property looks at the local states
+    /// in between.
+    pub(crate) fn collecting(self, collects: bool) -> Self {
+        Self { collects: collects && !self.has_local, ..self }
+    }
+
+    /// The events of which deliveries are taken in one order.
+    pub(crate) fn collected(&self) -> Vec<&'static str> {
+        let handled = self.catalogue.of(Role::Handler).filter(|it| it.commutes && !it.local);
+        if self.collects { handled.map(|it| it.name).collect() } else { Vec::new() }
     }
 
     /// Lets states that differ only in the names of these nodes be one.

@@ -1,5 +1,6 @@
 //! Takes an exploration from state to state.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasherDefault;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::state::State;
 use crate::action::{Act, Action, Cut};
 
 mod actions;
+mod collectors;
 mod faults;
 mod symmetry;
 mod wire;
@@ -30,6 +32,8 @@ pub(crate) struct Worker<'a> {
     varied: Varied,
     /// The parcel that is left of one when time has passed; `UNKNOWN` before it was asked.
     later: Vec<u32>,
+    /// Local states with two deliveries that were found to commute there.
+    commuting: BTreeSet<(u32, u32, u32)>,
     /// Finds the orbits of states, where states that differ in names only are one.
     orbits: Option<Orbits>,
     scratch: State,
@@ -138,6 +142,7 @@ impl<'a> Worker<'a> {
             moves: Moves::default(),
             varied: Varied::default(),
             later: Vec::new(),
+            commuting: BTreeSet::new(),
             orbits: program.setting().group.clone().map(Orbits::new),
             scratch: State::default(),
         };

@@ -3,6 +3,7 @@
 
 mod byzantine;
 mod choices;
+mod collectors;
 mod convert;
 mod crashes;
 mod delivery;

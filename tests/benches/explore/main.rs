@@ -9,6 +9,7 @@
 
 mod abd;
 mod clients;
+mod factors;
 mod ours;
 mod paxos;
 mod program;
@@ -36,6 +37,7 @@ fn main() {
     }
     explain(&programs);
     reduction();
+    factors::print();
 }
 
 fn models() -> Vec<Model> {
