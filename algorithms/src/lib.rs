@@ -13,6 +13,7 @@ pub mod election;
 pub mod hello;
 pub mod membership;
 pub mod register;
+pub mod transfer;
 pub mod wave;
 
 pub use commit::two_phase::TwoPhase;
@@ -23,6 +24,7 @@ pub use hello::HelloWorld;
 pub use membership::gathering::Gathering;
 pub use membership::topics::Topics;
 pub use register::abd::Abd;
+pub use transfer::bulk::Bulk;
 pub use wave::echo::Echo;
 
 #[cfg(test)]

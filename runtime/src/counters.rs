@@ -29,6 +29,8 @@ pub enum DropReason {
     LanesFull,
     /// There was no link to the receiver.
     LinkDown,
+    /// The receiver does not handle the event, as it has said when it was linked.
+    PeerUnhandled,
     /// The queue to the receiver was full; the link has ended.
     Overflow,
     /// The event is larger than a frame.
@@ -49,7 +51,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Unhandled,
         Self::LocalOnly,
         Self::Undecodable,
@@ -60,6 +62,7 @@ impl DropReason {
         Self::Closed,
         Self::LanesFull,
         Self::LinkDown,
+        Self::PeerUnhandled,
         Self::Overflow,
         Self::TooLarge,
         Self::EarlyFull,
@@ -84,6 +87,7 @@ impl DropReason {
             Self::Closed => "closed",
             Self::LanesFull => "lanes_full",
             Self::LinkDown => "link_down",
+            Self::PeerUnhandled => "peer_unhandled",
             Self::Overflow => "overflow",
             Self::TooLarge => "too_large",
             Self::EarlyFull => "early_full",
@@ -112,6 +116,7 @@ impl From<&StepError> for DropReason {
 impl From<SendError> for DropReason {
     fn from(error: SendError) -> Self {
         match error {
+            SendError::Unhandled => Self::PeerUnhandled,
             SendError::Full => Self::Overflow,
             SendError::TooLarge { .. } => Self::TooLarge,
             _ => Self::LinkDown,

@@ -1,10 +1,12 @@
 //! Tests across crates.
 
+mod bulk;
 mod joining;
 mod museum;
 mod proxy;
 mod published;
 mod recording;
+mod scenarios;
 mod soak;
 mod store;
 mod three_worlds;

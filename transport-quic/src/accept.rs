@@ -145,7 +145,7 @@ async fn receive_guest(shared: &Arc<Shared>, incoming: Incoming) -> Option<Guest
     };
     let hello = match control::read(&mut receive).await {
         Ok(Message::Hello(theirs, offer)) => {
-            shared.greeting.agree(&theirs, node).map(|()| (theirs, offer))
+            shared.greeting().agree(&theirs, node).map(|()| (theirs, offer))
         }
         Ok(_) => Err(Turned::new(Kind::BadHello, "the first word must be a hello")),
         Err(Silence::Turned(turned)) => Err(turned),
@@ -298,7 +298,7 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
             return turn_away(&wire.connection, &mut send, &turned).await;
         }
     };
-    let ack = Message::HelloAck(shared.greeting.clone(), answer, wire.address.clone());
+    let ack = Message::HelloAck(Greeting::clone(&shared.greeting()), answer, wire.address.clone());
     // If this fails the connection is lost, which `serve` notices.
     let _ = control::write(&mut send, &ack).await;
     serve::serve(shared, &link, &wire, send, receive).await;

@@ -205,7 +205,7 @@ impl Dialer<'_> {
         let Ok((mut send, mut receive)) = connection.open_bi().await else {
             return Err(lost().await);
         };
-        let hello = Message::Hello(self.shared.greeting.clone(), offer.clone());
+        let hello = Message::Hello(Greeting::clone(&self.shared.greeting()), offer.clone());
         if control::write(&mut send, &hello).await.is_err() {
             return Err(lost().await);
         }
@@ -226,7 +226,7 @@ impl Dialer<'_> {
             Err(Silence::Turned(turned)) => return Err(self.refuse(connection, &turned)),
             Err(Silence::Ended) => return Err(lost().await),
         };
-        match self.shared.greeting.agree(&theirs, self.node) {
+        match self.shared.greeting().agree(&theirs, self.node) {
             Ok(()) => {
                 let connection = connection.clone();
                 Ok(Answered { connection, send, receive, theirs, offer, answer })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quinn::{Connection, ConnectionError};
@@ -20,8 +20,10 @@ use crate::session::WireId;
 pub(crate) struct Link {
     pub(crate) peer: NodeId,
     pub(crate) incarnation: u64,
-    /// The events that the peer handles, for sentences.
+    /// The events that the peer handles.
     pub(crate) events: BTreeMap<EventId, String>,
+    /// The last of them that was asked for: mostly it is the next one, too.
+    asked: AtomicU64,
     pub(crate) channel: Channel,
     wire: Mutex<Option<Arc<Wire>>>,
     rooms: Rooms,
@@ -91,6 +93,7 @@ impl Link {
             peer: theirs.node,
             incarnation: theirs.incarnation,
             events: theirs.names(),
+            asked: AtomicU64::new(0),
             channel,
             wire: Mutex::default(),
             rooms: Rooms::default(),
@@ -99,6 +102,16 @@ impl Link {
             stirred: Notify::new(),
             is_down: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the peer handles the event. What it does not is not sent.
+    pub(crate) fn takes(&self, event: EventId) -> bool {
+        let takes =
+            self.asked.load(Ordering::Relaxed) == event.bits() || self.events.contains_key(&event);
+        if takes {
+            self.asked.store(event.bits(), Ordering::Relaxed);
+        }
+        takes
     }
 
     /// The connection that carries the link now.

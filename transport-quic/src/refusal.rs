@@ -219,10 +219,12 @@ pub(crate) enum Close {
     Refused,
     /// The attempt to link took too long.
     GivenUp,
+    /// Another life of the node begins.
+    Restarted,
 }
 
 impl Close {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Leaving,
         Self::LostTie,
         Self::Replaced,
@@ -230,6 +232,7 @@ impl Close {
         Self::Disconnected,
         Self::Refused,
         Self::GivenUp,
+        Self::Restarted,
     ];
 
     pub(crate) const fn code(self) -> VarInt {
@@ -241,6 +244,7 @@ impl Close {
             Self::Disconnected => 5,
             Self::Refused => 6,
             Self::GivenUp => 7,
+            Self::Restarted => 8,
         })
     }
 
@@ -256,6 +260,7 @@ impl Close {
             Self::Leaving | Self::Disconnected => Some(Reason::Closed),
             Self::Overflow => Some(Reason::Overflow),
             Self::Refused => Some(Reason::Refused),
+            Self::Restarted => Some(Reason::Restarted),
         }
     }
 }

@@ -75,7 +75,14 @@ async fn write_lane(link: Arc<Link>, wire: Arc<Wire>, lane: LaneId) {
     if stream.write_chunk(header).await.is_err() {
         return pending().await;
     }
+    let mut is_bulk = false;
     while let Some(bytes) = link.channel.take(wire.id, lane).await {
+        if is_bulk != (BULK_BYTES <= bytes.len()) {
+            is_bulk = !is_bulk;
+            // A lane that has much to send lets those pass that have little. An error means that
+            // the stream has ended, and so does the next write.
+            let _ = stream.set_priority(if is_bulk { -1 } else { 0 });
+        }
         if stream.write_chunk(bytes).await.is_err() {
             return pending().await;
         }
@@ -89,6 +96,9 @@ async fn write_lane(link: Arc<Link>, wire: Arc<Wire>, lane: LaneId) {
         pending::<()>().await;
     }
 }
+
+/// A lane that has so much to write at once is one of bulk.
+const BULK_BYTES: usize = 16 * 1024;
 
 /// Reads every lane that the peer opens, each in a task of its own.
 async fn read_lanes(shared: &Arc<Shared>, link: &Arc<Link>, wire: &Arc<Wire>) -> End {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use synod_core::{EventId, Inbox, LinkChange, NodeId, Reason};
@@ -32,7 +32,8 @@ use crate::tls::Current;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) me: NodeId,
-    pub(crate) greeting: Greeting,
+    /// Who this node is, in the life of now.
+    pub(crate) greeting: RwLock<Arc<Greeting>>,
     /// The events that this node handles from the wire.
     pub(crate) events: BTreeMap<EventId, String>,
     pub(crate) limits: Limits,
@@ -55,6 +56,25 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Who this node is, in the life of now.
+    pub(crate) fn greeting(&self) -> Arc<Greeting> {
+        Arc::clone(&self.greeting.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another life of this node begins: every link of the last one ends, and every attempt.
+    pub(crate) fn begin_life(&self, greeting: Greeting) {
+        self.book().begin_life(greeting.incarnation);
+        *self.greeting.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(greeting);
+        for (_, peer) in self.peers.iter() {
+            peer.cancel_attempt();
+            if let Some(link) = peer.link() {
+                let text = "another life of the node begins";
+                let reason = link.end(End::new(Reason::Restarted, Close::Restarted, text));
+                self.link_down(&link, reason);
+            }
+        }
+    }
+
     /// What this node offers to `peer` on a connection that it has dialled.
     pub(crate) fn offer(&self, peer: &Peer) -> Offer {
         let (wire, fresh) = (WireId(random::draw()), peer.fresh());
@@ -218,9 +238,9 @@ impl Shared {
 
     /// Logs, once per link, which events one side sends in vain.
     fn compare_events(&self, theirs: &Greeting) {
-        let (peer, ours) = (theirs.node, &self.greeting);
+        let (peer, ours) = (theirs.node, self.greeting());
         let unknown_there = ours.unknown_to(theirs);
-        let unknown_here = theirs.unknown_to(ours);
+        let unknown_here = theirs.unknown_to(&ours);
         if !unknown_there.is_empty() || !unknown_here.is_empty() {
             info!(node = %self.me, %peer, ?unknown_there, ?unknown_here, "the event sets differ");
         }

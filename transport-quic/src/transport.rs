@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -239,7 +239,7 @@ impl QuicTransport {
             addresses_changed: Notify::new(),
             began: Instant::now(),
             events: greeting.names(),
-            greeting,
+            greeting: RwLock::new(Arc::new(greeting)),
             limits: self.limits.clone(),
             identity: Arc::clone(&self.identity),
             transport,
@@ -304,8 +304,25 @@ impl Transport for QuicTransport {
         }
     }
 
+    fn restart(&self, hello: Hello) -> Result<(), TransportError> {
+        let has_not_started = || TransportError(format!("{} has not started", self.me));
+        let (engine, shared) = self.shared().ok_or_else(has_not_started)?;
+        let cluster = self.identity.get().trust.cluster.clone();
+        let greeting = Greeting::new(&cluster, &hello);
+        // Links change on that thread alone.
+        let (done, is_done) = mpsc::channel();
+        engine.tasks.spawn(async move {
+            shared.begin_life(greeting);
+            let _ = done.send(());
+        });
+        is_done.recv_timeout(LAST_WORDS).map_err(|_| TransportError(String::from("it has ended")))
+    }
+
     fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError> {
         let link = self.peers.get(to).and_then(|peer| peer.link()).ok_or(SendError::Down)?;
+        if !link.takes(envelope.event()) {
+            return Err(SendError::Unhandled);
+        }
         let sent = match lane {
             Lane::Ordered(lane) => link.channel.push(lane, envelope),
             Lane::Datagram => self.send_datagram(&link, envelope),

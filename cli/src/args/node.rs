@@ -77,6 +77,10 @@ pub(crate) struct Node {
     /// Start the algorithm only when so many peers are linked, unless it goes on from its store.
     #[arg(long, env = "SYNOD_START_AFTER")]
     pub(crate) start_after: Option<usize>,
+    /// Send metrics to this OpenTelemetry collector, over OTLP in plain HTTP: http://HOST:PORT.
+    #[cfg(feature = "otel")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(crate) otlp: Option<String>,
     /// How much is logged; info unless given.
     #[arg(long, env = "SYNOD_LOG")]
     pub(crate) log: Option<Level>,

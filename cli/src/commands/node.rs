@@ -18,6 +18,8 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::app::App;
 use crate::args::Node;
 use crate::operating::admin::{self, Subject};
+#[cfg(feature = "otel")]
+use crate::operating::otlp::Exporter;
 use crate::operating::renewal::{self, CertificateEnd};
 use crate::operating::settings::{LogFormat, Settings};
 use crate::printer::Printer;
@@ -78,8 +80,10 @@ async fn serve(
     if let Some(file) = &settings.record {
         builder = builder.record(entry.name(), file);
     }
+    #[cfg(feature = "otel")]
+    let exporter = asked.otlp.as_deref().map(|it| Exporter::to(it, bundle.node)).transpose()?;
     // Before anybody can know that the node is there, and tell it to end.
-    let told_to_end = told_to_end(asked.exit_with_stdin);
+    let mut told_to_end = ToldToEnd::new(asked.exit_with_stdin);
     let started = builder.start().await;
     let node = started.map_err(|error| Problem::environment("the node does not start", &error))?;
     let certificate_end = CertificateEnd::of(&bundle).ok_or_else(|| {
@@ -105,20 +109,33 @@ async fn serve(
     if asked.workload {
         tokio::spawn(ask(node.clone(), entry.workload()));
     }
+    #[cfg(feature = "otel")]
+    let _exporter = exporter.map(|exporter| exporter.observing(&node));
     let reason = tokio::select! {
         reason = report(&node, printer) => reason,
-        () = told_to_end => {
-            let report = node.shutdown(DRAIN_WITHIN).await;
-            printer.say(format!("{} ends: {}", bundle.node, words(&report)));
-            printer.event(&json!({
-                "event": "stopped", "drained": report.is_complete(), "held": report.held,
-                "jobs": report.jobs, "timers": report.timers,
-                "unhandled": report.unhandled.values().sum::<usize>(),
-            }));
+        () = told_to_end.told() => {
+            drain(&node, &mut told_to_end, printer).await;
             return Ok(());
         }
     };
     Err(Problem::new(Exit::Environment, format!("{} has ended: {reason:?}", bundle.node)))
+}
+
+/// Ends the node in good order, or at once when it is told a second time, and says what was not
+/// done.
+async fn drain(node: &NodeHandle, told_to_end: &mut ToldToEnd, printer: &Printer) {
+    printer.say(format!("{} drains for {DRAIN_WITHIN:?} at most", node.id()));
+    printer.event(&json!({"event": "draining", "node": node.id().to_string()}));
+    let (report, patience) = tokio::select! {
+        report = node.shutdown(DRAIN_WITHIN) => (report, DRAIN_WITHIN),
+        () = told_to_end.told() => (node.shutdown(Duration::ZERO).await, Duration::ZERO),
+    };
+    printer.say(format!("{} ends: {}", node.id(), words(&report, patience)));
+    printer.event(&json!({
+        "event": "stopped", "drained": report.is_complete(), "held": report.held,
+        "jobs": report.jobs, "timers": report.timers,
+        "unhandled": report.unhandled.values().sum::<usize>(),
+    }));
 }
 
 /// Opens the admin port, if there is to be one.
@@ -140,14 +157,14 @@ async fn tell(
 }
 
 /// What an orderly end came to.
-fn words(report: &ShutdownReport) -> String {
+fn words(report: &ShutdownReport, patience: Duration) -> String {
     if report.is_complete() {
         return String::from("everything that it took is done");
     }
     let events = report.unhandled.iter().map(|(name, events)| format!("{events} {name}"));
     let unhandled: Vec<String> = events.collect();
     format!(
-        "not done within {DRAIN_WITHIN:?}: {} effects and records held, {} jobs, events: [{}]",
+        "not done within {patience:?}: {} effects and records held, {} jobs, events: [{}]",
         report.held,
         report.jobs,
         unhandled.join(", "),
@@ -242,30 +259,51 @@ impl Told {
     }
 }
 
-/// Resolves when the process is told to end, from this call on: by a signal, or by the end of its
-/// input.
-fn told_to_end(with_stdin: bool) -> impl Future<Output = ()> {
-    let (ended, stdin_ended) = oneshot::channel::<()>();
-    if with_stdin {
-        std::thread::spawn(move || {
-            let _ = io::stdin().read_to_end(&mut Vec::new());
-            let _ = ended.send(());
+/// Hears when the process is told to end, from the making of this on: by a signal, or by the end of
+/// its input.
+struct ToldToEnd {
+    terminate: io::Result<Signal>,
+    interrupt: io::Result<Signal>,
+    stdin_ended: Option<oneshot::Receiver<()>>,
+}
+
+impl ToldToEnd {
+    fn new(with_stdin: bool) -> Self {
+        let stdin_ended = with_stdin.then(|| {
+            let (ended, stdin_ended) = oneshot::channel();
+            std::thread::spawn(move || {
+                let _ = io::stdin().read_to_end(&mut Vec::new());
+                let _ = ended.send(());
+            });
+            stdin_ended
         });
+        let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        Self { terminate, interrupt, stdin_ended }
     }
-    let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-    async move {
-        tokio::select! {
-            () = received(terminate) => (),
-            () = received(interrupt) => (),
-            _ = stdin_ended, if with_stdin => (),
+
+    /// Resolves when it is told once more.
+    async fn told(&mut self) {
+        let stdin_ended = async {
+            match self.stdin_ended.as_mut() {
+                Some(ended) => drop(ended.await),
+                None => std::future::pending().await,
+            }
+        };
+        let from_stdin = tokio::select! {
+            () = received(&mut self.terminate) => false,
+            () = received(&mut self.interrupt) => false,
+            () = stdin_ended => true,
+        };
+        if from_stdin {
+            self.stdin_ended = None;
         }
     }
 }
 
-/// Resolves with the first signal; never where there are none to listen to.
-async fn received(signal: io::Result<Signal>) {
+/// Resolves with the next signal; never where there are none to listen to.
+async fn received(signal: &mut io::Result<Signal>) {
     match signal {
-        Ok(mut signal) => drop(signal.recv().await),
+        Ok(signal) => drop(signal.recv().await),
         Err(_) => std::future::pending().await,
     }
 }

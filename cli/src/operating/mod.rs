@@ -2,5 +2,7 @@
 
 pub(crate) mod admin;
 mod metrics;
+#[cfg(feature = "otel")]
+pub(crate) mod otlp;
 pub(crate) mod renewal;
 pub(crate) mod settings;

@@ -8,6 +8,8 @@ mod doctor;
 mod generated;
 mod history;
 mod operating;
+#[cfg(feature = "otel")]
+mod otlp;
 mod readme;
 mod recording;
 mod running;

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -75,6 +76,30 @@ fn status_is_a_table_of_nodes_and_peers() {
     let gone = synod(&place.0, &["status", &address]);
     assert_eq!(gone.exit, 6);
     assert!(gone.stderr.contains("does not answer"), "{}", gone.stderr);
+}
+
+#[test]
+fn a_node_that_is_told_to_end_twice_ends_at_once() {
+    let place = Place::new("twice");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
+    nodes[0].says(&["\"leader\":\"n2\""]);
+    // A peer that is stopped confirms nothing and hears no good-bye, so draining takes its time.
+    signal("-STOP", &nodes[1]);
+    signal("-TERM", &nodes[0]);
+    nodes[0].says(&["\"event\":\"draining\""]);
+    let told = Instant::now();
+    signal("-TERM", &nodes[0]);
+    nodes[0].says(&["\"event\":\"stopped\""]);
+    assert!(nodes[0].child.wait().expect("it has ended").success());
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+    signal("-CONT", &nodes[1]);
+}
+
+fn signal(which: &str, node: &Running) {
+    let pid = node.child.id().to_string();
+    let sent = Command::new("kill").args([which, &pid]).status().expect("kill runs");
+    assert!(sent.success());
 }
 
 #[test]

@@ -26,10 +26,20 @@ impl Running {
 
     /// A node with more flags; its admin port is any free one.
     pub(crate) fn configured(bundle: &Path, flags: &[&str]) -> Self {
+        Self::with_environment(bundle, flags, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn with_environment(
+        bundle: &Path,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_synod"))
             .args(["node", "--json", "--admin", "127.0.0.1:0"])
             .arg(bundle)
             .args(flags)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -212,6 +212,9 @@ pub enum SendError {
     /// There is no link to this peer now.
     #[error("there is no link to the peer")]
     Down,
+    /// The peer handles no such event, as its hello says.
+    #[error("the peer does not handle the event")]
+    Unhandled,
     /// The envelope is larger than a frame may be.
     #[error("the event has {size} bytes, and a frame {size_max} at most")]
     TooLarge {

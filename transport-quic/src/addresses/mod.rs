@@ -103,6 +103,14 @@ impl AddressBook {
         }
     }
 
+    /// Another life of the node begins, at the same address.
+    pub(crate) fn begin_life(&mut self, incarnation: u64) {
+        self.incarnation = incarnation;
+        if let Some(entry) = self.entries.get_mut(&self.me) {
+            entry.version = Version { incarnation, revision: 1 };
+        }
+    }
+
     fn write_own(&mut self, address: &str) {
         let before = self.entries.get(&self.me);
         if before.is_some_and(|entry| entry.address == address) {

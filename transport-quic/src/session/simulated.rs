@@ -4,6 +4,8 @@
 //! A connection is a name here, as it is for the machine: everything travels as datagrams that
 //! carry it. Whoever hears nothing for a while gives the connection up, and the smaller node dials.
 
+mod load;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,7 +21,6 @@ use super::{Answer, Bounds, Choice, Counts, Offer, Owed, Session, SessionId, Wir
 use super::{choose, understand};
 use crate::frame::Splitter;
 
-/// Frames for each lane in each session.
 const FRAMES: u64 = 12;
 const LANES: [LaneId; 2] = [LaneId(1), LaneId(2)];
 const TICK: Duration = Duration::from_millis(10);
@@ -53,10 +54,28 @@ enum Defect {
 #[derive(Clone, Debug, Default, Hash)]
 struct Nodes {
     defect: Option<Defect>,
+    load: Load,
     life: u64,
     wires: u64,
     ends: BTreeMap<NodeId, End>,
     begun: BTreeMap<(NodeId, u64), u32>,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, Hash)]
+struct Load {
+    /// Frames for each lane in each session, so many at each tick.
+    frames: u64,
+    at_once: u64,
+    /// The one that sends, if not all do. Then only it is linked.
+    sender: Option<NodeId>,
+    bounds: Bounds,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { frames: FRAMES, at_once: 1, sender: None, bounds: BOUNDS }
+    }
 }
 
 /// What one node has with another one.
@@ -75,6 +94,7 @@ struct Talk {
     session: Session,
     peer_life: u64,
     heard_at: Duration,
+    load: Load,
     produced: u64,
     arrived: BTreeMap<LaneId, Vec<Frame>>,
     /// Taken and not handed over yet, with [`Defect::AcknowledgesTooEarly`].
@@ -97,12 +117,16 @@ impl Algorithm for Nodes {
             .on(Self::hello_ack)
             .on(Self::frames)
             .on(Self::acks)
+            .indicates::<Complete>()
     }
 
     fn start(&mut self, ctx: &mut Context) {
         self.life = ctx.incarnation();
         let me = ctx.me();
-        let peers: Vec<NodeId> = ctx.peers().iter().copied().filter(|it| *it != me).collect();
+        let is_linked = |peer: &NodeId| {
+            *peer != me && self.load.sender.is_none_or(|sender| [me, *peer].contains(&sender))
+        };
+        let peers: Vec<NodeId> = ctx.peers().iter().copied().filter(is_linked).collect();
         for peer in peers {
             let fresh = SessionId(ctx.random());
             let (dialing, dialed_at) = (None, Duration::ZERO);
@@ -129,7 +153,9 @@ impl Nodes {
         let now = ctx.now();
         for (peer, end) in &mut self.ends {
             if let Some(talk) = &mut end.session {
-                talk.produce();
+                if self.load.sender.is_none_or(|sender| sender == ctx.me()) {
+                    talk.produce();
+                }
                 if (now.as_millis() / 10).is_multiple_of(4) {
                     talk.hand_over_late();
                 }
@@ -176,7 +202,7 @@ impl Nodes {
         let choice = choose(end.live(), end.fresh, &offer);
         if let Choice::Begin(id) = choice {
             *self.begun.entry((from, life)).or_default() += 1;
-            end.begin(id, life, ctx);
+            end.begin(id, life, self.load, ctx);
         }
         let Some(talk) = &mut end.session else { return };
         let received = match self.defect {
@@ -198,7 +224,7 @@ impl Nodes {
         }
         if let Some(Choice::Begin(id)) = understand(end.live(), &offer, &answer) {
             *self.begun.entry((from, life)).or_default() += 1;
-            end.begin(id, life, ctx);
+            end.begin(id, life, self.load, ctx);
         }
         if let Some(talk) = &mut end.session {
             talk.attach(wire, answer.received, self.defect, ctx.now());
@@ -228,7 +254,7 @@ impl Nodes {
             Some(Defect::AcknowledgesTooEarly) => {
                 talk.late.extend(new.into_iter().map(|frame| (lane, frame)));
             }
-            _ => talk.arrived.entry(lane).or_default().extend(new),
+            _ => talk.arrive(lane, &new, ctx),
         }
         talk.session.incoming.take(lane, count);
         talk.session.incoming.settle(lane, count, bytes.len() as u64);
@@ -264,10 +290,11 @@ impl End {
         Offer { wire, last_wire, live: self.live(), fresh: self.fresh, received }
     }
 
-    fn begin(&mut self, id: SessionId, peer_life: u64, ctx: &mut Context) {
+    fn begin(&mut self, id: SessionId, peer_life: u64, load: Load, ctx: &mut Context) {
         self.fresh = SessionId(ctx.random());
         self.session = Some(Talk {
-            session: Session::new(id, BOUNDS),
+            session: Session::new(id, load.bounds),
+            load,
             peer_life,
             heard_at: ctx.now(),
             produced: 0,
@@ -296,8 +323,19 @@ impl Talk {
         self.heard_at = now;
     }
 
+    /// Takes frames in. The last one of a lane is indicated.
+    fn arrive(&mut self, lane: LaneId, new: &[Frame], ctx: &mut Context) {
+        let arrived = self.arrived.entry(lane).or_default();
+        arrived.extend(new);
+        if !new.is_empty() && arrived.len() as u64 == self.load.frames {
+            let id = self.session.id().0;
+            let in_order = arrived.iter().zip(0..).all(|(frame, number)| *frame == (id, number));
+            ctx.trigger(&Complete { lane, in_order });
+        }
+    }
+
     fn produce(&mut self) {
-        if self.produced < FRAMES {
+        for _ in 0..self.load.at_once.min(self.load.frames - self.produced) {
             let frame = (self.session.id().0, self.produced);
             for lane in LANES {
                 let pushed = self.session.outgoing.push(lane, &Envelope::seal(&Body(frame)));
@@ -426,6 +464,13 @@ fn is_resumed(cluster: &Cluster<'_, Nodes>) -> bool {
 #[derive(Event, Debug, Serialize, Deserialize)]
 #[event(name = "session.tick", local)]
 struct Tick;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "session.complete", local)]
+struct Complete {
+    lane: LaneId,
+    in_order: bool,
+}
 
 #[derive(Event, Debug, Serialize, Deserialize)]
 #[event(name = "session.body")]

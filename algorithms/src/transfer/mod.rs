@@ -1,0 +1,4 @@
+//! Large values from one node to another.
+
+mod blob;
+pub mod bulk;
