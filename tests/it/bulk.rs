@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use synod_algorithms::Bulk;
@@ -11,10 +10,9 @@ use synod_algorithms::transfer::bulk::{
     WINDOW_BYTES, Wanted,
 };
 use synod_core::{Algorithm, Context, Event, Handlers, NodeId, Reason, Summary, Transport};
-use synod_runtime::NodeHandle;
 use synod_transport_quic::{Limits, QuicTransport};
 
-use crate::world::{Nodes, PATIENCE, certified};
+use crate::world::{Nodes, certified, until, value};
 
 const N1: NodeId = NodeId(1);
 const N2: NodeId = NodeId(2);
@@ -119,20 +117,6 @@ impl Files {
         assert!(bytes.iter().zip(at..).all(|(byte, at)| *byte == pattern(at)), "undamaged");
         self.kept += bytes.len() as u64;
         ctx.trigger(&Stored { from, transfer, at: self.kept });
-    }
-}
-
-fn value(node: &NodeHandle, name: &str) -> u64 {
-    let summary = node.status().summary;
-    let value = summary.iter().find(|(key, _)| key == name).map(|(_, value)| value.parse());
-    value.and_then(Result::ok).unwrap_or_default()
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

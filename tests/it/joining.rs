@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use synod_algorithms::Gathering;
 use synod_core::{Algorithm, Context, Handlers, NodeId, PeerUp, Transport};
@@ -11,7 +10,7 @@ use synod_runtime::{NodeBuilder, NodeHandle};
 use synod_simulator::{Scenario, Simulation};
 use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport};
 
-use crate::world::{Nodes, PATIENCE, authority, bundle, seeded};
+use crate::world::{Nodes, authority, bundle, seeded, until};
 
 const SEEDS: u32 = 2;
 const NODES: u32 = 7;
@@ -76,14 +75,6 @@ fn ends(nodes: &Nodes) -> usize {
     nodes.0.values().map(up).sum()
 }
 
-async fn until(what: &str, nodes: &Nodes, mut holds: impl FnMut(&Nodes) -> bool) {
-    let began = Instant::now();
-    while !holds(nodes) {
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}: {} ends", ends(nodes));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e9_two_seeds_and_five_others_link_all_21_pairs_and_start_when_all_are_there() {
     let transports = seeded(NODES, SEEDS);
@@ -94,8 +85,8 @@ async fn e9_two_seeds_and_five_others_link_all_21_pairs_and_start_when_all_are_t
         assert_eq!(starts.count(), 0, "nobody starts before the last one is there");
         nodes.0.insert(*id, start(*id, transport, &starts, everybody).await);
     }
-    until("all links", &nodes, |nodes| ends(nodes) == 42).await;
-    until("all starts", &nodes, |_| starts.count() == NODES as usize).await;
+    until("all links", || ends(&nodes) == 42).await;
+    until("all starts", || starts.count() == NODES as usize).await;
     let linked = starts.linked.lock().unwrap_or_else(PoisonError::into_inner).clone();
     assert!(linked.values().all(|linked| *linked == everybody), "{linked:?}");
     assert!(nodes.0.values().all(|node| node.status().started));
@@ -111,11 +102,11 @@ async fn a_node_that_comes_back_at_another_address_is_found_there() {
     for (id, transport) in &transports {
         nodes.0.insert(*id, start(*id, transport, &starts, 0).await);
     }
-    until("all links", &nodes, |nodes| ends(nodes) == 12).await;
+    until("all links", || ends(&nodes) == 12).await;
     let gone = NodeId(4);
     let before = transports.get(&gone).expect("a transport").local_address();
     nodes.kill(gone).await;
-    until("its absence", &nodes, |nodes| ends(nodes) == 6).await;
+    until("its absence", || ends(&nodes) == 6).await;
 
     let seed = transports.get(&NodeId(1)).expect("a seed").local_address().to_string();
     let known = BTreeMap::from([(NodeId(1), seed)]);
@@ -123,7 +114,7 @@ async fn a_node_that_comes_back_at_another_address_is_found_there() {
     let anew = Arc::new(QuicTransport::new(&anew, Limits::default()).expect("a transport"));
     assert_ne!(anew.local_address(), before);
     nodes.0.insert(gone, start(gone, &anew, &starts, 0).await);
-    until("all links again", &nodes, |nodes| ends(nodes) == 12).await;
+    until("all links again", || ends(&nodes) == 12).await;
     nodes.end().await;
 }
 

@@ -15,7 +15,7 @@ use synod_runtime::NodeBuilder;
 use synod_transport_quic::{Limits, QuicTransport};
 
 use crate::proxy::Proxy;
-use crate::world::{Nodes, PATIENCE, certified};
+use crate::world::{Nodes, PATIENCE, certified, until};
 
 /// Numbered by each node for each other one.
 #[derive(Event, Clone, Debug, Serialize, Deserialize)]
@@ -219,14 +219,6 @@ async fn start(transports: &BTreeMap<NodeId, Arc<QuicTransport>>, ledger: &Arc<L
         nodes.insert(*id, builder.transport(transport).start().await.expect("the node starts"));
     }
     Nodes(nodes)
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !holds() {
-        assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

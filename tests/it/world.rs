@@ -11,6 +11,22 @@ use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport};
 /// How long a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits until `holds`, and says what for if it is in vain.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A number in the summary of a node; 0 if it is not there.
+pub(crate) fn value(node: &NodeHandle, name: &str) -> u64 {
+    let summary = node.status().summary;
+    let value = summary.iter().find(|(key, _)| key == name).map(|(_, value)| value.parse());
+    value.and_then(Result::ok).unwrap_or_default()
+}
+
 /// The nodes of a cluster that are running.
 pub(crate) struct Nodes(pub(crate) BTreeMap<NodeId, NodeHandle>);
 

@@ -59,7 +59,8 @@ async fn serve(
     settings: Settings,
     printer: &Printer,
 ) -> Result<(), Problem> {
-    let entry = app.entry(settings.algorithm.as_deref())?;
+    let entry = app.entry(settings.algorithm.as_deref());
+    let entry = entry.map_err(|problem| blame_the_file(asked, problem))?;
     let bundle = read(asked)?;
     let seeded = settings.applied_to(&bundle)?;
     let told_at = settings.admin.address(&bundle);
@@ -119,6 +120,17 @@ async fn serve(
         }
     };
     Err(Problem::new(Exit::Environment, format!("{} has ended: {reason:?}", bundle.node)))
+}
+
+/// Names the file and the key behind an unknown algorithm, unless a flag has named it.
+fn blame_the_file(asked: &Node, problem: Problem) -> Problem {
+    match &asked.config {
+        Some(file) if asked.algorithm.is_none() => {
+            let what = format!("`{}`: key `algorithm`: {}", file.display(), problem.what);
+            Problem { what, ..problem }
+        }
+        _ => problem,
+    }
 }
 
 /// Ends the node in good order, or at once when it is told a second time, and says what was not

@@ -130,6 +130,7 @@ fn a_configuration_file_is_overruled_by_flags_and_its_mistakes_are_named() {
         ("[log]\nlevel = 'loud'\n", "key `log.level`: `loud` is not known: expected one of off"),
         ("alogrithm = 'bully'\n", "line 1: `alogrithm = 'bully'`: unknown field"),
         ("admin = '0.0.0.0:1'\n", "key `admin`: `0.0.0.0:1` can be reached from elsewhere"),
+        ("algorithm = 'bulli'\n", "key `algorithm`: there is no algorithm `bulli`"),
         ("[limits]\nidle_timeout_ms = 1\n", "key `limits.idle_timeout_ms`: 1 is out of range"),
     ] {
         fs::write(&file, text).expect("written");
