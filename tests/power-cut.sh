@@ -2,7 +2,7 @@
 # Cuts the power of a disk while a program writes to a store on it: a file system in a file is shut
 # down without its journal, so that what was not synced is really gone, and is mounted again. After
 # each cut the store must open and hold whatever was acknowledged. Needs root, a loop device, ext4 and
-# perl; says what it skipped without them. Takes about half a minute.
+# perl; says what it skipped without them. Takes about ten seconds.
 #
 #   sudo bash tests/power-cut.sh [CUTS]
 set -euo pipefail

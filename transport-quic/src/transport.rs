@@ -395,7 +395,12 @@ fn work_on(runtime: &Runtime, shared: &Arc<Shared>, stop: &Notify) {
     let work = || runtime.block_on(work(shared, stop));
     while catch_unwind(AssertUnwindSafe(work)).is_err() {
         error!(node = %shared.me, "the transport has failed within, and goes on");
-        runtime.block_on(sleep(AFTER_PANIC));
+        let pause = {
+            // A timer that is made outside of the runtime is another panic.
+            let _inside = runtime.enter();
+            sleep(AFTER_PANIC)
+        };
+        runtime.block_on(pause);
     }
 }
 

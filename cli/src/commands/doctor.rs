@@ -40,7 +40,13 @@ pub(crate) fn run(asked: &Doctor, printer: &Printer) -> Result<(), Problem> {
     if let Some(store) = settings.as_ref().and_then(|settings| settings.store.as_ref()) {
         findings.add("store", store_at(store));
     }
-    if let Some(bundle) = bundle.filter(|bundle| bundle.check().is_ok()) {
+    let seeded = match (&settings, bundle) {
+        (Some(settings), Some(bundle)) => {
+            findings.take("seeds", settings.applied_to(&bundle), "of nodes in the bundle")
+        }
+        (_, bundle) => bundle,
+    };
+    if let Some(bundle) = seeded.filter(|bundle| bundle.check().is_ok()) {
         for (peer, finding) in peers(&bundle, &limits)? {
             findings.add(&peer.to_string(), finding);
         }
@@ -274,7 +280,7 @@ fn writable(directory: &Path) -> io::Result<()> {
     fs::remove_file(&path)
 }
 
-/// Shakes hands with every peer at once.
+/// Shakes hands with every peer at once that has an address; where the others are, they tell.
 fn peers(bundle: &Bundle, limits: &Limits) -> Result<Vec<(NodeId, Finding)>, Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -297,6 +303,9 @@ fn peers(bundle: &Bundle, limits: &Limits) -> Result<Vec<(NodeId, Finding)>, Pro
         attempts.spawn_on(attempt, runtime.handle());
     }
     let mut found = runtime.block_on(attempts.join_all());
+    let others = bundle.nodes().into_iter().filter(|node| !bundle.peers.contains_key(node));
+    let others = others.filter(|node| *node != bundle.node);
+    found.extend(others.map(|node| (node, Finding::fine("is found through the others"))));
     found.sort_by_key(|(peer, _)| *peer);
     Ok(found)
 }

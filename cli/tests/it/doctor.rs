@@ -53,25 +53,31 @@ fn each_fault_is_told_in_words_with_an_exit_code() {
     let place = Place::new("doctor-faults");
     let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
     let bundle = "demo/n1.synod";
-    finds(&place.0, &[bundle], "n2", 6, "wrong", "no answer from n2 at 127.0.0.1:");
+    fs::write(place.0.join("quick.toml"), "[limits]\nconnect_timeout_ms = 100").expect("written");
+    let quick = |flags: &[&'static str]| [&["--config", "quick.toml", bundle], flags].concat();
+    finds(&place.0, &quick(&[]), "n2", 6, "wrong", "no answer from n2 at 127.0.0.1:");
     fs::set_permissions(&bundles[0], Permissions::from_mode(0o644)).expect("set");
-    finds(&place.0, &[bundle], "secrecy", 2, "wrong", "chmod 600 demo/n1.synod");
+    finds(&place.0, &quick(&[]), "secrecy", 2, "wrong", "chmod 600 demo/n1.synod");
     fs::set_permissions(&bundles[0], Permissions::from_mode(0o600)).expect("set");
     let text = fs::read_to_string(&bundles[0]).expect("the bundle");
     let listen = text.lines().find_map(|line| line.strip_prefix("listen = ")).expect("an address");
     let taken = UdpSocket::bind(listen.trim_matches('"')).expect("free");
-    finds(&place.0, &[bundle], "port", 6, "wrong", "/udp is taken");
+    finds(&place.0, &quick(&[]), "port", 6, "wrong", "/udp is taken");
     drop(taken);
     fs::create_dir(place.0.join("damaged")).expect("made");
     fs::write(place.0.join("damaged/node.log"), vec![7; 4_096]).expect("written");
-    finds(&place.0, &[bundle, "--store", "damaged"], "store", 2, "wrong", "store check damaged");
+    finds(&place.0, &quick(&["--store", "damaged"]), "store", 2, "wrong", "store check damaged");
     fs::write(place.0.join("wrong.toml"), "admin = 'here'").expect("written");
     finds(&place.0, &[bundle, "--config", "wrong.toml"], "settings", 2, "wrong", "key `admin`");
+    let seed = ["--seed", "n2=nowhere.invalid:7400"];
+    finds(&place.0, &quick(&seed), "n2", 6, "wrong", "does not resolve");
+    let stranger = ["--seed", "n9=127.0.0.1:7400"];
+    finds(&place.0, &quick(&stranger), "seeds", 2, "wrong", "n9 is no node");
     fs::write(place.0.join("half.synod"), &text[..text.len() / 2]).expect("written");
     finds(&place.0, &["half.synod"], "bundle", 2, "wrong", "half.synod");
     let soon = ["cert", "renew", "--ca", "demo", "--days", "5", bundle];
     assert_eq!(synod(&place.0, &soon).exit, 0);
-    finds(&place.0, &[bundle], "certificate", 6, "look", "cert renew");
+    finds(&place.0, &quick(&[]), "certificate", 6, "look", "cert renew");
 }
 
 #[test]

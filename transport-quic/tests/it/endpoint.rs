@@ -1,14 +1,17 @@
 //! The endpoint dies with its socket, and is opened anew.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use synod_core::{Hello, NodeId, Transport};
-use synod_transport_quic::Limits;
+use synod_core::{Envelope, Hello, Inbox, Lane, LinkChange, NodeId, Refusal, Room, Transport};
+use synod_transport_quic::{Limits, QuicTransport};
 
+use crate::raw::Client;
 use crate::support::{
-    LANE, N1, N2, N3, PATIENCE, Peer, assert_says, authority, bundle, hello, introduce, link, pair,
-    start, start_with,
+    LANE, Mailbox, N1, N2, N3, PATIENCE, Peer, assert_says, authority, bundle, hello, introduce,
+    link, pair, start, start_with,
 };
 
 fn wait_for_fault(peer: &Peer, is_there: bool) {
@@ -59,6 +62,53 @@ fn a_node_whose_endpoint_is_dead_says_so_within_a_second() {
     wait_for_fault(&two, false);
     one.send(N2, LANE, 7);
     two.inbox.wait_until("an event", |told| told.numbers(LANE) == [7]);
+}
+
+/// An inbox that fails once, in the middle of the transport's own work.
+#[derive(Debug, Default)]
+struct Fragile {
+    inbox: Mailbox,
+    has_failed: AtomicBool,
+}
+
+impl Inbox for Fragile {
+    fn deliver(&self, from: NodeId, lane: Lane, batch: Vec<Envelope>) -> Option<Room> {
+        self.inbox.deliver(from, lane, batch)
+    }
+
+    fn link(&self, peer: NodeId, change: LinkChange) {
+        self.inbox.link(peer, change);
+    }
+
+    fn refused(&self, refusal: Refusal) {
+        let is_first = !self.has_failed.swap(true, Ordering::Relaxed);
+        assert!(!is_first, "this is what is tried: {refusal:?}");
+        self.inbox.refused(refusal);
+    }
+}
+
+#[test]
+fn a_transport_that_fails_within_goes_on() {
+    let authority = authority();
+    let ours = [N1, N2];
+    let limits = Limits { handshakes_max: 1, handshakes_before_retry: 1, ..Limits::default() };
+    let transport = QuicTransport::new(&bundle(&authority, N1, &ours), limits).unwrap();
+    let inbox = Arc::new(Fragile::default());
+    transport.start(hello(N1, &["a"]), Arc::clone(&inbox) as Arc<dyn Inbox>).unwrap();
+    let client = Client::new(&authority, N2);
+    // The first one says nothing, and takes the only place; the others are turned away.
+    let mute: Vec<_> = (0..3).map(|_| client.connect(transport.local_address())).collect();
+    assert_eq!(mute.iter().filter(|it| it.is_ok()).count(), 1);
+    inbox.inbox.wait_until("a refusal", |told| told.refusal("flood").is_some());
+    assert!(inbox.has_failed.load(Ordering::Relaxed));
+    drop(mute);
+    let friend = start(&bundle(&authority, N2, &ours));
+    friend.transport.set_address(N1, transport.local_address());
+    inbox.inbox.wait_until("a link", |told| {
+        friend.transport.connect(N1);
+        told.is_up(N2)
+    });
+    assert_eq!(transport.fault(), None);
 }
 
 #[test]
