@@ -210,8 +210,8 @@ pub(crate) struct Check {
     /// Datagrams lost in a run at most; any number unless given.
     #[arg(long)]
     pub(crate) losses: Option<u32>,
-    /// Messages that come again in a run at most.
-    #[arg(long, default_value_t = 0)]
+    /// Messages that come again in a run at most, or `any`.
+    #[arg(long, default_value = "0", value_parser = copies)]
     pub(crate) copies: u32,
     /// Let messages overtake each other, whatever the algorithm counts on.
     #[arg(long)]
@@ -256,6 +256,14 @@ pub(crate) struct Check {
     /// Draw diagrams with ASCII characters only.
     #[arg(long)]
     pub(crate) ascii: bool,
+}
+
+/// Reads a number; `any` is without a bound.
+fn copies(text: &str) -> Result<u32, String> {
+    match text {
+        "any" => Ok(u32::MAX),
+        text => text.parse().map_err(|_| String::from("expected a number, or `any`")),
+    }
 }
 
 /// Reads `500ms`, `60s` or `10m`; a number alone is seconds, and may have decimals: `0.5`.

@@ -1,8 +1,8 @@
 //! What can happen in a state of an exploration, and how a schedule calls it.
 
-use synod_core::{Catalogue, Input, Lane, NodeId, TimerId};
+use synod_core::{Catalogue, Input, NodeId, TimerId};
 
-use crate::explore::{State, Worker};
+use crate::explore::{Parcel, State, Worker};
 use crate::trace::{MessageId, Step, StepKind};
 
 /// One transition.
@@ -16,26 +16,19 @@ pub(crate) struct Action {
 }
 
 /// What happens.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Act {
     Start,
+    /// Of what stands at this place of [`State::wire`].
     Deliver {
-        from: NodeId,
-        to: NodeId,
-        lane: Lane,
-        index: usize,
+        at: usize,
     },
     Lose {
-        from: NodeId,
-        to: NodeId,
-        index: usize,
+        at: usize,
     },
     /// A delivery after which the same is still under way.
     Repeat {
-        from: NodeId,
-        to: NodeId,
-        lane: Lane,
-        index: usize,
+        at: usize,
     },
     Fire {
         node: NodeId,
@@ -101,17 +94,19 @@ impl Action {
         };
         match self.act {
             Act::Start => String::from("start"),
-            Act::Deliver { from, to, lane, index } | Act::Repeat { from, to, lane, index } => {
-                let nth = if index == 0 { String::new() } else { format!(" #{index}") };
-                let verb = if let Act::Repeat { .. } = self.act { "repeat" } else { "deliver" };
-                format!(
-                    "{verb} {} {from}>{to}{nth}",
-                    event(worker.under_way(state, (from, to, lane), index))
-                )
-            }
-            Act::Lose { from, to, index } => {
-                let lost = worker.under_way(state, (from, to, Lane::Datagram), index);
-                format!("lose {} {from}>{to} #{index}", event(lost))
+            Act::Deliver { at } | Act::Repeat { at } | Act::Lose { at } => {
+                let Some(parcel) = worker.at(state, at) else {
+                    return String::new();
+                };
+                let (verb, always) = match self.act {
+                    Act::Repeat { .. } => ("repeat", false),
+                    Act::Lose { .. } => ("lose", true),
+                    _ => ("deliver", false),
+                };
+                let (from, to, _) = parcel.link;
+                let index = worker.before(state, at);
+                let nth = if always || 0 < index { format!(" #{index}") } else { String::new() };
+                format!("{verb} {} {from}>{to}{nth}", event(Some(&parcel.input)))
             }
             Act::Fire { node, id } => match worker.timer(state, node, id) {
                 Some(armed) => {
@@ -186,18 +181,13 @@ impl Action {
                 Some(armed) => Step::of(StepKind::Timer, node, &armed, catalogue),
                 None => Step::says(StepKind::Timer, Some(node), "a timer"),
             },
-            Act::Deliver { from, to, lane, index } | Act::Repeat { from, to, lane, index } => {
-                message(
-                    worker.under_way(state, (from, to, lane), index),
-                    from,
-                    to,
-                    StepKind::Deliver,
-                    catalogue,
-                )
-            }
-            Act::Lose { from, to, index } => {
-                let lost = worker.under_way(state, (from, to, Lane::Datagram), index);
-                message(lost, from, to, StepKind::Lost, catalogue)
+            Act::Deliver { at } | Act::Repeat { at } | Act::Lose { at } => {
+                let lost = matches!(self.act, Act::Lose { .. });
+                let kind = if lost { StepKind::Lost } else { StepKind::Deliver };
+                match worker.at(state, at) {
+                    Some(parcel) => message(parcel, kind, catalogue),
+                    None => Step::says(kind, None, ""),
+                }
             }
         };
         if let Some(cut) = self.cut {
@@ -207,22 +197,14 @@ impl Action {
     }
 }
 
-fn message(
-    input: Option<&Input>,
-    from: NodeId,
-    to: NodeId,
-    kind: StepKind,
-    catalogue: &Catalogue,
-) -> Step {
-    match input {
-        Some(Input::Deliver { envelope, .. }) => {
+fn message(parcel: &Parcel, kind: StepKind, catalogue: &Catalogue) -> Step {
+    let (from, to, _) = parcel.link;
+    match &parcel.input {
+        Input::Deliver { envelope, .. } => {
             let message = Some(MessageId { from, number: 0 });
             Step { message, ..Step::of(kind, to, envelope, catalogue) }
         }
-        Some(Input::Trigger(envelope)) => Step::of(StepKind::Told, to, envelope, catalogue),
-        other => {
-            let words = other.map(|input| format!("{input:?}")).unwrap_or_default();
-            Step::says(StepKind::Told, Some(to), words)
-        }
+        Input::Trigger(envelope) => Step::of(StepKind::Told, to, envelope, catalogue),
+        other => Step::says(StepKind::Told, Some(to), format!("{other:?}")),
     }
 }

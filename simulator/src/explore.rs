@@ -24,6 +24,7 @@ pub use self::estimate::Estimate;
 pub use self::report::{Counterexample, Explored, Folded, Limit, Progress, Untrue};
 
 pub(crate) use self::lasso::broken;
+pub(crate) use self::parcel::Parcel;
 pub(crate) use self::place::{Ground, Program};
 pub(crate) use self::setting::{Setting, Wrong};
 pub(crate) use self::state::State;

@@ -130,8 +130,13 @@ impl Follower<'_> {
         step.time_us = self.ticks * self.worker.setting().bounds.tick_us;
         if let (Some(message), Some(to)) = (&mut step.message, step.node) {
             let link = (message.from, to, EventId::of(&step.event));
-            let sent = self.under_way.get_mut(&link).and_then(VecDeque::pop_front);
-            *message = sent.unwrap_or(*message);
+            let comes_again = match action.act {
+                Act::Deliver { at } => self.worker.at(state, at).is_some_and(|it| it.stays),
+                act => matches!(act, Act::Repeat { .. }),
+            };
+            let sent = self.under_way.entry(link).or_default();
+            let first = if comes_again { sent.front().copied() } else { sent.pop_front() };
+            *message = first.unwrap_or(*message);
         }
         let mut next = State::default();
         let moved = self.worker.act(state, action, &mut next);

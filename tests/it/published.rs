@@ -2,6 +2,8 @@
 
 #[path = "../published/models/mod.rs"]
 mod models;
+#[path = "../benches/explore/two_phase.rs"]
+mod nodes;
 
 use std::hash::Hash;
 
@@ -26,6 +28,23 @@ fn explored<S: Specification>() -> Explored {
 fn two_phase_commit_has_the_published_states() {
     assert_eq!(explored::<TwoPhase<3>>().states, 288);
     assert_eq!(explored::<TwoPhase<5>>().states, 8_832);
+}
+
+/// Every resource manager and the transaction manager a node, and the network one that repeats what it
+/// carries for ever.
+#[test]
+fn two_phase_commit_has_the_published_states_as_a_cluster_too() {
+    let as_cluster = |managers| {
+        let scenario = Scenario::of(move |node| nodes::TwoPhase::of(managers, node));
+        let explored = explore(&scenario, &nodes::TwoPhase::bounds(managers));
+        explored.expect_complete();
+        (explored.states, explored.depth)
+    };
+    let as_one = |explored: Explored| (explored.states, explored.depth);
+    assert_eq!(as_cluster(1), as_one(explored::<TwoPhase<1>>()));
+    assert_eq!(as_cluster(2), as_one(explored::<TwoPhase<2>>()));
+    assert_eq!(as_cluster(3), as_one(explored::<TwoPhase<3>>()));
+    assert_eq!((as_cluster(3).0, as_cluster(5).0), (288, 8_832));
 }
 
 /// TLA+ Examples, `chang_roberts`: 137 distinct states.

@@ -39,7 +39,8 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
     if let Some(failure) = &explored.failure {
         return violated(check, &bounds, &explored, &cost, failure, printer);
     }
-    properties(entry, &explored, printer);
+    let for_ever = bounds.copies == u32::MAX && bounds.tick_us == 0;
+    properties(entry, &explored, for_ever, printer);
     for left_out in Bounds::not_explored(&entry.model(), bounds.nodes) {
         printer.say(format!("  – {left_out}: not explored, `synod sim` meets them"));
     }
@@ -63,14 +64,19 @@ fn untrue_of(entry: &dyn Entry, untrue: &Untrue) -> Problem {
     Problem::new(Exit::Usage, what).hint("mend the handler or the declaration, or explore in full")
 }
 
-/// What came of each property where none is violated.
-fn properties(entry: &dyn Entry, explored: &Explored, printer: &Printer) {
+/// What came of each property where none is violated; messages may come again `for_ever`.
+fn properties(entry: &dyn Entry, explored: &Explored, for_ever: bool, printer: &Printer) {
     let monitors = entry.monitors();
     for property in entry.properties() {
         printer.say(if monitors.contains(&property) {
             format!("  – {property}: not checked, it remembers more than a state; `synod sim` does")
         } else if explored.skipped.contains(&property) {
-            format!("  – {property}: not checked, it needs a bound on delays, or --live")
+            let why = if for_ever {
+                "messages come again for ever"
+            } else {
+                "it needs a bound on delays, or --live"
+            };
+            format!("  – {property}: not checked, {why}")
         } else if !explored.complete {
             format!("  ? {property}")
         } else if explored.never.contains(&property) {
@@ -224,9 +230,12 @@ fn heading(entry: &dyn Entry, bounds: &Bounds) -> String {
     if bounds.losses < u32::MAX {
         heading += &format!(", {}", counted(bounds.losses, "lost datagram", "lost datagrams"));
     }
-    if 0 < bounds.copies {
-        heading +=
-            &format!(", {}", counted(bounds.copies, "repeated message", "repeated messages"));
+    match bounds.copies {
+        0 => (),
+        u32::MAX => heading += ", messages come again any number of times",
+        copies => {
+            heading += &format!(", {}", counted(copies, "repeated message", "repeated messages"));
+        }
     }
     if bounds.unordered {
         heading += " · messages overtake each other";
@@ -279,7 +288,8 @@ fn event(check: &Check, bounds: &Bounds, explored: &Explored, cost: &Cost) -> se
     json!({
         "event": "check", "algorithm": check.algorithm, "nodes": bounds.nodes,
         "crashes": bounds.crashes, "recoveries": bounds.recoveries,
-        "bounded": bounds.tick_us > 0, "copies": bounds.copies, "unordered": bounds.unordered,
+        "bounded": bounds.tick_us > 0, "unordered": bounds.unordered,
+        "copies": (bounds.copies < u32::MAX).then_some(bounds.copies),
         "losses": (bounds.losses < u32::MAX).then_some(bounds.losses),
         "states": explored.states, "complete": explored.complete,
         "violations": u32::from(explored.failure.is_some()),

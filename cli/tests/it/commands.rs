@@ -257,6 +257,25 @@ fn the_bounds_that_a_check_was_asked_for_stand_in_its_result() {
 }
 
 #[test]
+fn where_messages_come_again_for_ever_nothing_that_needs_rest_is_claimed() {
+    let place = Place::new("for-ever");
+    let asked = ["check", "hello", "--copies", "any", "--unordered", "--max-states", "100"];
+    let called = synod(&place.0, &asked);
+    assert_eq!(called.exit, 3, "every copy of a goodbye counts: {}", called.stdout);
+    for words in ["any number of times", "not checked, messages come again for ever"] {
+        assert!(called.stdout.contains(words), "{words}: {}", called.stdout);
+    }
+    let told = synod(&place.0, &[&asked[..], &["--json"]].concat()).stdout;
+    let check = told.lines().find(|line| line.contains(r#""event":"check""#)).expect("a result");
+    for member in [r#""copies":null"#, r#""skipped":["everybody is greeted and says goodbye"]"#] {
+        assert!(check.contains(member), "{member}: {check}");
+    }
+    let wrong = synod(&place.0, &["check", "hello", "--copies", "many"]);
+    assert_eq!(wrong.exit, 2);
+    assert!(wrong.stderr.contains("expected a number, or `any`"), "{}", wrong.stderr);
+}
+
+#[test]
 fn every_command_has_help_with_examples() {
     let place = Place::new("help");
     for command in ["sim", "check", "replay", "cluster", "node", "cert"] {

@@ -23,7 +23,10 @@ pub struct Bounds {
     /// Datagrams lost in a run, at most; `u32::MAX` for any number.
     #[serde(default = "any", skip_serializing_if = "is_any")]
     pub losses: u32,
-    /// Messages that arrive twice, or more often, in a run: arrivals beyond the first, at most.
+    /// Messages that arrive twice, or more often, in a run: arrivals beyond the first, at most;
+    /// `u32::MAX` for any number. Without a bound on delays, what keeps no order then stays under way
+    /// for ever: the network is a set, nothing is ever at rest, and nothing is judged that needs rest
+    /// or fairness.
     #[serde(default, skip_serializing_if = "is_none")]
     pub copies: u32,
     /// Whether messages overtake each other also where the algorithm counts on their order.
@@ -98,6 +101,11 @@ impl Bounds {
     pub fn not_explored(model: &Model, nodes: u32) -> Vec<&'static str> {
         let traitors = (0 < model.traitors_max(nodes as usize)).then_some("traitors");
         traitors.into_iter().collect()
+    }
+
+    /// Whether what was sent stays under way for ever.
+    pub(crate) fn repeats_for_ever(&self) -> bool {
+        self.copies == u32::MAX && self.tick_us == 0
     }
 
     /// The same without a bound on delays. Returns the assumption that this breaks, if any.

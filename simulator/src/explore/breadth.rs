@@ -16,7 +16,8 @@ use super::search::{Search, Stop, starts};
 use super::setting::Wrong;
 use super::state::{State, each_packed, rename};
 use super::visited::Visited;
-use super::worker::{Taken, Worker};
+use super::worker::Worker;
+use crate::action::{Act, Action};
 use crate::quiet::quietly;
 
 /// Some states of one depth, one after the other.
@@ -26,7 +27,7 @@ struct Chunk {
     first: u32,
     states: usize,
     depth: u32,
-    packed: Vec<u32>,
+    packed: Vec<u8>,
 }
 
 /// States of a chunk, at most.
@@ -38,7 +39,7 @@ const CHUNKS_EACH: usize = 4;
 #[derive(Default)]
 struct Yield {
     found: Vec<Found>,
-    packed: Vec<u32>,
+    packed: Vec<u8>,
     transitions: u64,
     wrong: Option<Failed>,
     /// What should hold in some state, and in which of `found` it does.
@@ -137,7 +138,7 @@ impl Breadth<'_, '_, '_> {
                 beyond |= found.beyond;
                 self.take_in(chunk.depth + 1, found)?;
                 self.waiting -= chunk.states as u64;
-                self.packed_bytes -= (chunk.packed.capacity() * size_of::<u32>()) as u64;
+                self.packed_bytes -= chunk.packed.capacity() as u64;
             }
             self.tell()?;
             if self.search.is_full() {
@@ -155,9 +156,9 @@ impl Breadth<'_, '_, '_> {
         let (mut found, mut batch) = (Yield::default(), Batch::default());
         for (ordinal, (_, mut begun)) in (0..).zip(starts(worker)) {
             let outcome = begun.as_mut().map_err(|wrong| wrong.clone());
-            let _ = batch.add(worker, ordinal, outcome);
+            batch.add(worker, ordinal, outcome);
         }
-        let _ = self.view().look(worker, &mut batch, &mut found, NOWHERE);
+        let _ = self.view().look(worker, &State::default(), &mut batch, &mut found, NOWHERE);
         found.transitions = 0;
         found.found.iter_mut().for_each(|state| state.transitions = 0);
         self.take_in(0, found)
@@ -235,13 +236,13 @@ impl Breadth<'_, '_, '_> {
         Halt::Wrong((failed.from, failed.ordinal, failed.wrong))
     }
 
-    fn queue(&mut self, number: u32, depth: u32, packed: &[u32]) {
+    fn queue(&mut self, number: u32, depth: u32, packed: &[u8]) {
         let fits = |chunk: &&mut Chunk| chunk.depth == depth && chunk.states < CHUNK;
         if self.chunks.back_mut().as_ref().is_none_or(|chunk| !fits(chunk)) {
             if let Some(full) = self.chunks.back_mut() {
-                self.packed_bytes -= (full.packed.capacity() * size_of::<u32>()) as u64;
+                self.packed_bytes -= full.packed.capacity() as u64;
                 full.packed.shrink_to_fit();
-                self.packed_bytes += (full.packed.capacity() * size_of::<u32>()) as u64;
+                self.packed_bytes += full.packed.capacity() as u64;
             }
             self.chunks.push_back(Chunk { first: number, depth, ..Chunk::default() });
         }
@@ -249,7 +250,7 @@ impl Breadth<'_, '_, '_> {
             let before = chunk.packed.capacity();
             chunk.packed.extend_from_slice(packed);
             chunk.states += 1;
-            self.packed_bytes += ((chunk.packed.capacity() - before) * size_of::<u32>()) as u64;
+            self.packed_bytes += (chunk.packed.capacity() - before) as u64;
             self.waiting += 1;
         }
     }
@@ -257,16 +258,22 @@ impl Breadth<'_, '_, '_> {
     /// Forgets the local states and parcels that no state of the frontier has.
     fn sweep(&mut self) {
         let nodes = self.search.program.setting().bounds.nodes as usize;
-        let mut live = self.search.live();
+        let (mut live, mut state) = (self.search.live(), State::default());
         for chunk in &mut self.chunks {
-            each_packed(&mut chunk.packed, nodes, &mut |places, wire| live.mark(places, wire));
+            let mut packed = chunk.packed.as_slice();
+            while !packed.is_empty() {
+                packed = state.unpack(nodes, packed);
+                live.mark(&state.places, &state.wire);
+            }
         }
         let [new_places, new_parcels] = self.search.sweep(&live);
         for chunk in &mut self.chunks {
-            each_packed(&mut chunk.packed, nodes, &mut |places, wire| {
-                rename(places, &new_places);
-                rename(wire, &new_parcels);
+            self.packed_bytes -= chunk.packed.capacity() as u64;
+            each_packed(&mut chunk.packed, nodes, &mut |state| {
+                rename(&mut state.places, &new_places);
+                rename(&mut state.wire, &new_parcels);
             });
+            self.packed_bytes += chunk.packed.capacity() as u64;
         }
     }
 
@@ -362,10 +369,8 @@ impl View<'_> {
         for from in (chunk.first..).take(chunk.states) {
             packed = state.unpack(nodes, packed);
             worker.weigh(&mut state);
-            let _ = worker.expand(&state, &mut |worker, Taken { ordinal, outcome, .. }| {
-                batch.add(worker, ordinal, outcome)
-            });
-            if self.look(worker, &mut batch, &mut found, from).is_break() {
+            batch.spread(worker, &state);
+            if self.look(worker, &state, &mut batch, &mut found, from).is_break() {
                 break;
             }
         }
@@ -386,11 +391,11 @@ impl View<'_> {
     fn look(
         &self,
         worker: &mut Worker<'_>,
+        state: &State,
         batch: &mut Batch,
         found: &mut Yield,
         from: u32,
     ) -> ControlFlow<()> {
-        let nodes = worker.setting().bounds.nodes as usize;
         // All at once: what one has to wait for in memory, the others wait for too.
         batch.known.clear();
         batch.known.extend(batch.next.iter().map(|next| self.visited.holds(next.print)));
@@ -400,8 +405,7 @@ impl View<'_> {
             if *known || !batch.fresh.insert(print) {
                 continue;
             }
-            let packed = batch.packed.get(next.begin..).unwrap_or_default();
-            let size = packed.len() - batch.state.unpack(nodes, packed).len();
+            next.make(worker, state, &batch.packed, &mut batch.state);
             let checked = worker.check(&batch.state);
             if let Err(wrong) = checked.and_then(|()| worker.try_properties(&batch.state, print)) {
                 found.wrong = Some(Failed { from, ordinal, print: Some(print), wrong });
@@ -409,7 +413,7 @@ impl View<'_> {
             }
             let happened = self.never.iter().filter(|name| worker.holds(&batch.state, **name));
             found.happened.extend(happened.map(|name| (found.found.len(), *name)));
-            found.packed.extend(packed.iter().take(size));
+            batch.state.pack(&mut found.packed);
             let (end, transitions) = (found.packed.len(), found.transitions);
             let orbit = next.orbit;
             found.found.push(Found { print, from, ordinal, end, transitions, orbit });
@@ -427,8 +431,10 @@ impl View<'_> {
 /// Where the transitions of one state lead.
 #[derive(Default)]
 struct Batch {
+    acts: Vec<Act>,
     next: Vec<Next>,
-    packed: Vec<u32>,
+    /// The states that had to be made.
+    packed: Vec<u8>,
     /// Which of `next` were visited before this round.
     known: Vec<bool>,
     /// What the chunk has found so far.
@@ -441,29 +447,82 @@ struct Batch {
 struct Next {
     print: u128,
     ordinal: u32,
-    /// Where it begins in the packed states.
-    begin: usize,
+    made: Made,
+    /// How many states it stands for.
     orbit: u64,
 }
 
+enum Made {
+    /// It begins here in the packed states.
+    At(usize),
+    /// Not yet: it comes of this act.
+    By(Act),
+}
+
+impl Next {
+    /// Makes the state, all but its sum, if it is not there yet; `state` is the one before.
+    fn make(&self, worker: &mut Worker<'_>, state: &State, packed: &[u8], next: &mut State) {
+        match self.made {
+            Made::At(begin) => {
+                let packed = packed.get(begin..).unwrap_or_default();
+                next.unpack(worker.setting().bounds.nodes as usize, packed);
+            }
+            Made::By(act) => {
+                let acted = worker.act(state, &Action::of(act), next);
+                debug_assert!(acted.is_ok(), "it was foreseen");
+                debug_assert_eq!(next.fingerprint(), self.print, "{act:?} was foreseen");
+            }
+        }
+    }
+}
+
 impl Batch {
-    fn add(
-        &mut self,
-        worker: &mut Worker<'_>,
-        ordinal: u32,
-        outcome: Result<&mut State, Wrong>,
-    ) -> ControlFlow<()> {
+    /// Takes each transition of a state, the calm first, up to one that is wrong.
+    fn spread(&mut self, worker: &mut Worker<'_>, state: &State) {
+        let here = state.fingerprint();
+        let mut acts = std::mem::take(&mut self.acts);
+        worker.add_acts(state, &mut acts);
+        let mut ordinal = 0;
+        for act in acts.drain(..) {
+            if let Some(shift) = worker.foresee(state, act) {
+                let print = here.wrapping_add(shift);
+                self.next.push(Next { print, ordinal, made: Made::By(act), orbit: 1 });
+                ordinal += 1;
+            } else {
+                self.take(worker, state, act, &mut ordinal);
+            }
+            if self.wrong.is_some() {
+                break;
+            }
+        }
+        self.acts = acts;
+    }
+
+    /// Takes the transitions of one act, up to one that is wrong.
+    fn take(&mut self, worker: &mut Worker<'_>, state: &State, act: Act, ordinal: &mut u32) {
+        let mut waiting = vec![Action::of(act)];
+        let mut next = std::mem::take(&mut self.state);
+        while let Some(action) = waiting.pop()
+            && self.wrong.is_none()
+        {
+            let acted = worker.act(state, &action, &mut next);
+            if let Ok(Some(moved)) = &acted {
+                worker.vary(state, &action, moved, &mut waiting);
+            }
+            self.add(worker, *ordinal, acted.map(|_| &mut next));
+            *ordinal += 1;
+        }
+        self.state = next;
+    }
+
+    fn add(&mut self, worker: &mut Worker<'_>, ordinal: u32, outcome: Result<&mut State, Wrong>) {
         match outcome.and_then(|state| Ok((worker.identity(state)?, state))) {
             Ok((Identity { print, orbit }, state)) => {
-                let begin = self.packed.len();
-                self.next.push(Next { print, ordinal, begin, orbit });
+                let made = Made::At(self.packed.len());
+                self.next.push(Next { print, ordinal, made, orbit });
                 state.pack(&mut self.packed);
-                ControlFlow::Continue(())
             }
-            Err(wrong) => {
-                self.wrong = Some((ordinal, wrong));
-                ControlFlow::Break(())
-            }
+            Err(wrong) => self.wrong = Some((ordinal, wrong)),
         }
     }
 }

@@ -65,12 +65,8 @@ impl Doer {
 
     pub(super) fn of(worker: &Worker<'_>, state: &State, action: &Action) -> Option<Self> {
         let who = match action.act {
-            Act::Deliver { from, to, lane, index } | Act::Repeat { from, to, lane, index } => {
-                return Some(Self::of_parcel(worker.at(state, (from, to, lane), index)?));
-            }
-            Act::Lose { from, to, index } => {
-                let link = (from, to, synod_core::Lane::Datagram);
-                return Some(Self::of_parcel(worker.at(state, link, index)?));
+            Act::Deliver { at } | Act::Repeat { at } | Act::Lose { at } => {
+                return Some(Self::of_parcel(worker.at(state, at)?));
             }
             Act::Fire { node, .. } => Who::Clock(node),
             Act::Tick => Who::Tick,

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
-use synod_core::{EventId, Input, Kind, Lane, NodeId};
+use synod_core::{EventId, Input, Kind, NodeId};
 
 use super::doer::Doer;
 use super::parts::{Edge, Graph, parts};
@@ -46,17 +46,16 @@ impl Labels {
         let count = number(self.doers.len());
         let doer = *self.doers.entry(doer).or_insert(count);
         let over = match action.act {
-            Act::Deliver { from, to, lane: Lane::Datagram, index } if from != to => {
-                Some((from, to, index, false))
-            }
-            Act::Lose { from, to, index } => Some((from, to, index, true)),
+            Act::Deliver { at } => Some((at, false)),
+            Act::Lose { at } => Some((at, true)),
             _ => None,
         };
-        let link = over.and_then(|(from, to, index, loses)| {
-            match worker.under_way(state, (from, to, Lane::Datagram), index)? {
-                Input::Deliver { envelope, .. } => {
+        let link = over.and_then(|(at, loses)| {
+            let parcel = worker.at(state, at)?;
+            match &parcel.input {
+                Input::Deliver { envelope, .. } if parcel.is_lossy() => {
                     let count = number(self.links.len());
-                    let link = (from, to, envelope.event());
+                    let link = (parcel.link.0, parcel.link.1, envelope.event());
                     Some((*self.links.entry(link).or_insert(count), loses))
                 }
                 _ => None,

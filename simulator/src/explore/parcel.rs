@@ -5,6 +5,8 @@ use std::hash::Hash;
 use synod_core::{Catalogue, DecodeError, Input, Lane, LaneId, NodeId, PeerDown, PeerUp, Renamer};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::bounds::Bounds;
+
 /// Sender, receiver and lane. A node's own jobs and notices are on lanes to itself.
 pub(crate) type Link = (NodeId, NodeId, Lane);
 
@@ -20,6 +22,8 @@ pub(crate) struct Parcel {
     pub(crate) letter: u128,
     /// Whether it comes before nothing that is on its lane already.
     pub(crate) ordered: bool,
+    /// Whether it is under way for ever: it comes again any number of times.
+    pub(crate) stays: bool,
 }
 
 /// A node's own lane for what its application triggers. It survives the node.
@@ -33,15 +37,21 @@ pub(crate) fn notices(peer: Option<NodeId>) -> Lane {
 }
 
 impl Parcel {
-    /// Where lanes keep no order, all but those of a node to itself do not.
-    pub(crate) fn new(link: Link, input: Input, left: u64, lanes_keep_order: bool) -> Self {
+    /// Within these bounds. A node's lanes to itself keep their order, and what is on them comes once,
+    /// in any case.
+    pub(crate) fn new(link: Link, input: Input, left: u64, bounds: &Bounds) -> Self {
+        let (from, to, lane) = link;
+        let ordered = lane != Lane::Datagram && (!bounds.unordered || from == to);
+        let stays = bounds.repeats_for_ever() && !ordered && from != to;
+        Self::of(link, input, left, (ordered, stays))
+    }
+
+    fn of(link: Link, input: Input, left: u64, (ordered, stays): (bool, bool)) -> Self {
         let mut hasher = Xxh3::new();
         (link, &input).hash(&mut hasher);
         let letter = hasher.digest128();
         left.hash(&mut hasher);
-        let (from, to, lane) = link;
-        let ordered = lane != Lane::Datagram && (lanes_keep_order || from == to);
-        Self { link, input, left, print: hasher.digest128(), letter, ordered }
+        Self { link, input, left, print: hasher.digest128(), letter, ordered, stays }
     }
 
     /// The same under other names.
@@ -71,7 +81,7 @@ impl Parcel {
             }
             other => other.clone(),
         };
-        Ok(Self::new(link, input, self.left, self.ordered))
+        Ok(Self::of(link, input, self.left, (self.ordered, self.stays)))
     }
 
     /// Whether it may be lost.

@@ -34,7 +34,8 @@ pub struct Explored {
     /// Different local states of nodes that were kept at once, at most.
     pub places: u64,
     /// Properties that were not held against the states: their bound needs a clock and there was
-    /// none, or they remember more than a state does.
+    /// none, they are due at rest and messages come again for ever, or they remember more than a state
+    /// does.
     pub skipped: Vec<&'static str>,
     /// What should hold in some state and did in none.
     pub never: Vec<&'static str>,

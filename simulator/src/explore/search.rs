@@ -42,7 +42,7 @@ pub(super) enum Stop {
 impl<'a, 'w> Search<'a, 'w> {
     pub(super) fn new(program: &'a dyn Program, watch: Option<Watch<'w>>) -> Self {
         let setting = program.setting();
-        let untimed = setting.bounds.tick_us == 0;
+        let (untimed, repeats) = (setting.bounds.tick_us == 0, setting.bounds.repeats_for_ever());
         let folded = setting.group.as_ref().map(|group| Folded {
             nodes: group.nodes().to_vec(),
             permutations: group.order(),
@@ -53,6 +53,7 @@ impl<'a, 'w> Search<'a, 'w> {
         for (index, promise) in setting.promises.iter().enumerate() {
             match promise.kind {
                 Kind::Eventually { .. } if untimed => found.skipped.push(promise.name),
+                Kind::AtRest if repeats => found.skipped.push(promise.name),
                 Kind::Monitor => found.skipped.push(promise.name),
                 Kind::Sometimes => never.push(index),
                 _ => (),

@@ -96,9 +96,11 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// Lets runs without end be judged, where there is no clock.
+    /// Lets runs without end be judged, where there is no clock, and what has arrived has to arrive no
+    /// more.
     pub(crate) fn living(self, live: bool) -> Self {
-        Self { live: live && self.bounds.tick_us == 0, ..self }
+        let untimed = self.bounds.tick_us == 0 && !self.bounds.repeats_for_ever();
+        Self { live: live && untimed, ..self }
     }
 
     /// Lets deliveries that commute be taken in one order, unless a property looks at the local states

@@ -52,33 +52,59 @@ impl State {
         salted.fold(sum, u128::wrapping_add)
     }
 
-    /// Appends the state to a list of numbers.
-    pub(crate) fn pack(&self, out: &mut Vec<u32>) {
+    /// Appends the state to a list of packed ones: numbers, of which small ones take a byte each.
+    pub(crate) fn pack(&self, out: &mut Vec<u8>) {
+        // What is without a bound is packed as 0.
+        let budgets = [self.losses, self.copies].map(|budget| budget.wrapping_add(1));
         let quiet = u32::try_from(self.quiet).unwrap_or(u32::MAX);
         let wire = u32::try_from(self.wire.len()).unwrap_or(u32::MAX);
-        out.extend([self.crashes, self.recoveries, self.losses, self.copies, quiet, wire]);
-        out.extend(&self.places);
-        out.extend(&self.wire);
+        let counts = budgets.into_iter().chain([self.crashes, self.recoveries, quiet, wire]);
+        for number in counts.chain(self.places.iter().copied()).chain(self.wire.iter().copied()) {
+            append(out, number);
+        }
     }
 
     /// Becomes the state of `nodes` nodes at the beginning of `packed`, all but the sum. Returns
     /// what comes behind it.
-    pub(crate) fn unpack<'p>(&mut self, nodes: usize, packed: &'p [u32]) -> &'p [u32] {
-        let (counts, rest) = packed.split_at(COUNTS.min(packed.len()));
-        let [crashes, recoveries, losses, copies, quiet, wire] = counts else {
-            unreachable!("a packed state begins with its counts");
-        };
-        (self.crashes, self.recoveries) = (*crashes, *recoveries);
-        (self.losses, self.copies) = (*losses, *copies);
-        self.quiet = u64::from(*quiet);
-        let (places, rest) = rest.split_at(nodes);
-        let (wire, rest) = rest.split_at(*wire as usize);
+    pub(crate) fn unpack<'p>(&mut self, nodes: usize, packed: &'p [u8]) -> &'p [u8] {
+        let mut rest = packed;
+        let mut next = || read(&mut rest);
+        (self.losses, self.copies) = (next().wrapping_sub(1), next().wrapping_sub(1));
+        (self.crashes, self.recoveries) = (next(), next());
+        self.quiet = u64::from(next());
+        let wire = next();
         self.places.clear();
-        self.places.extend_from_slice(places);
+        self.places.extend((0..nodes).map(|_| next()));
         self.wire.clear();
-        self.wire.extend_from_slice(wire);
+        self.wire.extend((0..wire).map(|_| next()));
         rest
     }
+}
+
+/// Seven bits of the number in each byte, the lowest first; all bytes but the last have the eighth set.
+fn append(out: &mut Vec<u8>, number: u32) {
+    let mut rest = number;
+    loop {
+        let low = rest.to_le_bytes()[0];
+        rest >>= 7;
+        if rest == 0 && low < 0x80 {
+            return out.push(low);
+        }
+        out.push(low | 0x80);
+    }
+}
+
+fn read(packed: &mut &[u8]) -> u32 {
+    let (mut number, mut shift) = (0, 0);
+    while let Some((byte, rest)) = packed.split_first() {
+        *packed = rest;
+        number |= u32::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            break;
+        }
+        shift += 7;
+    }
+    number
 }
 
 /// Which local states and parcels some states have, and what these are called from now on.
@@ -111,19 +137,17 @@ pub(crate) fn rename(numbers: &mut [u32], renumbered: &[u32]) {
     }
 }
 
-/// Shows the numbers of the local states and of the parcels of each state in `packed`.
-pub(crate) fn each_packed(
-    mut packed: &mut [u32],
-    nodes: usize,
-    each: &mut dyn FnMut(&mut [u32], &mut [u32]),
-) {
-    while let Some(wire) = packed.get(COUNTS - 1).map(|count| *count as usize) {
-        let (_, rest) = packed.split_at_mut(COUNTS);
-        let (places, rest) = rest.split_at_mut(nodes);
-        let (wire, rest) = rest.split_at_mut(wire);
-        each(places, wire);
-        packed = rest;
+/// Lets `each` change every one of some packed states of `nodes` nodes.
+pub(crate) fn each_packed(packed: &mut Vec<u8>, nodes: usize, each: &mut dyn FnMut(&mut State)) {
+    let mut state = State::default();
+    let mut all = Vec::with_capacity(packed.len());
+    let mut rest = packed.as_slice();
+    while !rest.is_empty() {
+        rest = state.unpack(nodes, rest);
+        each(&mut state);
+        state.pack(&mut all);
     }
+    *packed = all;
 }
 
 impl Clone for State {
@@ -134,9 +158,6 @@ impl Clone for State {
     }
 }
 
-/// Numbers of a packed state before those of its nodes.
-const COUNTS: usize = 6;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,11 +165,11 @@ mod tests {
     #[test]
     fn packed_states_come_out_as_they_went_in() {
         let one = State {
-            places: vec![7, 8, 9],
-            wire: vec![1, 1, 5],
+            places: vec![7, 127, 128],
+            wire: vec![1, 1 << 14, u32::MAX],
             crashes: 1,
             recoveries: 2,
-            losses: 4,
+            losses: u32::MAX,
             copies: 5,
             quiet: 3,
             sum: 0,
@@ -160,7 +181,7 @@ mod tests {
         let mut state = State::default();
         let rest = state.unpack(3, &packed);
         assert_eq!(format!("{state:?}"), format!("{one:?}"));
-        assert_eq!(state.unpack(3, rest), &[0_u32; 0]);
+        assert!(state.unpack(3, rest).is_empty());
         assert_eq!(format!("{state:?}"), format!("{other:?}"));
     }
 }

@@ -25,7 +25,7 @@ const TAKEN_MAX: usize = 17;
 /// .. by so many.
 const MORE: usize = 8;
 /// Places of a part that has any.
-const PLACES_MIN: usize = 20;
+const PLACES_MIN: usize = 4;
 
 impl Visited {
     pub(crate) fn new() -> Self {
@@ -70,33 +70,38 @@ impl Part {
         if self.places.is_empty() {
             return false;
         }
-        let home = self.home(rest);
-        let (before, after) = self.places.split_at(home);
-        let mut found = after.iter().chain(before).take_while(|place| **place != 0);
-        found.any(|place| *place == fingerprint)
+        let mut at = self.home(rest);
+        loop {
+            match self.places.get(at) {
+                Some(0) => return false,
+                Some(place) if *place == fingerprint => return true,
+                Some(_) => at += 1,
+                None => at = 0,
+            }
+        }
     }
 
     fn insert(&mut self, fingerprint: u128, rest: u64) -> bool {
-        if self.places.len() * TAKEN_MAX <= self.taken * OF {
+        if self.places.len() * TAKEN_MAX < (self.taken + 1) * OF {
             self.grow();
         }
-        let home = self.home(rest);
-        let (before, after) = self.places.split_at_mut(home);
-        for place in after.iter_mut().chain(before) {
-            if *place == fingerprint {
-                return false;
-            }
-            if *place == 0 {
-                *place = fingerprint;
-                self.taken += 1;
-                return true;
+        let mut at = self.home(rest);
+        loop {
+            match self.places.get_mut(at) {
+                Some(place) if *place == fingerprint => return false,
+                Some(place) if *place == 0 => {
+                    *place = fingerprint;
+                    self.taken += 1;
+                    return true;
+                }
+                Some(_) => at += 1,
+                None => at = 0, // Some places are free.
             }
         }
-        unreachable!("some places are free")
     }
 
     fn grow(&mut self) {
-        let more = (self.places.len() * (OF + MORE) / OF).max(PLACES_MIN);
+        let more = (self.places.len() * (OF + MORE) / OF).max(self.places.len() + PLACES_MIN);
         let old = std::mem::replace(&mut self.places, vec![0; more]);
         self.taken = 0;
         for fingerprint in old.into_iter().filter(|place| *place != 0) {

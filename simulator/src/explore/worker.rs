@@ -5,7 +5,7 @@ use std::hash::BuildHasherDefault;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use synod_core::{Effect, Input, Lane, NodeId, TimerId, Verdict};
+use synod_core::{Effect, Input, NodeId, TimerId, Verdict};
 
 use super::host::{Cause, Host};
 use super::orbit::Orbits;
@@ -18,6 +18,7 @@ use crate::action::{Act, Action, Cut};
 mod actions;
 mod collectors;
 mod faults;
+mod foresight;
 mod symmetry;
 mod wire;
 
@@ -81,6 +82,8 @@ pub(crate) struct Move {
     pub(crate) had: usize,
     /// What is under way since then, and to whom.
     sends: Vec<(NodeId, u32)>,
+    /// By how much the fingerprint of the local state has become larger.
+    shift: u128,
 }
 
 impl Move {
@@ -265,6 +268,11 @@ impl<'a> Worker<'a> {
         flow
     }
 
+    /// Whether what a handler did is one of several ways that it can go.
+    fn varies(&self, state: &State, moved: &Move) -> bool {
+        !moved.asked.is_empty() || (1 < moved.had && self.may_crash(state))
+    }
+
     /// A handler that chooses is run once for each way to answer, and one with several effects once
     /// more for each place where a crash can fall between them.
     pub(crate) fn vary(
@@ -274,7 +282,7 @@ impl<'a> Worker<'a> {
         moved: &Move,
         waiting: &mut Vec<Action>,
     ) {
-        if action.cut.is_some() {
+        if action.cut.is_some() || !self.varies(state, moved) {
             return;
         }
         let other = successor(action.choices(), &moved.asked);
@@ -293,27 +301,23 @@ impl<'a> Worker<'a> {
     ) -> Result<Option<Arc<Move>>, Wrong> {
         next.copy(state);
         let (node, what) = match action.act {
-            Act::Deliver { from, to, lane, index } => {
-                match self.take(next, (from, to, lane), index) {
-                    Some(number) => (to, What::Parcel(number)),
-                    None => return Ok(None),
+            Act::Deliver { at } | Act::Repeat { at } => {
+                let number = *state.wire.get(at).expect("an action of this state");
+                if let Act::Repeat { .. } = action.act {
+                    next.copies = spend(next.copies);
+                } else if !self.parcel(number).stays {
+                    self.take(next, at);
                 }
-            }
-            Act::Repeat { from, to, lane, index } => {
-                next.copies = spend(next.copies);
-                match self.numbered(state, (from, to, lane), index) {
-                    Some(number) => (to, What::Parcel(number)),
-                    None => return Ok(None),
-                }
+                (self.parcel(number).link.1, What::Parcel(number))
             }
             Act::Fire { node, id } => (node, What::Timer(id)),
             Act::Restart(node) => {
                 self.revive(next, node);
                 (node, What::Recover)
             }
-            Act::Lose { from, to, index } => {
+            Act::Lose { at } => {
                 next.losses = spend(next.losses);
-                self.take(next, (from, to, Lane::Datagram), index);
+                self.take(next, at);
                 return Ok(None);
             }
             Act::Tick => {
@@ -378,7 +382,10 @@ impl<'a> Worker<'a> {
                 }
             }
         };
-        self.put(state, node, moved.place);
+        if let Some(place) = state.places.get_mut(node.0 as usize - 1) {
+            state.sum = state.sum.wrapping_add(moved.shift);
+            *place = moved.place;
+        }
         Ok(moved)
     }
 
@@ -394,26 +401,33 @@ impl<'a> Worker<'a> {
             What::Recover => Cause::Recover,
             What::Timer(id) => Cause::Timer(id),
             What::Parcel(number) => Cause::Parcel(Arc::clone(self.parcel(number))),
-            What::Tick => return Ok(self.silently(self.program.tick(key.place))),
-            What::Crash => return Ok(self.silently(self.program.crash(key.place))),
+            What::Tick => return Ok(self.silently(key.place, self.program.tick(key.place))),
+            What::Crash => return Ok(self.silently(key.place, self.program.crash(key.place))),
         };
         let stepped = self.program.step(key.place, &cause, choices, cut)?;
-        let moved = Arc::new(self.moved(node, stepped));
+        let moved = Arc::new(self.moved(node, key.place, stepped));
         self.try_other_names(key.place, &cause, choices, &moved)?;
         Ok(moved)
     }
 
-    /// What an activation at `node` has come to.
-    fn moved(&mut self, node: NodeId, stepped: Stepped) -> Move {
+    /// What an activation at `node` in a local state has come to.
+    fn moved(&mut self, node: NodeId, before: u32, stepped: Stepped) -> Move {
         let sends = stepped.effects.iter().filter_map(|it| self.sent(node, it)).collect();
         self.learn();
-        Move { place: stepped.place, asked: stepped.asked, had: stepped.had, sends }
+        let Stepped { place, asked, had, .. } = stepped;
+        Move { place, asked, had, sends, shift: self.shift(before, place) }
     }
 
     /// A change of a local state in which no handler runs.
-    fn silently(&mut self, place: u32) -> Arc<Move> {
+    fn silently(&mut self, before: u32, place: u32) -> Arc<Move> {
         self.learn();
-        Arc::new(Move { place, asked: Vec::new(), had: 0, sends: Vec::new() })
+        let shift = self.shift(before, place);
+        Arc::new(Move { place, asked: Vec::new(), had: 0, sends: Vec::new(), shift })
+    }
+
+    /// By how much the fingerprint of one local state is larger than that of another.
+    fn shift(&self, before: u32, after: u32) -> u128 {
+        self.host(after).print.wrapping_sub(self.host(before).print)
     }
 
     /// What an effect puts under way, and to whom.
@@ -430,14 +444,6 @@ impl<'a> Worker<'a> {
             _ => return None,
         };
         Some((link.1, self.number(link, input, 1)))
-    }
-
-    fn put(&self, state: &mut State, node: NodeId, place: u32) {
-        if let Some(current) = state.places.get_mut(node.0 as usize - 1) {
-            let [old, new] = [*current, place].map(|place| self.host(place).print);
-            state.sum = state.sum.wrapping_sub(old).wrapping_add(new);
-            *current = place;
-        }
     }
 
     fn change(&mut self, state: &mut State, node: NodeId, what: What) {
@@ -464,12 +470,10 @@ impl<'a> Worker<'a> {
     /// What the handler of `action` asks for in `state`, up to the crash in it.
     pub(crate) fn effects(&self, state: &State, action: &Action) -> Vec<Effect> {
         let (node, cause) = match action.act {
-            Act::Deliver { from, to, lane, index } | Act::Repeat { from, to, lane, index } => {
-                match self.at(state, (from, to, lane), index) {
-                    Some(parcel) => (to, Cause::Parcel(Arc::clone(parcel))),
-                    None => return Vec::new(),
-                }
-            }
+            Act::Deliver { at } | Act::Repeat { at } => match self.at(state, at) {
+                Some(parcel) => (parcel.link.1, Cause::Parcel(Arc::clone(parcel))),
+                None => return Vec::new(),
+            },
             Act::Fire { node, id } => (node, Cause::Timer(id)),
             Act::Restart(node) => (node, Cause::Recover),
             _ => return Vec::new(),

@@ -7,17 +7,23 @@ use synod_simulator::{Bounds, Exploration, Explored, Scenario, explore};
 
 use super::abd::{Abd, a_stamp_has_one_value};
 use super::paxos::{Paxos, one_value_is_decided};
+use super::published::{Published, two_phase};
 use super::two_phase::TwoPhase;
-use super::work::{Count, Model, Registers};
+use super::work::{Count, Model, ONE_NODE, Registers};
 
 /// Visits of states in a reduced exploration, at most: it pays for few messages only.
 const VISITS_MAX: u64 = 3_000_000;
 
 pub(crate) fn explored(model: Model) -> Count {
     match model {
-        Model::TwoPhase(managers) => of(1, move |_| TwoPhase::of(managers)),
-        Model::Paxos(registers) => of(nodes(registers), move |node| Paxos::of(registers, node)),
-        Model::Abd(registers) => of(nodes(registers), move |node| Abd::of(registers, node)),
+        Model::TwoPhase(managers) => {
+            of(move |node| TwoPhase::of(managers, node), &TwoPhase::bounds(managers))
+        }
+        Model::OneNode => of(|_| Published::<two_phase::TwoPhase<ONE_NODE>>::default(), &calm(1)),
+        Model::Paxos(registers) => {
+            of(move |node| Paxos::of(registers, node), &calm(nodes(registers)))
+        }
+        Model::Abd(registers) => of(move |node| Abd::of(registers, node), &calm(nodes(registers))),
     }
 }
 
@@ -25,20 +31,25 @@ fn nodes(Registers { clients, servers }: Registers) -> u32 {
     clients + servers
 }
 
-fn of<A>(nodes: u32, make: impl Fn(NodeId) -> A + Send + Sync + 'static) -> Count
+/// No faults, and no bound on delays.
+fn calm(nodes: u32) -> Bounds {
+    Bounds::within(&synod_core::Model::ASYNCHRONOUS, nodes)
+}
+
+fn of<A>(make: impl Fn(NodeId) -> A + Send + Sync + 'static, bounds: &Bounds) -> Count
 where
     A: Algorithm + Clone + Hash + Sync,
 {
-    let found = explore(&Scenario::of(make), &Bounds::within(&A::MODEL, nodes));
+    let found = explore(&Scenario::of(make), bounds);
     found.expect_complete();
     Count { states: found.states, transitions: found.transitions }
 }
 
 /// Explores one run for each order of dependent events, and holds the property where nothing is
-/// under way. Two-phase commit is one node here, so all of its events depend on each other.
+/// under way. In two-phase commit something always is.
 pub(crate) fn reduced(model: Model) -> Option<Explored> {
     match model {
-        Model::TwoPhase(_) => None,
+        Model::TwoPhase(_) | Model::OneNode => None,
         Model::Paxos(registers) => {
             let make = move |node| Paxos::of(registers, node);
             Some(reduced_of(nodes(registers), make, one_value_is_decided))

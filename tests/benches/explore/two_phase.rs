@@ -1,61 +1,86 @@
 //! Two-phase commit, as in the TLA+ module `TwoPhase` of J. Gray, L. Lamport, "Consensus on
-//! transaction commit", ACM Transactions on Database Systems 31(1), 2006.
+//! transaction commit", ACM Transactions on Database Systems 31(1), 2006: the transaction manager
+//! first, and then the resource managers.
 //!
-//! The module has no nodes: its state is one value, and a step is one of those that are possible,
-//! whoever takes it. So it is one node, which chooses.
+//! What a manager may do of itself at any time is a timer. The messages are a set from which nothing
+//! is ever taken, so the network is to repeat what it carries for ever. A step of the module is a
+//! step here; to a manager for which a message is nothing new, or too late, it is one that changes
+//! nothing, where the module sometimes has none. So the states are those of the module, and there are
+//! more transitions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Algorithm, Cluster, Context, Event, Handlers, Property, Verdict};
+use synod_core::{Algorithm, Cluster, Context, Event, Handlers, Model, NodeId, Property, Verdict};
+use synod_simulator::Bounds;
+
+#[derive(Clone, Debug, Hash)]
+pub(crate) enum TwoPhase {
+    Transaction(Transaction),
+    Resource(Resource),
+}
+
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Transaction {
+    managers: u32,
+    /// Whom it knows to be prepared, before and after the decision.
+    prepared: BTreeSet<NodeId>,
+    decided: bool,
+}
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum Manager {
+pub(crate) enum Resource {
     Working,
     Prepared,
     Committed,
     Aborted,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-enum Message {
-    Prepared(usize),
-    Commit,
-    Abort,
-}
-
-#[derive(Clone, Debug, Hash)]
-pub(crate) struct TwoPhase {
-    managers: Vec<Manager>,
-    transaction: Manager,
-    /// Whom the transaction manager knows to be prepared.
-    prepared: BTreeSet<usize>,
-    /// What was ever sent.
-    messages: BTreeSet<Message>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Decide(Manager),
-    Note(usize),
-    Prepare(usize),
-    Become(usize, Manager),
-}
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "two_phase.prepare", local)]
+struct Prepare;
 
 #[derive(Event, Debug, Serialize, Deserialize)]
-#[event(name = "two_phase.next", local)]
-struct Next;
+#[event(name = "two_phase.give_up", local)]
+struct GiveUp;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "two_phase.prepared")]
+struct Prepared;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "two_phase.decide", local)]
+struct Decide(bool);
+
+/// To commit, or to abort.
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "two_phase.decided")]
+struct Decided(bool);
+
+const TRANSACTION: NodeId = NodeId(1);
 
 impl Algorithm for TwoPhase {
-    const NAME: &'static str = "two-phase-commit";
+    const NAME: &'static str = "two-phase";
+    const MODEL: Model = Model::ASYNCHRONOUS;
 
     fn handlers() -> Handlers<Self> {
-        Handlers::new().on(Self::next)
+        Handlers::new()
+            .on(Self::prepare)
+            .on(Self::give_up)
+            .on(Self::prepared)
+            .on(Self::decide)
+            .on(Self::decided)
     }
 
     fn start(&mut self, ctx: &mut Context) {
-        ctx.after(Duration::ZERO, &Next);
+        match self {
+            Self::Transaction(_) => ctx.after(Duration::ZERO, &Decide(false)),
+            Self::Resource(_) => {
+                ctx.after(Duration::ZERO, &Prepare);
+                ctx.after(Duration::ZERO, &GiveUp);
+            }
+        }
     }
 
     fn properties() -> Vec<Property<Self>> {
@@ -64,80 +89,63 @@ impl Algorithm for TwoPhase {
 }
 
 impl TwoPhase {
-    pub(crate) fn of(managers: u32) -> Self {
-        Self {
-            managers: vec![Manager::Working; managers as usize],
-            transaction: Manager::Working,
-            prepared: BTreeSet::new(),
-            messages: BTreeSet::new(),
+    pub(crate) fn of(managers: u32, node: NodeId) -> Self {
+        if node != TRANSACTION {
+            return Self::Resource(Resource::Working);
+        }
+        Self::Transaction(Transaction { managers, prepared: BTreeSet::new(), decided: false })
+    }
+
+    /// The network of the module, and so many resource managers.
+    pub(crate) fn bounds(managers: u32) -> Bounds {
+        let nodes = managers + 1;
+        Bounds { copies: u32::MAX, unordered: true, ..Bounds::within(&Self::MODEL, nodes) }
+    }
+
+    fn prepare(&mut self, _: Prepare, ctx: &mut Context) {
+        self.turn(Resource::Prepared, ctx);
+        ctx.send(TRANSACTION, &Prepared);
+    }
+
+    fn give_up(&mut self, _: GiveUp, ctx: &mut Context) {
+        self.turn(Resource::Aborted, ctx);
+    }
+
+    fn prepared(&mut self, _: Prepared, from: NodeId, ctx: &mut Context) {
+        let Self::Transaction(Transaction { managers, prepared, decided: false }) = self else {
+            return;
+        };
+        if prepared.insert(from) && prepared.len() == *managers as usize {
+            ctx.after(Duration::ZERO, &Decide(true));
         }
     }
 
-    /// Some step is always possible: before the decision it can be taken, and then be heard of.
-    fn next(&mut self, _: Next, ctx: &mut Context) {
-        let steps = self.steps();
-        let options = u32::try_from(steps.len()).expect("few steps");
-        let chosen = ctx.choose(options) as usize;
-        self.take(*steps.get(chosen).expect("one of the options"));
-        ctx.after(Duration::ZERO, &Next);
-    }
-
-    fn steps(&self) -> Vec<Step> {
-        let has = |message| self.messages.contains(&message);
-        let undecided = self.transaction == Manager::Working;
-        let (commits, aborts) = (has(Message::Commit), has(Message::Abort));
-        let mut steps = Vec::new();
-        if undecided && self.prepared.len() == self.managers.len() {
-            steps.push(Step::Decide(Manager::Committed));
-        }
-        if undecided {
-            steps.push(Step::Decide(Manager::Aborted));
-        }
-        for (index, manager) in self.managers.iter().enumerate() {
-            if undecided && has(Message::Prepared(index)) {
-                steps.push(Step::Note(index));
-            }
-            if *manager == Manager::Working {
-                steps.extend([Step::Prepare(index), Step::Become(index, Manager::Aborted)]);
-            }
-            if commits {
-                steps.push(Step::Become(index, Manager::Committed));
-            }
-            if aborts {
-                steps.push(Step::Become(index, Manager::Aborted));
-            }
-        }
-        steps
-    }
-
-    fn take(&mut self, step: Step) {
-        match step {
-            Step::Decide(decision) => {
-                let committed = decision == Manager::Committed;
-                self.transaction = decision;
-                self.messages.insert(if committed { Message::Commit } else { Message::Abort });
-            }
-            Step::Note(index) => {
-                self.prepared.insert(index);
-            }
-            Step::Prepare(index) => {
-                self.turn(index, Manager::Prepared);
-                self.messages.insert(Message::Prepared(index));
-            }
-            Step::Become(index, manager) => self.turn(index, manager),
+    fn decide(&mut self, Decide(commits): Decide, ctx: &mut Context) {
+        if let Self::Transaction(transaction) = self {
+            transaction.decided = true;
+            ctx.cancel(&Decide(!commits));
+            ctx.send_where(&Decided(commits), |node| node != TRANSACTION);
         }
     }
 
-    fn turn(&mut self, index: usize, state: Manager) {
-        *self.managers.get_mut(index).expect("a manager") = state;
+    fn decided(&mut self, Decided(commits): Decided, ctx: &mut Context) {
+        self.turn(if commits { Resource::Committed } else { Resource::Aborted }, ctx);
+    }
+
+    /// Only one that is working may prepare, or give up.
+    fn turn(&mut self, into: Resource, ctx: &mut Context) {
+        *self = Self::Resource(into);
+        ctx.cancel(&Prepare);
+        ctx.cancel(&GiveUp);
     }
 }
 
 fn all_agree(cluster: &Cluster<'_, TwoPhase>) -> Verdict {
-    for (_, TwoPhase { managers, .. }) in cluster.live() {
-        if managers.contains(&Manager::Committed) && managers.contains(&Manager::Aborted) {
-            return Err(String::from("one has committed, and another aborted"));
-        }
+    let is = |wanted: Resource| {
+        cluster.live().any(|(_, node)| matches!(node, TwoPhase::Resource(it) if *it == wanted))
+    };
+    if is(Resource::Committed) && is(Resource::Aborted) {
+        return Err(String::from("one has committed, and another aborted"));
     }
     Ok(())
 }

@@ -20,9 +20,14 @@ pub(crate) struct Work {
 pub(crate) enum Model {
     /// With so many resource managers.
     TwoPhase(u32),
+    /// The same with [`ONE_NODE`] of them, as a state without nodes.
+    OneNode,
     Paxos(Registers),
     Abd(Registers),
 }
+
+/// The resource managers of a two-phase commit without nodes.
+pub(crate) const ONE_NODE: usize = 7;
 
 /// Servers of a register, numbered from 0, and after them the clients, each of which puts one
 /// value and then gets one.
@@ -71,6 +76,7 @@ impl Work {
         let registers = Registers { clients, servers };
         let model = match name.as_str() {
             "two-phase" => Model::TwoPhase(servers),
+            "one-node" => Model::OneNode,
             "paxos" => Model::Paxos(registers),
             "abd" => Model::Abd(registers),
             _ => return None,
@@ -88,6 +94,7 @@ impl Work {
     pub(crate) fn words(self) -> [String; 4] {
         let (name, Registers { clients, servers }) = match self.model {
             Model::TwoPhase(servers) => ("two-phase", Registers { clients: 0, servers }),
+            Model::OneNode => ("one-node", Registers { clients: 0, servers: 0 }),
             Model::Paxos(registers) => ("paxos", registers),
             Model::Abd(registers) => ("abd", registers),
         };

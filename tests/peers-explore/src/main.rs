@@ -17,6 +17,7 @@ fn main() {
     let Work { model, way } = Work::told(0).expect("MODEL CLIENTS SERVERS WAY");
     let report = Report::of(|| match (model, way) {
         (work::Model::TwoPhase(managers), _) => two_phase::TwoPhase { managers }.explored(),
+        (work::Model::OneNode, _) => two_phase::TwoPhase { managers: work::ONE_NODE as u32 }.explored(),
         (work::Model::Paxos(registers), Way::Taken) => paxos::taken(registers).explored(),
         (work::Model::Paxos(registers), Way::Kept) => paxos::kept(registers).explored(),
         (work::Model::Abd(registers), Way::Taken) => abd::taken(registers).explored(),

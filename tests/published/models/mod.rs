@@ -14,7 +14,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Algorithm, Context, Event, Handlers};
+use synod_core::{Algorithm, Context, Event, Handlers, Property};
 
 /// A state of a model, and what may come next.
 pub(crate) trait Specification: Clone + Hash + Serialize + Send + Sync + 'static {
@@ -25,11 +25,16 @@ pub(crate) trait Specification: Clone + Hash + Serialize + Send + Sync + 'static
 
     /// The states to which a step leads, in any order.
     fn next(&self) -> Vec<Self>;
+
+    /// What is held against each state.
+    fn properties() -> Vec<Property<Published<Self>>> {
+        Vec::new()
+    }
 }
 
 /// The one node that takes the steps of `S`.
 #[derive(Clone, Hash, Serialize)]
-pub(crate) struct Published<S>(Option<S>);
+pub(crate) struct Published<S>(pub(crate) Option<S>);
 
 impl<S> Default for Published<S> {
     fn default() -> Self {
@@ -46,6 +51,10 @@ impl<S: Specification> Algorithm for Published<S> {
 
     fn start(&mut self, ctx: &mut Context) {
         self.choose(S::initial(), ctx);
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        S::properties()
     }
 }
 

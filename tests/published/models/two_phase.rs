@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::Specification;
+use synod_core::{Cluster, Property, Verdict};
+
+use super::{Published, Specification};
 
 #[derive(Clone, Copy, Eq, Hash, PartialEq, Serialize)]
 enum Manager {
@@ -77,6 +79,10 @@ impl<const MANAGERS: usize> Specification for TwoPhase<MANAGERS> {
         }
         all
     }
+
+    fn properties() -> Vec<Property<Published<Self>>> {
+        vec![Property::always("nobody commits what another aborts", all_agree)]
+    }
 }
 
 impl<const MANAGERS: usize> TwoPhase<MANAGERS> {
@@ -91,4 +97,16 @@ impl<const MANAGERS: usize> TwoPhase<MANAGERS> {
         next.managers[index] = to;
         next
     }
+}
+
+fn all_agree<const MANAGERS: usize>(
+    cluster: &Cluster<'_, Published<TwoPhase<MANAGERS>>>,
+) -> Verdict {
+    for state in cluster.live().filter_map(|(_, node)| node.0.as_ref()) {
+        let has = |manager| state.managers.contains(&manager);
+        if has(Manager::Committed) && has(Manager::Aborted) {
+            return Err(String::from("one has committed, and another aborted"));
+        }
+    }
+    Ok(())
 }

@@ -11,44 +11,46 @@ impl Worker<'_> {
     /// Everything that can happen next, the calm first.
     pub(crate) fn actions(&self, state: &State) -> Vec<Action> {
         let mut all = Vec::new();
+        self.add_acts(state, &mut all);
+        all.into_iter().map(Action::of).collect()
+    }
+
+    /// Appends it to a list.
+    pub(crate) fn add_acts(&self, state: &State, all: &mut Vec<Act>) {
         let timed = 0 < self.setting().bounds.tick_us;
-        let mut index = 0;
         let mut before: Option<&Parcel> = None;
-        for number in &state.wire {
+        for (at, number) in state.wire.iter().enumerate() {
             let parcel = self.parcel(*number);
-            let (from, to, lane) = parcel.link;
             let same = before.is_some_and(|before| before.link == parcel.link);
             let equal = before.is_some_and(|before| before.print == parcel.print);
-            index = if same { index + 1 } else { 0 };
             before = Some(parcel);
             if (parcel.ordered && same) || equal {
                 continue; // Behind another one, or the same again.
             }
-            if lane == APPLICATION && 0 < parcel.left && timed {
+            if parcel.link.2 == APPLICATION && 0 < parcel.left && timed {
                 continue; // The application keeps its time; everything else may come early.
             }
-            all.push(Action::of(Act::Deliver { from, to, lane, index }));
+            all.push(Act::Deliver { at });
             if 0 < state.losses && parcel.is_lossy() {
-                all.push(Action::of(Act::Lose { from, to, index }));
+                all.push(Act::Lose { at });
             }
-            if 0 < state.copies && !parcel.is_own() {
-                all.push(Action::of(Act::Repeat { from, to, lane, index }));
+            if 0 < state.copies && !parcel.is_own() && !parcel.stays {
+                all.push(Act::Repeat { at });
             }
         }
-        self.timer_actions(state, timed, &mut all);
-        self.fault_actions(state, &mut all);
-        all
+        self.timer_actions(state, timed, all);
+        self.fault_actions(state, all);
     }
 
     /// With a bound, timers fire when they are due and time passes when nothing is. Without, each
     /// node's timers fire in the order of its own clock.
-    pub(super) fn timer_actions(&self, state: &State, timed: bool, all: &mut Vec<Action>) {
+    pub(super) fn timer_actions(&self, state: &State, timed: bool, all: &mut Vec<Act>) {
         let hosts = || state.places.iter().map(|place| self.host(*place));
-        for host in hosts() {
+        for host in hosts().filter(|host| !host.timers.is_empty()) {
             let due = if timed { Some(&0) } else { host.timers.values().min() };
             for (id, left) in &host.timers {
                 if Some(left) == due {
-                    all.push(Action::of(Act::Fire { node: host.node, id: *id }));
+                    all.push(Act::Fire { node: host.node, id: *id });
                 }
             }
         }
@@ -56,12 +58,12 @@ impl Worker<'_> {
             let mut timers = hosts().flat_map(|host| host.timers.values());
             let mut wire = state.wire.iter().map(|number| self.parcel(*number).left);
             if timers.all(|left| *left > 0) && wire.all(|left| left > 0) {
-                all.push(Action::of(Act::Tick));
+                all.push(Act::Tick);
             }
         }
     }
 
-    pub(super) fn fault_actions(&self, state: &State, all: &mut Vec<Action>) {
+    pub(super) fn fault_actions(&self, state: &State, all: &mut Vec<Act>) {
         let may_crash = self.may_crash(state);
         if !may_crash && state.recoveries == 0 {
             return;
@@ -70,12 +72,12 @@ impl Worker<'_> {
             let node = host.node;
             if !host.up {
                 if 0 < state.recoveries {
-                    all.push(Action::of(Act::Restart(node)));
+                    all.push(Act::Restart(node));
                 }
             } else if may_crash {
-                all.push(Action::of(Act::Crash { node, losing: false }));
+                all.push(Act::Crash { node, losing: false });
                 if self.has_under_way(state, node) {
-                    all.push(Action::of(Act::Crash { node, losing: true }));
+                    all.push(Act::Crash { node, losing: true });
                 }
             }
         }

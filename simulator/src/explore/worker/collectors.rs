@@ -1,12 +1,10 @@
 //! Deliveries to one node that commute, and whether it is true that they do.
 
-use std::sync::Arc;
-
 use synod_core::{Effect, Envelope, EventId, Input, NodeId};
 
 use super::Worker;
 use crate::action::{Act, Action};
-use crate::explore::parcel::{Link, Parcel};
+use crate::explore::parcel::Parcel;
 use crate::explore::report::Untrue;
 use crate::explore::setting::Wrong;
 use crate::explore::state::State;
@@ -25,8 +23,8 @@ impl Worker<'_> {
     /// The event that `action` delivers, if deliveries of it to one node are taken in one order.
     pub(crate) fn collected(&self, state: &State, action: &Action) -> Option<EventId> {
         match action.act {
-            Act::Deliver { from, to, lane, index } if self.setting().collects => {
-                self.commuting_event(self.at(state, (from, to, lane), index)?)
+            Act::Deliver { at } if self.setting().collects => {
+                self.commuting_event(self.at(state, at)?)
             }
             _ => None,
         }
@@ -68,11 +66,11 @@ impl Worker<'_> {
         }
         let mut all = Vec::new();
         for action in self.actions(state) {
-            if let Act::Deliver { from, to, lane, index } = action.act
+            if let Act::Deliver { at } = action.act
                 && let Some(event) = self.collected(state, &action)
-                && let Some(parcel) = self.numbered(state, (from, to, lane), index)
+                && let Some(parcel) = state.wire.get(at).copied()
             {
-                all.push(Collected { node: to, event, parcel });
+                all.push(Collected { node: self.parcel(parcel).link.1, event, parcel });
             }
         }
         all
@@ -112,8 +110,8 @@ impl Worker<'_> {
         let mut indicated = Vec::new();
         let mut at = state.clone();
         for delivery in [one, other] {
-            let parcel = Arc::clone(self.parcel(delivery.parcel));
-            let action = self.delivery(&at, parcel.link, delivery.parcel).ok_or("it is gone")?;
+            let place = at.wire.iter().position(|number| *number == delivery.parcel);
+            let action = Action::of(Act::Deliver { at: place.ok_or("it is gone")? });
             let mut next = State::default();
             let moved = self.act(&at, &action, &mut next);
             let moved = moved.map_err(|_| String::from("one of two deliveries panics"))?;
@@ -128,13 +126,5 @@ impl Worker<'_> {
             at = next;
         }
         Ok((at, indicated))
-    }
-
-    /// The delivery of a parcel.
-    fn delivery(&self, state: &State, link: Link, parcel: u32) -> Option<Action> {
-        let mut lane = state.wire.iter().filter(|number| self.parcel(**number).link == link);
-        let index = lane.position(|number| *number == parcel)?;
-        let (from, to, lane) = link;
-        Some(Action::of(Act::Deliver { from, to, lane, index }))
     }
 }

@@ -76,7 +76,7 @@ impl<'a> Worker<'a> {
         let stepped = self.program.step(other_place, &other_cause, choices, None);
         let stepped = stepped.map_err(|_| String::from("it panics"))?;
         let node = names.of(self.host(place).node);
-        let other = self.moved(node, stepped);
+        let other = self.moved(node, other_place, stepped);
         let other_sent = self.on_lanes(&other, Permutation::IDENTITY).map_err(unnamed)?;
         let all = [
             ("it leads to another state", self.host(other.place).print == expected),

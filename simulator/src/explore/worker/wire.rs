@@ -12,7 +12,7 @@ use crate::explore::state::State;
 const UNKNOWN: u32 = u32::MAX;
 
 /// What a place on an ordered lane is weighed with, one more time for each place before it.
-const WEIGHT: u128 = 0xa076_1d64_78bd_642f_e703_7ed1_a0b4_28dd;
+pub(super) const WEIGHT: u128 = 0xa076_1d64_78bd_642f_e703_7ed1_a0b4_28dd;
 
 impl Worker<'_> {
     /// Computes the sum of a state anew.
@@ -49,7 +49,7 @@ impl Worker<'_> {
     }
 
     pub(super) fn number(&self, link: Link, input: Input, left: u64) -> u32 {
-        let parcel = Parcel::new(link, input, left, !self.setting().bounds.unordered);
+        let parcel = Parcel::new(link, input, left, self.setting().bounds);
         self.setting().parcels.number(parcel.print, || parcel)
     }
 
@@ -59,12 +59,15 @@ impl Worker<'_> {
         self.enqueue(state, number);
     }
 
-    /// Puts a parcel behind all of its lane; a datagram where its fingerprint says.
+    /// Puts a parcel behind all of its lane; one without an order where its fingerprint says.
     pub(super) fn enqueue(&self, state: &mut State, number: u32) {
         let parcel = self.parcel(number);
         let key = |parcel: &Parcel| (parcel.link, if parcel.ordered { 0 } else { parcel.print });
         let mine = key(parcel);
         let at = state.wire.partition_point(|other| key(self.parcel(*other)) <= mine);
+        if parcel.stays && at.checked_sub(1).and_then(|at| state.wire.get(at)) == Some(&number) {
+            return; // It is under way for ever already.
+        }
         let lane = state.wire.iter().take(at).rev();
         let before = lane.take_while(|other| self.parcel(**other).link == parcel.link).count();
         let weight = if parcel.ordered {
@@ -76,19 +79,30 @@ impl Worker<'_> {
         state.wire.insert(at, number);
     }
 
-    pub(super) fn take(&self, state: &mut State, link: Link, index: usize) -> Option<u32> {
-        let begin = state.wire.partition_point(|other| self.parcel(*other).link < link);
-        let rest = state.wire.get(begin..)?;
-        let count = rest.iter().take_while(|other| self.parcel(**other).link == link).count();
-        if count <= index {
-            return None;
+    /// Takes what stands at this place off the wire: the first of its lane, if that has an order.
+    pub(super) fn take(&self, state: &mut State, at: usize) {
+        let Some(parcel) = self.at(state, at) else {
+            return;
+        };
+        if !parcel.ordered {
+            state.sum = state.sum.wrapping_sub(parcel.print);
+            state.wire.remove(at);
+            return;
         }
-        let lane = rest.get(..count)?;
-        state.sum = state.sum.wrapping_sub(self.weight(lane));
-        let number = state.wire.remove(begin + index);
-        let lane = state.wire.get(begin..begin + count - 1)?;
-        state.sum = state.sum.wrapping_add(self.weight(lane));
-        Some(number)
+        let lane = self.lane(state, at);
+        let (weight, end) = (self.weight(lane), at + lane.len());
+        state.sum = state.sum.wrapping_sub(weight);
+        state.wire.remove(at);
+        let rest = state.wire.get(at..end - 1).unwrap_or_default();
+        state.sum = state.sum.wrapping_add(self.weight(rest));
+    }
+
+    /// The lane on which the first one stands at this place of the wire.
+    pub(super) fn lane<'s>(&self, state: &'s State, at: usize) -> &'s [u32] {
+        let rest = state.wire.get(at..).unwrap_or_default();
+        let link = self.at(state, at).map(|parcel| parcel.link);
+        let count = rest.iter().take_while(|it| Some(self.parcel(**it).link) == link).count();
+        rest.get(..count).unwrap_or_default()
     }
 
     /// The same parcel a tick later.
@@ -108,19 +122,15 @@ impl Worker<'_> {
         later
     }
 
-    /// The number of the parcel of a delivery.
-    pub(super) fn numbered(&self, state: &State, link: Link, index: usize) -> Option<u32> {
-        let mut lane = state.wire.iter().filter(|number| self.parcel(**number).link == link);
-        lane.nth(index).copied()
+    /// What stands at this place of the wire.
+    pub(crate) fn at(&self, state: &State, at: usize) -> Option<&Arc<Parcel>> {
+        state.wire.get(at).map(|number| self.parcel(*number))
     }
 
-    /// The parcel of a delivery.
-    pub(crate) fn at(&self, state: &State, link: Link, index: usize) -> Option<&Arc<Parcel>> {
-        self.numbered(state, link, index).map(|number| self.parcel(number))
-    }
-
-    /// What a delivery would deliver.
-    pub(crate) fn under_way(&self, state: &State, link: Link, index: usize) -> Option<&Input> {
-        self.at(state, link, index).map(|parcel| &parcel.input)
+    /// How much there is on its lane before what stands at this place of the wire.
+    pub(crate) fn before(&self, state: &State, at: usize) -> usize {
+        let mut before = state.wire.iter().take(at + 1).rev().map(|it| self.parcel(*it).link);
+        let link = before.next();
+        before.take_while(|it| Some(*it) == link).count()
     }
 }

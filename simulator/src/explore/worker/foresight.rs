@@ -1,0 +1,79 @@
+//! The fingerprint of the next state before there is that state: most transitions lead to one that
+//! was visited, which then need not be made.
+
+use synod_core::NodeId;
+
+use super::wire::WEIGHT;
+use super::{Key, What, Worker};
+use crate::action::Act;
+use crate::explore::parcel::Parcel;
+use crate::explore::state::State;
+
+impl Worker<'_> {
+    /// By how much the fingerprint becomes larger with an act whose handler does nothing but what it
+    /// did before; nothing where more happens, or it can go in several ways.
+    pub(crate) fn foresee(&self, state: &State, act: Act) -> Option<u128> {
+        if self.orbits.is_some() {
+            return None; // An orbit's fingerprint is not that of one of its states.
+        }
+        let (node, what, taken) = match act {
+            Act::Deliver { at } => {
+                let number = *state.wire.get(at)?;
+                let parcel = self.parcel(number);
+                (parcel.link.1, What::Parcel(number), (!parcel.stays).then_some((at, &**parcel)))
+            }
+            Act::Fire { node, id } => (node, What::Timer(id), None),
+            _ => return None,
+        };
+        let moved = self.moves.get(&Key { place: Self::place(state, node), what })?;
+        if self.varies(state, moved) {
+            return None;
+        }
+        let mut shift = moved.shift;
+        if let Some((at, parcel)) = taken {
+            shift = shift.wrapping_sub(self.lost_by_taking(state, at, parcel));
+        }
+        let taken = taken.map(|(_, parcel)| parcel);
+        for (index, (to, number)) in moved.sends.iter().enumerate() {
+            if *to == node || self.host(Self::place(state, *to)).up {
+                let sent = moved.sends.get(..index).unwrap_or_default();
+                shift = shift.wrapping_add(self.won_by_sending(state, *number, sent, taken));
+            }
+        }
+        Some(shift)
+    }
+
+    /// What a state's sum loses with what stands at this place of the wire.
+    fn lost_by_taking(&self, state: &State, at: usize, parcel: &Parcel) -> u128 {
+        if !parcel.ordered {
+            return parcel.print;
+        }
+        let lane = self.lane(state, at);
+        let rest = lane.get(1..).unwrap_or_default();
+        self.weight(lane).wrapping_sub(self.weight(rest))
+    }
+
+    /// What a state's sum wins with a parcel that is sent, after what was `sent` in this step, and
+    /// without what was `taken` off the wire.
+    fn won_by_sending(
+        &self,
+        state: &State,
+        number: u32,
+        sent: &[(NodeId, u32)],
+        taken: Option<&Parcel>,
+    ) -> u128 {
+        let parcel = self.parcel(number);
+        let sent = sent.iter().map(|(_, number)| number);
+        if parcel.stays {
+            let is_there = state.wire.iter().chain(sent).any(|other| *other == number);
+            return if is_there { 0 } else { parcel.print };
+        }
+        if !parcel.ordered {
+            return parcel.print;
+        }
+        let on_lane = |number: &&u32| self.parcel(**number).link == parcel.link;
+        let before = state.wire.iter().chain(sent).filter(on_lane).count();
+        let before = before - usize::from(taken.is_some_and(|taken| taken.link == parcel.link));
+        (0..before).fold(parcel.print, |weighed, _| weighed.wrapping_mul(WEIGHT))
+    }
+}
