@@ -93,7 +93,7 @@ impl Cell {
             let Some(id) = host.timers.take_due(self.engine.now) else {
                 return Turn::Idle;
             };
-            if let Stepped::Died(panic) = self.engine.step(host, Input::Timer(id)) {
+            if let Stepped::Died(panic) = self.engine.step(host, &Input::Timer(id)) {
                 host.died(self.engine.letter(host, "timer", None, &[], panic));
             }
         }
@@ -152,16 +152,15 @@ impl Engine {
     }
 
     /// One step; hands over its effects if it ends well.
-    pub(crate) fn step(&mut self, host: &Arc<Host>, input: Input) -> Stepped {
+    pub(crate) fn step(&mut self, host: &Arc<Host>, input: &Input) -> Stepped {
         let (now, effects) = (self.now, &mut self.effects);
         let Some(machine) = &mut self.machine else {
             return Stepped::Died(String::from("there is no machine"));
         };
-        let kept = self.recorder.as_ref().map(|_| input.clone()); // Copies no bytes of events.
         let stepped = catch_unwind(AssertUnwindSafe(|| machine.step(now, input, effects)));
-        if let (Some(recorder), Some(input)) = (&mut self.recorder, kept) {
+        if let Some(recorder) = &mut self.recorder {
             let returned = stepped.as_ref().map(|returned| Fingerprint::of(returned, effects));
-            recorder.note(now, &input, returned.unwrap_or(Fingerprint::PANICKED));
+            recorder.note(now, input, returned.unwrap_or(Fingerprint::PANICKED));
         }
         match stepped {
             Ok(Ok(())) => {
@@ -193,27 +192,32 @@ impl Engine {
             return;
         };
         let _done = Done { host, slot, source };
-        let kept = envelope.clone(); // Copies no bytes.
-        let (from, input) = match source {
-            Source::Peer(ticket) if ticket.peer != host.id => {
-                (Some(ticket.peer), Input::Deliver { from: ticket.peer, envelope })
-            }
+        let from = match source {
             Source::Job { life } if life != host.incarnation() => {
-                return host.count_drop(DropReason::LifeEnded, None, &kept);
+                return host.count_drop(DropReason::LifeEnded, None, &envelope);
             }
-            Source::Peer(_) | Source::Job { .. } => (None, Input::Trigger(envelope)),
+            Source::Peer(ticket) => Some(ticket.peer).filter(|peer| *peer != host.id),
+            Source::Job { .. } => None,
         };
-        match self.step(host, input) {
+        let input = match from {
+            Some(from) => Input::Deliver { from, envelope },
+            None => Input::Trigger(envelope),
+        };
+        let stepped = self.step(host, &input);
+        let (Input::Deliver { envelope, .. } | Input::Trigger(envelope)) = &input else {
+            return;
+        };
+        match stepped {
             Stepped::Handled => slot.count_handled(),
             Stepped::Refused(error) => {
                 slot.refused.fetch_add(1, Ordering::Relaxed);
-                refuse(host, from, &kept, &error);
+                refuse(host, from, envelope, &error);
             }
             Stepped::Died(panic) => {
                 slot.refused.fetch_add(1, Ordering::Relaxed);
-                host.count_drop(DropReason::Poison, from, &kept);
-                let name = host.catalogue.name(kept.event());
-                host.died(self.letter(host, &name, from, kept.body(), panic));
+                host.count_drop(DropReason::Poison, from, envelope);
+                let name = host.catalogue.name(envelope.event());
+                host.died(self.letter(host, &name, from, envelope.body(), panic));
             }
         }
     }
@@ -230,7 +234,7 @@ impl Engine {
             }
             _ => return,
         };
-        if let Stepped::Died(panic) = self.step(host, input) {
+        if let Stepped::Died(panic) = self.step(host, &input) {
             host.died(self.letter(host, name, Some(peer), &[], panic));
         }
     }

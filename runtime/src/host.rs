@@ -234,7 +234,7 @@ impl Host {
 
     /// Takes the first step. If it is handled, what else there is to do may be done from then on.
     pub(crate) async fn begin(self: &Arc<Self>, input: Input) -> Stepped {
-        let stepped = self.cell.lock().await.engine.step(self, input);
+        let stepped = self.cell.lock().await.engine.step(self, &input);
         if matches!(stepped, Stepped::Handled) {
             self.set_begun();
         }
@@ -311,7 +311,7 @@ impl Host {
         let lost = lost + locked(&self.outgoing).begin_life(incarnation, peers);
         self.drops.add(DropReason::LifeEnded, lost as u64);
         cell.engine.replace(machine, self.now());
-        match cell.engine.step(self, Input::Recover(records)) {
+        match cell.engine.step(self, &Input::Recover(records)) {
             Stepped::Handled => {
                 tracing::info!(node = %self.id, incarnation, "a new life has begun");
                 self.alive.store(true, Ordering::Release);

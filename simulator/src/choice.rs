@@ -351,6 +351,7 @@ impl Stream {
         self.decide_by(label, options, |driver| driver.decide(label, options, &draw), &draw)
     }
 
+    #[inline]
     fn decide_by(
         &mut self,
         label: Label,
@@ -358,10 +359,22 @@ impl Stream {
         seeded: impl Fn(&mut Driver) -> u64,
         draw: impl Fn(&mut Random) -> u64,
     ) -> u64 {
-        let Self { origin, asked, log, found, asked_in_run, .. } = self;
-        if let (Origin::Seeded(driver), None) = (&mut *origin, &log) {
-            return seeded(driver);
+        match (&mut self.origin, &self.log) {
+            (Origin::Seeded(driver), None) => seeded(driver),
+            _ => self.decide_by_label(label, options, seeded, draw),
         }
+    }
+
+    /// Where labels matter: in what is recorded, and in what was.
+    #[inline(never)]
+    fn decide_by_label(
+        &mut self,
+        label: Label,
+        options: u64,
+        seeded: impl Fn(&mut Driver) -> u64,
+        draw: impl Fn(&mut Random) -> u64,
+    ) -> u64 {
+        let Self { origin, asked, log, found, asked_in_run, .. } = self;
         let planned = label.is_planned();
         if let Origin::Diverging { after, random, .. } = origin
             && *after <= *asked_in_run

@@ -10,6 +10,7 @@
 mod fault;
 mod file;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,8 +21,8 @@ use synod_core::durable::{Disk, DiskError, DiskErrorKind};
 pub use fault::{DiskFault, Injected};
 use file::File;
 
-/// Who decides what a disk does.
-pub trait Decide: Debug + Send {
+/// Who decides what a disk does. One that is lent to it is known again by [`Any`].
+pub trait Decide: Any + Debug + Send {
     /// A number below `options`, at least 1; 0 is calm. `what` names the decision.
     fn choose(&mut self, what: &'static str, options: u64) -> u64;
 
@@ -117,6 +118,11 @@ impl SimulatedDisk {
     #[must_use]
     pub fn seeded(faults: DiskFaults, seed: u64) -> Self {
         Self::new(faults, Box::new(Random::new(seed)))
+    }
+
+    /// Another one decides from now on. Returns who did before.
+    pub fn decide_by(&self, decide: Box<dyn Decide>) -> Box<dyn Decide> {
+        std::mem::replace(&mut self.platter().decide, decide)
     }
 
     /// Other faults from now on.

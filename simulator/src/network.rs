@@ -99,7 +99,13 @@ impl Network {
         let Some(tails) = self.tails.get_mut(from.0 as usize - 1) else {
             return at_us;
         };
-        match tails.binary_search_by_key(&(to, lane), |(key, _)| *key) {
+        // Where it stands if the sender has sent to everybody on this lane.
+        let usual = (to.0 as usize - 1).saturating_sub(usize::from(from < to));
+        let found = match tails.get(usual) {
+            Some((key, _)) if *key == (to, lane) => Ok(usual),
+            _ => tails.binary_search_by_key(&(to, lane), |(key, _)| *key),
+        };
+        match found {
             Ok(found) => tails.get_mut(found).map_or(at_us, |(_, tail)| {
                 *tail = at_us.max(*tail);
                 *tail

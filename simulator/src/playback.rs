@@ -289,7 +289,7 @@ fn once<T: Stack>(node: &mut Option<Node<T>>, recorded: &RecordedStep) -> Once {
     };
     let mut effects = Vec::new();
     let RecordedStep { now, input, .. } = recorded;
-    let step = || node.step(*now, input.clone(), &mut effects);
+    let step = || node.step(*now, input, &mut effects);
     match quietly(|| catch_unwind(AssertUnwindSafe(step))) {
         Ok(returned) => {
             let wrong = returned.as_ref().err().map(|error| format!("refused: {error}"));

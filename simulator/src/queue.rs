@@ -1,7 +1,6 @@
 //! What is going to happen, in the order of virtual time.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::VecDeque;
 
 use synod_core::{Envelope, Input, NodeId, TimerId};
 
@@ -17,7 +16,8 @@ pub(crate) enum Happening {
         id: MessageId,
         to: NodeId,
         sent_us: u64,
-        envelope: Envelope,
+        /// The delivery.
+        input: Input,
     },
     Timer {
         node: NodeId,
@@ -83,21 +83,60 @@ pub(crate) struct Crash {
 pub(crate) struct Place(u32);
 
 /// Whose turn it is among what is due at the same time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Turn(u64);
 
-/// A heap of small keys over a slab of happenings: O(log n) to add and to take, O(1) to cancel.
-/// What is due at the same time happens in the order of adding.
-#[derive(Debug, Default)]
+/// What will happen, in a slab, and when, in a radix heap (R. Ahuja, K. Mehlhorn, J. Orlin,
+/// R. Tarjan, "Faster algorithms for the shortest path problem", JACM 1990), which knows that time
+/// never runs backwards: O(1) to add, O(log delay) for each happening until it is taken, however
+/// much else waits; O(1) to cancel. What is due at the same time happens in the order of adding.
+#[derive(Debug)]
 pub(crate) struct Queue {
-    heap: BinaryHeap<Reverse<(u64, u64, Place)>>,
-    slab: Vec<Option<Happening>>,
+    /// The time of what was taken last.
+    now_us: u64,
+    /// What is due now, by turn.
+    due: VecDeque<Entry>,
+    /// What is due later, by the highest bit in which its time differs from now: what differs in a
+    /// lower bit is due earlier.
+    later: [Vec<Entry>; u64::BITS as usize],
+    /// In which of these anything waits, as a set of bits.
+    filled: u64,
+    slab: Vec<Slot>,
     free: Vec<Place>,
     added: u64,
     waiting: usize,
 }
 
+/// When something happens, and where it is kept. Two words, which processors hand on in registers.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    at_us: u64,
+    place: Place,
+}
+
+#[derive(Debug)]
+struct Slot {
+    turn: Turn,
+    happening: Option<Happening>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            now_us: 0,
+            due: VecDeque::new(),
+            later: [const { Vec::new() }; u64::BITS as usize],
+            filled: 0,
+            slab: Vec::new(),
+            free: Vec::new(),
+            added: 0,
+            waiting: 0,
+        }
+    }
+}
+
 impl Queue {
+    /// Adds what happens at `at_us`, which is not before what was taken last.
     #[inline]
     pub(crate) fn add(&mut self, at_us: u64, happening: Happening) -> Place {
         self.added += 1;
@@ -108,29 +147,76 @@ impl Queue {
     #[inline]
     pub(crate) fn put(&mut self, at_us: u64, turn: Turn, happening: Happening) -> Place {
         let place = self.free.pop().unwrap_or_else(|| {
-            self.slab.push(None);
+            self.slab.push(Slot { turn, happening: None });
             Place(u32::try_from(self.slab.len() - 1).expect("fewer than 2^32 things under way"))
         });
-        self.heap.push(Reverse((at_us, turn.0, place)));
-        self.waiting += 1;
-        // Last: what was written just now costs more to read than what has come to rest.
         if let Some(slot) = self.slab.get_mut(place.0 as usize) {
-            *slot = Some(happening);
+            *slot = Slot { turn, happening: Some(happening) };
         }
+        self.file(Entry { at_us, place });
+        self.waiting += 1;
         place
     }
 
     /// The next happening with its time in microseconds.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<(u64, Turn, Happening)> {
-        while let Some(Reverse((at_us, turn, place))) = self.heap.pop() {
+        loop {
+            let next = self.due.pop_front().or_else(|| self.advance());
+            let Entry { at_us, place } = next?;
             self.free.push(place);
-            if let Some(happening) = self.slab.get_mut(place.0 as usize).and_then(Option::take) {
+            let Slot { turn, happening } = self.slab.get_mut(place.0 as usize)?;
+            if let Some(happening) = happening.take() {
                 self.waiting -= 1;
-                return Some((at_us, Turn(turn), happening));
+                return Some((at_us, *turn, happening));
             }
         }
-        None
+    }
+
+    /// Goes to the next time at which anything is due, if there is one, and takes what is due first.
+    fn advance(&mut self) -> Option<Entry> {
+        let bit = self.filled.trailing_zeros() as usize;
+        let soonest = self.later.get_mut(bit)?;
+        self.filled &= self.filled - 1;
+        if let [only] = soonest[..] {
+            soonest.clear();
+            self.now_us = only.at_us;
+            return Some(only);
+        }
+        let mut entries = std::mem::take(soonest);
+        self.now_us = entries.iter().map(|entry| entry.at_us).min().unwrap_or(self.now_us);
+        // They agree with the new time in the bit in which they differed from the old one, so each
+        // goes further down.
+        entries.drain(..).for_each(|entry| self.file(entry));
+        if let Some(emptied) = self.later.get_mut(bit) {
+            *emptied = entries; // Its memory serves again.
+        }
+        self.due.pop_front()
+    }
+
+    #[inline]
+    fn file(&mut self, entry: Entry) {
+        debug_assert!(self.now_us <= entry.at_us, "time runs backwards");
+        match (entry.at_us ^ self.now_us).checked_ilog2() {
+            None => self.file_by_turn(entry),
+            Some(bit) => {
+                self.filled |= 1 << bit;
+                if let Some(bucket) = self.later.get_mut(bit as usize) {
+                    bucket.push(entry);
+                }
+            }
+        }
+    }
+
+    fn file_by_turn(&mut self, entry: Entry) {
+        // What was put off comes before what was added since.
+        let turn = |entry: &Entry| self.slab.get(entry.place.0 as usize).map(|slot| slot.turn);
+        let mine = turn(&entry);
+        let later = self.due.iter().rev().take_while(|other| mine < turn(other)).count();
+        match later {
+            0 => self.due.push_back(entry),
+            _ => self.due.insert(self.due.len() - later, entry),
+        }
     }
 
     /// Forgets a happening. Its place is free again once its time has come.
@@ -140,7 +226,7 @@ impl Queue {
 
     /// Takes a happening before its time has come, if it is still there.
     pub(crate) fn withdraw(&mut self, place: Place) -> Option<Happening> {
-        let happening = self.slab.get_mut(place.0 as usize).and_then(Option::take);
+        let happening = self.slab.get_mut(place.0 as usize)?.happening.take();
         self.waiting -= usize::from(happening.is_some());
         happening
     }
@@ -149,7 +235,7 @@ impl Queue {
     pub(crate) fn cancel_where(&mut self, unwanted: impl Fn(&Happening) -> bool) -> usize {
         let before = self.waiting;
         for slot in &mut self.slab {
-            if slot.take_if(|happening| unwanted(happening)).is_some() {
+            if slot.happening.take_if(|happening| unwanted(happening)).is_some() {
                 self.waiting -= 1;
             }
         }
@@ -200,5 +286,42 @@ mod tests {
         assert_eq!(taken(&mut queue).len(), 1);
         assert!(queue.is_empty());
         assert!([queue.add(1, restart(3)), queue.add(1, restart(4))].contains(&place));
+    }
+
+    #[test]
+    fn what_was_put_off_comes_before_what_was_added_since() {
+        let mut queue = Queue::default();
+        queue.add(1, restart(1));
+        queue.add(9, restart(2));
+        let (_, turn, happening) = queue.take().expect("it was added");
+        queue.add(9, restart(3));
+        queue.put(9, turn, happening);
+        queue.add(9, restart(4));
+        let order: Vec<String> = taken(&mut queue).into_iter().map(|(_, it)| it).collect();
+        assert_eq!(order, ["Restart(n1)", "Restart(n2)", "Restart(n3)", "Restart(n4)"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_earliest_happens_first_whatever_is_added_meanwhile(
+            after in proptest::collection::vec(0..40_000_u64, 1..200),
+        ) {
+            let (mut queue, mut expected, mut now_us) = (Queue::default(), Vec::new(), 0);
+            for (node, after_us) in (1..).zip(after) {
+                expected.push((now_us + after_us, node));
+                queue.add(now_us + after_us, restart(node));
+                if node % 3 == 0 {
+                    let earliest = expected.iter().min().copied().expect("just added");
+                    expected.retain(|it| *it != earliest);
+                    let (at_us, _, happening) = queue.take().expect("just added");
+                    assert_eq!(format!("{happening:?}"), format!("Restart(n{})", earliest.1));
+                    assert_eq!(at_us, earliest.0);
+                    now_us = at_us;
+                }
+            }
+            expected.sort_unstable();
+            let rest = expected.into_iter().map(|(at, node)| (at, format!("Restart(n{node})")));
+            assert_eq!(taken(&mut queue), rest.collect::<Vec<_>>());
+        }
     }
 }

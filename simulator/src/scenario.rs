@@ -1,14 +1,14 @@
 //! What is simulated: an algorithm, its promises, and the world it meets.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
 use synod_core::{
-    Algorithm, Boot, BuildError, Catalogue, Choices, Envelope, Event, Machine, Member, Model, Node,
-    NodeId, Peers, Property, Stack, Symmetry,
+    Algorithm, Boot, BuildError, Catalogue, Envelope, Event, Machine, Member, Model, Node, NodeId,
+    Peers, Property, Stack, Symmetry,
 };
 
 use crate::per_node::PerNode;
@@ -29,13 +29,11 @@ pub struct Scenario<T: Stack> {
 }
 
 /// Makes the machine of a traitor that runs another program.
-type OtherProgram = Arc<dyn Fn(Boot, SharedChoices) -> Box<dyn Machine> + Send + Sync>;
+type OtherProgram = Arc<dyn Fn(Boot) -> Box<dyn Machine> + Send + Sync>;
 
 /// Handlers' own random numbers are part of the program, not of the run: what a run may decide
 /// differently is decided by the choice stream.
 pub(crate) const SEED: u64 = 0;
-
-type SharedChoices = Arc<Mutex<dyn Choices>>;
 
 /// A state as data, for the changes in a trace.
 type Show<T> = Arc<dyn Fn(&T) -> Value + Send + Sync>;
@@ -111,13 +109,10 @@ impl<T: Stack> Scenario<T> {
         if let Err(clash) = U::catalogue(&make(NodeId(1)).tables(), &mut Catalogue::default()) {
             panic!("a traitor's program: {clash}");
         }
-        self.other_program = Some(Arc::new(move |boot, choices| {
+        self.other_program = Some(Arc::new(move |boot| {
             let state = make(boot.id);
             match Node::new(boot, state) {
-                Ok(mut node) => {
-                    node.decide_by(choices);
-                    Box::new(node)
-                }
+                Ok(node) => Box::new(node),
                 Err(error) => panic!("a traitor's program: {error}"),
             }
         }));
@@ -135,10 +130,9 @@ impl<T: Stack> Scenario<T> {
         id: NodeId,
         nodes: u32,
         incarnation: u64,
-        choices: SharedChoices,
     ) -> Option<Box<dyn Machine>> {
         let make = self.other_program.as_ref()?;
-        Some(make(Self::boot_of(id, nodes, incarnation), choices))
+        Some(make(Self::boot_of(id, nodes, incarnation)))
     }
 
     /// Lets traces tell what each step changes in the states, field by field. A state that does

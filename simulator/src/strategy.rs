@@ -186,6 +186,19 @@ impl Driver {
         options: u64,
         draw: impl Fn(&mut Random) -> u64,
     ) -> u64 {
+        match self.tactic {
+            Tactic::Free => draw(&mut self.random),
+            _ => self.decide_by_tactic(label, options, draw),
+        }
+    }
+
+    #[inline(never)]
+    fn decide_by_tactic(
+        &mut self,
+        label: Label,
+        options: u64,
+        draw: impl Fn(&mut Random) -> u64,
+    ) -> u64 {
         let Self { random, tactic } = self;
         match tactic {
             Tactic::Free => draw(random),

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
-use synod_core::{Catalogue, Envelope, NodeId};
+use synod_core::{Catalogue, Envelope, Input, NodeId};
 use xxhash_rust::xxh3::xxh3_128;
 
 pub use read::BadTrace;
@@ -264,6 +264,16 @@ impl Step {
     ) -> Self {
         let (event, payload) = (catalogue.name(envelope.event()), catalogue.show(envelope));
         Self { kind, node: Some(node), event, payload, ..Self::default() }
+    }
+
+    /// A step of `node` upon an input.
+    pub(crate) fn upon(kind: StepKind, node: NodeId, input: &Input, catalogue: &Catalogue) -> Self {
+        match input {
+            Input::Deliver { envelope, .. } | Input::Trigger(envelope) => {
+                Self::of(kind, node, envelope, catalogue)
+            }
+            other => Self::says(kind, Some(node), format!("{other:?}")),
+        }
     }
 
     /// A step in words.

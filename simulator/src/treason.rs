@@ -12,6 +12,7 @@ use synod_core::{Catalogue, Effect, Envelope, Input, Lane, Machine, NodeId, Time
 
 use crate::choice::{About, Label, Stream};
 use crate::side::Side;
+use crate::world::Lender;
 
 /// A kind of treason.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -140,23 +141,31 @@ impl Traitor {
     }
 
     /// Lets `input` happen to the machines that it is for. A traitor that panics falls silent.
-    pub(crate) fn run(&mut self, now: Time, input: &Input) -> Vec<Asked> {
+    pub(crate) fn run(&mut self, now: Time, input: &Input, stream: &mut Lender) -> Vec<Asked> {
         if let Input::Deliver { envelope, .. } = input {
             remember(&mut self.seen, envelope);
         }
         let twins = 0..self.machines.len();
-        twins.filter_map(|twin| self.run_one(twin, now, input)).collect()
+        twins.filter_map(|twin| self.run_one(twin, now, input, stream)).collect()
     }
 
     /// Lets `input` happen to one machine, if it is for it.
-    pub(crate) fn run_one(&mut self, twin: usize, now: Time, input: &Input) -> Option<Asked> {
+    pub(crate) fn run_one(
+        &mut self,
+        twin: usize,
+        now: Time,
+        input: &Input,
+        stream: &mut Lender,
+    ) -> Option<Asked> {
         let input = self.as_heard_by(twin, input)?;
         let place = self.machines.get_mut(twin)?;
         let machine = place.as_mut()?;
         let mut effects = Vec::new();
-        let step = AssertUnwindSafe(|| machine.step(now, input, &mut effects));
+        machine.decide_by(stream.lend());
+        let stepped = catch_unwind(AssertUnwindSafe(|| machine.step(now, &input, &mut effects)));
+        stream.take_back(machine.take_choices());
         // What a traitor's program refuses is its own affair.
-        if catch_unwind(step).is_err() {
+        if stepped.is_err() {
             *place = None;
         }
         Some(Asked { twin, effects })

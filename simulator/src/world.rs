@@ -3,6 +3,7 @@
 mod disk;
 mod faults;
 mod judge;
+mod lender;
 mod races;
 pub(crate) mod settling;
 mod traffic;
@@ -10,12 +11,12 @@ mod traitors;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
 use synod_core::{
-    Choices, Cluster, Effect, Envelope, Event, Input, Kind, Member, Monitor, Node, NodeId,
-    PeerDown, PeerUp, Peers, Stack, TimerId,
+    Cluster, Effect, Envelope, Event, Held, Input, Kind, Member, Monitor, NodeId, PeerDown, PeerUp,
+    Peers, Stack, StepError, Summary, TimerId,
 };
 
 use crate::choice::{About, Label, Stream};
@@ -31,6 +32,7 @@ use crate::trace::{Armed, Step, StepKind, Trace, Tracer, changes};
 use crate::treason::Traitor;
 use disk::NodeDisk;
 pub(crate) use judge::judge;
+pub(crate) use lender::Lender;
 use races::Races;
 use settling::Settling;
 
@@ -92,10 +94,15 @@ pub struct Counts {
 /// What is wrong, without when.
 type Wrong = (String, String);
 
+/// A node's state in short, and as data where the scenario shows it.
+type Seen = (Summary, Value);
+
 /// A run under way.
 pub(crate) struct World<'a, T: Stack> {
     scenario: &'a Scenario<T>,
     settings: &'a Settings,
+    /// Until when the network may lose, double and hold up messages.
+    noisy_until_us: u64,
     /// A traitor is not among the live nodes: no property can blame it.
     members: PerNode<Member<T>>,
     traitors: BTreeMap<NodeId, Traitor>,
@@ -105,10 +112,8 @@ pub(crate) struct World<'a, T: Stack> {
     planned: usize,
     network: Network,
     races: Races,
-    stream: &'a Arc<Mutex<Stream>>,
-    /// What all nodes share: the list of them, and who answers their questions.
+    stream: Lender,
     peers: Peers,
-    choices: Arc<Mutex<FromStream>>,
     now_us: u64,
     last_fault_us: u64,
     counts: Counts,
@@ -155,20 +160,6 @@ struct News {
     at_us: u64,
 }
 
-/// Answers a handler's questions from the run's stream.
-struct FromStream(Arc<Mutex<Stream>>);
-
-impl Choices for FromStream {
-    fn choose(&mut self, node: NodeId, options: u32) -> u32 {
-        let label = Label { what: "choose", about: About::Node(node) };
-        u32::try_from(lock(&self.0).choose(label, u64::from(options))).unwrap_or(0)
-    }
-}
-
-fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
-    stream.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Runs `scenario` once in the world of `settings`, with the choices of `stream`. Returns what
 /// came of it, and the stream with what it recorded. O(steps · log of what is under way).
 ///
@@ -193,8 +184,7 @@ fn run_watched<T: Stack>(
     traced: bool,
     settling: Option<Settling>,
 ) -> (Outcome, Stream, Option<Settling>) {
-    let stream = Arc::new(Mutex::new(stream));
-    let mut world = World::new(scenario, settings, &stream, traced);
+    let mut world = World::new(scenario, settings, stream, traced);
     world.settling = settling;
     let violation = quietly(|| world.run()).err().map(|(property, reason)| Violation {
         property,
@@ -210,17 +200,14 @@ fn run_watched<T: Stack>(
         counts: world.counts,
         trace: world.trace.take().map(Tracer::finish).unwrap_or_default(),
     };
-    let settling = world.settling.take();
-    drop(world); // The nodes hold the stream too.
-    let stream = Arc::into_inner(stream).expect("the world is gone");
-    (outcome, stream.into_inner().unwrap_or_else(PoisonError::into_inner), settling)
+    (outcome, world.stream.into_inner(), world.settling)
 }
 
 impl<'a, T: Stack> World<'a, T> {
     fn new(
         scenario: &'a Scenario<T>,
         settings: &'a Settings,
-        stream: &'a Arc<Mutex<Stream>>,
+        stream: Stream,
         traced: bool,
     ) -> Self {
         let trace = Tracer::new(scenario.name, settings.nodes);
@@ -230,6 +217,7 @@ impl<'a, T: Stack> World<'a, T> {
         Self {
             scenario,
             settings,
+            noisy_until_us: settings.noisy_until_us(),
             members: Scenario::members(settings.nodes),
             traitors: BTreeMap::new(),
             places: PerNode::of(settings.nodes, |_| NodePlace::default()),
@@ -238,8 +226,7 @@ impl<'a, T: Stack> World<'a, T> {
             network: Network::new(settings.nodes),
             races: Races::default(),
             peers: (1..=settings.nodes).map(NodeId).collect(),
-            choices: Arc::new(Mutex::new(FromStream(Arc::clone(stream)))),
-            stream,
+            stream: Lender::new(stream),
             now_us: 0,
             last_fault_us: 0,
             counts: Counts::default(),
@@ -259,7 +246,7 @@ impl<'a, T: Stack> World<'a, T> {
     fn run(&mut self) -> Result<(), Wrong> {
         let betrayals = self.prepare();
         for (node, at, envelope) in &self.scenario.inputs {
-            let is_left_out = lock(self.stream).leaves_out(*node);
+            let is_left_out = self.stream.leaves_out(*node);
             if is_left_out || self.settings.nodes < node.0 {
                 continue;
             }
@@ -282,7 +269,7 @@ impl<'a, T: Stack> World<'a, T> {
             self.moment();
             self.pass(at_us)?;
             match self.held_until_us(&happening) {
-                0 => self.happen(happening)?,
+                0 => self.happen(&happening)?,
                 until_us => self.put_off(until_us, turn, happening),
             }
             self.has_begun = true;
@@ -296,20 +283,22 @@ impl<'a, T: Stack> World<'a, T> {
     fn start(&mut self, node: NodeId) -> Result<(), Wrong> {
         self.moment();
         let step = self.noting(|_| Step::says(StepKind::Start, Some(node), "starts"));
-        self.step(node, Input::Start, step)?;
+        self.step(node, &Input::Start, step)?;
         self.tell_links(node);
         Ok(())
     }
 
     /// A traced run remembers where it could be left.
-    fn moment(&self) {
+    #[inline]
+    fn moment(&mut self) {
         if let Some(trace) = &self.trace {
             let after_us = self.has_begun.then_some(self.now_us);
-            lock(self.stream).mark(trace.len(), after_us);
+            self.stream.mark(trace.len(), after_us);
         }
     }
 
     /// Nothing is under way but faults that have not begun.
+    #[inline]
     fn look_at_rest(&mut self) -> Result<(), Wrong> {
         if self.queue.len() == self.planned && 0 < self.planned && self.network.is_whole() {
             return self.check(|kind| kind == Kind::AtRest);
@@ -331,6 +320,7 @@ impl<'a, T: Stack> World<'a, T> {
 
     /// Lets time pass, in which nothing happens. A promise whose time is over on the way is held
     /// against what stands.
+    #[inline]
     fn pass(&mut self, to_us: u64) -> Result<(), Wrong> {
         while let Some(due_us) = self.next_due_us().filter(|due_us| *due_us < to_us) {
             self.now_us = due_us;
@@ -350,21 +340,22 @@ impl<'a, T: Stack> World<'a, T> {
         due.filter(|due_us| self.now_us < *due_us && self.network.is_whole()).min()
     }
 
-    fn happen(&mut self, happening: Happening) -> Result<(), Wrong> {
+    #[inline]
+    fn happen(&mut self, happening: &Happening) -> Result<(), Wrong> {
         match happening {
-            Happening::Message { id, to, sent_us, envelope } => {
-                self.deliver(id, to, sent_us, envelope)
+            Happening::Message { id, to, sent_us, input } => {
+                self.deliver(*id, *to, *sent_us, input)
             }
             Happening::Timer { node, id, envelope } => {
-                self.places[node].timers.remove(&id);
+                self.places[*node].timers.remove(id);
                 let step =
-                    self.noting(|catalogue| Step::of(StepKind::Timer, node, &envelope, catalogue));
-                self.step(node, Input::Timer(id), step)
+                    self.noting(|catalogue| Step::of(StepKind::Timer, *node, envelope, catalogue));
+                self.step(*node, &Input::Timer(*id), step)
             }
-            Happening::Told { node, life, input } => self.tell(node, life, input),
-            Happening::Restart(node) => self.restart(node),
-            Happening::Join(node) => self.join(node),
-            Happening::Heal(split) => self.heal(split),
+            Happening::Told { node, life, input } => self.tell(*node, *life, input),
+            Happening::Restart(node) => self.restart(*node),
+            Happening::Join(node) => self.join(*node),
+            Happening::Heal(split) => self.heal(*split),
             planned => {
                 self.planned -= 1;
                 self.strike(planned)
@@ -372,15 +363,12 @@ impl<'a, T: Stack> World<'a, T> {
         }
     }
 
-    fn tell(&mut self, node: NodeId, life: u64, input: Input) -> Result<(), Wrong> {
+    fn tell(&mut self, node: NodeId, life: u64, input: &Input) -> Result<(), Wrong> {
         let is_another = life != 0 && life != self.places[node].incarnation;
         if !self.is_up(node) || is_another {
             return Ok(());
         }
-        let step = self.noting(|catalogue| match &input {
-            Input::Trigger(envelope) => Step::of(StepKind::Told, node, envelope, catalogue),
-            other => Step::says(StepKind::Told, Some(node), format!("{other:?}")),
-        });
+        let step = self.noting(|catalogue| Step::upon(StepKind::Told, node, input, catalogue));
         self.step(node, input, step)
     }
 
@@ -389,39 +377,35 @@ impl<'a, T: Stack> World<'a, T> {
         let place = &mut self.places[node];
         place.incarnation += 1;
         place.heard.clear();
-        let mut machine = self.scenario.boot_among(&self.peers, node, place.incarnation);
-        let choices = Arc::clone(&self.choices);
-        machine.decide_by(choices);
-        self.members[node].node = Some(Arc::new(machine));
+        let machine = self.scenario.boot_among(&self.peers, node, place.incarnation);
+        self.members[node].node = Some(Held::Own(Box::new(machine)));
     }
 
     /// One handler activation: the node's step, its effects, the properties.
     fn step(
         &mut self,
         node: NodeId,
-        input: Input,
+        input: &Input,
         mut step: Option<Box<Step>>,
     ) -> Result<(), Wrong> {
         if self.members[node].node.is_none() {
-            return self.step_traitor(node, &input, step);
+            return self.step_traitor(node, input, step);
         }
-        let lied_to = self.is_of_traitor(&input);
-        let now = self.places[node].clock.reads(self.now_us);
+        let before = step.as_ref().map(|_| Box::new(self.seen(node)));
         let mut effects = std::mem::take(&mut self.effects);
-        let machine = &mut self.members[node].node;
-        let machine = machine.as_mut().and_then(Arc::get_mut).expect("an event for a live node");
-        let seen = |machine: &Node<T>| (machine.summary(), self.scenario.show(machine.stack()));
-        let before = step.as_ref().map(|_| seen(machine));
-        let stepped = catch_unwind(AssertUnwindSafe(|| machine.step(now, input, &mut effects)));
-        if let (Some(step), Some((summary, state))) = (&mut step, before) {
-            let (summary_now, state_now) = seen(machine);
-            let tells = summary != summary_now || step.kind == StepKind::Start;
-            step.state = (tells && !summary_now.is_empty()).then(|| summary_now.to_string());
-            step.changes = changes(&state, &state_now);
+        let stepped = self.handle(node, input, &mut effects);
+        if let (Some(step), Some(before)) = (&mut step, before) {
+            self.tell_changes(node, step, &before);
         }
         let mut crash = self.doom(node, &mut effects);
-        let stepped = stepped.map(|it| if lied_to { Ok(()) } else { it });
-        let carried = judge(node, stepped, |event| self.scenario.catalogue.name(event));
+        let carried = match stepped {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) if self.is_of_traitor(input) => Ok(()),
+            wrong => {
+                let wrong = wrong.map(|it| it.map_err(|error| *error));
+                judge(node, wrong, |event| self.scenario.catalogue.name(event))
+            }
+        };
         if carried.is_ok() && !effects.is_empty() {
             crash = self.write_down(node, &mut effects).or(crash);
             self.carry_out(node, &mut effects, &mut step);
@@ -441,16 +425,44 @@ impl<'a, T: Stack> World<'a, T> {
         self.check(|kind| kind == Kind::Always || matches!(kind, Kind::Eventually { .. }))
     }
 
+    /// Lets the handlers of a live node run, with the run's stream in its hands.
+    #[inline]
+    fn handle(
+        &mut self,
+        node: NodeId,
+        input: &Input,
+        effects: &mut Vec<Effect>,
+    ) -> std::thread::Result<Result<(), Box<StepError>>> {
+        let now = self.places[node].clock.reads(self.now_us);
+        let machine = &mut self.members[node].node;
+        let machine = machine.as_mut().and_then(Held::own).expect("an event for a live node");
+        machine.decide_by(self.stream.lend());
+        // A small result: a step is too short to copy what may be wrong with it.
+        let step = || machine.step(now, input, effects).map_err(Box::new);
+        let stepped = catch_unwind(AssertUnwindSafe(step));
+        self.stream.take_back(machine.take_choices());
+        stepped
+    }
+
+    /// What a trace compares of a live node.
+    fn seen(&self, node: NodeId) -> Seen {
+        let seen = |it: &Held<T>| (it.summary(), self.scenario.show(it.stack()));
+        self.members[node].node.as_ref().map(seen).unwrap_or_default()
+    }
+
+    fn tell_changes(&self, node: NodeId, step: &mut Step, (summary, state): &Seen) {
+        let (summary_now, state_now) = self.seen(node);
+        let tells = *summary != summary_now || step.kind == StepKind::Start;
+        step.state = (tells && !summary_now.is_empty()).then(|| summary_now.to_string());
+        step.changes = changes(state, &state_now);
+    }
+
+    /// Carries out what a node asks for, in the order of asking.
     fn carry_out(&mut self, node: NodeId, effects: &mut Vec<Effect>, step: &mut Option<Box<Step>>) {
-        let mut stream = lock(self.stream);
-        for effect in effects.drain(..) {
+        effects.reverse(); // What is taken off the end needs no room made for.
+        while let Some(effect) = effects.pop() {
             match effect {
-                Effect::Send { to, lane, envelope } => {
-                    let sent = self.send(&mut stream, node, to, lane, envelope);
-                    if let (Some(step), Some(sent)) = (&mut *step, sent) {
-                        step.sends.push(sent);
-                    }
-                }
+                Effect::Send { to, lane, envelope } => self.send(node, to, lane, envelope, step),
                 Effect::Timer { id, after, envelope } => {
                     if let Some(step) = step {
                         step.armed.push(self.armed(after, &envelope));
@@ -465,7 +477,7 @@ impl<'a, T: Stack> World<'a, T> {
                         self.queue.cancel(place);
                     }
                 }
-                Effect::Job(job) => self.work(&mut stream, node, &job),
+                Effect::Job(job) => self.work(node, &job),
                 Effect::Output(envelope) => {
                     self.observe(node, &envelope);
                     if let Some(step) = step {
@@ -500,12 +512,12 @@ impl<'a, T: Stack> World<'a, T> {
     }
 
     /// A job is done at once; when its node learns of it is a choice.
-    fn work(&mut self, stream: &mut Stream, node: NodeId, job: &Envelope) {
+    fn work(&mut self, node: NodeId, job: &Envelope) {
         let Some(Ok(result)) = self.scenario.catalogue.job(job.event()).map(|run| run(job)) else {
             return;
         };
         let label = Label { what: "job", about: About::Node(node) };
-        let at_us = self.now_us + 1 + stream.choose(label, self.settings.delay_max_us.max(1));
+        let at_us = self.now_us + 1 + self.stream.choose(label, self.settings.delay_max_us.max(1));
         let (life, input) = (self.places[node].incarnation, Input::Trigger(result));
         self.queue.add(at_us, Happening::Told { node, life, input });
     }
@@ -515,9 +527,11 @@ impl<'a, T: Stack> World<'a, T> {
         let quiet_us = self.now_us.checked_sub(self.last_fault_us);
         let cluster = Cluster::new(self.members.all()).having_sent(self.counts.sent);
         let properties = &self.scenario.properties;
-        self.never.retain(|name| {
-            properties.iter().all(|it| it.name != *name || it.check(&cluster).is_err())
-        });
+        if !self.never.is_empty() {
+            self.never.retain(|name| {
+                properties.iter().all(|it| it.name != *name || it.check(&cluster).is_err())
+            });
+        }
         for property in properties {
             let ripe = match property.kind {
                 Kind::Eventually { within } => {
@@ -555,6 +569,7 @@ impl<'a, T: Stack> World<'a, T> {
         self.trace.as_ref().map(|_| Box::new(step(&self.scenario.catalogue)))
     }
 
+    #[inline]
     fn note(&mut self, step: Option<Box<Step>>) {
         self.counts.steps += 1;
         if let (Some(mut step), Some(trace)) = (step, &mut self.trace) {

@@ -21,6 +21,8 @@ impl Body {
     /// Bytes of a short body at most: with their number, they fit where a longer one has its
     /// pointers.
     pub(crate) const SHORT_MAX: usize = 22;
+    /// No bytes.
+    pub(crate) const EMPTY: Self = Self::Short { length: 0, bytes: [0; Self::SHORT_MAX] };
 }
 
 impl From<Bytes> for Body {
@@ -93,19 +95,21 @@ impl Scratch {
     /// Bytes of a chunk. A larger body has an allocation of its own.
     const CHUNK: usize = 2_048;
 
+    /// Encodes `event` into `body`, where it stays: bytes cost more to copy than to write while
+    /// they are on their way to memory.
+    ///
     /// # Panics
     ///
     /// If the event's `Serialize` implementation reports an error.
     #[inline]
-    pub(crate) fn encode<E: Event>(&mut self, event: &E) -> Body {
+    pub(crate) fn encode<E: Event>(&mut self, event: &E, body: &mut Body) {
+        *body = Body::EMPTY;
+        let Body::Short { length, bytes } = body else { return };
         let Self { encoded, .. } = self;
         encoded.clear();
-        match postcard::serialize_with_flavor(
-            event,
-            Pen { bytes: Default::default(), length: 0, encoded },
-        ) {
-            Ok(Some((length, bytes))) => Body::Short { length, bytes },
-            Ok(None) => Body::Long(self.cut_off()),
+        match postcard::serialize_with_flavor(event, Pen { bytes, length, encoded }) {
+            Ok(()) if self.encoded.is_empty() => (),
+            Ok(()) => *body = Body::Long(self.cut_off()),
             Err(error) => panic!("`{}` does not serialize: {error}", E::NAME),
         }
     }
@@ -126,8 +130,8 @@ impl Scratch {
 
 /// Lets postcard write a short body in place, and what becomes longer into a vector.
 struct Pen<'a> {
-    bytes: [u8; Body::SHORT_MAX],
-    length: u8,
+    bytes: &'a mut [u8; Body::SHORT_MAX],
+    length: &'a mut u8,
     encoded: &'a mut Vec<u8>,
 }
 
@@ -135,7 +139,7 @@ impl Pen<'_> {
     /// No longer a short body: the vector gets what is written so far, and all that follows.
     fn spill(&mut self, data: &[u8]) {
         if self.encoded.is_empty() {
-            let written = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
+            let written = self.bytes.get(..usize::from(*self.length)).unwrap_or_default();
             self.encoded.extend_from_slice(written);
         }
         self.encoded.extend_from_slice(data);
@@ -143,17 +147,16 @@ impl Pen<'_> {
 }
 
 impl postcard::ser_flavors::Flavor for Pen<'_> {
-    /// The short body; `None` if the vector has it.
-    type Output = Option<(u8, [u8; Body::SHORT_MAX])>;
+    type Output = ();
 
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        let begin = usize::from(self.length);
+        let begin = usize::from(*self.length);
         let end = begin + data.len();
         match (self.bytes.get_mut(begin..end), u8::try_from(end)) {
             (Some(room), Ok(length)) if self.encoded.is_empty() => {
                 room.copy_from_slice(data);
-                self.length = length;
+                *self.length = length;
             }
             _ => self.spill(data),
         }
@@ -165,8 +168,8 @@ impl postcard::ser_flavors::Flavor for Pen<'_> {
         self.try_extend(&[data])
     }
 
-    fn finalize(self) -> postcard::Result<Self::Output> {
-        Ok(self.encoded.is_empty().then_some((self.length, self.bytes)))
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 

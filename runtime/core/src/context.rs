@@ -1,13 +1,14 @@
 //! What a handler may ask for.
 
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::body::Scratch;
+use crate::body::{Body, Scratch};
 use crate::envelope::{Envelope, Instance, Lane, LaneId, Tag};
 use crate::event::{Event, EventId, NodeId, Time};
 use crate::node::Peers;
@@ -26,7 +27,7 @@ pub struct Context {
     pub(crate) peers: Peers,
     pub(crate) now: Time,
     pub(crate) random: Random,
-    pub(crate) choices: Option<SharedChoices>,
+    pub(crate) choices: Lent,
     /// What is armed; a timer is identified by its event, so equal futures hash equal.
     pub(crate) timers: BTreeMap<Envelope, TimerId>,
     pub(crate) next_timer: u64,
@@ -51,18 +52,26 @@ pub(crate) struct Scope {
 }
 
 /// Decides what a handler asked [`Context::choose`] to decide: a seeded generator in production
-/// and in simulations, every value in turn under the checker.
-pub trait Choices: Send {
+/// and in simulations, every value in turn under the checker. A host lends one to a node for a
+/// step, and knows by [`Any`] what it gets back.
+pub trait Choices: Any + Send + Sync {
     /// A number below `options`.
     fn choose(&mut self, node: NodeId, options: u32) -> u32;
 }
 
-#[derive(Clone)]
-pub(crate) struct SharedChoices(pub(crate) Arc<Mutex<dyn Choices>>);
+/// Who decides for a node while its host has lent it somebody. A copy of the node has nobody.
+#[derive(Default)]
+pub(crate) struct Lent(pub(crate) Option<Box<dyn Choices>>);
 
-impl fmt::Debug for SharedChoices {
+impl Clone for Lent {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl fmt::Debug for Lent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SharedChoices")
+        f.write_str(if self.0.is_some() { "somebody" } else { "nobody" })
     }
 }
 
@@ -121,8 +130,7 @@ impl Context {
     pub fn send<E: Event>(&mut self, to: NodeId, event: &E) {
         assert!(!E::LOCAL, "`{}` is local and cannot be sent", E::NAME);
         assert!(self.peers.place_of(to).is_some(), "{to} is not of this cluster");
-        let envelope = self.seal(Tag::Plain, event);
-        self.route::<E>(to, envelope);
+        self.route(to, Tag::Plain, event);
     }
 
     /// Sends `event` to every node of the cluster, this one included. Encodes once. O(peers).
@@ -144,7 +152,12 @@ impl Context {
         let envelope = self.seal(Tag::Plain, event);
         let peers = self.peers.clone();
         for &peer in peers.0.iter().filter(|peer| to(**peer)) {
-            self.route::<E>(peer, envelope.clone());
+            if peer == self.me {
+                self.local.push_back(envelope.clone());
+            } else {
+                let (lane, envelope) = (self.lane::<E>(), envelope.clone());
+                self.effects.push(Effect::Send { to: peer, lane, envelope });
+            }
         }
     }
 
@@ -214,8 +227,7 @@ impl Context {
         // Numbers of different lives differ, so an answer to a former life finds no question.
         let number = ((self.incarnation & LIVES_TOLD_APART) << 32) | self.next_ticket;
         self.asked.insert(number, R::Answer::ID);
-        let envelope = self.seal(Tag::Ask(number), request);
-        self.route::<R>(to, envelope);
+        self.route(to, Tag::Ask(number), request);
         let expiry = expiry(number, R::Answer::ID, self.scope.instance.clone());
         self.arm(deadline, expiry);
         Ticket::new(self.me, number)
@@ -227,8 +239,7 @@ impl Context {
     ///
     /// If another node asked, and the answer is local: the algorithm is wrong.
     pub fn answer<R: Request>(&mut self, ticket: Ticket<R>, answer: &R::Answer) {
-        let envelope = self.seal(Tag::Answer(ticket.number), answer);
-        self.route::<R::Answer>(ticket.from, envelope);
+        self.route(ticket.from, Tag::Answer(ticket.number), answer);
     }
 
     /// A number below `options`: random in a simulation and in production, every value in turn
@@ -239,11 +250,8 @@ impl Context {
     /// If `options` is 0.
     pub fn choose(&mut self, options: u32) -> u32 {
         assert!(0 < options, "nothing to choose from");
-        match &self.choices {
-            Some(SharedChoices(shared)) => {
-                let mut choices = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                choices.choose(self.me, options).min(options - 1)
-            }
+        match &mut self.choices.0 {
+            Some(choices) => choices.choose(self.me, options).min(options - 1),
             None => u32::try_from(self.random.below(u64::from(options))).unwrap_or(0),
         }
     }
@@ -279,6 +287,7 @@ impl Context {
 
     /// The node after this one on the ring of [`Context::peers`], this one if it is alone.
     #[must_use]
+    #[inline]
     pub fn successor(&self) -> NodeId {
         let after = self.peers.place_of(self.me).and_then(|place| self.peers.0.get(place + 1));
         after.or_else(|| self.peers.0.first()).copied().unwrap_or(self.me)
@@ -291,18 +300,27 @@ impl Context {
     }
 
     #[inline(always)]
-    fn route<E: Event>(&mut self, to: NodeId, envelope: Envelope) {
+    fn route<E: Event>(&mut self, to: NodeId, tag: Tag, event: &E) {
         if to == self.me {
+            let envelope = self.seal(tag, event);
             self.local.push_back(envelope);
             return;
         }
         assert!(!E::LOCAL, "`{}` is local and cannot be sent", E::NAME);
-        let lane = match self.scope.lane {
+        let (lane, envelope) = (self.lane::<E>(), self.blank::<E>(tag));
+        self.effects.push(Effect::Send { to, lane, envelope });
+        if let Some(Effect::Send { envelope, .. }) = self.effects.last_mut() {
+            self.scratch.encode(event, envelope.body_mut());
+        }
+    }
+
+    /// The lane of `E`, sent by who is running.
+    fn lane<E: Event>(&self) -> Lane {
+        match self.scope.lane {
             _ if E::UNRELIABLE => Lane::Datagram,
             Some(lane) => Lane::Ordered(lane),
             None => Lane::Ordered(LaneId(E::ID.bits())),
-        };
-        self.effects.push(Effect::Send { to, lane, envelope });
+        }
     }
 
     fn arm(&mut self, delay: Duration, envelope: Envelope) {
@@ -322,8 +340,15 @@ impl Context {
 
     #[inline(always)]
     fn seal<E: Event>(&mut self, tag: Tag, event: &E) -> Envelope {
-        let body = self.scratch.encode(event);
-        Envelope::of(E::ID, self.scope.instance.clone(), tag, body)
+        let mut envelope = self.blank::<E>(tag);
+        self.scratch.encode(event, envelope.body_mut());
+        envelope
+    }
+
+    /// The envelope of an `E` that is still to be encoded.
+    #[inline(always)]
+    fn blank<E: Event>(&self, tag: Tag) -> Envelope {
+        Envelope::of(E::ID, self.scope.instance.clone(), tag, Body::EMPTY)
     }
 }
 

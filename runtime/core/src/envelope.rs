@@ -126,6 +126,11 @@ impl Envelope {
         Self { event, instance, tag, body }
     }
 
+    #[inline]
+    pub(crate) fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
     /// The same event for another instance.
     #[must_use]
     pub fn addressed_to(self, instance: Instance) -> Self {

@@ -72,6 +72,7 @@ impl<S> Clone for Handler<S> {
 }
 
 impl<S> Handler<S> {
+    #[inline]
     pub(crate) fn run(
         &self,
         state: &mut S,
@@ -87,6 +88,7 @@ impl<S> Handler<S> {
     }
 
     /// Refuses what this handler must not see, whatever its body. Nothing has run then.
+    #[inline]
     pub(crate) fn admit(
         &self,
         envelope: &Envelope,

@@ -143,7 +143,10 @@ impl<A: Stack> Stack for Keyed<A> {
         });
         match heard {
             Ok(true) => drop(self.instances.insert(key, instance)),
-            Ok(false) | Err(_) => *ctx = before, // What is not heard leaves no instance behind.
+            // What is not heard leaves no instance behind; who decides is the host's.
+            Ok(false) | Err(_) => {
+                *ctx = Context { choices: std::mem::take(&mut ctx.choices), ..before }
+            }
         }
         heard
     }

@@ -1,7 +1,7 @@
 //! A node behind a pointer, as a host holds it.
 
 use crate::catalogue::Catalogue;
-use crate::context::Effect;
+use crate::context::{Choices, Effect};
 use crate::event::{NodeId, Time};
 use crate::node::{Input, Node, StepError};
 use crate::property::Summary;
@@ -16,7 +16,13 @@ pub trait Machine: Send {
     /// # Errors
     ///
     /// As [`Node::step`].
-    fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) -> Result<(), StepError>;
+    fn step(&mut self, now: Time, input: &Input, out: &mut Vec<Effect>) -> Result<(), StepError>;
+
+    /// See [`Node::decide_by`].
+    fn decide_by(&mut self, choices: Box<dyn Choices>);
+
+    /// See [`Node::take_choices`].
+    fn take_choices(&mut self) -> Option<Box<dyn Choices>>;
 
     /// See [`Node::id`].
     fn id(&self) -> NodeId;
@@ -32,8 +38,16 @@ pub trait Machine: Send {
 }
 
 impl<T: Stack> Machine for Node<T> {
-    fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) -> Result<(), StepError> {
+    fn step(&mut self, now: Time, input: &Input, out: &mut Vec<Effect>) -> Result<(), StepError> {
         Self::step(self, now, input, out)
+    }
+
+    fn decide_by(&mut self, choices: Box<dyn Choices>) {
+        Self::decide_by(self, choices);
+    }
+
+    fn take_choices(&mut self) -> Option<Box<dyn Choices>> {
+        Self::take_choices(self)
     }
 
     fn id(&self) -> NodeId {

@@ -1,11 +1,11 @@
 //! One node, one step at a time.
 
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::body::Scratch;
 use crate::catalogue::{BuildError, Catalogue};
-use crate::context::{Choices, Context, Effect, Scope, SharedChoices, TimerId, expiry};
+use crate::context::{Choices, Context, Effect, Lent, Scope, TimerId, expiry};
 use crate::envelope::{DecodeError, Envelope, Tag};
 use crate::event::{EventId, NodeId, PeerDown, PeerUp, Time};
 use crate::property::Summary;
@@ -55,6 +55,7 @@ impl FromIterator<NodeId> for Peers {
 impl Peers {
     /// Where `node` stands in the list. O(log n), and O(1) in a cluster that is numbered from 1
     /// without gaps.
+    #[inline]
     pub(crate) fn place_of(&self, node: NodeId) -> Option<usize> {
         let usual = (node.0 as usize).wrapping_sub(1);
         if self.0.get(usual) == Some(&node) {
@@ -180,9 +181,17 @@ impl<T: Stack> Node<T> {
         Ok(Self { stack, tables, ctx: Context::new(id, peers, incarnation, random) })
     }
 
-    /// Lets `choices` decide what handlers [`choose`](Context::choose), instead of the seed.
-    pub fn decide_by(&mut self, choices: Arc<Mutex<dyn Choices>>) {
-        self.ctx.choices = Some(SharedChoices(choices));
+    /// Lets `choices` decide what handlers [`choose`](Context::choose), instead of the seed. They
+    /// are lent: the host takes them back, and a copy of the node decides by its seed.
+    #[inline]
+    pub fn decide_by(&mut self, choices: Box<dyn Choices>) {
+        self.ctx.choices = Lent(Some(choices));
+    }
+
+    /// Takes back who decides; the seed does from now on.
+    #[inline]
+    pub fn take_choices(&mut self) -> Option<Box<dyn Choices>> {
+        self.ctx.choices.0.take()
     }
 
     /// Lets `input` happen at `now`, then every local event that it triggers, and appends what the
@@ -200,7 +209,7 @@ impl<T: Stack> Node<T> {
     pub fn step(
         &mut self,
         now: Time,
-        input: Input,
+        input: &Input,
         out: &mut Vec<Effect>,
     ) -> Result<(), StepError> {
         self.ctx.now = now;
@@ -221,15 +230,15 @@ impl<T: Stack> Node<T> {
         taken
     }
 
-    fn take(&mut self, input: Input) -> Result<(), StepError> {
+    fn take(&mut self, input: &Input) -> Result<(), StepError> {
         match input {
             Input::Start => self.stack.start(&self.tables, &mut self.ctx),
-            Input::Recover(records) => self.recover(&records)?,
-            Input::Deliver { from, envelope } => self.deliver(&envelope, from)?,
-            Input::Trigger(envelope) => self.local(&envelope)?,
-            Input::Timer(id) => self.tick(id),
-            Input::PeerUp(event) => self.indicate(&Envelope::seal(&event)),
-            Input::PeerDown(event) => self.indicate(&Envelope::seal(&event)),
+            Input::Recover(records) => self.recover(records)?,
+            Input::Deliver { from, envelope } => self.deliver(envelope, *from)?,
+            Input::Trigger(envelope) => self.local(envelope)?,
+            Input::Timer(id) => self.tick(*id),
+            Input::PeerUp(event) => self.indicate(&Envelope::seal(event)),
+            Input::PeerDown(event) => self.indicate(&Envelope::seal(event)),
         }
         self.settle();
         Ok(())
@@ -425,7 +434,7 @@ impl Context {
             peers,
             now: Time::ZERO,
             random,
-            choices: None,
+            choices: Lent::default(),
             timers: std::collections::BTreeMap::new(),
             next_timer: 0,
             asked: std::collections::BTreeMap::new(),

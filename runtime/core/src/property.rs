@@ -1,6 +1,7 @@
 //! What an algorithm promises, as predicates over a cluster.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,13 +180,39 @@ pub struct Member<S: Stack> {
     /// The node's identity.
     pub id: NodeId,
     /// The node, if it is up and no traitor. A crash forgets it, so that equal futures are equal states.
-    /// Counted, so that a checker's states share the nodes in which they do not differ.
-    pub node: Option<Arc<Node<S>>>,
+    pub node: Option<Held<S>>,
 }
 
-impl<S: Stack> Clone for Member<S> {
-    fn clone(&self) -> Self {
-        Self { id: self.id, node: self.node.clone() }
+/// How a host holds a node.
+#[derive(Debug)]
+pub enum Held<S: Stack> {
+    /// A node that takes one step after the other.
+    Own(Box<Node<S>>),
+    /// One that does not change any more: the states of a checker share the nodes in which they do
+    /// not differ.
+    Shared(Arc<Node<S>>),
+}
+
+impl<S: Stack> Held<S> {
+    /// The node, if it may take a step.
+    #[inline]
+    pub fn own(&mut self) -> Option<&mut Node<S>> {
+        match self {
+            Self::Own(node) => Some(node),
+            Self::Shared(_) => None,
+        }
+    }
+}
+
+impl<S: Stack> Deref for Held<S> {
+    type Target = Node<S>;
+
+    #[inline]
+    fn deref(&self) -> &Node<S> {
+        match self {
+            Self::Own(node) => node,
+            Self::Shared(node) => node,
+        }
     }
 }
 

@@ -72,7 +72,7 @@ fn again<T: Stack>(recording: &Recording, make: impl Fn() -> T) -> Vec<Fingerpri
         let mut node = Node::new(life.origin.boot.clone(), make()).expect("it was built before");
         for step in &life.steps {
             let mut effects = Vec::new();
-            let once = || node.step(step.now, step.input.clone(), &mut effects);
+            let once = || node.step(step.now, &step.input, &mut effects);
             let stepped: std::thread::Result<Result<(), StepError>> =
                 catch_unwind(AssertUnwindSafe(once));
             let returned = stepped.map(|returned| Fingerprint::of(&returned, &effects));

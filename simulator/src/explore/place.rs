@@ -1,14 +1,15 @@
 //! The local states of nodes: what runs handlers, and all of an exploration that depends on the
 //! type of the nodes.
 
+use std::any::Any;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use synod_core::{
-    Choices, Cluster, DecodeError, Effect, Envelope, Kind, Member, Node, NodeId, Permutation,
+    Choices, Cluster, DecodeError, Effect, Envelope, Held, Kind, Member, Node, NodeId, Permutation,
     Renamer, Stack, TimerId, Verdict,
 };
 use xxhash_rust::xxh3::Xxh3;
@@ -185,11 +186,11 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         };
         let input = host.input(cause, self.setting.bounds.tick_us);
         let given = choices.to_vec();
-        let script = Arc::new(Mutex::new(Script { given, asked: Vec::new() }));
-        node.decide_by(Arc::clone(&script) as Arc<Mutex<dyn Choices>>);
+        node.decide_by(Box::new(Script { given, asked: Vec::new() }));
         let mut effects = Vec::new();
         let stepped =
-            catch_unwind(AssertUnwindSafe(|| node.step(Duration::ZERO, input, &mut effects)));
+            catch_unwind(AssertUnwindSafe(|| node.step(Duration::ZERO, &input, &mut effects)));
+        let script: Option<Box<dyn Any>> = node.take_choices().map(|it| -> Box<dyn Any> { it });
         judge(host.node, stepped, |event| self.setting.catalogue.name(event))?;
         let had = effects.len();
         effects.truncate(cut.unwrap_or(had));
@@ -202,8 +203,8 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
             None => Some(node),
         };
         let place = self.keep(host, node);
-        let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Stepped { place, asked: std::mem::take(&mut script.asked), had, effects })
+        let script = script.and_then(|it| it.downcast::<Script>().ok()).expect("it was lent");
+        Ok(Stepped { place, asked: script.asked, had, effects })
     }
 
     fn tick(&self, place: u32) -> u32 {
@@ -279,7 +280,7 @@ impl<T: Stack + Clone + Hash + Sync> Court<'_, T> {
         self.seated.resize(places.len(), u32::MAX);
         for ((member, seated), place) in self.members.iter_mut().zip(&mut self.seated).zip(places) {
             if seated != place {
-                member.node.clone_from(&self.ground.places.get(*place).node);
+                member.node = self.ground.places.get(*place).node.clone().map(Held::Shared);
                 *seated = *place;
             }
         }

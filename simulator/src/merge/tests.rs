@@ -44,7 +44,7 @@ impl Run {
     fn step(&mut self, index: usize, input: Input) {
         let (node, writer, bytes) = &mut self.nodes[index];
         let (from, now, mut effects) = (node.id(), self.now + self.ahead[index], Vec::new());
-        let stepped = node.step(now, input.clone(), &mut effects);
+        let stepped = node.step(now, &input, &mut effects);
         let fingerprint = Fingerprint::of(&stepped, &effects);
         writer.step(now, &input, fingerprint, bytes).expect("it is small");
         for effect in effects {

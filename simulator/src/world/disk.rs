@@ -5,12 +5,13 @@
 //! kept as they are. Where disks may fail, each node has the log of a deployed one on a disk of its
 //! own, and every byte of it is there.
 
-use std::sync::{Arc, Mutex};
+use std::any::Any;
+use std::sync::Arc;
 
 use synod_core::durable::{DurableLog, LogError, is_replaced};
 use synod_core::{Effect, Envelope, EventId, NodeId, Stack};
 
-use super::{World, lock};
+use super::World;
 use crate::choice::{About, Label, Stream};
 use crate::disk::{Decide, DiskFault, DiskFaults, SimulatedDisk};
 use crate::queue::{Crash, Happening};
@@ -33,7 +34,6 @@ struct Write {
 
 #[derive(Debug)]
 struct Faulty {
-    decide: FromStream,
     disk: SimulatedDisk,
     log: DurableLog,
     is_open: bool,
@@ -47,19 +47,19 @@ struct Faulty {
     is_damaged: bool,
 }
 
-/// Decides what a node's disk does from the run's stream.
-#[derive(Clone, Debug)]
-struct FromStream(Arc<Mutex<Stream>>, NodeId);
+/// The run's stream, lent to the disk of a node.
+#[derive(Debug)]
+struct LentTo(NodeId, Box<Stream>);
 
-impl Decide for FromStream {
+impl Decide for LentTo {
     fn choose(&mut self, what: &'static str, options: u64) -> u64 {
-        lock(&self.0).choose(Label { what, about: About::Node(self.1) }, options)
+        self.1.choose(Label { what, about: About::Node(self.0) }, options)
     }
 
     fn chance(&mut self, what: &'static str, per_million: u32) -> bool {
         // What is certain is no question.
         per_million == CERTAIN
-            || lock(&self.0).chance(Label { what, about: About::Node(self.1) }, per_million)
+            || self.1.chance(Label { what, about: About::Node(self.0) }, per_million)
     }
 }
 
@@ -132,16 +132,32 @@ impl<T: Stack> World<'_, T> {
         let sync_lies = if now_us < faulty.lying_until_us { CERTAIN } else { 0 };
         faulty.disk.set_faults(DiskFaults { room, sync_lies, ..DiskFaults::default() });
         faulty.disk.arm(now);
-        let result = work(faulty);
+        let result = self.on_disk(node, work);
+        let faulty = self.faulty(node);
         faulty.due.extend(faulty.disk.disarm());
         let happened = faulty.disk.injected().since(before);
         happened.for_each(|fault| self.tell_disk_fault(node, fault, fault.words()));
         result
     }
 
+    /// Lets the run's stream decide what the disk does in `work`.
+    fn on_disk<V>(&mut self, node: NodeId, work: impl FnOnce(&mut Faulty) -> V) -> V {
+        let stream = self.stream.lend();
+        let faulty = self.faulty(node);
+        let idle = faulty.disk.decide_by(Box::new(LentTo(node, stream)));
+        let result = work(faulty);
+        let lent: Box<dyn Any> = faulty.disk.decide_by(idle);
+        let LentTo(_, stream) = *lent.downcast().expect("the disk gives back what it was lent");
+        self.stream.take_back(Some(stream));
+        result
+    }
+
     fn faulty(&mut self, node: NodeId) -> &mut Faulty {
-        let stream = self.stream;
-        self.places[node].disk.faulty.get_or_insert_with(|| Faulty::new(stream, node))
+        self.places[node].disk.faulty.get_or_insert_with(Faulty::new)
+    }
+
+    fn ask_for_disk(&mut self, node: NodeId, what: &'static str, options: u64) -> u64 {
+        self.stream.choose(Label { what, about: About::Node(node) }, options)
     }
 
     fn tell_disk_fault(&mut self, node: NodeId, fault: DiskFault, words: impl Into<String>) {
@@ -160,14 +176,14 @@ impl<T: Stack> World<'_, T> {
             self.faulty(node).is_damaged = true;
         }
         let until_us = self.now_us + length_us;
-        let faulty = self.faulty(node);
         match fault {
             DiskFault::Full => {
-                let left = faulty.decide("disk.room", ROOM_MAX);
+                let left = self.ask_for_disk(node, "disk.room", ROOM_MAX);
+                let faulty = self.faulty(node);
                 (faulty.full_until_us, faulty.room) = (until_us, faulty.disk.used() + left);
             }
-            DiskFault::Lie => faulty.lying_until_us = until_us,
-            _ => faulty.due.push(fault),
+            DiskFault::Lie => self.faulty(node).lying_until_us = until_us,
+            _ => self.faulty(node).due.push(fault),
         }
         self.rot(node);
     }
@@ -176,9 +192,9 @@ impl<T: Stack> World<'_, T> {
     fn rot(&mut self, node: NodeId) {
         let faulty = self.faulty(node);
         if let Some(index) = faulty.due.iter().position(|it| *it == DiskFault::Rot)
-            && let Some((file, byte)) = faulty.disk.rot()
+            && let Some((file, byte)) = self.on_disk(node, |faulty| faulty.disk.rot())
         {
-            faulty.due.remove(index);
+            self.faulty(node).due.remove(index);
             let words = format!("a bit of {file} flips, in byte {byte}");
             self.tell_disk_fault(node, DiskFault::Rot, words);
         }
@@ -189,10 +205,9 @@ impl<T: Stack> World<'_, T> {
         if !matches!(error, LogError::Disk(_)) {
             self.tell_fault(node, format!("ends: {error}"));
         }
-        let label = Label { what: "disk.down", about: About::Node(node) };
         let down_us = match self.settings.down_us {
             0 => 0,
-            most => 1 + lock(self.stream).choose(label, most),
+            most => 1 + self.ask_for_disk(node, "disk.down", most),
         };
         Crash { node, after: 0, losing: false, in_start: false, down_us }
     }
@@ -202,7 +217,7 @@ impl<T: Stack> World<'_, T> {
         let NodeDisk { records, pending, faulty } = &mut self.places[node].disk;
         let label = Label { what: "disk.kept", about: About::Node(node) };
         if !pending.is_empty() {
-            let lost = lock(self.stream).choose_aside(label, pending.len() as u64 + 1);
+            let lost = self.stream.choose_aside(label, pending.len() as u64 + 1);
             let kept = pending.len() - usize::try_from(lost).unwrap_or(0);
             pending.truncate(kept);
         }
@@ -212,13 +227,15 @@ impl<T: Stack> World<'_, T> {
         }
         let writes = std::mem::take(pending);
         if !writes.is_empty() {
-            self.faulty(node).die_writing(writes);
+            let copies = writes.iter().any(|write| !write.replaces.is_empty());
+            let operations = if copies { OPERATIONS_OF_COPY } else { OPERATIONS_OF_SYNC };
+            let within = self.ask_for_disk(node, "disk.within", operations);
+            self.on_disk(node, |faulty| faulty.die_writing(writes, within));
         } else if faulty.is_none() {
             return;
         }
-        let faulty = self.faulty(node);
-        faulty.disk.power_cut();
-        faulty.is_open = false;
+        self.on_disk(node, |faulty| faulty.disk.power_cut());
+        self.faulty(node).is_open = false;
     }
 
     /// The records that a node finds when it comes back; `None` if its log does not open, and the
@@ -251,12 +268,10 @@ impl NodeDisk {
 }
 
 impl Faulty {
-    fn new(stream: &Arc<Mutex<Stream>>, node: NodeId) -> Box<Self> {
-        let decide = FromStream(Arc::clone(stream), node);
-        let disk = SimulatedDisk::new(DiskFaults::default(), Box::new(decide.clone()));
+    fn new() -> Box<Self> {
+        let disk = SimulatedDisk::seeded(DiskFaults::default(), 0);
         let log = DurableLog::new(Box::new(disk.clone()));
         Box::new(Self {
-            decide,
             disk,
             log,
             is_open: false,
@@ -266,10 +281,6 @@ impl Faulty {
             lying_until_us: 0,
             is_damaged: false,
         })
-    }
-
-    fn decide(&mut self, what: &'static str, options: u64) -> u64 {
-        self.decide.choose(what, options)
     }
 
     /// Begins a life of the node. Returns the records that are found.
@@ -295,11 +306,8 @@ impl Faulty {
         self.log.sync()
     }
 
-    /// The process dies within the operations that these writes take, or just after them.
-    fn die_writing(&mut self, writes: Vec<Write>) {
-        let copies = writes.iter().any(|write| !write.replaces.is_empty());
-        let operations = if copies { OPERATIONS_OF_COPY } else { OPERATIONS_OF_SYNC };
-        let within = self.decide("disk.within", operations);
+    /// The process dies within so many of the operations that these writes take, or after them.
+    fn die_writing(&mut self, writes: Vec<Write>, within: u64) {
         self.disk.set_faults(DiskFaults::default());
         self.disk.die_after(within);
         // Whether it was written to the end is what the next life finds out.

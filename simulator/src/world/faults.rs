@@ -2,8 +2,8 @@
 
 use synod_core::{Effect, Input, Kind, Member, NodeId, PeerDown, PeerUp, Reason, Stack};
 
-use super::{News, NodePlace, World, Wrong, lock};
-use crate::choice::{About, Label, Stream};
+use super::{News, NodePlace, World, Wrong};
+use crate::choice::{About, Label};
 use crate::clock::Clock;
 use crate::network::{Split, members};
 use crate::plan::plan;
@@ -15,8 +15,7 @@ impl<T: Stack> World<'_, T> {
     /// Draws the faults and the clocks of the run. Returns the treasons from the start on.
     pub(super) fn prepare(&mut self) -> Vec<Betrayal> {
         let mut betrayals = Vec::new();
-        let mut stream = lock(self.stream);
-        for (at_us, happening) in plan(self.settings, self.scenario.treasons(), &mut stream) {
+        for (at_us, happening) in plan(self.settings, self.scenario.treasons(), &mut self.stream) {
             match happening {
                 Happening::Betray(betrayal) if at_us == 0 => {
                     betrayals.push(betrayal);
@@ -32,7 +31,7 @@ impl<T: Stack> World<'_, T> {
             self.queue.add(at_us, happening);
         }
         for node in (1..=self.settings.nodes).map(NodeId) {
-            self.places[node].clock = Clock::draw(self.settings, &mut stream, node);
+            self.places[node].clock = Clock::draw(self.settings, &mut self.stream, node);
         }
         self.last_fault_us = self.settings.noisy_until_us();
         betrayals
@@ -40,7 +39,7 @@ impl<T: Stack> World<'_, T> {
 
     /// Cuts the effects of a handler in which its node is to crash.
     pub(super) fn doom(&mut self, node: NodeId, effects: &mut Vec<Effect>) -> Option<Crash> {
-        if effects.is_empty() {
+        if effects.is_empty() || self.places[node].doomed.is_none() {
             return None;
         }
         let crash = self.places[node].doomed.take()?;
@@ -52,8 +51,8 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// A planned fault begins.
-    pub(super) fn strike(&mut self, planned: Happening) -> Result<(), Wrong> {
-        match planned {
+    pub(super) fn strike(&mut self, planned: &Happening) -> Result<(), Wrong> {
+        match *planned {
             Happening::Crash(crash) => self.plan_crash(crash),
             Happening::Split { split, length_us } => self.split(split, length_us),
             Happening::Clog { node, length_us } => self.clog(node, length_us),
@@ -65,7 +64,7 @@ impl<T: Stack> World<'_, T> {
                 Ok(())
             }
             Happening::Betray(betrayal) => self.betray(betrayal, true),
-            other => unreachable!("{other:?} is no planned fault"),
+            ref other => unreachable!("{other:?} is no planned fault"),
         }
     }
 
@@ -155,7 +154,7 @@ impl<T: Stack> World<'_, T> {
         };
         self.boot(node);
         let step = self.noting(|_| Step::says(StepKind::Restart, Some(node), "restarts"));
-        self.step(node, Input::Recover(records), step)?;
+        self.step(node, &Input::Recover(records), step)?;
         self.tell_links(node);
         Ok(())
     }
@@ -256,14 +255,13 @@ impl<T: Stack> World<'_, T> {
         if !self.links_are_told {
             return;
         }
-        let mut stream = lock(self.stream);
         let here = self.indication(node);
         for peer in (1..=self.settings.nodes).map(NodeId).filter(|peer| *peer != node) {
             let there = self.indication(peer);
             if let Input::PeerUp(_) = there {
-                self.notice(&mut stream, peer, here.clone());
+                self.notice(peer, here.clone());
                 if let Input::PeerUp(_) = here {
-                    self.notice(&mut stream, node, there);
+                    self.notice(node, there);
                 }
             }
         }
@@ -283,7 +281,7 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// Lets `node` learn of a link. As over any transport, up and down of a peer alternate.
-    fn notice(&mut self, stream: &mut Stream, node: NodeId, input: Input) {
+    fn notice(&mut self, node: NodeId, input: Input) {
         let (peer, life) = match &input {
             Input::PeerUp(up) => (up.peer, up.incarnation),
             Input::PeerDown(down) => (down.peer, 0),
@@ -294,7 +292,7 @@ impl<T: Stack> World<'_, T> {
             return;
         }
         let label = Label { what: "notice", about: About::Node(node) };
-        let at_us = self.now_us + 1 + stream.choose(label, self.settings.delay_max_us.max(1));
+        let at_us = self.now_us + 1 + self.stream.choose(label, self.settings.delay_max_us.max(1));
         let at_us = at_us.max(heard.at_us);
         self.places[node].heard.insert(peer, News { life, at_us });
         let life = self.places[node].incarnation;

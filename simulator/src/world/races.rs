@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use synod_core::{Lane, LaneId, NodeId, Stack};
 
-use super::{World, lock};
+use super::World;
 use crate::choice::{About, Label, REDRAW};
 use crate::queue::Place;
 
@@ -64,10 +64,10 @@ impl<T: Stack> World<'_, T> {
         self.races.0.insert(node, racers);
     }
 
-    fn draw_again(&self, racer: &Racer) -> u64 {
+    fn draw_again(&mut self, racer: &Racer) -> u64 {
         let label = Label { what: REDRAW, about: racer.about };
         let left_us = racer.latest_us.saturating_sub(self.now_us);
-        match lock(self.stream).choose(label, left_us + 1) {
+        match self.stream.choose(label, left_us + 1) {
             0 => racer.at_us,
             above_us => self.now_us + above_us,
         }
@@ -80,7 +80,7 @@ impl<T: Stack> World<'_, T> {
         };
         (racer.place, racer.at_us) = (self.queue.add(at_us, message), at_us);
         let label = Label { what: "delay", about: racer.about };
-        lock(self.stream).revise(label, racer.ordinal, at_us.saturating_sub(racer.earliest_us));
+        self.stream.revise(label, racer.ordinal, at_us.saturating_sub(racer.earliest_us));
         if let About::Message { from, .. } = racer.about {
             // What is sent later on the lane comes later.
             self.network.arrival(from, node, racer.lane, at_us);

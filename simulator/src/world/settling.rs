@@ -29,6 +29,7 @@ pub(crate) fn run_settling<T: Stack>(
 
 impl<T: Stack> World<'_, T> {
     /// Looks whether what must hold eventually holds now.
+    #[inline]
     pub(super) fn settle(&mut self) {
         let Some(settling) = &mut self.settling else {
             return;

@@ -4,7 +4,7 @@ use synod_core::{Envelope, Input, Lane, NodeId, Stack};
 
 use super::races::Racer;
 use super::{World, Wrong};
-use crate::choice::{About, Label, Stream};
+use crate::choice::{About, Label};
 use crate::queue::Happening;
 use crate::settings::Settings;
 use crate::trace::{MessageId, Sent, Step, StepKind};
@@ -15,7 +15,7 @@ impl<T: Stack> World<'_, T> {
         id: MessageId,
         to: NodeId,
         sent_us: u64,
-        envelope: Envelope,
+        input: &Input,
     ) -> Result<(), Wrong> {
         let from = id.from;
         let delay_us = self.now_us - sent_us;
@@ -29,7 +29,7 @@ impl<T: Stack> World<'_, T> {
             message: Some(id),
             delay_us: Some(delay_us),
             log: lost.iter().map(|why| String::from(*why)).collect(),
-            ..Step::of(kind, to, &envelope, catalogue)
+            ..Step::upon(kind, to, input, catalogue)
         });
         if lost.is_some() {
             self.counts.lost += 1;
@@ -40,60 +40,56 @@ impl<T: Stack> World<'_, T> {
         if self.settings.races {
             self.redraw(to);
         }
-        self.step(to, Input::Deliver { from, envelope }, step)
+        self.step(to, input, step)
     }
 
-    /// Puts a message on its way, unless it is lost. Returns how the trace tells it.
+    /// Puts a message on its way, unless it is lost, and tells the trace.
+    #[inline]
     pub(super) fn send(
         &mut self,
-        stream: &mut Stream,
         from: NodeId,
         to: NodeId,
         lane: Lane,
         envelope: Envelope,
-    ) -> Option<Sent> {
+        step: &mut Option<Box<Step>>,
+    ) {
         let place = &mut self.places[from];
         place.sent += 1;
         self.counts.sent += 1;
         self.counts.bytes += envelope.body().len() as u64;
         let id = MessageId { from, number: place.sent };
         let about = About::Message { from, to, event: envelope.event() };
-        let lost = self.loss(stream, about, from, to, lane);
-        let sent = self.trace.is_some().then(|| Sent {
-            id,
-            to,
-            event: self.scenario.catalogue.name(envelope.event()),
-            payload: self.scenario.catalogue.show(&envelope),
-            lost: lost.map(String::from),
-        });
+        let lost = self.loss(about, from, to, lane);
+        if let Some(step) = step {
+            step.sends.push(Sent {
+                id,
+                to,
+                event: self.scenario.catalogue.name(envelope.event()),
+                payload: self.scenario.catalogue.show(&envelope),
+                lost: lost.map(String::from),
+            });
+        }
         if lost.is_some() {
             self.counts.lost += 1;
-            return sent;
+            return;
         }
         let doubled = if self.is_noisy() { self.settings.duplicate } else { 0 };
-        if stream.chance(Label { what: "duplicate", about }, doubled) {
-            self.put_on_its_way(stream, id, to, lane, envelope.clone());
+        if self.stream.chance(Label { what: "duplicate", about }, doubled) {
+            self.put_on_its_way(id, to, lane, envelope.clone());
         }
-        self.put_on_its_way(stream, id, to, lane, envelope);
-        sent
+        self.put_on_its_way(id, to, lane, envelope);
     }
 
     #[inline(always)]
-    fn put_on_its_way(
-        &mut self,
-        stream: &mut Stream,
-        id: MessageId,
-        to: NodeId,
-        lane: Lane,
-        envelope: Envelope,
-    ) {
+    fn put_on_its_way(&mut self, id: MessageId, to: NodeId, lane: Lane, envelope: Envelope) {
         let about = About::Message { from: id.from, to, event: envelope.event() };
-        let (delay_us, most_us) = self.delay(stream, about);
+        let (delay_us, most_us) = self.delay(about);
         let at_us = self.network.arrival(id.from, to, lane, self.now_us + delay_us);
-        let message = Happening::Message { id, to, sent_us: self.now_us, envelope };
+        let input = Input::Deliver { from: id.from, envelope };
+        let message = Happening::Message { id, to, sent_us: self.now_us, input };
         let place = self.queue.add(at_us, message);
         if self.settings.races {
-            let ordinal = stream.asked(Label { what: "delay", about });
+            let ordinal = self.stream.asked(Label { what: "delay", about });
             let (earliest_us, latest_us) =
                 (self.now_us + self.settings.delay_min_us, self.now_us + most_us);
             let racer = Racer { place, about, lane, at_us, latest_us, earliest_us, ordinal };
@@ -101,14 +97,8 @@ impl<T: Stack> World<'_, T> {
         }
     }
 
-    fn loss(
-        &mut self,
-        stream: &mut Stream,
-        about: About,
-        from: NodeId,
-        to: NodeId,
-        lane: Lane,
-    ) -> Option<&'static str> {
+    #[inline]
+    fn loss(&mut self, about: About, from: NodeId, to: NodeId, lane: Lane) -> Option<&'static str> {
         if !self.is_up(to) {
             return Some("the receiver is down");
         }
@@ -118,31 +108,33 @@ impl<T: Stack> World<'_, T> {
         let noise = |rate| if self.is_noisy() { rate } else { 0 };
         let (lose, burst) = (noise(self.settings.lose), noise(self.settings.burst));
         let datagrams = if lane == Lane::Datagram { self.settings.lose_datagram } else { 0 };
-        if stream.chance(Label { what: "lose", about }, lose.max(datagrams)) {
+        if self.stream.chance(Label { what: "lose", about }, lose.max(datagrams)) {
             return Some("lost");
         }
-        if stream.chance(Label { what: "burst", about }, burst) {
+        if self.stream.chance(Label { what: "burst", about }, burst) {
             let most_us = self.settings.burst_us.max(1);
-            let length_us = stream.choose(Label { what: "burst.length", about }, most_us);
+            let length_us = self.stream.choose(Label { what: "burst.length", about }, most_us);
             self.network.begin_burst(from, to, self.now_us + 1 + length_us);
         }
         self.network.is_in_burst(from, to, self.now_us).then_some("lost in a burst")
     }
 
     /// How long a message takes, and how long it could have taken.
-    fn delay(&self, stream: &mut Stream, about: About) -> (u64, u64) {
+    #[inline]
+    fn delay(&mut self, about: About) -> (u64, u64) {
         let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, shape, .. } =
             *self.settings;
         let tail = if self.is_noisy() { tail } else { 0 };
-        let late = stream.chance(Label { what: "tail", about }, tail);
+        let late = self.stream.chance(Label { what: "tail", about }, tail);
         let most = if late { tail_max_us } else { max };
         let options = most.saturating_sub(min) + 1;
-        let above = stream.choose_delay(Label { what: "delay", about }, options, min, shape);
+        let above = self.stream.choose_delay(Label { what: "delay", about }, options, min, shape);
         (min + above, most.max(min))
     }
 
     /// Whether the network is still allowed to lose, double and hold up messages.
+    #[inline]
     fn is_noisy(&self) -> bool {
-        self.now_us < self.settings.noisy_until_us()
+        self.now_us < self.noisy_until_us
     }
 }

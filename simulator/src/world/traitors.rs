@@ -1,10 +1,8 @@
 //! Nodes that turn against the others: their links stay, their messages are another matter.
 
-use std::sync::{Arc, Mutex};
+use synod_core::{Held, Input, Kind, Machine, NodeId, Stack};
 
-use synod_core::{Choices, Input, Kind, Machine, NodeId, Stack};
-
-use super::{FromStream, World, Wrong, lock};
+use super::{World, Wrong};
 use crate::trace::{Step, StepKind};
 use crate::treason::{Asked, Betrayal, Deeds, Traitor, Treason};
 
@@ -38,7 +36,8 @@ impl<T: Stack> World<'_, T> {
             _ => None,
         };
         let newcomer = newcomer.filter(|_| has_started);
-        let asked = newcomer.and_then(|it| traitor.run_one(it, now, &Input::Start));
+        let stream = &mut self.stream;
+        let asked = newcomer.and_then(|it| traitor.run_one(it, now, &Input::Start, stream));
         self.traitors.insert(node, traitor);
         let words = betrayal.treason.words();
         let step = self.noting(|_| Step::says(StepKind::Fault, Some(node), words));
@@ -58,22 +57,20 @@ impl<T: Stack> World<'_, T> {
     fn traitor(&mut self, betrayal: Betrayal) -> Traitor {
         let Betrayal { node, treason, .. } = betrayal;
         let (nodes, incarnation) = (self.settings.nodes, self.places[node].incarnation);
-        let choices = FromStream(Arc::clone(self.stream));
-        let choices: Arc<Mutex<dyn Choices>> = Arc::new(Mutex::new(choices));
-        let own = self.members[node].node.take().and_then(Arc::into_inner);
-        let own = own.map(|it| -> Box<dyn Machine> { Box::new(it) });
+        let own = self.members[node].node.take().and_then(|held| match held {
+            Held::Own(node) => Some(node as Box<dyn Machine>),
+            Held::Shared(_) => None,
+        });
         let mut machines = Vec::new();
         match treason {
             Treason::Silent => self.forget_timers(node),
             Treason::Another => {
                 self.forget_timers(node);
-                machines.extend(self.scenario.other_machine(node, nodes, incarnation, choices));
+                machines.extend(self.scenario.other_machine(node, nodes, incarnation));
             }
             Treason::Twins => {
-                let mut twin = self.scenario.boot(node, nodes, incarnation);
-                twin.decide_by(choices);
                 machines.extend(own);
-                machines.push(Box::new(twin));
+                machines.push(Box::new(self.scenario.boot(node, nodes, incarnation)));
             }
             _ => machines.extend(own),
         }
@@ -89,7 +86,7 @@ impl<T: Stack> World<'_, T> {
     ) -> Result<(), Wrong> {
         let now = self.places[node].clock.reads(self.now_us);
         let traitor = self.traitors.get_mut(&node).expect("an event for a live node");
-        let asked = traitor.run(now, input);
+        let asked = traitor.run(now, input, &mut self.stream);
         self.act(node, asked, step);
         self.check(|kind| kind == Kind::Always || matches!(kind, Kind::Eventually { .. }))
     }
@@ -99,7 +96,7 @@ impl<T: Stack> World<'_, T> {
         let mut deeds = Deeds::new(step.is_some());
         if let Some(traitor) = self.traitors.get_mut(&node) {
             let (nodes, catalogue) = (self.settings.nodes, &self.scenario.catalogue);
-            traitor.betray(asked, nodes, catalogue, &mut lock(self.stream), &mut deeds);
+            traitor.betray(asked, nodes, catalogue, &mut self.stream, &mut deeds);
         }
         self.carry_out(node, &mut deeds.effects, &mut step);
         if let (Some(step), Some(told)) = (&mut step, deeds.told) {

@@ -226,7 +226,7 @@ type Outcome = (Result<(), StepError>, Vec<Effect>, u64);
 
 fn feed(node: &mut Node<Crowd>, now: Time, input: Input) -> Outcome {
     let mut effects = Vec::new();
-    let result = node.step(now, input, &mut effects);
+    let result = node.step(now, &input, &mut effects);
     (result, effects, fingerprint(node))
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn node<T: Stack>(stack: T) -> Node<T> {
 /// Feeds `input`, which must be accepted.
 pub(crate) fn step<T: Stack>(node: &mut Node<T>, input: Input) -> Vec<Effect> {
     let mut effects = Vec::new();
-    node.step(SECOND, input, &mut effects).expect("the input is accepted");
+    node.step(SECOND, &input, &mut effects).expect("the input is accepted");
     effects
 }
 
@@ -42,7 +42,7 @@ where
 {
     let mut untouched = node.clone();
     let mut effects = Vec::new();
-    let error = node.step(SECOND, input, &mut effects).expect_err("the input is refused");
+    let error = node.step(SECOND, &input, &mut effects).expect_err("the input is refused");
     assert_eq!(effects, []);
     assert_eq!(fingerprint(node), fingerprint(&untouched), "the refusal left a trace");
     let again = node.clone();

@@ -166,7 +166,7 @@ fn refusal(record: Envelope) -> StepError {
     let mut node = node(List::default());
     let mut out = Vec::new();
     let records = vec![Envelope::seal(&Wrote(1)), record];
-    let error = node.step(SECOND, recover(records), &mut out).expect_err("the record is foreign");
+    let error = node.step(SECOND, &recover(records), &mut out).expect_err("the record is foreign");
     assert_eq!(out, []);
     error
 }

@@ -1,7 +1,7 @@
 //! One step: what a handler asks for, in which order it leaves, and what runs inside the step.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
@@ -75,7 +75,7 @@ fn effects_leave_in_the_order_of_asking() {
 fn effects_are_appended_to_what_the_host_has_kept() {
     let mut node = node(upon_go(|ctx| ctx.log("new")));
     let mut out = vec![Effect::Log(String::from("old"))];
-    node.step(SECOND, deliver(N2, &Go), &mut out).unwrap();
+    node.step(SECOND, &deliver(N2, &Go), &mut out).unwrap();
     assert_eq!(logs(&out), ["old", "new"]);
 }
 
@@ -87,7 +87,7 @@ fn a_handler_that_panics_has_released_nothing() {
         panic!("a mistake of the algorithm");
     }));
     let mut out = vec![Effect::Log(String::from("old"))];
-    let stepped = catch_unwind(AssertUnwindSafe(|| node.step(SECOND, deliver(N2, &Go), &mut out)));
+    let stepped = catch_unwind(AssertUnwindSafe(|| node.step(SECOND, &deliver(N2, &Go), &mut out)));
     assert!(stepped.is_err());
     assert_eq!(out, [Effect::Log(String::from("old"))]);
 }
@@ -100,7 +100,7 @@ fn a_panic_in_a_local_event_takes_the_whole_step_back() {
     });
     let mut node = node(ready.on(|(): &mut (), _: Local| panic!("a mistake of the algorithm")));
     let mut out = Vec::new();
-    let stepped = catch_unwind(AssertUnwindSafe(|| node.step(SECOND, deliver(N2, &Go), &mut out)));
+    let stepped = catch_unwind(AssertUnwindSafe(|| node.step(SECOND, &deliver(N2, &Go), &mut out)));
     assert!(stepped.is_err());
     assert_eq!(out, []);
 }
@@ -355,7 +355,7 @@ fn chooser() -> HandlerSet<()> {
 fn whoever_decides_for_a_node_is_asked_and_kept_within_the_options() {
     for id in [N1, N3] {
         let mut node = Node::new(boot(id), chooser()).unwrap();
-        node.decide_by(Arc::new(Mutex::new(Highest)));
+        node.decide_by(Box::new(Highest));
         let from = if id == N1 { N2 } else { N1 };
         let effects = step(&mut node, deliver(from, &Go));
         assert!(logs(&effects).iter().all(|line| *line == "9"));
@@ -381,7 +381,7 @@ fn random_bits_come_from_the_seed_whoever_decides() {
             ctx.log(bits);
         }));
         if decided {
-            node.decide_by(Arc::new(Mutex::new(Highest)));
+            node.decide_by(Box::new(Highest));
         }
         step(&mut node, deliver(N2, &Go))
     };
@@ -495,6 +495,6 @@ fn the_peers_are_sorted_and_each_is_there_once() {
 fn what_a_peer_sends_to_an_instance_that_the_node_does_not_have_is_not_heard_at_the_root() {
     let mut node = node(chained());
     let mut out = Vec::new();
-    assert!(node.step(SECOND, deliver_at(N2, &[4], &Go), &mut out).is_err());
+    assert!(node.step(SECOND, &deliver_at(N2, &[4], &Go), &mut out).is_err());
     assert_eq!(out, []);
 }
