@@ -250,21 +250,27 @@ impl Stream {
         })
     }
 
-    /// A number below `options`, spread as a delay of `shape` above `min`.
+    /// A number below `options`, spread as a delay of `shape` above `min`. Every message asks, so
+    /// the label is made only where it matters.
     #[inline]
     pub(crate) fn choose_delay(
         &mut self,
-        label: Label,
+        about: &About,
         options: u64,
         min: u64,
         shape: Shape,
     ) -> u64 {
-        self.decide(label, options, |random| shape.draw(random.next_u64(), min, options))
+        let draw = |random: &mut Random| shape.draw(random.next_u64(), min, options);
+        if let (Origin::Seeded(driver), None) = (&mut self.origin, &self.log)
+            && let Some(random) = driver.free()
+        {
+            return draw(random);
+        }
+        self.decide(Label { what: "delay", about: *about }, options, draw)
     }
 
     /// Whether something happens that is not calm, with `per_million` chances in a million.
     /// Asks nothing if it cannot happen.
-    #[inline]
     pub fn chance(&mut self, label: Label, per_million: u32) -> bool {
         0 < per_million
             && 0 < self.decide(label, 2, |random| {
@@ -346,12 +352,10 @@ impl Stream {
         &self.moments
     }
 
-    #[inline]
     fn decide(&mut self, label: Label, options: u64, draw: impl Fn(&mut Random) -> u64) -> u64 {
         self.decide_by(label, options, |driver| driver.decide(label, options, &draw), &draw)
     }
 
-    #[inline]
     fn decide_by(
         &mut self,
         label: Label,
@@ -359,22 +363,10 @@ impl Stream {
         seeded: impl Fn(&mut Driver) -> u64,
         draw: impl Fn(&mut Random) -> u64,
     ) -> u64 {
-        match (&mut self.origin, &self.log) {
-            (Origin::Seeded(driver), None) => seeded(driver),
-            _ => self.decide_by_label(label, options, seeded, draw),
-        }
-    }
-
-    /// Where labels matter: in what is recorded, and in what was.
-    #[inline(never)]
-    fn decide_by_label(
-        &mut self,
-        label: Label,
-        options: u64,
-        seeded: impl Fn(&mut Driver) -> u64,
-        draw: impl Fn(&mut Random) -> u64,
-    ) -> u64 {
         let Self { origin, asked, log, found, asked_in_run, .. } = self;
+        if let (Origin::Seeded(driver), None) = (&mut *origin, &log) {
+            return seeded(driver);
+        }
         let planned = label.is_planned();
         if let Origin::Diverging { after, random, .. } = origin
             && *after <= *asked_in_run

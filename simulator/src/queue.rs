@@ -150,11 +150,11 @@ impl Queue {
             self.slab.push(Slot { turn, happening: None });
             Place(u32::try_from(self.slab.len() - 1).expect("fewer than 2^32 things under way"))
         });
-        if let Some(slot) = self.slab.get_mut(place.0 as usize) {
-            *slot = Slot { turn, happening: Some(happening) };
-        }
+        self.slot(place).turn = turn;
         self.file(Entry { at_us, place });
         self.waiting += 1;
+        // Last: what was written just now costs more to read than what has come to rest.
+        self.slot(place).happening = Some(happening);
         place
     }
 
@@ -165,10 +165,11 @@ impl Queue {
             let next = self.due.pop_front().or_else(|| self.advance());
             let Entry { at_us, place } = next?;
             self.free.push(place);
-            let Slot { turn, happening } = self.slab.get_mut(place.0 as usize)?;
+            let Slot { turn, happening } = self.slot(place);
+            let turn = *turn;
             if let Some(happening) = happening.take() {
                 self.waiting -= 1;
-                return Some((at_us, *turn, happening));
+                return Some((at_us, turn, happening));
             }
         }
     }
@@ -212,11 +213,19 @@ impl Queue {
         // What was put off comes before what was added since.
         let turn = |entry: &Entry| self.slab.get(entry.place.0 as usize).map(|slot| slot.turn);
         let mine = turn(&entry);
-        let later = self.due.iter().rev().take_while(|other| mine < turn(other)).count();
-        match later {
+        match self.due.iter().rev().take_while(|other| mine < turn(other)).count() {
             0 => self.due.push_back(entry),
-            _ => self.due.insert(self.due.len() - later, entry),
+            later => self.due.insert(self.due.len() - later, entry),
         }
+    }
+
+    #[inline]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "places are made by this queue, and none is taken away"
+    )]
+    fn slot(&mut self, place: Place) -> &mut Slot {
+        &mut self.slab[place.0 as usize]
     }
 
     /// Forgets a happening. Its place is free again once its time has come.
@@ -226,7 +235,7 @@ impl Queue {
 
     /// Takes a happening before its time has come, if it is still there.
     pub(crate) fn withdraw(&mut self, place: Place) -> Option<Happening> {
-        let happening = self.slab.get_mut(place.0 as usize)?.happening.take();
+        let happening = self.slot(place).happening.take();
         self.waiting -= usize::from(happening.is_some());
         happening
     }

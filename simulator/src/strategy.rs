@@ -178,22 +178,14 @@ impl Driver {
         Random::new(!self.random.clone().next_u64()).below(options)
     }
 
-    /// A choice among `options`; `draw` is how it would be drawn at random.
+    /// The generator, where every choice is drawn at random, whatever its label.
     #[inline]
-    pub(crate) fn decide(
-        &mut self,
-        label: Label,
-        options: u64,
-        draw: impl Fn(&mut Random) -> u64,
-    ) -> u64 {
-        match self.tactic {
-            Tactic::Free => draw(&mut self.random),
-            _ => self.decide_by_tactic(label, options, draw),
-        }
+    pub(crate) fn free(&mut self) -> Option<&mut Random> {
+        matches!(self.tactic, Tactic::Free).then_some(&mut self.random)
     }
 
-    #[inline(never)]
-    fn decide_by_tactic(
+    /// A choice among `options`; `draw` is how it would be drawn at random.
+    pub(crate) fn decide(
         &mut self,
         label: Label,
         options: u64,

@@ -59,7 +59,7 @@ impl<T: Stack> World<'_, T> {
         self.counts.bytes += envelope.body().len() as u64;
         let id = MessageId { from, number: place.sent };
         let about = About::Message { from, to, event: envelope.event() };
-        let lost = self.loss(about, from, to, lane);
+        let lost = self.loss(&about, from, to, lane);
         if let Some(step) = step {
             step.sends.push(Sent {
                 id,
@@ -73,22 +73,28 @@ impl<T: Stack> World<'_, T> {
             self.counts.lost += 1;
             return;
         }
-        let doubled = if self.is_noisy() { self.settings.duplicate } else { 0 };
-        if self.stream.chance(Label { what: "duplicate", about }, doubled) {
-            self.put_on_its_way(id, to, lane, envelope.clone());
+        if self.befalls("duplicate", &about, self.noise(self.settings.duplicate)) {
+            self.put_on_its_way(&about, id, to, lane, envelope.clone());
         }
-        self.put_on_its_way(id, to, lane, envelope);
+        self.put_on_its_way(&about, id, to, lane, envelope);
     }
 
     #[inline(always)]
-    fn put_on_its_way(&mut self, id: MessageId, to: NodeId, lane: Lane, envelope: Envelope) {
-        let about = About::Message { from: id.from, to, event: envelope.event() };
+    fn put_on_its_way(
+        &mut self,
+        about: &About,
+        id: MessageId,
+        to: NodeId,
+        lane: Lane,
+        envelope: Envelope,
+    ) {
         let (delay_us, most_us) = self.delay(about);
         let at_us = self.network.arrival(id.from, to, lane, self.now_us + delay_us);
         let input = Input::Deliver { from: id.from, envelope };
         let message = Happening::Message { id, to, sent_us: self.now_us, input };
         let place = self.queue.add(at_us, message);
         if self.settings.races {
+            let about = *about;
             let ordinal = self.stream.asked(Label { what: "delay", about });
             let (earliest_us, latest_us) =
                 (self.now_us + self.settings.delay_min_us, self.now_us + most_us);
@@ -98,22 +104,27 @@ impl<T: Stack> World<'_, T> {
     }
 
     #[inline]
-    fn loss(&mut self, about: About, from: NodeId, to: NodeId, lane: Lane) -> Option<&'static str> {
+    fn loss(
+        &mut self,
+        about: &About,
+        from: NodeId,
+        to: NodeId,
+        lane: Lane,
+    ) -> Option<&'static str> {
         if !self.is_up(to) {
             return Some("the receiver is down");
         }
         if !self.network.connects(from, to) {
             return Some("partition");
         }
-        let noise = |rate| if self.is_noisy() { rate } else { 0 };
-        let (lose, burst) = (noise(self.settings.lose), noise(self.settings.burst));
+        let lose = self.noise(self.settings.lose);
         let datagrams = if lane == Lane::Datagram { self.settings.lose_datagram } else { 0 };
-        if self.stream.chance(Label { what: "lose", about }, lose.max(datagrams)) {
+        if self.befalls("lose", about, lose.max(datagrams)) {
             return Some("lost");
         }
-        if self.stream.chance(Label { what: "burst", about }, burst) {
-            let most_us = self.settings.burst_us.max(1);
-            let length_us = self.stream.choose(Label { what: "burst.length", about }, most_us);
+        if self.befalls("burst", about, self.noise(self.settings.burst)) {
+            let label = Label { what: "burst.length", about: *about };
+            let length_us = self.stream.choose(label, self.settings.burst_us.max(1));
             self.network.begin_burst(from, to, self.now_us + 1 + length_us);
         }
         self.network.is_in_burst(from, to, self.now_us).then_some("lost in a burst")
@@ -121,20 +132,24 @@ impl<T: Stack> World<'_, T> {
 
     /// How long a message takes, and how long it could have taken.
     #[inline]
-    fn delay(&mut self, about: About) -> (u64, u64) {
+    fn delay(&mut self, about: &About) -> (u64, u64) {
         let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, shape, .. } =
             *self.settings;
-        let tail = if self.is_noisy() { tail } else { 0 };
-        let late = self.stream.chance(Label { what: "tail", about }, tail);
+        let late = self.befalls("tail", about, self.noise(tail));
         let most = if late { tail_max_us } else { max };
         let options = most.saturating_sub(min) + 1;
-        let above = self.stream.choose_delay(Label { what: "delay", about }, options, min, shape);
-        (min + above, most.max(min))
+        (min + self.stream.choose_delay(about, options, min, shape), most.max(min))
     }
 
-    /// Whether the network is still allowed to lose, double and hold up messages.
+    /// How often the network loses, doubles or holds up messages, while it is still allowed to.
     #[inline]
-    fn is_noisy(&self) -> bool {
-        self.now_us < self.noisy_until_us
+    fn noise(&self, rate: u32) -> u32 {
+        if self.now_us < self.noisy_until_us { rate } else { 0 }
+    }
+
+    /// Whether a noise of the network befalls a message. A label is made only for what is asked.
+    #[inline]
+    fn befalls(&mut self, what: &'static str, about: &About, per_million: u32) -> bool {
+        0 < per_million && self.stream.chance(Label { what, about: *about }, per_million)
     }
 }
