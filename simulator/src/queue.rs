@@ -294,7 +294,7 @@ mod tests {
         queue.cancel(place);
         assert_eq!(taken(&mut queue).len(), 1);
         assert!(queue.is_empty());
-        assert!([queue.add(1, restart(3)), queue.add(1, restart(4))].contains(&place));
+        assert!([queue.add(2, restart(3)), queue.add(2, restart(4))].contains(&place));
     }
 
     #[test]
