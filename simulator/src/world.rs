@@ -161,7 +161,7 @@ struct News {
 }
 
 /// Runs `scenario` once in the world of `settings`, with the choices of `stream`. Returns what
-/// came of it, and the stream with what it recorded. O(steps · log of what is under way).
+/// came of it, and the stream with what it recorded. O(steps).
 ///
 /// # Panics
 ///

@@ -27,7 +27,8 @@ impl Shape {
         let scaled = |part: u64, by: u128| (u128::from(part) * by) >> 64;
         let above = match self {
             Self::Fixed => 0,
-            Self::Uniform => scaled(bits, range),
+            // Below the range as it is.
+            Self::Uniform => return u64::try_from(scaled(bits, range)).unwrap_or(0),
             Self::Exponential => {
                 // Minus the binary logarithm of a fraction: its leading zeros, and a straight line
                 // between two powers of two. A fifth of the range has ln 2 of it for each.
