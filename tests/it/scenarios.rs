@@ -468,7 +468,7 @@ fn e10_what_cannot_be_handled_is_refused_by_its_reason_and_the_rest_goes_on_in_a
     let boot = Boot { id: N2, peers: vec![N1, N2], incarnation: 1, seed: 0 };
     let mut node = Node::new(boot, careful()).expect("its handlers fit together");
     let mut effects = Vec::new();
-    let mut step = |input| node.step(Duration::ZERO, input, &mut effects);
+    let mut step = |input| node.step(Duration::ZERO, &input, &mut effects);
     let from_n1 = |envelope| Input::Deliver { from: N1, envelope };
     assert!(matches!(step(Input::Start), Ok(())));
     let unknown = step(from_n1(Envelope::seal(&Unknown(1))));
