@@ -356,6 +356,13 @@ fn a_round_that_is_not_durable() {
 }
 
 #[test]
+#[ignore = "takes a minute: the nodes disagree only in the 66,649th run"]
+fn a_round_that_is_not_durable_ends_in_disagreement() {
+    let report = three(&with(Some(Defect::RoundIsNotDurable))).run(0..70_000);
+    assert_eq!(report.expect_failure().violation.property, "one value is chosen");
+}
+
+#[test]
 fn half_is_a_quorum() {
     let sentence = "half of an even number of acceptors passes for a quorum";
     finds(Defect::HalfIsAQuorum, sentence, Family::Quorum);
