@@ -4,7 +4,8 @@
 //! one thread, to the end, and hold one property against each state. Each measurement is a process
 //! of its own, and the programs take turns, so that a busy machine slows both; figures are medians
 //! of processor time, in user and kernel mode. Stateright is built in `tests/peers-explore`; where
-//! that is impossible, the run goes on without it.
+//! that is impossible, the run goes on without it. `-- factors` prints only what symmetry and
+//! reduction save.
 #![allow(clippy::print_stdout, reason = "a benchmark talks to its reader")]
 
 mod abd;
@@ -29,6 +30,9 @@ fn main() {
     if let Some(work) = program::told() {
         println!("{}", program::measure(work).line());
         return;
+    }
+    if std::env::args().any(|word| word == "factors") {
+        return factors::print();
     }
     let programs = Program::all();
     println!(
