@@ -48,6 +48,7 @@ mod parcel;
 mod parts;
 mod place;
 mod pool;
+mod print;
 mod reduced;
 mod report;
 mod search;
@@ -68,7 +69,7 @@ where
 /// An exploration to be run.
 ///
 /// Time is O(transitions); a handler runs once for each different local state and event, in each
-/// thread. Memory is about 32 bytes for each state visited, some 40 more for each on the frontier,
+/// thread. Memory is about 32 bytes for each state visited, as much again for each on the frontier,
 /// and every different local state of a node and message of these once.
 ///
 /// Two states are one if their 128-bit fingerprints are equal. Every node follows the algorithm:

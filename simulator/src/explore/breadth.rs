@@ -5,74 +5,22 @@
 //! the numbers of states, their order and the first violation do not depend on the threads.
 
 use std::collections::VecDeque;
-use std::hash::BuildHasherDefault;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use super::orbit::Identity;
-use super::pool::Half;
+use self::chunk::{Batch, CHUNK, Chunk, Failed, View, Yield};
 use super::report::{Limit, Progress};
 use super::search::{Search, Stop, starts};
 use super::setting::Wrong;
 use super::state::{State, each_packed, rename};
 use super::visited::Visited;
 use super::worker::Worker;
-use crate::action::{Act, Action};
 use crate::quiet::quietly;
 
-/// Some states of one depth, one after the other.
-#[derive(Debug, Default)]
-struct Chunk {
-    /// The number of its first state; the others follow.
-    first: u32,
-    states: usize,
-    depth: u32,
-    packed: Vec<u8>,
-}
+mod chunk;
 
-/// States of a chunk, at most.
-const CHUNK: usize = 512;
 /// Chunks of a round for each thread: enough that the threads wait little for each other.
 const CHUNKS_EACH: usize = 4;
-
-/// What one chunk led to.
-#[derive(Default)]
-struct Yield {
-    found: Vec<Found>,
-    packed: Vec<u8>,
-    transitions: u64,
-    wrong: Option<Failed>,
-    /// What should hold in some state, and in which of `found` it does.
-    happened: Vec<(usize, usize)>,
-    /// Whether a state at the bound of depth had transitions.
-    beyond: bool,
-}
-
-/// A state that was new when it was found.
-struct Found {
-    print: u128,
-    from: u32,
-    ordinal: u32,
-    /// Where it ends in the packed states.
-    end: usize,
-    /// Transitions of the chunk so far.
-    transitions: u64,
-    /// How many states it stands for.
-    orbit: u64,
-}
-
-/// A transition that is wrong, or leads to a state that is.
-struct Failed {
-    from: u32,
-    ordinal: u32,
-    /// The state's fingerprint, if the transition has one.
-    print: Option<u128>,
-    wrong: Wrong,
-}
-
-/// A state's fingerprints within a chunk. Membership only.
-#[expect(clippy::disallowed_types, reason = "it is never iterated")]
-type Fresh = std::collections::HashSet<u128, BuildHasherDefault<Half>>;
 
 /// A violation: the state before it, which of its transitions, and what is wrong.
 pub(super) type Violated = (u32, u32, Wrong);
@@ -87,6 +35,12 @@ const BLOCK: usize = 1 << 14;
 
 /// The predecessor of the first states.
 const NOWHERE: u32 = u32::MAX;
+
+/// What a thread works with.
+struct Hand<'a> {
+    worker: Worker<'a>,
+    batch: Batch,
+}
 
 struct Breadth<'s, 'a, 'w> {
     search: &'s mut Search<'a, 'w>,
@@ -127,13 +81,14 @@ enum Halt {
 impl Breadth<'_, '_, '_> {
     fn run(&mut self, threads: usize) -> Result<(), Halt> {
         let program = self.search.program;
-        let mut workers: Vec<Worker<'_>> = (0..threads).map(|_| Worker::new(program)).collect();
-        self.begin(&mut workers)?;
+        let hand = || Hand { worker: Worker::new(program), batch: Batch::default() };
+        let mut hands: Vec<Hand<'_>> = (0..threads).map(|_| hand()).collect();
+        self.begin(&mut hands)?;
         let mut beyond = false;
         while !self.chunks.is_empty() {
             let count = self.chunks.len().min(threads * CHUNKS_EACH);
             let round: Vec<Chunk> = self.chunks.drain(..count).collect();
-            let yields = self.expand(&mut workers, &round);
+            let yields = self.expand(&mut hands, &round);
             for (chunk, found) in round.iter().zip(yields) {
                 beyond |= found.beyond;
                 self.take_in(chunk.depth + 1, found)?;
@@ -143,22 +98,22 @@ impl Breadth<'_, '_, '_> {
             self.tell()?;
             if self.search.is_full() {
                 self.sweep();
-                workers.iter_mut().for_each(Worker::forget);
+                hands.iter_mut().for_each(|hand| hand.worker.forget());
             }
         }
         if beyond { Err(Halt::Cut(Limit::Depth)) } else { Ok(()) }
     }
 
-    fn begin(&mut self, workers: &mut [Worker<'_>]) -> Result<(), Halt> {
-        let Some(worker) = workers.first_mut() else {
+    fn begin(&mut self, hands: &mut [Hand<'_>]) -> Result<(), Halt> {
+        let Some(Hand { worker, batch }) = hands.first_mut() else {
             return Ok(());
         };
-        let (mut found, mut batch) = (Yield::default(), Batch::default());
+        let mut found = Yield::default();
         for (ordinal, (_, mut begun)) in (0..).zip(starts(worker)) {
             let outcome = begun.as_mut().map_err(|wrong| wrong.clone());
             batch.add(worker, ordinal, outcome);
         }
-        let _ = self.view().look(worker, &State::default(), &mut batch, &mut found, NOWHERE);
+        let _ = self.view().look(worker, &State::default(), batch, &mut found, NOWHERE);
         found.transitions = 0;
         found.found.iter_mut().for_each(|state| state.transitions = 0);
         self.take_in(0, found)
@@ -173,19 +128,18 @@ impl Breadth<'_, '_, '_> {
     }
 
     /// Expands the chunks of a round side by side. The results are in the order of the chunks.
-    fn expand(&self, workers: &mut [Worker<'_>], round: &[Chunk]) -> Vec<Yield> {
+    fn expand(&self, hands: &mut [Hand<'_>], round: &[Chunk]) -> Vec<Yield> {
         let view = self.view();
-        if let [worker] = workers {
-            return round.iter().map(|chunk| view.expand(worker, chunk)).collect();
+        if let [Hand { worker, batch }] = hands {
+            return round.iter().map(|chunk| view.expand(worker, batch, chunk)).collect();
         }
         let next = Mutex::new(round.iter().enumerate());
         let mut all: Vec<(usize, Yield)> = std::thread::scope(|scope| {
-            let begin = |worker| {
-                let (next, view) = (&next, &view);
-                scope.spawn(move || quietly(|| view.work(worker, next)))
-            };
-            let hands: Vec<_> = workers.iter_mut().map(begin).collect();
-            let done = hands.into_iter().map(|hand| match hand.join() {
+            let (next, view) = (&next, &view);
+            let hands = hands.iter_mut();
+            let at_work: Vec<_> =
+                hands.map(|hand| scope.spawn(move || quietly(|| hand.work(view, next)))).collect();
+            let done = at_work.into_iter().map(|hand| match hand.join() {
                 Ok(yields) => yields,
                 Err(panic) => std::panic::resume_unwind(panic),
             });
@@ -295,13 +249,34 @@ impl Breadth<'_, '_, '_> {
     }
 }
 
+impl Hand<'_> {
+    /// Expands chunks until there are no more.
+    fn work<'c>(
+        &mut self,
+        view: &View<'_>,
+        next: &Mutex<impl Iterator<Item = (usize, &'c Chunk)>>,
+    ) -> Vec<(usize, Yield)> {
+        let mut yields = Vec::new();
+        loop {
+            let mut chunks = next.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some((index, chunk)) = chunks.next() else {
+                return yields;
+            };
+            drop(chunks);
+            yields.push((index, view.expand(&mut self.worker, &mut self.batch, chunk)));
+        }
+    }
+}
+
 impl Reached {
     /// # Panics
     ///
     /// Beyond 2^32 states, which the bound on states excludes.
     fn push(&mut self, from: u32, ordinal: u32) -> u32 {
         if self.0.last().is_none_or(|block| block.len() == BLOCK) {
-            self.0.push(Vec::with_capacity(BLOCK));
+            // A small exploration takes little.
+            let room = if self.0.is_empty() { 0 } else { BLOCK };
+            self.0.push(Vec::with_capacity(room));
         }
         let full = BLOCK * (self.0.len() - 1);
         let block = self.0.last_mut().expect("one was pushed if there was none");
@@ -327,202 +302,7 @@ impl Reached {
     }
 
     fn bytes(&self) -> u64 {
-        (self.0.len() * BLOCK * size_of::<(u32, u32)>()) as u64
-    }
-}
-
-/// What the threads of a round look at, and do not change.
-struct View<'v> {
-    visited: &'v Visited,
-    never: &'v [usize],
-    depth_max: u32,
-}
-
-impl View<'_> {
-    /// Expands chunks until there are no more.
-    fn work<'c>(
-        &self,
-        worker: &mut Worker<'_>,
-        next: &Mutex<impl Iterator<Item = (usize, &'c Chunk)>>,
-    ) -> Vec<(usize, Yield)> {
-        let mut yields = Vec::new();
-        loop {
-            let mut chunks = next.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((index, chunk)) = chunks.next() else {
-                return yields;
-            };
-            drop(chunks);
-            yields.push((index, self.expand(worker, chunk)));
-        }
-    }
-
-    fn expand(&self, worker: &mut Worker<'_>, chunk: &Chunk) -> Yield {
-        worker.learn();
-        let nodes = worker.setting().bounds.nodes as usize;
-        let mut found = Yield::default();
-        if self.depth_max <= chunk.depth {
-            found.beyond = self.goes_on(worker, chunk);
-            return found;
-        }
-        let (mut batch, mut state) = (Batch::default(), State::default());
-        let mut packed = chunk.packed.as_slice();
-        for from in (chunk.first..).take(chunk.states) {
-            packed = state.unpack(nodes, packed);
-            worker.weigh(&mut state);
-            batch.spread(worker, &state);
-            if self.look(worker, &state, &mut batch, &mut found, from).is_break() {
-                break;
-            }
-        }
-        found
-    }
-
-    /// Whether a state of the chunk has a transition.
-    fn goes_on(&self, worker: &Worker<'_>, chunk: &Chunk) -> bool {
-        let mut state = State::default();
-        let mut packed = chunk.packed.as_slice();
-        (0..chunk.states).any(|_| {
-            packed = state.unpack(worker.setting().bounds.nodes as usize, packed);
-            !worker.actions(&state).is_empty()
-        })
-    }
-
-    /// Looks at where the transitions of a state lead. Goes on unless something is wrong with one.
-    fn look(
-        &self,
-        worker: &mut Worker<'_>,
-        state: &State,
-        batch: &mut Batch,
-        found: &mut Yield,
-        from: u32,
-    ) -> ControlFlow<()> {
-        // All at once: what one has to wait for in memory, the others wait for too.
-        batch.known.clear();
-        batch.known.extend(batch.next.iter().map(|next| self.visited.holds(next.print)));
-        for (next, known) in batch.next.iter().zip(&batch.known) {
-            found.transitions += 1;
-            let (print, ordinal) = (next.print, next.ordinal);
-            if *known || !batch.fresh.insert(print) {
-                continue;
-            }
-            next.make(worker, state, &batch.packed, &mut batch.state);
-            let checked = worker.check(&batch.state);
-            if let Err(wrong) = checked.and_then(|()| worker.try_properties(&batch.state, print)) {
-                found.wrong = Some(Failed { from, ordinal, print: Some(print), wrong });
-                return ControlFlow::Break(());
-            }
-            let happened = self.never.iter().filter(|name| worker.holds(&batch.state, **name));
-            found.happened.extend(happened.map(|name| (found.found.len(), *name)));
-            batch.state.pack(&mut found.packed);
-            let (end, transitions) = (found.packed.len(), found.transitions);
-            let orbit = next.orbit;
-            found.found.push(Found { print, from, ordinal, end, transitions, orbit });
-        }
-        batch.next.clear();
-        batch.packed.clear();
-        let Some((ordinal, wrong)) = batch.wrong.take() else {
-            return ControlFlow::Continue(());
-        };
-        found.wrong = Some(Failed { from, ordinal, print: None, wrong });
-        ControlFlow::Break(())
-    }
-}
-
-/// Where the transitions of one state lead.
-#[derive(Default)]
-struct Batch {
-    acts: Vec<Act>,
-    next: Vec<Next>,
-    /// The states that had to be made.
-    packed: Vec<u8>,
-    /// Which of `next` were visited before this round.
-    known: Vec<bool>,
-    /// What the chunk has found so far.
-    fresh: Fresh,
-    state: State,
-    /// The transition that is wrong, the last one of the state.
-    wrong: Option<(u32, Wrong)>,
-}
-
-struct Next {
-    print: u128,
-    ordinal: u32,
-    made: Made,
-    /// How many states it stands for.
-    orbit: u64,
-}
-
-enum Made {
-    /// It begins here in the packed states.
-    At(usize),
-    /// Not yet: it comes of this act.
-    By(Act),
-}
-
-impl Next {
-    /// Makes the state, all but its sum, if it is not there yet; `state` is the one before.
-    fn make(&self, worker: &mut Worker<'_>, state: &State, packed: &[u8], next: &mut State) {
-        match self.made {
-            Made::At(begin) => {
-                let packed = packed.get(begin..).unwrap_or_default();
-                next.unpack(worker.setting().bounds.nodes as usize, packed);
-            }
-            Made::By(act) => {
-                let acted = worker.act(state, &Action::of(act), next);
-                debug_assert!(acted.is_ok(), "it was foreseen");
-                debug_assert_eq!(next.fingerprint(), self.print, "{act:?} was foreseen");
-            }
-        }
-    }
-}
-
-impl Batch {
-    /// Takes each transition of a state, the calm first, up to one that is wrong.
-    fn spread(&mut self, worker: &mut Worker<'_>, state: &State) {
-        let here = state.fingerprint();
-        let mut acts = std::mem::take(&mut self.acts);
-        worker.add_acts(state, &mut acts);
-        let mut ordinal = 0;
-        for act in acts.drain(..) {
-            if let Some(shift) = worker.foresee(state, act) {
-                let print = here.wrapping_add(shift);
-                self.next.push(Next { print, ordinal, made: Made::By(act), orbit: 1 });
-                ordinal += 1;
-            } else {
-                self.take(worker, state, act, &mut ordinal);
-            }
-            if self.wrong.is_some() {
-                break;
-            }
-        }
-        self.acts = acts;
-    }
-
-    /// Takes the transitions of one act, up to one that is wrong.
-    fn take(&mut self, worker: &mut Worker<'_>, state: &State, act: Act, ordinal: &mut u32) {
-        let mut waiting = vec![Action::of(act)];
-        let mut next = std::mem::take(&mut self.state);
-        while let Some(action) = waiting.pop()
-            && self.wrong.is_none()
-        {
-            let acted = worker.act(state, &action, &mut next);
-            if let Ok(Some(moved)) = &acted {
-                worker.vary(state, &action, moved, &mut waiting);
-            }
-            self.add(worker, *ordinal, acted.map(|_| &mut next));
-            *ordinal += 1;
-        }
-        self.state = next;
-    }
-
-    fn add(&mut self, worker: &mut Worker<'_>, ordinal: u32, outcome: Result<&mut State, Wrong>) {
-        match outcome.and_then(|state| Ok((worker.identity(state)?, state))) {
-            Ok((Identity { print, orbit }, state)) => {
-                let made = Made::At(self.packed.len());
-                self.next.push(Next { print, ordinal, made, orbit });
-                state.pack(&mut self.packed);
-            }
-            Err(wrong) => self.wrong = Some((ordinal, wrong)),
-        }
+        let places: usize = self.0.iter().map(Vec::capacity).sum();
+        (places * size_of::<(u32, u32)>()) as u64
     }
 }

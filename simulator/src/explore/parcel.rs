@@ -3,9 +3,9 @@
 use std::hash::Hash;
 
 use synod_core::{Catalogue, DecodeError, Input, Lane, LaneId, NodeId, PeerDown, PeerUp, Renamer};
-use xxhash_rust::xxh3::Xxh3;
 
 use super::bounds::Bounds;
+use super::print::Print;
 
 /// Sender, receiver and lane. A node's own jobs and notices are on lanes to itself.
 pub(crate) type Link = (NodeId, NodeId, Lane);
@@ -47,11 +47,11 @@ impl Parcel {
     }
 
     fn of(link: Link, input: Input, left: u64, (ordered, stays): (bool, bool)) -> Self {
-        let mut hasher = Xxh3::new();
+        let mut hasher = Print::new();
         (link, &input).hash(&mut hasher);
-        let letter = hasher.digest128();
+        let letter = hasher.all();
         left.hash(&mut hasher);
-        Self { link, input, left, print: hasher.digest128(), letter, ordered, stays }
+        Self { link, input, left, print: hasher.all(), letter, ordered, stays }
     }
 
     /// The same under other names.

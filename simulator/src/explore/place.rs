@@ -12,10 +12,10 @@ use synod_core::{
     Choices, Cluster, DecodeError, Effect, Envelope, Held, Kind, Member, Node, NodeId, Permutation,
     Renamer, Stack, TimerId, Verdict,
 };
-use xxhash_rust::xxh3::Xxh3;
 
 use super::host::{Cause, Host};
 use super::pool::Pool;
+use super::print::Print;
 use super::setting::{Moment, Setting, Wrong};
 use crate::scenario::{SEED, Scenario};
 use crate::world::judge;
@@ -114,14 +114,14 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
 
     fn keep(&self, mut host: Host, node: Option<Node<T>>) -> u32 {
         host.up = node.is_some();
-        host.print = Self::print(&host, node.as_ref());
-        let place = || Place { node: node.map(Arc::new), host: Arc::new(host.clone()) };
-        self.places.number(host.print, place)
+        let print = Self::print(&host, node.as_ref());
+        host.print = print;
+        self.places.number(print, || Place { node: node.map(Arc::new), host: Arc::new(host) })
     }
 
     /// The hash of a node and of all that its host holds for it.
     fn print(host: &Host, node: Option<&Node<T>>) -> u128 {
-        let mut hasher = Xxh3::new();
+        let mut hasher = Print::new();
         (host.node, host.incarnation, &host.disk, node.is_some()).hash(&mut hasher);
         if let Some(node) = node {
             node.hash(&mut hasher);
@@ -129,7 +129,7 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
                 host.timers.get(&id).hash(&mut hasher);
             }
         }
-        hasher.digest128()
+        hasher.all()
     }
 
     /// A node and what its host holds for it under other names.

@@ -21,13 +21,8 @@ pub(crate) struct State {
 }
 
 /// Odd numbers without a pattern, which keep small counts apart in a sum.
-const SALTS: [u128; 5] = [
-    0x8cb9_2ba7_2f3d_8dd7_ff51_afd7_ed55_8ccd,
-    0xc4ce_b9fe_1a85_ec53_94d0_49bb_1331_11eb,
-    0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835,
-    0xc2b2_ae3d_27d4_eb4f_1656_67b1_9e37_79f9,
-    0xd6e8_feb8_6659_fd93_a5a3_5625_cf1b_bcdd,
-];
+const SALTS: [u128; 2] =
+    [0x8cb9_2ba7_2f3d_8dd7_ff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53_94d0_49bb_1331_11eb];
 
 impl State {
     /// Becomes equal to `other`, in the memory that it has already.
@@ -46,66 +41,80 @@ impl State {
 
     /// The same for a state of this sum.
     pub(crate) fn fingerprint_of(&self, sum: u128) -> u128 {
-        let budgets = [self.losses, self.copies, self.crashes, self.recoveries].map(u128::from);
-        let counts = budgets.iter().copied().chain([u128::from(self.quiet)]);
-        let salted = counts.zip(SALTS).map(|(count, salt)| count.wrapping_mul(salt));
-        salted.fold(sum, u128::wrapping_add)
+        let budgets = [self.losses, self.copies, self.crashes, self.recoveries];
+        let budgets = budgets.iter().fold(0, |all, budget| (all << 32) | u128::from(*budget));
+        let [one, other] = SALTS;
+        let salted =
+            budgets.wrapping_mul(one).wrapping_add(u128::from(self.quiet).wrapping_mul(other));
+        sum.wrapping_add(salted)
     }
 
-    /// Appends the state to a list of packed ones: numbers, of which small ones take a byte each.
+    /// Appends the state to a list of packed ones: how many bytes its numbers take each, and then these.
     pub(crate) fn pack(&self, out: &mut Vec<u8>) {
         // What is without a bound is packed as 0.
-        let budgets = [self.losses, self.copies].map(|budget| budget.wrapping_add(1));
+        let [losses, copies] = [self.losses, self.copies].map(|budget| budget.wrapping_add(1));
         let quiet = u32::try_from(self.quiet).unwrap_or(u32::MAX);
         let wire = u32::try_from(self.wire.len()).unwrap_or(u32::MAX);
-        let counts = budgets.into_iter().chain([self.crashes, self.recoveries, quiet, wire]);
-        for number in counts.chain(self.places.iter().copied()).chain(self.wire.iter().copied()) {
-            append(out, number);
+        let counts = [losses, copies, self.crashes, self.recoveries, quiet, wire];
+        let lists = [counts.as_slice(), &self.places, &self.wire];
+        let used = lists.iter().copied().flatten().fold(0, |used, number| used | number);
+        let width = match used {
+            0..0x100 => 1,
+            0x100..0x1_0000 => 2,
+            _ => 4,
+        };
+        out.push(width);
+        for list in lists {
+            match width {
+                1 => out.extend(list.iter().map(|number| number.to_le_bytes()[0])),
+                2 => out.extend(list.iter().flat_map(|number| {
+                    let [low, high, _, _] = number.to_le_bytes();
+                    [low, high]
+                })),
+                _ => out.extend(list.iter().flat_map(|number| number.to_le_bytes())),
+            }
         }
     }
 
     /// Becomes the state of `nodes` nodes at the beginning of `packed`, all but the sum. Returns
     /// what comes behind it.
     pub(crate) fn unpack<'p>(&mut self, nodes: usize, packed: &'p [u8]) -> &'p [u8] {
-        let mut rest = packed;
-        let mut next = || read(&mut rest);
+        let Some((width, packed)) = packed.split_first() else {
+            return packed;
+        };
+        match width {
+            1 => self.unpack_as(nodes, packed, |[low]| u32::from(low)),
+            2 => self.unpack_as(nodes, packed, |bytes| u32::from(u16::from_le_bytes(bytes))),
+            _ => self.unpack_as(nodes, packed, u32::from_le_bytes),
+        }
+    }
+
+    /// The same where each number takes `N` bytes.
+    fn unpack_as<'p, const N: usize>(
+        &mut self,
+        nodes: usize,
+        packed: &'p [u8],
+        number: impl Fn([u8; N]) -> u32 + Copy,
+    ) -> &'p [u8] {
+        let (counts, rest) = packed.split_at(COUNTS * N);
+        let mut counts = counts.as_chunks().0.iter().map(|bytes| number(*bytes));
+        let mut next = || counts.next().unwrap_or_default();
         (self.losses, self.copies) = (next().wrapping_sub(1), next().wrapping_sub(1));
         (self.crashes, self.recoveries) = (next(), next());
         self.quiet = u64::from(next());
-        let wire = next();
-        self.places.clear();
-        self.places.extend((0..nodes).map(|_| next()));
-        self.wire.clear();
-        self.wire.extend((0..wire).map(|_| next()));
+        let wire = next() as usize;
+        let (places, rest) = rest.split_at(nodes * N);
+        let (wire, rest) = rest.split_at(wire * N);
+        for (list, bytes) in [(&mut self.places, places), (&mut self.wire, wire)] {
+            list.clear();
+            list.extend(bytes.as_chunks().0.iter().map(|bytes| number(*bytes)));
+        }
         rest
     }
 }
 
-/// Seven bits of the number in each byte, the lowest first; all bytes but the last have the eighth set.
-fn append(out: &mut Vec<u8>, number: u32) {
-    let mut rest = number;
-    loop {
-        let low = rest.to_le_bytes()[0];
-        rest >>= 7;
-        if rest == 0 && low < 0x80 {
-            return out.push(low);
-        }
-        out.push(low | 0x80);
-    }
-}
-
-fn read(packed: &mut &[u8]) -> u32 {
-    let (mut number, mut shift) = (0, 0);
-    while let Some((byte, rest)) = packed.split_first() {
-        *packed = rest;
-        number |= u32::from(byte & 0x7f) << shift;
-        if *byte < 0x80 {
-            break;
-        }
-        shift += 7;
-    }
-    number
-}
+/// Numbers of a packed state before those of its nodes.
+const COUNTS: usize = 6;
 
 /// Which local states and parcels some states have, and what these are called from now on.
 #[derive(Debug)]
@@ -165,8 +174,8 @@ mod tests {
     #[test]
     fn packed_states_come_out_as_they_went_in() {
         let one = State {
-            places: vec![7, 127, 128],
-            wire: vec![1, 1 << 14, u32::MAX],
+            places: vec![7, 255, 256],
+            wire: vec![1, 1 << 16, u32::MAX],
             crashes: 1,
             recoveries: 2,
             losses: u32::MAX,
@@ -174,14 +183,17 @@ mod tests {
             quiet: 3,
             sum: 0,
         };
-        let other = State { wire: Vec::new(), crashes: 0, ..one.clone() };
+        let shorter = State { wire: vec![1], crashes: 0, ..one.clone() };
+        let shortest = State { places: vec![1, 2, 255], ..shorter.clone() };
+        let states = [one, shorter, shortest];
         let mut packed = Vec::new();
-        one.pack(&mut packed);
-        other.pack(&mut packed);
-        let mut state = State::default();
-        let rest = state.unpack(3, &packed);
-        assert_eq!(format!("{state:?}"), format!("{one:?}"));
-        assert!(state.unpack(3, rest).is_empty());
-        assert_eq!(format!("{state:?}"), format!("{other:?}"));
+        states.iter().for_each(|state| state.pack(&mut packed));
+        assert_eq!(packed.len(), (1 + 12 * 4) + (1 + 10 * 2) + (1 + 10));
+        let (mut state, mut rest) = (State::default(), packed.as_slice());
+        for expected in states {
+            rest = state.unpack(3, rest);
+            assert_eq!(format!("{state:?}"), format!("{expected:?}"));
+        }
+        assert!(rest.is_empty());
     }
 }

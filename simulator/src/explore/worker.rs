@@ -346,7 +346,7 @@ impl<'a> Worker<'a> {
         Ok(Some(moved))
     }
 
-    /// One handler activation, remembered from the last time if there was one.
+    /// Lets something happen to one node of a state.
     fn step(
         &mut self,
         state: &mut State,
@@ -356,36 +356,42 @@ impl<'a> Worker<'a> {
         cut: Option<usize>,
     ) -> Result<Arc<Move>, Wrong> {
         let key = Key { place: Self::place(state, node), what };
-        let moved = if choices.is_empty() && cut.is_none() {
-            match self.moves.get(&key) {
-                Some(moved) => Arc::clone(moved),
-                None => {
-                    let moved = self.run(node, key, &[], None)?;
-                    if MOVES_MAX <= self.moves.len() {
-                        self.moves.clear();
-                    }
-                    self.moves.insert(key, Arc::clone(&moved));
-                    moved
-                }
-            }
-        } else {
-            let varied = (key, choices.to_vec(), cut);
-            match self.varied.get(&varied) {
-                Some(moved) => Arc::clone(moved),
-                None => {
-                    let moved = self.run(node, key, choices, cut)?;
-                    if MOVES_MAX <= self.varied.len() {
-                        self.varied.clear();
-                    }
-                    self.varied.insert(varied, Arc::clone(&moved));
-                    moved
-                }
-            }
-        };
+        let moved = self.activate(node, key, choices, cut)?;
         if let Some(place) = state.places.get_mut(node.0 as usize - 1) {
             state.sum = state.sum.wrapping_add(moved.shift);
             *place = moved.place;
         }
+        Ok(moved)
+    }
+
+    /// One handler activation, remembered from the last time if there was one.
+    fn activate(
+        &mut self,
+        node: NodeId,
+        key: Key,
+        choices: &[u32],
+        cut: Option<usize>,
+    ) -> Result<Arc<Move>, Wrong> {
+        if choices.is_empty() && cut.is_none() {
+            if let Some(moved) = self.moves.get(&key) {
+                return Ok(Arc::clone(moved));
+            }
+            let moved = self.run(node, key, &[], None)?;
+            if MOVES_MAX <= self.moves.len() {
+                self.moves.clear();
+            }
+            self.moves.insert(key, Arc::clone(&moved));
+            return Ok(moved);
+        }
+        let varied = (key, choices.to_vec(), cut);
+        if let Some(moved) = self.varied.get(&varied) {
+            return Ok(Arc::clone(moved));
+        }
+        let moved = self.run(node, key, choices, cut)?;
+        if MOVES_MAX <= self.varied.len() {
+            self.varied.clear();
+        }
+        self.varied.insert(varied, Arc::clone(&moved));
         Ok(moved)
     }
 

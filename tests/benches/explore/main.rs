@@ -141,7 +141,7 @@ fn grouped(figure: f64) -> String {
 
 const EXPLANATION: &str = "\
 ratio: how many times as many states per second synod explores. peak: of the process in its first
-exploration; bytes/state: what of it is more than before, by state.
+exploration, without the pages of its program; bytes/state: what of it is more than before, by state.
 Two-phase commit is the published TLA+ model: without nodes on Stateright, with nodes on synod, where a
 message that comes too late is a step too, one that changes nothing. As one node, which chooses, it is
 what suits synod least: a handler runs for each step, and no two states share anything.

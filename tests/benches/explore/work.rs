@@ -61,7 +61,8 @@ pub(crate) struct Report {
     pub(crate) count: Count,
     /// Processor time of one exploration.
     pub(crate) seconds: f64,
-    /// The most memory that the process held during its first exploration.
+    /// The most memory that the process held during its first exploration, its program's own pages
+    /// aside.
     pub(crate) peak_kib: u64,
     /// The most that it held before.
     pub(crate) before_kib: u64,
@@ -149,9 +150,14 @@ fn processor_seconds() -> f64 {
     times.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND
 }
 
+/// The most memory that this process has held, less its program's own pages: these are read into memory
+/// as they are first used, which for a small model is most of all.
 fn peak_kib() -> u64 {
     let text = fs::read_to_string("/proc/self/status").expect("Linux");
-    let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok());
-    peak.expect("a peak of memory in KiB")
+    let kib = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("an amount of memory in KiB")
+    };
+    kib("VmHWM:") - kib("RssFile:")
 }

@@ -4,32 +4,55 @@
 use synod_core::NodeId;
 
 use super::wire::WEIGHT;
-use super::{Key, What, Worker};
+use super::{Key, Move, What, Worker};
 use crate::action::Act;
 use crate::explore::parcel::Parcel;
+use crate::explore::setting::Wrong;
 use crate::explore::state::State;
 
 impl Worker<'_> {
-    /// By how much the fingerprint becomes larger with an act whose handler does nothing but what it
-    /// did before; nothing where more happens, or it can go in several ways.
-    pub(crate) fn foresee(&self, state: &State, act: Act) -> Option<u128> {
+    /// By how much the fingerprint becomes larger with an act that does nothing but let a handler run;
+    /// nothing where more happens, or that handler can go in several ways.
+    pub(crate) fn foresee(&mut self, state: &State, act: Act) -> Result<Option<u128>, Wrong> {
         if self.orbits.is_some() {
-            return None; // An orbit's fingerprint is not that of one of its states.
+            return Ok(None); // An orbit's fingerprint is not that of one of its states.
         }
         let (node, what, taken) = match act {
             Act::Deliver { at } => {
-                let number = *state.wire.get(at)?;
+                let Some(number) = state.wire.get(at).copied() else {
+                    return Ok(None);
+                };
                 let parcel = self.parcel(number);
-                (parcel.link.1, What::Parcel(number), (!parcel.stays).then_some((at, &**parcel)))
+                (parcel.link.1, What::Parcel(number), (!parcel.stays).then_some(at))
             }
             Act::Fire { node, id } => (node, What::Timer(id), None),
-            _ => return None,
+            _ => return Ok(None),
         };
-        let moved = self.moves.get(&Key { place: Self::place(state, node), what })?;
+        let key = Key { place: Self::place(state, node), what };
+        let known = self.moves.get(&key).map(|moved| self.shift_by(state, node, moved, taken));
+        match known {
+            Some(shift) => Ok(shift),
+            None => {
+                let moved = self.activate(node, key, &[], None)?;
+                Ok(self.shift_by(state, node, &moved, taken))
+            }
+        }
+    }
+
+    /// By how much the fingerprint becomes larger with what a handler of `node` did, and without what
+    /// was taken off this place of the wire for it.
+    fn shift_by(
+        &self,
+        state: &State,
+        node: NodeId,
+        moved: &Move,
+        taken: Option<usize>,
+    ) -> Option<u128> {
         if self.varies(state, moved) {
             return None;
         }
         let mut shift = moved.shift;
+        let taken = taken.and_then(|at| Some((at, &**self.at(state, at)?)));
         if let Some((at, parcel)) = taken {
             shift = shift.wrapping_sub(self.lost_by_taking(state, at, parcel));
         }

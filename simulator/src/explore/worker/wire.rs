@@ -18,15 +18,12 @@ impl Worker<'_> {
     /// Computes the sum of a state anew.
     pub(crate) fn weigh(&self, state: &mut State) {
         let places = state.places.iter().map(|place| self.host(*place).print);
-        let sum = places.fold(0, u128::wrapping_add);
-        let lanes =
-            state.wire.chunk_by(|one, other| self.parcel(*one).link == self.parcel(*other).link);
-        state.sum = lanes.map(|lane| self.weight(lane)).fold(sum, u128::wrapping_add);
+        state.sum = places.fold(self.weight(&state.wire), u128::wrapping_add);
     }
 
-    /// The sum of what is on one lane: its order counts where it has one.
-    pub(super) fn weight(&self, lane: &[u32]) -> u128 {
-        let weighed = self.weighed(lane);
+    /// The sum of what is on some lanes: its order counts where it has one.
+    pub(super) fn weight(&self, wire: &[u32]) -> u128 {
+        let weighed = self.weighed(wire);
         weighed.fold(0, |sum, (number, weight)| {
             sum.wrapping_add(self.parcel(number).print.wrapping_mul(weight))
         })
@@ -37,13 +34,14 @@ impl Worker<'_> {
         let (mut weight, mut lane) = (1_u128, None);
         wire.iter().map(move |number| {
             let parcel = self.parcel(*number);
+            if !parcel.ordered {
+                return (*number, 1);
+            }
             if lane.replace(parcel.link) != Some(parcel.link) {
                 weight = 1;
             }
             let mine = weight;
-            if parcel.ordered {
-                weight = weight.wrapping_mul(WEIGHT);
-            }
+            weight = weight.wrapping_mul(WEIGHT);
             (*number, mine)
         })
     }

@@ -1,0 +1,263 @@
+//! What one chunk of the frontier leads to.
+
+use std::hash::BuildHasherDefault;
+use std::ops::ControlFlow;
+
+use crate::action::{Act, Action};
+use crate::explore::orbit::Identity;
+use crate::explore::pool::Half;
+use crate::explore::setting::Wrong;
+use crate::explore::state::State;
+use crate::explore::visited::Visited;
+use crate::explore::worker::Worker;
+
+/// Some states of one depth, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    /// The number of its first state; the others follow.
+    pub(super) first: u32,
+    pub(super) states: usize,
+    pub(super) depth: u32,
+    pub(super) packed: Vec<u8>,
+}
+
+/// States of a chunk, at most.
+pub(super) const CHUNK: usize = 512;
+/// What one chunk led to.
+#[derive(Default)]
+pub(super) struct Yield {
+    pub(super) found: Vec<Found>,
+    pub(super) packed: Vec<u8>,
+    pub(super) transitions: u64,
+    pub(super) wrong: Option<Failed>,
+    /// What should hold in some state, and in which of `found` it does.
+    pub(super) happened: Vec<(usize, usize)>,
+    /// Whether a state at the bound of depth had transitions.
+    pub(super) beyond: bool,
+}
+
+/// A state that was new when it was found.
+pub(super) struct Found {
+    pub(super) print: u128,
+    pub(super) from: u32,
+    pub(super) ordinal: u32,
+    /// Where it ends in the packed states.
+    pub(super) end: usize,
+    /// Transitions of the chunk so far.
+    pub(super) transitions: u64,
+    /// How many states it stands for.
+    pub(super) orbit: u64,
+}
+
+/// A transition that is wrong, or leads to a state that is.
+pub(super) struct Failed {
+    pub(super) from: u32,
+    pub(super) ordinal: u32,
+    /// The state's fingerprint, if the transition has one.
+    pub(super) print: Option<u128>,
+    pub(super) wrong: Wrong,
+}
+
+/// A state's fingerprints within a chunk. Membership only.
+#[expect(clippy::disallowed_types, reason = "it is never iterated")]
+type Fresh = std::collections::HashSet<u128, BuildHasherDefault<Half>>;
+
+/// What the threads of a round look at, and do not change.
+pub(super) struct View<'v> {
+    pub(super) visited: &'v Visited,
+    pub(super) never: &'v [usize],
+    pub(super) depth_max: u32,
+}
+
+impl View<'_> {
+    /// Takes each transition from each state of a chunk, up to one that is wrong.
+    pub(super) fn expand(
+        &self,
+        worker: &mut Worker<'_>,
+        batch: &mut Batch,
+        chunk: &Chunk,
+    ) -> Yield {
+        worker.learn();
+        batch.clear();
+        let nodes = worker.setting().bounds.nodes as usize;
+        let mut found = Yield::default();
+        if self.depth_max <= chunk.depth {
+            found.beyond = self.goes_on(worker, chunk);
+            return found;
+        }
+        let mut state = State::default();
+        let mut packed = chunk.packed.as_slice();
+        for from in (chunk.first..).take(chunk.states) {
+            packed = state.unpack(nodes, packed);
+            worker.weigh(&mut state);
+            batch.spread(worker, &state);
+            if self.look(worker, &state, batch, &mut found, from).is_break() {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Whether a state of the chunk has a transition.
+    fn goes_on(&self, worker: &Worker<'_>, chunk: &Chunk) -> bool {
+        let mut state = State::default();
+        let mut packed = chunk.packed.as_slice();
+        (0..chunk.states).any(|_| {
+            packed = state.unpack(worker.setting().bounds.nodes as usize, packed);
+            !worker.actions(&state).is_empty()
+        })
+    }
+
+    /// Looks at where the transitions of a state lead. Goes on unless something is wrong with one.
+    pub(super) fn look(
+        &self,
+        worker: &mut Worker<'_>,
+        state: &State,
+        batch: &mut Batch,
+        found: &mut Yield,
+        from: u32,
+    ) -> ControlFlow<()> {
+        // All at once: what one has to wait for in memory, the others wait for too.
+        batch.known.clear();
+        batch.known.extend(batch.next.iter().map(|next| self.visited.holds(next.print)));
+        for (next, known) in batch.next.iter().zip(&batch.known) {
+            found.transitions += 1;
+            let (print, ordinal) = (next.print, next.ordinal);
+            if *known || !batch.fresh.insert(print) {
+                continue;
+            }
+            next.make(worker, state, &batch.packed, &mut batch.state);
+            let checked = worker.check(&batch.state);
+            if let Err(wrong) = checked.and_then(|()| worker.try_properties(&batch.state, print)) {
+                found.wrong = Some(Failed { from, ordinal, print: Some(print), wrong });
+                return ControlFlow::Break(());
+            }
+            let happened = self.never.iter().filter(|name| worker.holds(&batch.state, **name));
+            found.happened.extend(happened.map(|name| (found.found.len(), *name)));
+            batch.state.pack(&mut found.packed);
+            let (end, transitions) = (found.packed.len(), found.transitions);
+            let orbit = next.orbit;
+            found.found.push(Found { print, from, ordinal, end, transitions, orbit });
+        }
+        batch.next.clear();
+        batch.packed.clear();
+        let Some((ordinal, wrong)) = batch.wrong.take() else {
+            return ControlFlow::Continue(());
+        };
+        found.wrong = Some(Failed { from, ordinal, print: None, wrong });
+        ControlFlow::Break(())
+    }
+}
+
+/// Where the transitions of one state lead. Emptied rather than made anew.
+#[derive(Default)]
+pub(super) struct Batch {
+    acts: Vec<Act>,
+    next: Vec<Next>,
+    /// The states that had to be made.
+    packed: Vec<u8>,
+    /// Which of `next` were visited before this round.
+    known: Vec<bool>,
+    /// What the chunk has found so far.
+    fresh: Fresh,
+    state: State,
+    /// The transition that is wrong, the last one of the state.
+    wrong: Option<(u32, Wrong)>,
+}
+
+struct Next {
+    print: u128,
+    ordinal: u32,
+    made: Made,
+    /// How many states it stands for.
+    orbit: u64,
+}
+
+enum Made {
+    /// It begins here in the packed states.
+    At(usize),
+    /// Not yet: it comes of this act.
+    By(Act),
+}
+
+impl Next {
+    /// Makes the state, all but its sum, if it is not there yet; `state` is the one before.
+    fn make(&self, worker: &mut Worker<'_>, state: &State, packed: &[u8], next: &mut State) {
+        match self.made {
+            Made::At(begin) => {
+                let packed = packed.get(begin..).unwrap_or_default();
+                next.unpack(worker.setting().bounds.nodes as usize, packed);
+            }
+            Made::By(act) => {
+                let acted = worker.act(state, &Action::of(act), next);
+                debug_assert!(acted.is_ok(), "it was foreseen");
+                debug_assert_eq!(next.fingerprint(), self.print, "{act:?} was foreseen");
+            }
+        }
+    }
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.next.clear();
+        self.packed.clear();
+        self.fresh.clear();
+        self.wrong = None;
+    }
+
+    /// Takes each transition of a state, the calm first, up to one that is wrong.
+    fn spread(&mut self, worker: &mut Worker<'_>, state: &State) {
+        let here = state.fingerprint();
+        let mut acts = std::mem::take(&mut self.acts);
+        worker.add_acts(state, &mut acts);
+        let mut ordinal = 0;
+        for act in acts.drain(..) {
+            match worker.foresee(state, act) {
+                Ok(Some(shift)) => {
+                    let (print, made) = (here.wrapping_add(shift), Made::By(act));
+                    self.next.push(Next { print, ordinal, made, orbit: 1 });
+                    ordinal += 1;
+                }
+                Ok(None) => self.take(worker, state, act, &mut ordinal),
+                Err(wrong) => self.wrong = Some((ordinal, wrong)),
+            }
+            if self.wrong.is_some() {
+                break;
+            }
+        }
+        self.acts = acts;
+    }
+
+    /// Takes the transitions of one act, up to one that is wrong.
+    fn take(&mut self, worker: &mut Worker<'_>, state: &State, act: Act, ordinal: &mut u32) {
+        let mut waiting = vec![Action::of(act)];
+        let mut next = std::mem::take(&mut self.state);
+        while let Some(action) = waiting.pop()
+            && self.wrong.is_none()
+        {
+            let acted = worker.act(state, &action, &mut next);
+            if let Ok(Some(moved)) = &acted {
+                worker.vary(state, &action, moved, &mut waiting);
+            }
+            self.add(worker, *ordinal, acted.map(|_| &mut next));
+            *ordinal += 1;
+        }
+        self.state = next;
+    }
+
+    pub(super) fn add(
+        &mut self,
+        worker: &mut Worker<'_>,
+        ordinal: u32,
+        outcome: Result<&mut State, Wrong>,
+    ) {
+        match outcome.and_then(|state| Ok((worker.identity(state)?, state))) {
+            Ok((Identity { print, orbit }, state)) => {
+                let made = Made::At(self.packed.len());
+                self.next.push(Next { print, ordinal, made, orbit });
+                state.pack(&mut self.packed);
+            }
+            Err(wrong) => self.wrong = Some((ordinal, wrong)),
+        }
+    }
+}

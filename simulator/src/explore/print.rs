@@ -1,0 +1,37 @@
+//! Fingerprints: 128 bits for whatever can be hashed.
+
+use std::hash::Hasher;
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// Collects what is hashed, and hashes it at once: what there is in a node or a message is short.
+#[derive(Debug)]
+pub(crate) struct Print(Vec<u8>);
+
+/// Bytes that most nodes and messages hash to.
+const USUAL: usize = 512;
+
+impl Print {
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(USUAL))
+    }
+
+    /// The fingerprint of all that was hashed so far.
+    pub(crate) fn all(&self) -> u128 {
+        xxh3_128(&self.0)
+    }
+}
+
+impl Hasher for Print {
+    fn finish(&self) -> u64 {
+        xxh3_64(&self.0)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+}
