@@ -109,19 +109,7 @@ impl Cell {
     /// Runs the first of what is ready; false if it could not be finished.
     fn run_first(&mut self, host: &Arc<Host>, budget: &mut usize) -> bool {
         let finished = match self.sequence.ready.front_mut() {
-            Some(Ready::Batch(batch)) => loop {
-                if *budget == 0 || !host.is_open() {
-                    break false;
-                }
-                let Some(envelope) = batch.events.next() else {
-                    break true;
-                };
-                if budget.is_multiple_of(STEPS_PER_READING) {
-                    self.engine.now = host.now();
-                }
-                *budget -= 1;
-                self.engine.handle(host, batch.slot, batch.source, envelope);
-            },
+            Some(Ready::Batch(batch)) => self.engine.run(host, batch, budget),
             Some(Ready::Change(peer, change)) => {
                 self.engine.link(host, *peer, change);
                 true
@@ -186,35 +174,67 @@ impl Engine {
         }
     }
 
-    /// Handles one event of a batch.
-    fn handle(&mut self, host: &Arc<Host>, slot: usize, source: Source, envelope: Envelope) {
-        let Some(slot) = host.slots.get(slot) else {
-            return;
+    /// Handles the events of a batch, within the budget; false if some are left.
+    fn run(&mut self, host: &Arc<Host>, batch: &mut Batch, budget: &mut usize) -> bool {
+        let Some(slot) = host.slots.get(batch.slot) else {
+            return true;
         };
-        let _done = Done { host, slot, source };
-        let from = match source {
+        let mut done = Done { host, slot, source: batch.source, taken: 0 };
+        loop {
+            if *budget == 0 || !host.is_open() {
+                return false;
+            }
+            let Some(envelope) = batch.events.next() else {
+                return true;
+            };
+            if budget.is_multiple_of(STEPS_PER_READING) {
+                self.now = host.now();
+                done.settle();
+            }
+            *budget -= 1;
+            done.taken += 1;
+            self.handle(host, slot, batch.source, envelope);
+        }
+    }
+
+    /// Handles one event of a batch.
+    fn handle(&mut self, host: &Arc<Host>, slot: &Slot, source: Source, envelope: Envelope) {
+        let (from, input) = match source {
+            Source::Peer(ticket) if ticket.peer != host.id => {
+                (Some(ticket.peer), Input::Deliver { from: ticket.peer, envelope })
+            }
             Source::Job { life } if life != host.incarnation() => {
                 return host.count_drop(DropReason::LifeEnded, None, &envelope);
             }
-            Source::Peer(ticket) => Some(ticket.peer).filter(|peer| *peer != host.id),
-            Source::Job { .. } => None,
-        };
-        let input = match from {
-            Some(from) => Input::Deliver { from, envelope },
-            None => Input::Trigger(envelope),
+            Source::Peer(_) | Source::Job { .. } => (None, Input::Trigger(envelope)),
         };
         let stepped = self.step(host, &input);
-        let (Input::Deliver { envelope, .. } | Input::Trigger(envelope)) = &input else {
-            return;
-        };
+        if let Stepped::Handled = stepped {
+            return slot.count_handled();
+        }
+        slot.refused.fetch_add(1, Ordering::Relaxed);
+        if let Input::Deliver { envelope, .. } | Input::Trigger(envelope) = &input {
+            self.refuse(host, from, envelope, stepped);
+        }
+    }
+
+    /// Says what became of an event that was not handled.
+    fn refuse(
+        &self,
+        host: &Arc<Host>,
+        from: Option<NodeId>,
+        envelope: &Envelope,
+        stepped: Stepped,
+    ) {
         match stepped {
-            Stepped::Handled => slot.count_handled(),
+            Stepped::Handled => (),
             Stepped::Refused(error) => {
-                slot.refused.fetch_add(1, Ordering::Relaxed);
-                refuse(host, from, envelope, &error);
+                host.count_drop(DropReason::from(&error), from, envelope);
+                if let (Tag::Ask(number), None) = (envelope.tag(), from) {
+                    host.asks.resolve(number, Err(error.to_string()));
+                }
             }
             Stepped::Died(panic) => {
-                slot.refused.fetch_add(1, Ordering::Relaxed);
                 host.count_drop(DropReason::Poison, from, envelope);
                 let name = host.catalogue.name(envelope.event());
                 host.died(self.letter(host, &name, from, envelope.body(), panic));
@@ -268,25 +288,28 @@ impl Engine {
 /// Steps that share one reading of the clock.
 const STEPS_PER_READING: usize = 8;
 
-/// Counts an event as done when it is dropped: also when a transport has panicked over its effects.
+/// Counts the events of a batch as done, every few events and when it is dropped: also when a
+/// transport has panicked over their effects.
 struct Done<'a> {
     host: &'a Arc<Host>,
     slot: &'a Slot,
     source: Source,
+    /// Events since the last count.
+    taken: usize,
 }
 
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.slot.queue.done();
+impl Done<'_> {
+    fn settle(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        self.slot.queue.done(taken);
         if let Source::Job { .. } = self.source {
-            self.host.job_done();
+            (0..taken).for_each(|_| self.host.job_done());
         }
     }
 }
 
-fn refuse(host: &Host, from: Option<NodeId>, envelope: &Envelope, error: &StepError) {
-    host.count_drop(DropReason::from(error), from, envelope);
-    if let (Tag::Ask(number), None) = (envelope.tag(), from) {
-        host.asks.resolve(number, Err(error.to_string()));
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.settle();
     }
 }

@@ -109,8 +109,7 @@ impl NodeHandle {
         instance: Instance,
         event: &E,
     ) -> Result<(), TriggerError> {
-        let envelope = Envelope::seal(event).addressed_to(instance);
-        self.take(E::NAME, &envelope).await
+        self.take(E::NAME, Envelope::seal(event).addressed_to(instance)).await
     }
 
     /// Triggers an event that is encoded already.
@@ -120,7 +119,8 @@ impl NodeHandle {
     /// As [`NodeHandle::trigger`].
     pub async fn trigger_sealed(&self, envelope: &Envelope) -> Result<(), TriggerError> {
         let known = self.0.catalogue.handled(envelope.event());
-        self.take(known.map_or("an event that it does not know", |it| it.name), envelope).await
+        let name = known.map_or("an event that it does not know", |it| it.name);
+        self.take(name, envelope.clone()).await
     }
 
     /// Asks the node itself, and waits for an answer until `deadline` has passed. What answers is
@@ -139,7 +139,7 @@ impl NodeHandle {
             return Err(AskError::Refused(String::from("too many questions are open")));
         };
         let envelope = Envelope::seal(request).tagged(Tag::Ask(asked.number));
-        match timeout_at(deadline, self.take(R::NAME, &envelope)).await {
+        match timeout_at(deadline, self.take(R::NAME, envelope)).await {
             Ok(Ok(())) => (),
             Ok(Err(error)) => return Err(AskError::Refused(error.to_string())),
             Err(_) => return Err(AskError::Refused(String::from("no room within the deadline"))),
@@ -151,7 +151,7 @@ impl NodeHandle {
         }
     }
 
-    async fn take(&self, name: &'static str, envelope: &Envelope) -> Result<(), TriggerError> {
+    async fn take(&self, name: &'static str, mut envelope: Envelope) -> Result<(), TriggerError> {
         let unhandled = TriggerError::Unhandled { event: name };
         let slot = *self.0.slot_of.get(&envelope.event()).ok_or(unhandled)?;
         loop {
@@ -161,8 +161,9 @@ impl NodeHandle {
             if !self.0.takes_in() {
                 return Err(TriggerError::Closed);
             }
-            if self.0.offer(slot, envelope) {
-                return Ok(());
+            match self.0.offer(slot, envelope) {
+                Ok(()) => return Ok(()),
+                Err(full) => envelope = full,
             }
             if let Some(slot) = self.0.slots.get(slot) {
                 slot.queue.room().await;

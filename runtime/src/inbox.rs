@@ -1,25 +1,26 @@
 //! Where a transport delivers to.
 
+use std::sync::Weak;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 
 use synod_core::{
-    Acknowledgement, Envelope, Inbox, Lane, LaneId, LinkChange, NodeId, Receipt, Refusal, Room,
+    Acknowledgement, Envelope, Envelopes, Inbox, Lane, LaneId, LinkChange, NodeId, Receipt,
+    Refusal, Room,
 };
 
 use crate::counters::DropReason;
 use crate::gate::locked;
 use crate::host::Host;
 use crate::link::Notice;
-use crate::queue::{Batch, Events};
-use crate::sequence::{NoTicket, Source};
+use crate::queue::Batch;
+use crate::sequence::{NoTicket, Source, Taken};
 
 /// The inbox of a node. It does not keep the node alive.
 #[derive(Debug)]
 pub(crate) struct Mailbox(pub(crate) Weak<Host>);
 
 impl Inbox for Mailbox {
-    fn deliver(&self, from: NodeId, lane: Lane, batch: Vec<Envelope>) -> Option<Room> {
+    fn deliver(&self, from: NodeId, lane: Lane, batch: Envelopes) -> Option<Room> {
         self.0.upgrade()?.take_in(from, lane, batch, None)
     }
 
@@ -31,7 +32,7 @@ impl Inbox for Mailbox {
         &self,
         from: NodeId,
         lane: LaneId,
-        batch: Vec<Envelope>,
+        batch: Envelopes,
         receipt: Receipt,
     ) -> Option<Room> {
         self.0.upgrade()?.take_in(from, Lane::Ordered(lane), batch, Some(receipt))
@@ -60,21 +61,19 @@ impl Host {
         &self,
         from: NodeId,
         lane: Lane,
-        batch: Vec<Envelope>,
+        batch: Envelopes,
         mut receipt: Option<Receipt>,
     ) -> Option<Room> {
-        let event = batch.first()?.event();
-        debug_assert!(batch.iter().all(|envelope| envelope.event() == event), "one type");
-        let Some(index) = self.slot_of.get(&event).copied() else {
-            return self.turn_down(DropReason::Unhandled, from, &batch, receipt);
+        let Some(index) = self.slot_of.get(&batch.event()).copied() else {
+            return self.turn_down(DropReason::Unhandled, from, batch, receipt);
         };
         let slot = self.slots.get(index)?;
         if slot.local {
             slot.refused.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            return self.turn_down(DropReason::LocalOnly, from, &batch, receipt);
+            return self.turn_down(DropReason::LocalOnly, from, batch, receipt);
         }
         if !self.takes_in() {
-            return self.turn_down(DropReason::Closed, from, &batch, None);
+            return self.turn_down(DropReason::Closed, from, batch, None);
         }
         let when = match lane {
             Lane::Ordered(lane) => self.acknowledgement(lane),
@@ -82,15 +81,16 @@ impl Host {
         };
         let (count, mut batch) = (batch.len() as u64, Some(batch));
         let drawn = self.tickets.draw(from, lane, self.limits.lanes, |ticket| {
-            let events = Events::Many(batch.take().unwrap_or_default().into_iter());
+            let source = Source::Peer(ticket);
             let receipt = receipt.take().map(|receipt| (when, receipt));
-            slot.queue.push(Batch { slot: index, source: Source::Peer(ticket), events, receipt });
-            true
+            let batch = batch.take().map(|events| Batch { slot: index, source, events, receipt });
+            batch.into_iter().for_each(|batch| slot.queue.push(batch));
+            Taken::Alone
         });
         if let Err(refusal) = drawn {
             let lanes_full = refusal == NoTicket::LanesFull;
             let reason = if lanes_full { DropReason::LanesFull } else { DropReason::Stranger };
-            return self.turn_down(reason, from, &batch.unwrap_or_default(), receipt);
+            return batch.and_then(|batch| self.turn_down(reason, from, batch, receipt));
         }
         if let Some(link) = self.links.get(&from) {
             link.received.fetch_add(count, Ordering::Relaxed);
@@ -103,10 +103,12 @@ impl Host {
         &self,
         reason: DropReason,
         from: NodeId,
-        batch: &[Envelope],
+        batch: Envelopes,
         receipt: Option<Receipt>,
     ) -> Option<Room> {
-        batch.iter().for_each(|envelope| self.count_drop(reason, Some(from), envelope));
+        for envelope in batch {
+            self.count_drop(reason, Some(from), &envelope);
+        }
         if let Some(receipt) = receipt {
             receipt.settle();
         }
@@ -139,18 +141,17 @@ impl Host {
         }
     }
 
-    /// Takes an event of the application, if there is room.
-    pub(crate) fn offer(&self, slot: usize, envelope: &Envelope) -> bool {
-        let Some(queue) = self.slots.get(slot).map(|slot| Arc::clone(&slot.queue)) else {
-            return false;
+    /// Takes an event of the application; gives it back if there is no room.
+    pub(crate) fn offer(&self, slot: usize, envelope: Envelope) -> Result<(), Envelope> {
+        let Some(queue) = self.slots.get(slot).map(|slot| &slot.queue) else {
+            return Err(envelope);
         };
+        let mut offered = Some(envelope);
         // One lane, so that what the application triggers is handled in the order of triggering.
         let lane = Lane::Ordered(LaneId(0));
-        let drawn = self.tickets.draw(self.id, lane, usize::MAX, |ticket| {
-            let source = Source::Peer(ticket);
-            let events = Events::One(Some(envelope.clone()));
-            queue.offer(|| Batch { slot, source, events, receipt: None })
-        });
-        drawn.is_ok()
+        let _taken = self
+            .tickets
+            .draw(self.id, lane, usize::MAX, |ticket| queue.offer(slot, ticket, &mut offered));
+        offered.map_or(Ok(()), Err)
     }
 }

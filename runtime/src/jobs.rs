@@ -10,7 +10,7 @@ use crate::counters::DropReason;
 use crate::failure::text_of;
 use crate::gate::locked;
 use crate::host::Host;
-use crate::queue::{Batch, Events};
+use crate::queue::Batch;
 use crate::sequence::Source;
 
 /// The jobs that run, and those that wait for a thread. A job runs until its result is handled,
@@ -58,11 +58,8 @@ impl Host {
         self.runtime.spawn_blocking(move || match host.compute(&job) {
             Ok(result) => {
                 let slot = host.results_slot();
-                let events = Events::One(Some(result));
-                host.push(
-                    slot,
-                    Batch { slot, source: Source::Job { life }, events, receipt: None },
-                );
+                let (source, events) = (Source::Job { life }, result.into());
+                host.push(slot, Batch { slot, source, events, receipt: None });
             }
             Err(error) => {
                 tracing::error!(node = %host.id, job = host.catalogue.name(job.event()), error);

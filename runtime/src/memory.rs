@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use synod_core::{
-    Closing, Envelope, Hello, Inbox, Lane, LinkChange, LinkStatus, NodeId, Reason, SendError,
+    Closing, Envelope, Hello, Inbox, Lane, LinkChange, LinkStatus, NodeId, Reason, SendError, Sent,
     Transport, TransportError,
 };
 use tokio::runtime::Handle;
@@ -180,12 +180,21 @@ impl Transport for MemoryTransport {
     }
 
     fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError> {
-        let (size, size_max) = (envelope.body().len(), MemoryNetwork::EVENT_BYTES_MAX);
-        if size_max < size {
-            return Err(SendError::TooLarge { size, size_max });
+        self.send_all(to, lane, &mut std::iter::once(envelope)).single()
+    }
+
+    fn send_all<'a>(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
+    ) -> Sent<'a> {
+        let mut sent = Sent::default();
+        match self.link(to) {
+            Some(link) => link.send(to, lane, envelopes, &mut sent),
+            None => envelopes.for_each(|it| sent.count(it, Err(SendError::Down))),
         }
-        let link = self.link(to).ok_or(SendError::Down)?;
-        link.send(to, lane, envelope.clone())
+        sent
     }
 
     fn links(&self) -> Vec<LinkStatus> {

@@ -47,6 +47,15 @@ impl Outgoing {
         self.held.len().saturating_add(usize::try_from(writes).unwrap_or(usize::MAX))
     }
 
+    fn is_durable(&self) -> bool {
+        self.writes_durable == self.writes_asked
+    }
+
+    /// Whether what is sent to a peer may leave at once.
+    fn lets_pass(&self, to: NodeId) -> bool {
+        self.is_durable() && !self.early.contains_key(&to)
+    }
+
     /// A new life begins: what was held is lost with the old one, and no peer is linked.
     pub(crate) fn begin_life(&mut self, life: u64, peers: impl Iterator<Item = NodeId>) -> usize {
         self.life = life;
@@ -57,30 +66,42 @@ impl Outgoing {
 }
 
 impl Host {
-    /// Takes the effects of a step that ended well.
+    /// Takes the effects of a step that ended well. Events for one lane that are sent one after the
+    /// other leave together.
     pub(crate) fn hand_over(self: &Arc<Self>, effects: &mut Vec<Effect>) {
-        let at = self.now(); // Not the time of the step: a timer never fires early.
+        // None of them is tried again if a transport panics over one.
+        let mut taken = std::mem::take(effects);
         let mut outgoing = locked(&self.outgoing);
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Persist(record) => {
-                    outgoing.writes_asked += 1;
-                    self.writer.append(record);
+        for run in taken.chunk_by(leave_together) {
+            match run {
+                [Effect::Send { to, lane, .. }, ..] if outgoing.lets_pass(*to) => {
+                    self.transmit(*to, *lane, &mut run.iter().filter_map(sent));
                 }
-                Effect::Checkpoint { record, replaces } => {
-                    outgoing.writes_asked += 1;
-                    self.writer.checkpoint(record, replaces);
-                }
-                effect if outgoing.writes_durable == outgoing.writes_asked => {
-                    self.release(&mut outgoing, at, effect);
-                }
-                effect => {
-                    let after = outgoing.writes_asked;
-                    outgoing.held.push_back(Held { after, what: Waiting::Effect(at, effect) });
-                }
+                run => run.iter().for_each(|effect| self.take(&mut outgoing, effect)),
             }
         }
+        taken.clear();
+        *effects = taken;
         self.set_held(&outgoing);
+    }
+
+    fn take(self: &Arc<Self>, outgoing: &mut Outgoing, effect: &Effect) {
+        match effect.clone() {
+            Effect::Persist(record) => {
+                outgoing.writes_asked += 1;
+                self.writer.append(record);
+            }
+            Effect::Checkpoint { record, replaces } => {
+                outgoing.writes_asked += 1;
+                self.writer.checkpoint(record, replaces);
+            }
+            // Not the time of the step: a timer never fires early.
+            effect if outgoing.is_durable() => self.release(outgoing, self.now(), effect),
+            effect => {
+                let (after, at) = (outgoing.writes_asked, self.now());
+                outgoing.held.push_back(Held { after, what: Waiting::Effect(at, effect) });
+            }
+        }
     }
 
     /// So many more writes are durable; lets go what waited for them.
@@ -102,7 +123,7 @@ impl Host {
     /// been asked for so far.
     pub(crate) fn settle(&self, when: Acknowledgement, receipt: Receipt) {
         let mut outgoing = locked(&self.outgoing);
-        if when == Acknowledgement::Durable && outgoing.writes_durable < outgoing.writes_asked {
+        if when == Acknowledgement::Durable && !outgoing.is_durable() {
             let after = outgoing.writes_asked;
             outgoing.held.push_back(Held { after, what: Waiting::Receipt(receipt) });
             self.set_held(&outgoing);
@@ -116,14 +137,14 @@ impl Host {
     pub(crate) fn release_early(&self, peer: NodeId) {
         let mut outgoing = locked(&self.outgoing);
         for (lane, envelope) in outgoing.early.remove(&peer).unwrap_or_default() {
-            self.transmit(peer, lane, &envelope);
+            self.transmit(peer, lane, &mut std::iter::once(&envelope));
         }
     }
 
     fn release(self: &Arc<Self>, outgoing: &mut Outgoing, at: Time, effect: Effect) {
         match effect {
             Effect::Send { to, lane, envelope } => match outgoing.early.get_mut(&to) {
-                None => self.transmit(to, lane, &envelope),
+                None => self.transmit(to, lane, &mut std::iter::once(&envelope)),
                 Some(early) if early.len() < self.limits.early_sends => {
                     early.push_back((lane, envelope));
                 }
@@ -142,14 +163,13 @@ impl Host {
         }
     }
 
-    fn transmit(&self, to: NodeId, lane: Lane, envelope: &Envelope) {
-        match self.transport.send(to, lane, envelope) {
-            Ok(()) => {
-                if let Some(link) = self.links.get(&to) {
-                    link.sent.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Err(error) => self.count_drop(error.into(), Some(to), envelope),
+    fn transmit(&self, to: NodeId, lane: Lane, envelopes: &mut dyn Iterator<Item = &Envelope>) {
+        let sent = self.transport.send_all(to, lane, envelopes);
+        if let Some(link) = self.links.get(&to) {
+            link.sent.fetch_add(sent.queued, Ordering::Relaxed);
+        }
+        for (envelope, error) in sent.refused {
+            self.count_drop(error.into(), Some(to), envelope);
         }
     }
 
@@ -170,5 +190,22 @@ impl Host {
         if self.held_full.swap(full, Ordering::AcqRel) && !full {
             self.changed.notify_waiters();
         }
+    }
+}
+
+/// Whether two effects are events for the same lane.
+fn leave_together(one: &Effect, other: &Effect) -> bool {
+    match (one, other) {
+        (Effect::Send { to, lane, .. }, Effect::Send { to: other_to, lane: other_lane, .. }) => {
+            (to, lane) == (other_to, other_lane)
+        }
+        _ => false,
+    }
+}
+
+fn sent(effect: &Effect) -> Option<&Envelope> {
+    match effect {
+        Effect::Send { envelope, .. } => Some(envelope),
+        _ => None,
     }
 }

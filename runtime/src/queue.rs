@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use synod_core::{Acknowledgement, Envelope, Receipt, Room};
+use synod_core::{Acknowledgement, Envelope, Envelopes, Receipt, Room};
 use tokio::sync::Notify;
 
 use crate::gate::{locked, until};
-use crate::sequence::Source;
+use crate::sequence::{Source, Taken, Ticket};
 
 /// Envelopes of one event type from one source, in order.
 #[derive(Debug)]
@@ -16,36 +16,10 @@ pub(crate) struct Batch {
     /// Which queue they were counted in.
     pub(crate) slot: usize,
     pub(crate) source: Source,
-    pub(crate) events: Events,
+    /// What is left of it.
+    pub(crate) events: Envelopes,
     /// What its sender waits for, and when it is to hear it.
     pub(crate) receipt: Option<(Acknowledgement, Receipt)>,
-}
-
-/// What is left of a batch.
-#[derive(Debug)]
-pub(crate) enum Events {
-    One(Option<Envelope>),
-    Many(std::vec::IntoIter<Envelope>),
-}
-
-impl Iterator for Events {
-    type Item = Envelope;
-
-    fn next(&mut self) -> Option<Envelope> {
-        match self {
-            Self::One(event) => event.take(),
-            Self::Many(events) => events.next(),
-        }
-    }
-}
-
-impl Events {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::One(event) => usize::from(event.is_some()),
-            Self::Many(events) => events.len(),
-        }
-    }
 }
 
 /// Batches in the order of arrival, bounded in events.
@@ -75,27 +49,53 @@ impl Queue {
     /// Takes the batch, whatever the bound says.
     pub(crate) fn push(&self, batch: Batch) {
         self.waiting.fetch_add(batch.events.len(), Ordering::AcqRel);
-        locked(&self.batches).push_back(batch);
-        self.filled.notify_one();
+        self.append(&mut locked(&self.batches), batch);
     }
 
-    /// Takes what `make` makes if there is room. The caller holds the lock of its source, so
-    /// sources overshoot the bound by one batch each at most.
-    pub(crate) fn offer(&self, make: impl FnOnce() -> Batch) -> bool {
-        let room = self.has_room();
-        if room {
-            self.push(make());
+    fn append(&self, batches: &mut VecDeque<Batch>, batch: Batch) {
+        let was_empty = batches.is_empty();
+        batches.push_back(batch);
+        if was_empty {
+            self.filled.notify_one();
         }
-        room
+    }
+
+    /// Takes an event of the application if there is room, into the batch before it if that still
+    /// waits and was the application's last. The caller holds the lock of the application, so it
+    /// does not overshoot the bound.
+    pub(crate) fn offer(
+        &self,
+        slot: usize,
+        ticket: Ticket,
+        offered: &mut Option<Envelope>,
+    ) -> Taken {
+        if !self.has_room() {
+            return Taken::Nothing;
+        }
+        let Some(envelope) = offered.take() else { return Taken::Nothing };
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let mut batches = locked(&self.batches);
+        let last = batches
+            .back_mut()
+            .filter(|last| last.events.len() < JOINED_MAX && last.source.is_just_before(ticket));
+        let alone = match last {
+            Some(last) => last.events.push(envelope).err(),
+            None => Some(envelope),
+        };
+        let Some(envelope) = alone else { return Taken::WithOthers };
+        let (source, events) = (Source::Peer(ticket), envelope.into());
+        self.append(&mut batches, Batch { slot, source, events, receipt: None });
+        Taken::Alone
     }
 
     pub(crate) fn pop(&self) -> Option<Batch> {
         locked(&self.batches).pop_front()
     }
 
-    /// One event is handled, or given up.
-    pub(crate) fn done(&self) {
-        if self.waiting.fetch_sub(1, Ordering::AcqRel) == self.bound {
+    /// So many events are handled, or given up.
+    pub(crate) fn done(&self, events: usize) {
+        let before = self.waiting.fetch_sub(events, Ordering::AcqRel);
+        if self.bound <= before && before - events < self.bound {
             self.emptied.notify_waiters();
         }
     }
@@ -135,3 +135,6 @@ impl Queue {
         self.emptied.notify_waiters();
     }
 }
+
+/// Events of the application in one batch.
+const JOINED_MAX: usize = 256;

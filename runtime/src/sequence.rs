@@ -35,6 +35,25 @@ pub(crate) struct Ticket {
     place: Option<(LaneId, u64)>,
 }
 
+impl Source {
+    /// Whether `ticket` comes next in the lane of this source.
+    pub(crate) fn is_just_before(self, ticket: Ticket) -> bool {
+        let Self::Peer(own) = self else { return false };
+        let next = own.place.map(|(lane, place)| (lane, place + 1));
+        (own.peer, own.phase, next) == (ticket.peer, ticket.phase, ticket.place)
+    }
+}
+
+/// What became of a ticket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Taken {
+    /// A batch has it.
+    Alone,
+    /// What it is for joined the batch of the ticket before, so it goes to the next.
+    WithOthers,
+    Nothing,
+}
+
 /// Draws tickets, on the side of those who deliver.
 #[derive(Debug)]
 pub(crate) struct Tickets(BTreeMap<NodeId, Mutex<Drawn>>);
@@ -59,13 +78,13 @@ impl Tickets {
         Self(peers.map(|peer| (peer, Mutex::default())).collect())
     }
 
-    /// Draws the next ticket of a lane and hands it to `queue`, which returns whether it took it.
+    /// Draws the next ticket of a lane and hands it to `queue`, which says what became of it.
     pub(crate) fn draw(
         &self,
         peer: NodeId,
         lane: Lane,
         lanes_max: usize,
-        queue: impl FnOnce(Ticket) -> bool,
+        queue: impl FnOnce(Ticket) -> Taken,
     ) -> Result<(), NoTicket> {
         let drawn = self.0.get(&peer).ok_or(NoTicket::Stranger)?;
         let mut drawn = locked(drawn);
@@ -79,8 +98,10 @@ impl Tickets {
                 Some((lane, next.unwrap_or(0)))
             }
         };
-        if !queue(Ticket { peer, phase: drawn.phase, place }) {
-            return Err(NoTicket::NoRoom);
+        match queue(Ticket { peer, phase: drawn.phase, place }) {
+            Taken::Alone => (),
+            Taken::WithOthers => return Ok(()),
+            Taken::Nothing => return Err(NoTicket::NoRoom),
         }
         drawn.batches += 1;
         if let Some((lane, place)) = place {

@@ -176,8 +176,9 @@ impl Host {
             return;
         };
         while !self.has_ended() {
-            queue.filled().await;
+            // First what another actor has left in its hands, that is, in the cell.
             self.work(Some(slot)).await;
+            queue.filled().await;
         }
     }
 

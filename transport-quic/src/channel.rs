@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use synod_core::{Envelope, LaneId, SendError};
+use synod_core::{Envelope, LaneId, SendError, Sent};
 use tokio::sync::Notify;
 
-use crate::session::{Bounds, Counts, Misstep, Offer, Owed, Session, SessionId, WireId};
+use crate::session::{Bounds, Counts, Misstep, Offer, Owed, Pushed, Session, SessionId, WireId};
 
 /// A session, for as long as one link lasts.
 #[derive(Debug)]
@@ -62,21 +62,24 @@ impl Channel {
         }
     }
 
-    /// Queues an envelope. After `Full` the channel takes nothing any more: a gap in a lane would
-    /// be silent otherwise.
-    pub(crate) fn push(&self, lane: LaneId, envelope: &Envelope) -> Result<(), SendError> {
+    /// Queues envelopes in order, and counts what became of each. After `Full` the channel takes
+    /// nothing any more: a gap in a lane would be silent otherwise.
+    pub(crate) fn push<'a>(
+        &self,
+        lane: LaneId,
+        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
+        sent: &mut Sent<'a>,
+    ) {
         let mut state = self.lock();
-        if state.phase != Phase::Open {
-            return Err(SendError::Down);
+        let mut was_idle = false;
+        for envelope in envelopes {
+            let pushed = state.push(lane, envelope);
+            was_idle |= pushed.is_ok_and(|pushed| pushed.was_idle);
+            sent.count(envelope, pushed.map(drop));
         }
-        let pushed = state.session.outgoing.push(lane, envelope);
-        if pushed == Err(SendError::Full) {
-            state.phase = Phase::Closed;
-        }
-        if pushed?.was_idle {
+        if was_idle {
             self.wake_writer(&mut state, lane);
         }
-        Ok(())
     }
 
     fn wake_writer(&self, state: &mut State, lane: LaneId) {
@@ -284,6 +287,19 @@ impl Channel {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, lane: LaneId, envelope: &Envelope) -> Result<Pushed, SendError> {
+        if self.phase != Phase::Open {
+            return Err(SendError::Down);
+        }
+        let pushed = self.session.outgoing.push(lane, envelope);
+        if pushed == Err(SendError::Full) {
+            self.phase = Phase::Closed;
+        }
+        pushed
     }
 }
 

@@ -1,7 +1,7 @@
 //! Frames of a lane: a length (`u32`, little-endian) and an envelope.
 
 use bytes::{Buf, Bytes, BytesMut};
-use synod_core::{Envelope, LaneId, SendError};
+use synod_core::{Envelope, Envelopes, LaneId, SendError};
 
 /// Appends an envelope as a frame. If it is too large, `out` stays as it was.
 pub(crate) fn append(
@@ -70,22 +70,25 @@ impl Splitter {
         Some(lane)
     }
 
-    /// The next whole frame without its length, if it is there.
-    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, TooLarge> {
-        let Some(length) = self.bytes.first_chunk::<LENGTH_BYTES>() else {
-            return Ok(None);
-        };
-        let size = u32::from_le_bytes(*length);
-        if self.bytes_max < size {
-            return Err(TooLarge { size });
+    /// The whole frames that are there, with their lengths. A frame that is too large is told of
+    /// once those before it are taken.
+    pub(crate) fn whole(&mut self) -> Result<Option<Bytes>, TooLarge> {
+        let mut end = 0;
+        while let Some(length) = self.bytes.get(end..).and_then(|rest| rest.first_chunk()) {
+            let size = u32::from_le_bytes(*length);
+            if self.bytes_max < size {
+                if end == 0 {
+                    return Err(TooLarge { size });
+                }
+                break;
+            }
+            let next = end + LENGTH_BYTES + size as usize;
+            if self.bytes.len() < next {
+                break;
+            }
+            end = next;
         }
-        let end = LENGTH_BYTES + size as usize;
-        if self.bytes.len() < end {
-            return Ok(None);
-        }
-        let mut frame = self.bytes.split_to(end);
-        frame.advance(LENGTH_BYTES);
-        Ok(Some(frame.freeze()))
+        Ok((0 < end).then(|| self.bytes.split_to(end).freeze()))
     }
 
     /// Whether a frame has begun and not ended.
@@ -102,11 +105,15 @@ pub(crate) fn lane_header(lane: LaneId, first: u64) -> Bytes {
 
 /// Drops the first of some frames that are all whole.
 pub(crate) fn skip(frames: &mut Bytes) {
-    let length = frames.first_chunk::<LENGTH_BYTES>().map_or(0, |it| u32::from_le_bytes(*it));
-    frames.advance((LENGTH_BYTES + length as usize).min(frames.len()));
+    frames.advance((LENGTH_BYTES + first_bytes(frames)).min(frames.len()));
 }
 
-const LENGTH_BYTES: usize = 4;
+/// Bytes of the first of some frames, without its length.
+pub(crate) fn first_bytes(frames: &[u8]) -> usize {
+    frames.first_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize)
+}
+
+const LENGTH_BYTES: usize = Envelopes::LENGTH_BYTES;
 
 /// The lane and the number of its first frame, 8 bytes each.
 const HEADER_BYTES: usize = 16;
@@ -131,8 +138,10 @@ mod tests {
     }
 
     fn drain(splitter: &mut Splitter, into: &mut Vec<Envelope>) {
-        while let Some(frame) = splitter.next().unwrap() {
-            into.push(Envelope::decode(&frame).unwrap());
+        while let Some(mut frames) = splitter.whole().unwrap() {
+            while let Some(run) = Envelopes::cut_off(&mut frames, 3).unwrap() {
+                into.extend(run);
+            }
         }
     }
 
@@ -162,9 +171,12 @@ mod tests {
         ) {
             let mut splitter = Splitter::new(BYTES_MAX);
             splitter.push(&bytes);
-            while let Ok(Some(frame)) = splitter.next() {
-                prop_assert!(frame.len() <= BYTES_MAX as usize);
-                let _ = Envelope::decode(&frame);
+            while let Ok(Some(mut frames)) = splitter.whole() {
+                while let Ok(Some(run)) = Envelopes::cut_off(&mut frames, usize::MAX) {
+                    for envelope in run {
+                        prop_assert!(envelope.body().len() <= BYTES_MAX as usize);
+                    }
+                }
             }
         }
     }
@@ -183,7 +195,7 @@ mod tests {
     fn a_length_over_the_limit_is_refused_before_its_bytes_come() {
         let mut splitter = Splitter::new(BYTES_MAX);
         splitter.push(&u32::MAX.to_le_bytes());
-        assert_eq!(splitter.next(), Err(TooLarge { size: u32::MAX }));
+        assert_eq!(splitter.whole(), Err(TooLarge { size: u32::MAX }));
     }
 
     #[test]

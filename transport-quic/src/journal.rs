@@ -116,7 +116,7 @@ const RECENT_MAX: usize = 256;
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use synod_core::{Envelope, Lane, LinkChange, Room};
+    use synod_core::{Envelopes, Lane, LinkChange, Room};
 
     use super::*;
 
@@ -124,7 +124,7 @@ mod tests {
     struct Count(AtomicUsize);
 
     impl Inbox for Count {
-        fn deliver(&self, _: NodeId, _: Lane, _: Vec<Envelope>) -> Option<Room> {
+        fn deliver(&self, _: NodeId, _: Lane, _: Envelopes) -> Option<Room> {
             None
         }
 

@@ -1,16 +1,17 @@
 //! What comes in on a link: frames of lanes and datagrams, checked, and handed over in batches.
 
 use std::future::pending;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use quinn::{ReadError, RecvStream};
-use synod_core::{Acknowledgement, Envelope, EventId, Lane, LaneId, Receipt, Room};
+use synod_core::{
+    Acknowledgement, DecodeError, Envelope, Envelopes, EventId, Lane, LaneId, Receipt, Room,
+};
 use tokio::time::{Instant, timeout_at};
 
-use crate::frame::Splitter;
+use crate::frame::{self, Splitter};
 use crate::limits::CHUNKS_MAX;
 use crate::link::{End, Gate, Link, Wire};
 use crate::refusal::{Kind, Turned, printable};
@@ -89,22 +90,20 @@ impl Reader {
     /// nothing is left unfinished.
     async fn deliver_frames(&mut self, lane: LaneId, gate: &Gate) -> Result<bool, Turned> {
         let lane = Lane::Ordered(lane);
-        let mut batch = Batch::new(&self.shared, &self.link, &self.wire, lane, gate);
+        let delivery = Delivery { shared: &self.shared, link: &self.link, wire: &self.wire, lane };
         let mut was_whole = !self.splitter.is_partial();
         loop {
-            match self.splitter.next() {
-                Ok(Some(frame)) => {
+            match self.splitter.whole() {
+                Ok(Some(mut frames)) => {
                     was_whole = true;
-                    if 0 < self.known {
+                    while 0 < self.known && !frames.is_empty() {
+                        frame::skip(&mut frames);
                         self.known -= 1;
-                    } else {
-                        batch.add(&frame).await?;
                     }
+                    delivery.hand_over(frames, gate).await?;
                 }
-                Ok(None) => break,
+                Ok(None) => return Ok(was_whole),
                 Err(too_large) => {
-                    // What came before it was in order, and is delivered.
-                    batch.deliver().await;
                     let text = format!(
                         "a frame of {} bytes, and {} allows {}",
                         too_large.size, self.shared.me, self.shared.limits.frame_bytes_max
@@ -113,8 +112,6 @@ impl Reader {
                 }
             }
         }
-        batch.deliver().await;
-        Ok(was_whole)
     }
 
     /// Reads what is there, or waits for it. False at the end of the stream.
@@ -162,71 +159,34 @@ impl Reader {
     }
 }
 
-/// Envelopes of one event type, to be handed over together.
-struct Batch<'a> {
+/// Hands over what comes in on one lane, or as datagrams.
+struct Delivery<'a> {
     shared: &'a Shared,
     link: &'a Arc<Link>,
     wire: &'a Wire,
     lane: Lane,
-    gate: &'a Gate,
-    event: Option<EventId>,
-    envelopes: Vec<Envelope>,
-    /// Frames since the last delivery, those included that are left out, and their bytes.
-    frames: u64,
-    bytes: u64,
 }
 
-impl<'a> Batch<'a> {
-    fn new(
-        shared: &'a Shared,
-        link: &'a Arc<Link>,
-        wire: &'a Wire,
-        lane: Lane,
-        gate: &'a Gate,
-    ) -> Self {
-        let envelopes = Vec::new();
-        Self { shared, link, wire, lane, gate, event: None, envelopes, frames: 0, bytes: 0 }
-    }
-
-    /// Adds the envelope in a frame. One of another type, or one too many, goes to the next
-    /// batch.
-    async fn add(&mut self, frame: &Bytes) -> Result<(), Turned> {
-        let envelope = match Envelope::decode(frame) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                self.deliver().await;
-                let text = format!("a frame of {} bytes is damaged: {error}", frame.len());
-                return Err(Turned::new(Kind::BadFrame, text));
-            }
-        };
-        let event = envelope.event();
-        if self.event != Some(event) {
-            if !self.shared.events.contains_key(&event) {
-                self.skip(event);
-                self.count(frame);
+impl Delivery<'_> {
+    /// Hands over whole frames, in runs of one event type.
+    async fn hand_over(&self, mut frames: Bytes, gate: &Gate) -> Result<(), Turned> {
+        loop {
+            let size = frames.len();
+            let batch = Envelopes::cut_off(&mut frames, self.shared.limits.batch_max);
+            let Some(batch) =
+                batch.map_err(|error| damaged(frame::first_bytes(&frames), &error))?
+            else {
                 return Ok(());
-            }
-            self.deliver().await;
-            self.event = Some(event);
-        } else if self.shared.limits.batch_max <= self.envelopes.len() {
-            self.deliver().await;
+            };
+            let lengths = batch.len() * Envelopes::LENGTH_BYTES;
+            let bytes = (size - frames.len() - lengths) as u64;
+            self.deliver(batch, bytes, gate).await;
         }
-        self.envelopes.push(envelope);
-        self.count(frame);
-        Ok(())
     }
 
-    fn count(&mut self, frame: &Bytes) {
-        self.frames += 1;
-        self.bytes += frame.len() as u64;
-    }
-
-    /// Hands over what there is, and waits until there is room for more.
-    async fn deliver(&mut self) {
-        if self.frames == 0 {
-            return;
-        }
-        let mut room = self.gate.lock().await;
+    /// Hands over a batch of so many bytes, and waits until there is room for more.
+    async fn deliver(&self, batch: Envelopes, bytes: u64, gate: &Gate) {
+        let mut room = gate.lock().await;
         if let Some(room) = room.as_mut() {
             room.await;
         }
@@ -237,25 +197,28 @@ impl<'a> Batch<'a> {
             // end of this connection is near, and noticed elsewhere.
             return pending().await;
         }
-        *room = self.hand_over();
+        *room = self.take_in(batch, bytes);
         if let Some(room) = room.as_mut() {
             room.await;
         }
         *room = None;
     }
 
-    /// Hands over what there is, counts it as taken, and acknowledges it when its time has come.
-    fn hand_over(&mut self) -> Option<Room> {
-        let (frames, bytes) = (mem::take(&mut self.frames), mem::take(&mut self.bytes));
-        let batch = mem::take(&mut self.envelopes);
+    /// Gives a batch to the inbox, counts it as taken, and acknowledges it when its time has come.
+    fn take_in(&self, batch: Envelopes, bytes: u64) -> Option<Room> {
         let (inbox, peer) = (&self.shared.inbox, self.link.peer);
+        let frames = batch.len() as u64;
+        let is_known = self.shared.events.contains_key(&batch.event());
+        if !is_known {
+            (0..frames).for_each(|_| self.skip(batch.event()));
+        }
         let Lane::Ordered(lane) = self.lane else {
-            return if batch.is_empty() { None } else { inbox.deliver(peer, self.lane, batch) };
+            return if is_known { inbox.deliver(peer, self.lane, batch) } else { None };
         };
         self.link.channel.take_in(lane, frames);
-        if batch.is_empty() || inbox.acknowledgement(lane) == Acknowledgement::Received {
+        if !is_known || inbox.acknowledgement(lane) == Acknowledgement::Received {
             self.link.channel.settle(lane, frames, bytes);
-            return if batch.is_empty() { None } else { inbox.deliver(peer, self.lane, batch) };
+            return if is_known { inbox.deliver(peer, self.lane, batch) } else { None };
         }
         let link = Arc::clone(self.link);
         let receipt = Receipt::new(move || link.channel.settle(lane, frames, bytes));
@@ -283,11 +246,17 @@ pub(crate) async fn read_datagrams(shared: &Shared, link: &Arc<Link>, wire: &Wir
     loop {
         // The end of the connection is noticed elsewhere.
         let Ok(datagram) = wire.connection.read_datagram().await else { return pending().await };
-        let mut batch = Batch::new(shared, link, wire, Lane::Datagram, &gate);
-        if let Err(turned) = batch.add(&datagram).await {
-            return shared.refuse(link, wire, &turned);
-        }
-        batch.deliver().await;
+        let size = datagram.len();
+        let envelope = match Envelope::decode(&datagram) {
+            Ok(envelope) => envelope,
+            Err(error) => return shared.refuse(link, wire, &damaged(size, &error)),
+        };
+        let delivery = Delivery { shared, link, wire, lane: Lane::Datagram };
+        delivery.deliver(envelope.into(), size as u64, &gate).await;
         tokio::task::yield_now().await;
     }
+}
+
+fn damaged(bytes: usize, error: &DecodeError) -> Turned {
+    Turned::new(Kind::BadFrame, format!("a frame of {bytes} bytes is damaged: {error}"))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use quinn::{SendDatagramError, ServerConfig};
 use synod_core::{
-    Closing, Envelope, Hello, Inbox, Lane, LinkChange, LinkStatus, NodeId, Reason, SendError,
+    Closing, Envelope, Hello, Inbox, Lane, LinkChange, LinkStatus, NodeId, Reason, SendError, Sent,
     Transport, TransportError,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -319,17 +319,39 @@ impl Transport for QuicTransport {
     }
 
     fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError> {
-        let link = self.peers.get(to).and_then(|peer| peer.link()).ok_or(SendError::Down)?;
-        if !link.takes(envelope.event()) {
-            return Err(SendError::Unhandled);
-        }
-        let sent = match lane {
-            Lane::Ordered(lane) => link.channel.push(lane, envelope),
-            Lane::Datagram => self.send_datagram(&link, envelope),
+        self.send_all(to, lane, &mut std::iter::once(envelope)).single()
+    }
+
+    fn send_all<'a>(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
+    ) -> Sent<'a> {
+        let mut sent = Sent::default();
+        let Some(link) = self.peers.get(to).and_then(|peer| peer.link()) else {
+            envelopes.for_each(|it| sent.count(it, Err(SendError::Down)));
+            return sent;
         };
-        if sent == Err(SendError::Full) {
+        let (mut taken, mut unhandled) = (None, Vec::new());
+        let mut envelopes = envelopes.filter(|it| {
+            if taken == Some(it.event()) || link.takes(it.event()) {
+                taken = Some(it.event());
+                return true;
+            }
+            unhandled.push((*it, SendError::Unhandled));
+            false
+        });
+        match lane {
+            Lane::Datagram => {
+                envelopes.for_each(|it| sent.count(it, self.send_datagram(&link, it)));
+            }
+            Lane::Ordered(lane) => link.channel.push(lane, &mut envelopes, &mut sent),
+        }
+        if sent.refused.iter().any(|(_, error)| *error == SendError::Full) {
             link.end(End::new(Reason::Overflow, Close::Overflow, "the queue to the peer is full"));
         }
+        sent.refused.append(&mut unhandled);
         sent
     }
 

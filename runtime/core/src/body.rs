@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use bytes::{Bytes, BytesMut};
 
@@ -25,16 +25,24 @@ impl Body {
     pub(crate) const EMPTY: Self = Self::Short { length: 0, bytes: [0; Self::SHORT_MAX] };
 }
 
+impl Body {
+    /// A part of `bytes`; a long one shares their memory.
+    pub(crate) fn within(bytes: &Bytes, part: Range<usize>) -> Self {
+        let short = bytes.get(part.clone()).and_then(Self::short);
+        short.unwrap_or_else(|| Self::Long(bytes.slice(part)))
+    }
+
+    #[inline]
+    fn short(from: &[u8]) -> Option<Self> {
+        let mut bytes = [0; Self::SHORT_MAX];
+        bytes.get_mut(..from.len())?.copy_from_slice(from);
+        Some(Self::Short { length: u8::try_from(from.len()).ok()?, bytes })
+    }
+}
+
 impl From<Bytes> for Body {
     fn from(from: Bytes) -> Self {
-        let mut bytes = [0; Self::SHORT_MAX];
-        match (bytes.get_mut(..from.len()), u8::try_from(from.len())) {
-            (Some(short), Ok(length)) => {
-                short.copy_from_slice(&from);
-                Self::Short { length, bytes }
-            }
-            _ => Self::Long(from),
-        }
+        Self::short(&from).unwrap_or(Self::Long(from))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What an event travels in.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -208,9 +210,16 @@ impl Envelope {
 
     /// Appends the whole envelope to `out`, as frames and records hold it. O(size).
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.event.bits().to_le_bytes());
-        append(out, &self.instance);
-        append(out, &self.tag);
+        let event = self.event.bits().to_le_bytes();
+        if self.instance.0.is_empty() && self.tag == Tag::Plain {
+            let [a, b, c, d, e, f, g, h] = event;
+            let [root, plain] = PLAIN_AT_ROOT;
+            out.extend_from_slice(&[a, b, c, d, e, f, g, h, root, plain]);
+        } else {
+            out.extend_from_slice(&event);
+            append(out, &self.instance);
+            append(out, &self.tag);
+        }
         out.extend_from_slice(&self.body);
     }
 
@@ -221,18 +230,54 @@ impl Envelope {
     /// [`DecodeError`] if the header is damaged, deeper than [`Envelope::DEPTH_MAX`], or carries a
     /// tag that never travels.
     pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
-        let read = postcard::take_from_bytes::<Header>(bytes);
-        let (header, body) = read.map_err(|error| DecodeError::codec(&error))?;
+        Self::decode_within(bytes, 0..bytes.len())
+    }
+
+    /// The same for a part of `bytes`.
+    pub(crate) fn decode_within(bytes: &Bytes, part: Range<usize>) -> Result<Self, DecodeError> {
+        let encoded = bytes.get(part.clone()).unwrap_or_default();
+        let (header, body) = Header::read(encoded)?;
+        let body = Body::within(bytes, part.end - body.len()..part.end);
         let event = EventId::from_bits(u64::from_le_bytes(header.event));
-        if Self::DEPTH_MAX < header.instance.0.len() {
+        Ok(Self::of(event, header.instance, header.tag, body))
+    }
+
+    /// Reads the header of an encoded envelope, and says which event it holds. O(header).
+    ///
+    /// # Errors
+    ///
+    /// As [`Envelope::decode`], which succeeds if this does.
+    pub fn check(bytes: &[u8]) -> Result<EventId, DecodeError> {
+        let (header, _) = Header::read(bytes)?;
+        Ok(EventId::from_bits(u64::from_le_bytes(header.event)))
+    }
+}
+
+impl Header {
+    /// The header of an encoded envelope, and its body.
+    #[inline]
+    fn read(bytes: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
+        if let Some((event, [root, plain, body @ ..])) = bytes.split_first_chunk()
+            && [*root, *plain] == PLAIN_AT_ROOT
+        {
+            let header = Self { event: *event, instance: Instance::ROOT, tag: Tag::Plain };
+            return Ok((header, body));
+        }
+        let read = postcard::take_from_bytes::<Self>(bytes);
+        let (header, body) = read.map_err(|error| DecodeError::codec(&error))?;
+        if Envelope::DEPTH_MAX < header.instance.0.len() {
             return Err(DecodeError(format!("an instance of {} keys", header.instance.0.len())));
         }
         if let Tag::Expired(_) = header.tag {
             return Err(DecodeError(String::from("a tag that never travels")));
         }
-        Ok(Self::from_parts(event, header.instance, header.tag, bytes.slice_ref(body)))
+        Ok((header, body))
     }
 }
+
+/// The root's number of keys and the plain tag as they are encoded: the header of most envelopes,
+/// written and read without the codec.
+const PLAIN_AT_ROOT: [u8; 2] = [0, 0];
 
 /// Appends plain data of this crate.
 pub(crate) fn append<T: Serialize>(out: &mut Vec<u8>, value: &T) {

@@ -22,6 +22,7 @@ mod context;
 mod decoding;
 pub mod durable;
 mod envelope;
+mod envelopes;
 pub mod event;
 pub mod handler;
 mod keyed;
@@ -42,6 +43,7 @@ pub use algorithm::{Algorithm, HandlerSet, Handlers, Order};
 pub use catalogue::{BuildError, Catalogue, EventInfo, JobFn, Registration, Role};
 pub use context::{Choices, Context, Effect, TimerId};
 pub use envelope::{DecodeError, Envelope, Instance, Lane, LaneId, Tag};
+pub use envelopes::Envelopes;
 pub use event::{Event, EventId, NodeId, PeerDown, PeerUp, Reason, Time};
 pub use handler::{Access, IntoHandler};
 pub use keyed::Keyed;
@@ -61,6 +63,6 @@ pub use symmetry::{Interchangeable, Nodes, Permutation, Renamer, Symmetry};
 pub use synod_derive::Event;
 pub use transport::{
     Acknowledgement, Closing, Hello, Inbox, LinkChange, LinkStatus, Receipt, Refusal, Room,
-    SendError, Transport, TransportError,
+    SendError, Sent, Transport, TransportError,
 };
 pub use workload::Workload;

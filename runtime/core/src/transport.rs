@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::envelope::{Envelope, Lane, LaneId};
+use crate::envelopes::Envelopes;
 use crate::event::{EventId, NodeId, Reason};
 
 /// Carries envelopes to peers: those of a lane once and in order for as long as a link lasts,
@@ -48,6 +49,18 @@ pub trait Transport: Debug + Send + Sync {
     /// [`SendError`]; the envelope was not queued.
     fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError>;
 
+    /// Queues envelopes for one lane of `to`, in order, as [`Transport::send`] does each.
+    fn send_all<'a>(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
+    ) -> Sent<'a> {
+        let mut sent = Sent::default();
+        envelopes.for_each(|it| sent.count(it, self.send(to, lane, it)));
+        sent
+    }
+
     /// The links, one per known peer, in ascending order.
     fn links(&self) -> Vec<LinkStatus>;
 
@@ -78,12 +91,11 @@ pub struct Hello {
 
 /// Where a transport delivers to.
 pub trait Inbox: Debug + Send + Sync {
-    /// Takes a batch: envelopes of one event type, from one lane of a link that is up, in order.
-    /// The transport has authenticated `from`.
+    /// Takes a batch from one lane of a link that is up. The transport has authenticated `from`.
     ///
     /// The batch is always taken. If that filled the queue, the transport gets a [`Room`] and
     /// must not read from this lane of `from` until it resolves, so what waits is bounded.
-    fn deliver(&self, from: NodeId, lane: Lane, batch: Vec<Envelope>) -> Option<Room>;
+    fn deliver(&self, from: NodeId, lane: Lane, batch: Envelopes) -> Option<Room>;
 
     /// When the events of an ordered lane are acknowledged, by a transport that does so.
     fn acknowledgement(&self, lane: LaneId) -> Acknowledgement {
@@ -97,7 +109,7 @@ pub trait Inbox: Debug + Send + Sync {
         &self,
         from: NodeId,
         lane: LaneId,
-        batch: Vec<Envelope>,
+        batch: Envelopes,
         receipt: Receipt,
     ) -> Option<Room> {
         let room = self.deliver(from, Lane::Ordered(lane), batch);
@@ -199,6 +211,34 @@ pub struct LinkStatus {
     pub resumed: u64,
     /// Events that the peer had not acknowledged when their link ended, on all links so far.
     pub lost: u64,
+}
+
+/// What became of envelopes that were to be sent.
+#[derive(Clone, Debug, Default)]
+pub struct Sent<'a> {
+    /// How many were queued.
+    pub queued: u64,
+    /// Those that were not, and why.
+    pub refused: Vec<(&'a Envelope, SendError)>,
+}
+
+impl<'a> Sent<'a> {
+    /// Counts one more.
+    pub fn count(&mut self, envelope: &'a Envelope, sent: Result<(), SendError>) {
+        match sent {
+            Ok(()) => self.queued += 1,
+            Err(error) => self.refused.push((envelope, error)),
+        }
+    }
+
+    /// What became of the only one.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not queued.
+    pub fn single(mut self) -> Result<(), SendError> {
+        self.refused.pop().map_or(Ok(()), |(_, error)| Err(error))
+    }
 }
 
 /// Why an envelope was not queued.

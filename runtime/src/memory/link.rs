@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use synod_core::{Envelope, Inbox, Lane, LinkChange, LinkStatus, NodeId, Reason, Room, SendError};
+use synod_core::{
+    Envelope, Envelopes, Inbox, Lane, LinkChange, LinkStatus, NodeId, Reason, Room, SendError, Sent,
+};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -71,34 +73,47 @@ impl MemoryLink {
         }
     }
 
-    pub(super) fn send(
+    /// Queues envelopes, and counts what became of each.
+    pub(super) fn send<'a>(
         self: &Arc<Self>,
         to: NodeId,
         lane: Lane,
-        envelope: Envelope,
-    ) -> Result<(), SendError> {
+        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
+        sent: &mut Sent<'a>,
+    ) {
         let mut state = locked(&self.state);
+        let had = state.lanes.get(&(to, lane)).map(VecDeque::len);
+        for envelope in envelopes {
+            sent.count(envelope, self.queue(&mut state, (to, lane), envelope));
+        }
+        let has = state.lanes.get(&(to, lane)).map(VecDeque::len);
+        match (had, has) {
+            (None, Some(_)) => self.begin_lane(to, lane),
+            (Some(0), Some(1..)) => self.changed.notify_waiters(),
+            _ => (),
+        }
+    }
+
+    fn queue(
+        &self,
+        state: &mut State,
+        (to, lane): (NodeId, Lane),
+        envelope: &Envelope,
+    ) -> Result<(), SendError> {
+        let (size, size_max) = (envelope.body().len(), MemoryNetwork::EVENT_BYTES_MAX);
+        if size_max < size {
+            return Err(SendError::TooLarge { size, size_max });
+        }
         if !state.up {
             return Err(SendError::Down);
         }
         let bytes = state.bytes.entry(to).or_default();
-        *bytes += weight(&envelope);
+        *bytes += weight(envelope);
         if MemoryNetwork::QUEUED_BYTES_MAX < *bytes {
-            self.end_locked(&mut state, Reason::Overflow);
+            self.end_locked(state, Reason::Overflow);
             return Err(SendError::Full);
         }
-        match state.lanes.get_mut(&(to, lane)) {
-            Some(queue) => {
-                queue.push_back(envelope);
-                if queue.len() == 1 {
-                    self.changed.notify_waiters();
-                }
-            }
-            None => {
-                state.lanes.insert((to, lane), VecDeque::from([envelope]));
-                self.begin_lane(to, lane);
-            }
-        }
+        state.lanes.entry((to, lane)).or_default().push_back(envelope.clone());
         Ok(())
     }
 
@@ -148,6 +163,7 @@ impl MemoryLink {
         if let Some(queued) = state.bytes.get_mut(&to.node) {
             *queued -= bytes;
         }
+        let batch = Envelopes::of(batch)?;
         let room = to.inbox.deliver(from.node, lane, batch);
         drop(state);
         self.changed.notify_waiters();

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
-use synod_core::Reason;
+use synod_core::{Envelope, EventId, Instance, Reason, Tag};
 
 use super::*;
-use crate::queue::Events;
+use crate::queue::Queue;
 
 const PEER: NodeId = NodeId(2);
 
@@ -19,8 +19,13 @@ enum Sent {
     Change(u64, LinkChange),
 }
 
+fn envelope() -> Envelope {
+    let (event, nothing) = (EventId::of("a"), bytes::Bytes::new());
+    Envelope::from_parts(event, Instance::ROOT, Tag::Plain, nothing)
+}
+
 fn batch(slot: usize, ticket: Ticket) -> Batch {
-    Batch { slot, source: Source::Peer(ticket), events: Events::One(None), receipt: None }
+    Batch { slot, source: Source::Peer(ticket), events: envelope().into(), receipt: None }
 }
 
 /// Draws tickets for arrivals; the index of an arrival travels as the slot of its batch.
@@ -33,7 +38,7 @@ fn sent(arrivals: &[Arrival]) -> Vec<Sent> {
                 let lane_id = Lane::Ordered(LaneId(*lane));
                 let taken = tickets.draw(PEER, lane_id, 10, |ticket| {
                     all.push(Sent::Batch(batch(index, ticket)));
-                    true
+                    Taken::Alone
                 });
                 assert_eq!(taken, Ok(()));
             }
@@ -95,8 +100,24 @@ proptest! {
 #[test]
 fn a_peer_has_a_bounded_number_of_lanes() {
     let tickets = Tickets::new([PEER].into_iter());
-    let draw = |lane| tickets.draw(PEER, Lane::Ordered(LaneId(lane)), 2, |_| true);
+    let draw = |lane| tickets.draw(PEER, Lane::Ordered(LaneId(lane)), 2, |_| Taken::Alone);
     assert_eq!((draw(1), draw(2), draw(3)), (Ok(()), Ok(()), Err(NoTicket::LanesFull)));
     assert!(tickets.turn(PEER, |batches| assert_eq!(batches, 2)));
     assert_eq!(draw(3), Ok(()));
+}
+
+#[test]
+fn events_of_the_application_share_a_batch_while_nothing_comes_between() {
+    let (tickets, queue) = (Tickets::new([PEER].into_iter()), Queue::new(6));
+    let draw =
+        |queue: &dyn Fn(Ticket) -> Taken| tickets.draw(PEER, Lane::Ordered(LaneId(0)), 1, queue);
+    let offer = || draw(&|ticket| queue.offer(0, ticket, &mut Some(envelope())));
+    let popped = || queue.pop().map(|batch| batch.events.len());
+    (0..3).for_each(|_| assert_eq!(offer(), Ok(())));
+    assert_eq!((popped(), popped()), (Some(3), None));
+    assert_eq!(offer(), Ok(()));
+    assert_eq!(draw(&|_| Taken::Alone), Ok(()), "an event of another type");
+    assert_eq!((offer(), offer()), (Ok(()), Ok(())));
+    assert_eq!(offer(), Err(NoTicket::NoRoom), "those that were popped still count");
+    assert_eq!((popped(), popped(), popped()), (Some(1), Some(2), None));
 }

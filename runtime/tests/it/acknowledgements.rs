@@ -49,7 +49,7 @@ impl Hand {
     fn deliver<E: Event>(&self, lane: LaneId, name: &str, event: &E, heard: &Journal<String>) {
         let (name, heard) = (String::from(name), heard.clone());
         let receipt = Receipt::new(move || heard.write(name));
-        let batch = vec![Envelope::seal(event)];
+        let batch = Envelope::seal(event).into();
         let _room = self.inbox().deliver_for_receipt(N2, lane, batch, receipt);
     }
 }
@@ -121,12 +121,12 @@ async fn an_event_that_is_turned_down_is_acknowledged_and_one_that_comes_too_lat
     );
     let note = heard.clone();
     let receipt = Receipt::new(move || note.write(String::from("a stranger")));
-    let _room = hand.inbox().deliver_for_receipt(N2, LANE, vec![stranger], receipt);
+    let _room = hand.inbox().deliver_for_receipt(N2, LANE, stranger.into(), receipt);
     assert_eq!(heard.read(), ["a stranger"]);
     let inbox = Arc::clone(hand.inbox());
     node.shutdown(Duration::from_secs(1)).await;
     let note = heard.clone();
     let receipt = Receipt::new(move || note.write(String::from("too late")));
-    let _room = inbox.deliver_for_receipt(N2, LANE, vec![Envelope::seal(&Number(1))], receipt);
+    let _room = inbox.deliver_for_receipt(N2, LANE, Envelope::seal(&Number(1)).into(), receipt);
     assert_eq!(heard.len(), 1);
 }

@@ -223,7 +223,7 @@ async fn an_event_that_nobody_listens_to_is_not_taken() {
 struct Deaf;
 
 impl Inbox for Deaf {
-    fn deliver(&self, _: NodeId, _: Lane, _: Vec<Envelope>) -> Option<synod_core::Room> {
+    fn deliver(&self, _: NodeId, _: Lane, _: synod_core::Envelopes) -> Option<synod_core::Room> {
         None
     }
     fn link(&self, _: NodeId, _: synod_core::LinkChange) {}

@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use synod_core::{
-    Algorithm, Closing, Envelope, Handlers, Hello, Inbox, Lane, LaneId, LinkStatus, NodeId, Reason,
-    SendError, Transport, TransportError,
+    Algorithm, Closing, Envelope, Envelopes, Handlers, Hello, Inbox, Lane, LaneId, LinkStatus,
+    NodeId, Reason, SendError, Transport, TransportError,
 };
 use synod_runtime::NodeBuilder;
 
@@ -59,6 +59,7 @@ async fn a_million_events_from_a_transport_are_handled_within_the_bounds() {
     let one = start(builder).await;
     let inbox = Arc::clone(tap.0.get().expect("the transport has started"));
     let batch: Vec<Envelope> = (0..BATCH).map(|number| Envelope::seal(&Number(number))).collect();
+    let batch = Envelopes::of(batch).expect("some");
     let begin = Instant::now();
     for _ in 0..EVENTS / BATCH {
         if let Some(room) = inbox.deliver(N2, Lane::Ordered(LaneId(1)), batch.clone()) {

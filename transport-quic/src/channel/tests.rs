@@ -18,6 +18,12 @@ fn envelope(size: usize) -> Envelope {
     Envelope::from_parts(EventId::of("a"), Instance::ROOT, Tag::Plain, body)
 }
 
+fn push(channel: &Channel, size: usize) -> Result<(), SendError> {
+    let (envelope, mut sent) = (envelope(size), Sent::default());
+    channel.push(LANE, &mut std::iter::once(&envelope), &mut sent);
+    sent.single()
+}
+
 /// Waits on one thread for what is ready already.
 fn now<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -27,18 +33,18 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn after_an_overflow_nothing_is_taken_any_more() {
     let channel = channel(60);
-    channel.push(LANE, &envelope(10)).unwrap();
-    assert_eq!(channel.push(LANE, &envelope(60)), Err(SendError::Full));
-    assert_eq!(channel.push(LANE, &envelope(1)), Err(SendError::Down));
+    push(&channel, 10).unwrap();
+    assert_eq!(push(&channel, 60), Err(SendError::Full));
+    assert_eq!(push(&channel, 1), Err(SendError::Down));
     assert!(now(channel.take(WIRE, LANE)).is_none());
 }
 
 #[test]
 fn a_finishing_channel_gives_what_it_has_and_then_ends() {
     let channel = channel(1_000);
-    channel.push(LANE, &envelope(1)).unwrap();
+    push(&channel, 1).unwrap();
     channel.finish();
-    assert_eq!(channel.push(LANE, &envelope(1)), Err(SendError::Down));
+    assert_eq!(push(&channel, 1), Err(SendError::Down));
     assert_eq!(now(channel.next_lane(WIRE)), Some(LANE));
     assert_eq!(now(channel.next_lane(WIRE)), None);
     assert!(now(channel.take(WIRE, LANE)).is_some());
@@ -51,7 +57,7 @@ fn a_finishing_channel_gives_what_it_has_and_then_ends() {
 fn a_closed_channel_wakes_its_writer_with_nothing_and_counts_what_is_lost() {
     let channel = channel(1_000);
     for _ in 0..3 {
-        channel.push(LANE, &envelope(1)).unwrap();
+        push(&channel, 1).unwrap();
     }
     assert_eq!(channel.close(), 3);
     assert_eq!(channel.kept(), 0);
@@ -62,10 +68,10 @@ fn a_closed_channel_wakes_its_writer_with_nothing_and_counts_what_is_lost() {
 #[test]
 fn the_writers_of_an_old_connection_get_nothing_and_those_of_the_new_one_all() {
     let channel = channel(1_000);
-    channel.push(LANE, &envelope(1)).unwrap();
-    channel.push(LANE, &envelope(1)).unwrap();
+    push(&channel, 1).unwrap();
+    push(&channel, 1).unwrap();
     let first = now(channel.take(WIRE, LANE)).unwrap();
-    channel.push(LANE, &envelope(1)).unwrap();
+    push(&channel, 1).unwrap();
     let next = WireId(6);
     channel.attach(next, &vec![(LANE, 1)]).unwrap();
     assert!(now(channel.take(WIRE, LANE)).is_none());
@@ -80,7 +86,7 @@ fn the_writers_of_an_old_connection_get_nothing_and_those_of_the_new_one_all() {
 fn what_is_pushed_without_a_connection_waits_for_one() {
     let channel = channel(1_000);
     assert!(channel.detach(WIRE));
-    channel.push(LANE, &envelope(1)).unwrap();
+    push(&channel, 1).unwrap();
     let next = WireId(6);
     channel.attach(next, &vec![]).unwrap();
     assert_eq!(now(channel.next_lane(next)), Some(LANE));

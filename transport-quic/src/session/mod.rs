@@ -17,7 +17,7 @@ use synod_core::LaneId;
 
 pub(crate) use agree::{Answer, Choice, Offer, choose, understand};
 pub(crate) use incoming::{Incoming, Misstep, Owed};
-pub(crate) use outgoing::{Outgoing, SEGMENT_BYTES};
+pub(crate) use outgoing::{Outgoing, Pushed, SEGMENT_BYTES};
 
 /// The name of a session, drawn at random by one of the two.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]

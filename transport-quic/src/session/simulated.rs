@@ -9,11 +9,10 @@ mod load;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Algorithm, Cluster, Context, Envelope, Event, Faults, Handlers, LaneId, Links, Model, NodeId,
-    Property, Tolerance, Verdict,
+    Algorithm, Cluster, Context, Envelope, Envelopes, Event, Faults, Handlers, LaneId, Links,
+    Model, NodeId, Property, Tolerance, Verdict,
 };
 use synod_simulator::{Fault, Report, Scenario, Simulation};
 
@@ -370,11 +369,10 @@ impl Talk {
 fn split(bytes: &[u8]) -> impl Iterator<Item = Frame> {
     let mut splitter = Splitter::new(BOUNDS.frame_bytes_max);
     splitter.push(bytes);
-    std::iter::from_fn(move || {
-        let frame: Bytes = splitter.next().expect("short frames")?;
-        let envelope = Envelope::decode(&frame).expect("an envelope");
-        Some(envelope.open::<Body>().expect("a body").0)
-    })
+    let mut frames = splitter.whole().expect("short frames").unwrap_or_default();
+    let run = move || Envelopes::cut_off(&mut frames, usize::MAX).expect("envelopes");
+    let envelopes = std::iter::from_fn(run).flatten();
+    envelopes.map(|envelope| envelope.open::<Body>().expect("a body").0)
 }
 
 /// Both ends of each session that both nodes have.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use synod_core::{Envelope, Hello, Inbox, Lane, LinkChange, NodeId, Refusal, Room, Transport};
+use synod_core::{Envelopes, Hello, Inbox, Lane, LinkChange, NodeId, Refusal, Room, Transport};
 use synod_transport_quic::{Limits, QuicTransport};
 
 use crate::raw::Client;
@@ -72,7 +72,7 @@ struct Fragile {
 }
 
 impl Inbox for Fragile {
-    fn deliver(&self, from: NodeId, lane: Lane, batch: Vec<Envelope>) -> Option<Room> {
+    fn deliver(&self, from: NodeId, lane: Lane, batch: Envelopes) -> Option<Room> {
         self.inbox.deliver(from, lane, batch)
     }
 

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use synod_core::{
-    Envelope, EventId, Hello, Inbox, Instance, Lane, LaneId, LinkChange, NodeId, Reason, Refusal,
-    Room, Tag, Transport,
+    Envelope, Envelopes, EventId, Hello, Inbox, Instance, Lane, LaneId, LinkChange, NodeId, Reason,
+    Refusal, Room, Tag, Transport,
 };
 use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport};
 
@@ -124,15 +124,17 @@ impl Mailbox {
 }
 
 impl Inbox for Mailbox {
-    fn deliver(&self, from: NodeId, lane: Lane, batch: Vec<Envelope>) -> Option<Room> {
+    fn deliver(&self, from: NodeId, lane: Lane, batch: Envelopes) -> Option<Room> {
         self.tell(|told| {
             if !told.is_up(from) {
                 told.broken.push(format!("a delivery from {from}, which is not up"));
             }
-            if batch.is_empty() || batch.iter().any(|it| it.event() != batch[0].event()) {
+            let event = batch.event();
+            let batch: Vec<_> = batch.map(|envelope| (from, lane, envelope)).collect();
+            if batch.is_empty() || batch.iter().any(|(.., it)| it.event() != event) {
                 told.broken.push(String::from("a batch is not of one event type"));
             }
-            told.events.extend(batch.into_iter().map(|envelope| (from, lane, envelope)));
+            told.events.extend(batch);
         });
         let gate = Arc::clone(&self.gate);
         let is_shut = *gate.is_shut.lock().unwrap();
