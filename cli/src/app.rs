@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use serde::Serialize;
-use synod_core::{Algorithm, Catalogue};
+use synod_core::{Algorithm, Catalogue, Property};
 
 use crate::args::{Args, Command};
 use crate::commands;
@@ -42,6 +42,19 @@ impl App {
         A: Algorithm + Clone + Default + Hash + Serialize + Sync,
     {
         self.entries.push(Box::new(Registered::<A>::default()));
+        self
+    }
+
+    /// The same with properties that the algorithm itself does not declare: simulations and
+    /// explorations hold them too.
+    #[must_use]
+    pub fn algorithm_with<A>(mut self, properties: impl IntoIterator<Item = Property<A>>) -> Self
+    where
+        A: Algorithm + Clone + Default + Hash + Serialize + Sync,
+    {
+        let registered = Registered::<A>::default();
+        let registered = properties.into_iter().fold(registered, Registered::holding);
+        self.entries.push(Box::new(registered));
         self
     }
 

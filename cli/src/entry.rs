@@ -5,7 +5,8 @@ use std::ops::{ControlFlow, Range, RangeInclusive};
 
 use serde::Serialize;
 use synod_core::{
-    Algorithm, Boot, BuildError, Catalogue, Kind, Machine, Model, Node, NodeId, Recording, Workload,
+    Algorithm, Boot, BuildError, Catalogue, Kind, Machine, Model, Node, NodeId, Property,
+    Recording, Workload,
 };
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
@@ -21,7 +22,7 @@ pub(crate) trait Entry {
     fn name(&self) -> &'static str;
     fn model(&self) -> Model;
     fn properties(&self) -> Vec<&'static str>;
-    /// The properties that remember more than a state does.
+    /// The properties that remember something of which an exploration knows nothing.
     fn monitors(&self) -> Vec<&'static str>;
     fn simulate(&self, asked: &Asked) -> Report;
     fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, Problem>;
@@ -113,6 +114,13 @@ impl<A: Algorithm + Default + Serialize> Default for Registered<A> {
     }
 }
 
+impl<A: Algorithm> Registered<A> {
+    /// The same with one more property.
+    pub(crate) fn holding(self, property: Property<A>) -> Self {
+        Self(self.0.property(property))
+    }
+}
+
 impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registered<A> {
     fn name(&self) -> &'static str {
         A::NAME
@@ -128,7 +136,8 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
 
     fn monitors(&self) -> Vec<&'static str> {
         let properties = self.0.properties().iter();
-        properties.filter(|it| it.kind == Kind::Monitor).map(|it| it.name).collect()
+        let monitors = properties.filter(|it| it.kind == Kind::Monitor);
+        monitors.filter(|it| it.remembering().is_none()).map(|it| it.name).collect()
     }
 
     fn simulate(&self, asked: &Asked) -> Report {

@@ -17,6 +17,7 @@
 
 mod app;
 mod args;
+pub mod clients;
 mod commands;
 mod entry;
 mod loopback;

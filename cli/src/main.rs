@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         .algorithm::<ChangRoberts>()
         .algorithm::<HelloWorld>()
         .algorithm::<Echo>()
-        .algorithm::<Abd>()
+        .algorithm_with::<Abd>([synod::clients::one_register()])
         .algorithm::<TwoPhase>()
         .algorithm::<Paxos>()
         .run()

@@ -43,6 +43,7 @@ mod doer;
 mod estimate;
 mod host;
 mod lasso;
+mod memory;
 mod orbit;
 mod parcel;
 mod parts;
@@ -72,6 +73,10 @@ where
 /// thread. Memory is about 32 bytes for each state visited, as much again for each on the frontier,
 /// and every different local state of a node and message of these once.
 ///
+/// What a [`Property::automaton`] remembers is a part of the state, and its memories are kept to the
+/// end, once each. No other property makes states differ, but for the quiet that an `eventually` with a
+/// clock waits for: what they look at is in the states already.
+///
 /// Two states are one if their 128-bit fingerprints are equal. Every node follows the algorithm:
 /// see [`Bounds::not_explored`].
 pub struct Exploration<'a, T: Stack> {
@@ -99,14 +104,22 @@ enum Order {
 
 /// Why a reduced exploration would say less than it seems to.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "`{property}` looks at several nodes at one moment, and a reduced exploration does not visit \
-     every combination of their states: declare it with `Property::local`, or with \
-     `Property::at_rest`, or explore in full"
-)]
+#[error("`{property}` {}", why(*.is_monitor))]
 pub struct CannotReduce {
     /// The property that could be violated unseen.
     pub property: &'static str,
+    /// Whether it is a monitor; else it looks at several nodes at one moment.
+    pub is_monitor: bool,
+}
+
+fn why(is_monitor: bool) -> &'static str {
+    if is_monitor {
+        return "depends on the order in which different nodes indicate something, and a reduced \
+                exploration does not take every such order: explore in full";
+    }
+    "looks at several nodes at one moment, and a reduced exploration does not visit every \
+     combination of their states: declare it with `Property::local`, or with \
+     `Property::at_rest`, or explore in full"
 }
 
 /// Why states that differ only in the names of nodes are not one.
@@ -127,6 +140,13 @@ pub enum NotSymmetric {
     /// Runs without end are judged.
     #[error("a run that comes back to its state under other names is not a run without end")]
     Live,
+    /// A monitor is a part of the states, and nothing is known of what it would remember of nodes
+    /// with other names.
+    #[error("what `{property}` remembers of a run is not known under other names of its nodes")]
+    Remembered {
+        /// The monitor.
+        property: &'static str,
+    },
     /// There is nothing to exchange.
     #[error(
         "no two nodes are interchangeable: each begins in another way, or is asked something else"
@@ -182,15 +202,19 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     /// # Errors
     ///
     /// [`CannotReduce`] names a property that it could miss: one of several nodes that must hold at
-    /// every moment, or at some.
+    /// every moment, or at some, or a monitor that is a part of the states.
     pub fn reduced(self) -> Result<Self, CannotReduce> {
         let misses = |it: &&Property<T>| match it.kind {
-            Kind::AtRest | Kind::Monitor => false,
+            Kind::AtRest => false,
+            Kind::Monitor => it.remembering().is_some(),
             Kind::Eventually { .. } => self.live || 0 < self.bounds.tick_us,
             _ => !it.is_local(),
         };
         match self.scenario.properties().iter().find(misses) {
-            Some(missed) => Err(CannotReduce { property: missed.name }),
+            Some(missed) => Err(CannotReduce {
+                property: missed.name,
+                is_monitor: missed.kind == Kind::Monitor,
+            }),
             None => Ok(Self { order: Order::Reduced, group: None, ..self }),
         }
     }
@@ -213,6 +237,10 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     /// [`NotSymmetric`] says why states that differ in names are not one.
     pub fn symmetric(mut self) -> Result<Self, NotSymmetric> {
         let scenario = self.scenario;
+        let remembered = scenario.properties().iter().find(|it| it.remembering().is_some());
+        if let Some(monitor) = remembered {
+            return Err(NotSymmetric::Remembered { property: monitor.name });
+        }
         let unasked = |node: &NodeId| scenario.inputs.iter().all(|(asked, ..)| asked != node);
         let nodes = (1..=self.bounds.nodes).map(NodeId);
         let nodes: Vec<NodeId> = match scenario.symmetry.nodes() {

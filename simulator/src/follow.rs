@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
-use synod_core::{Assumption, Effect, EventId, Links, NodeId};
+use synod_core::{Assumption, Effect, EventId, Links, Monitor, NodeId};
 
 use crate::action::{Act, Action};
 use crate::explore::{Counterexample, Program, State, Worker, Wrong, broken};
@@ -69,13 +69,21 @@ pub(crate) fn follow(program: &dyn Program, names: &[String]) -> (Trace, Option<
         let setting = program.setting();
         let trace = Tracer::new(setting.name, setting.bounds.nodes);
         let worker = Worker::new(program);
-        let mut follower =
-            Follower { worker, trace, ticks: 0, under_way: BTreeMap::new(), sent: 0 };
-        let wrong = follower.run(names).err();
+        let mut follower = Follower {
+            worker,
+            trace,
+            ticks: 0,
+            under_way: BTreeMap::new(),
+            sent: 0,
+            monitors: program.observe(),
+            explained: None,
+        };
+        let wrong = follower.run(names).err().map(Wrong::said);
+        let same = |it: &(String, String)| wrong.as_ref().is_some_and(|wrong| wrong.0 == it.0);
+        let wrong = follower.explained.filter(same).or(wrong);
         let mut trace = follower.trace.finish();
         let time_us = trace.steps.last().map_or(0, |step| step.time_us);
-        let violation = wrong.map(|wrong| {
-            let (property, reason) = wrong.said();
+        let violation = wrong.map(|(property, reason)| {
             if let Some(step) = trace.steps.last_mut() {
                 step.wrong = Some(format!("{property}: {reason}"));
             }
@@ -93,6 +101,9 @@ struct Follower<'a> {
     /// The messages under way, by link and event, in the order of sending.
     under_way: BTreeMap<(NodeId, NodeId, EventId), VecDeque<MessageId>>,
     sent: u64,
+    monitors: Vec<(&'static str, Monitor)>,
+    /// Which monitor was the first to find something wrong, and what.
+    explained: Option<(String, String)>,
 }
 
 impl Follower<'_> {
@@ -172,7 +183,14 @@ impl Follower<'_> {
                     payload: catalogue.show(&envelope),
                     after_us: micros(after),
                 }),
-                Effect::Output(envelope) => step.outputs.push(catalogue.show(&envelope)),
+                Effect::Output(envelope) => {
+                    for (name, monitor) in &mut self.monitors {
+                        let found = monitor(node, &envelope).err();
+                        let found = found.map(|reason| (String::from(*name), reason));
+                        self.explained = self.explained.take().or(found);
+                    }
+                    step.outputs.push(catalogue.show(&envelope));
+                }
                 Effect::Log(line) => step.log.push(line),
                 _ => (),
             }

@@ -69,7 +69,7 @@ fn properties(entry: &dyn Entry, explored: &Explored, for_ever: bool, printer: &
     let monitors = entry.monitors();
     for property in entry.properties() {
         printer.say(if monitors.contains(&property) {
-            format!("  – {property}: not checked, it remembers more than a state; `synod sim` does")
+            format!("  – {property}: not checked, what it remembers is not known; `synod sim` does")
         } else if explored.skipped.contains(&property) {
             let why = if for_ever {
                 "messages come again for ever"

@@ -87,9 +87,11 @@ fn explain(part: &Part, ascii: bool, printer: &Printer) {
         others => format!(", whatever the {others} others of these keys did"),
     };
     printer.say(format!("\n{small} that cannot be ordered: {count} operation(s){others}"));
-    printer.say(match part.from.as_slice() {
-        [first] => format!("from the first state: {first}\n"),
-        from => format!("whichever was the state before it: {}\n", from.join(", ")),
+    let named = part.from.join(", ");
+    printer.say(match part.starts {
+        1 => format!("from the first state: {named}\n"),
+        all if all == part.from.len() => format!("whichever was the state before it: {named}\n"),
+        all => format!("whichever of {all} states was before it: {named}, ..\n"),
     });
     printer.say(part.picture(ascii));
     printer.say(if ascii { part.why.replace('→', "->") } else { part.why.clone() });
@@ -156,6 +158,6 @@ fn described(part: &Part) -> Value {
         .collect();
     json!({
         "smallest": operations, "others": part.others, "minimal": part.is_minimal,
-        "from": part.from, "why": part.why,
+        "from": part.from, "starts": part.starts, "why": part.why,
     })
 }

@@ -295,6 +295,8 @@ fn the_rest_of_the_library_is_simulated_and_checked_too() {
             assert_eq!(called.last()["violations"], 0);
         }
     }
+    let called = synod(&place.0, &["check", "abd"]);
+    assert!(called.stdout.contains("✓ clients see one register"), "{}", called.stdout);
     for algorithm in ["two-phase-commit", "paxos"] {
         let called = synod(&place.0, &["sim", algorithm, "--json"]);
         assert_eq!(called.exit, 0, "sim {algorithm}: {}", called.stderr);

@@ -1,6 +1,7 @@
 //! What an algorithm promises, as predicates over a cluster.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub struct Property<S: Stack> {
     scope: Scope,
     holds: Predicate<S>,
     monitor: Option<MakeMonitor>,
+    automaton: Option<Arc<dyn Automaton>>,
 }
 
 /// How many nodes a predicate looks at in one evaluation.
@@ -35,6 +37,40 @@ type Predicate<S> = Arc<dyn Fn(&Cluster<'_, S>) -> Verdict + Send + Sync>;
 pub type Monitor = Box<dyn FnMut(NodeId, &Envelope) -> Verdict + Send>;
 
 type MakeMonitor = Arc<dyn Fn() -> Monitor + Send + Sync>;
+
+/// A monitor whose memory is a value: what it remembers can be copied, and told apart from what it
+/// would remember of another run. So an exploration can make it a part of a state.
+pub trait Automaton: Send + Sync {
+    /// The same, having seen what `node` indicates.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the run, in a sentence.
+    fn after(&self, node: NodeId, indicated: &Envelope) -> Result<Arc<dyn Automaton>, String>;
+    /// Hashes what it remembers.
+    fn remembers(&self, hasher: &mut dyn Hasher);
+}
+
+struct Remembering<M, F> {
+    memory: M,
+    see: Arc<F>,
+}
+
+impl<M, F> Automaton for Remembering<M, F>
+where
+    M: Clone + Hash + Send + Sync + 'static,
+    F: Fn(&mut M, NodeId, &Envelope) -> Verdict + Send + Sync + 'static,
+{
+    fn after(&self, node: NodeId, indicated: &Envelope) -> Result<Arc<dyn Automaton>, String> {
+        let (mut memory, see) = (self.memory.clone(), Arc::clone(&self.see));
+        see(&mut memory, node, indicated)?;
+        Ok(Arc::new(Self { memory, see }))
+    }
+
+    fn remembers(&self, mut hasher: &mut dyn Hasher) {
+        self.memory.hash(&mut hasher);
+    }
+}
 
 /// Whether a property holds, and if not, in which way: "n2 and n3 both lead".
 pub type Verdict = Result<(), String>;
@@ -118,8 +154,8 @@ impl<S: Stack> Property<S> {
     /// looking into their states. `make` begins a run: a function over what was indicated.
     ///
     /// The crash of a node is not told; what it indicated before is. What a traitor indicates is not
-    /// told either. An exploration does not hold
-    /// monitors, since what they remember is no part of a state.
+    /// told either. An exploration does not hold it, since nothing is known of what it remembers: see
+    /// [`Property::automaton`].
     pub fn monitor<M>(name: &'static str, make: impl Fn() -> M + Send + Sync + 'static) -> Self
     where
         M: FnMut(NodeId, &Envelope) -> Verdict + Send + 'static,
@@ -129,13 +165,52 @@ impl<S: Stack> Property<S> {
         Self { monitor, ..Self::of(name, Kind::Monitor, Scope::Cluster, |_| Ok(())) }
     }
 
+    /// Judges what the nodes indicate as a [monitor](Property::monitor) does, with a memory that is a
+    /// value: `first` at the beginning of a run, changed by `see` with everything that is indicated.
+    ///
+    /// An exploration holds it too. The memory is a part of each state there: runs that it tells
+    /// apart lead to different states, so it should remember no more than it needs. Memories with
+    /// different futures must differ in what they hash.
+    pub fn automaton<M>(
+        name: &'static str,
+        first: M,
+        see: impl Fn(&mut M, NodeId, &Envelope) -> Verdict + Send + Sync + 'static,
+    ) -> Self
+    where
+        M: Clone + Hash + Send + Sync + 'static,
+    {
+        let see = Arc::new(see);
+        let (memory, sees) = (first.clone(), Arc::clone(&see));
+        let make = move || {
+            let (mut memory, sees) = (memory.clone(), Arc::clone(&sees));
+            move |node: NodeId, indicated: &Envelope| sees(&mut memory, node, indicated)
+        };
+        let automaton: Arc<dyn Automaton> = Arc::new(Remembering { memory: first, see });
+        Self { automaton: Some(automaton), ..Self::monitor(name, make) }
+    }
+
+    /// A [monitor](Property::monitor) for simulations, with an [automaton](Property::automaton) that
+    /// says the same to explorations: one may explain more, the other remember less.
+    #[must_use]
+    pub fn explored_by<M>(
+        self,
+        first: M,
+        see: impl Fn(&mut M, NodeId, &Envelope) -> Verdict + Send + Sync + 'static,
+    ) -> Self
+    where
+        M: Clone + Hash + Send + Sync + 'static,
+    {
+        let Self { automaton, .. } = Self::automaton(self.name, first, see);
+        Self { automaton, ..self }
+    }
+
     fn of(
         name: &'static str,
         kind: Kind,
         scope: Scope,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { name, kind, scope, holds: Arc::new(holds), monitor: None }
+        Self { name, kind, scope, holds: Arc::new(holds), monitor: None, automaton: None }
     }
 
     /// Whether it is [about single nodes](Property::local).
@@ -150,6 +225,12 @@ impl<S: Stack> Property<S> {
         self.monitor.as_ref().map(|make| make())
     }
 
+    /// The automaton at the beginning of a run, if this is a monitor that an exploration can hold.
+    #[must_use]
+    pub fn remembering(&self) -> Option<&Arc<dyn Automaton>> {
+        self.automaton.as_ref().filter(|_| self.kind == Kind::Monitor)
+    }
+
     /// Evaluates the predicate.
     ///
     /// # Errors
@@ -162,9 +243,9 @@ impl<S: Stack> Property<S> {
 
 impl<S: Stack> Clone for Property<S> {
     fn clone(&self) -> Self {
-        let Self { name, kind, scope, holds, monitor } = self;
-        let (holds, monitor) = (Arc::clone(holds), monitor.clone());
-        Self { name, kind: *kind, scope: *scope, holds, monitor }
+        let Self { name, kind, scope, holds, monitor, automaton } = self;
+        let (holds, monitor, automaton) = (Arc::clone(holds), monitor.clone(), automaton.clone());
+        Self { name, kind: *kind, scope: *scope, holds, monitor, automaton }
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use synod_core::{
-    Choices, Cluster, DecodeError, Effect, Envelope, Held, Kind, Member, Node, NodeId, Permutation,
-    Renamer, Stack, TimerId, Verdict,
+    Choices, Cluster, DecodeError, Effect, Envelope, Held, Kind, Member, Monitor, Node, NodeId,
+    Permutation, Renamer, Stack, TimerId, Verdict,
 };
 
 use super::host::{Cause, Host};
@@ -49,6 +49,9 @@ pub(crate) trait Program: Sync {
     /// Brings a thread's own list of what the hosts hold up to date.
     fn refresh(&self, hosts: &mut Vec<Arc<Host>>);
     fn judge(&self) -> Box<dyn Judge + '_>;
+    /// The monitors of a new run whose automata are a part of the states, by name: they may explain
+    /// more.
+    fn observe(&self) -> Vec<(&'static str, Monitor)>;
     /// The event that a timer would be.
     fn timer(&self, place: u32, id: TimerId) -> Option<Envelope>;
     /// A live node's state in short, if it has anything to show.
@@ -238,6 +241,12 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         let members = (1..=self.setting.bounds.nodes).map(NodeId);
         let members = members.map(|id| Member { id, node: None }).collect();
         Box::new(Court { ground: self, members, seated: Vec::new(), cleared: Vec::new() })
+    }
+
+    fn observe(&self) -> Vec<(&'static str, Monitor)> {
+        let properties = self.scenario.properties().iter();
+        let remembered = properties.filter(|it| it.remembering().is_some());
+        remembered.filter_map(|it| Some((it.name, it.observe()?))).collect()
     }
 
     fn timer(&self, place: u32, id: TimerId) -> Option<Envelope> {

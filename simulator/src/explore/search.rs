@@ -54,7 +54,7 @@ impl<'a, 'w> Search<'a, 'w> {
             match promise.kind {
                 Kind::Eventually { .. } if untimed => found.skipped.push(promise.name),
                 Kind::AtRest if repeats => found.skipped.push(promise.name),
-                Kind::Monitor => found.skipped.push(promise.name),
+                Kind::Monitor if !promise.remembered => found.skipped.push(promise.name),
                 Kind::Sometimes => never.push(index),
                 _ => (),
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use synod_core::{Catalogue, Envelope, Kind, Model, NodeId, Role};
 
 use super::bounds::Bounds;
+use super::memory::Memories;
 use super::orbit::Group;
 use super::parcel::Parcel;
 use super::pool::Pool;
@@ -49,6 +50,7 @@ pub(crate) struct Setting<'a> {
     /// The bound of the longest `eventually`, in ticks: quiet beyond it tells nothing new.
     pub(crate) patience: u64,
     pub(crate) parcels: Pool<Parcel>,
+    pub(crate) memories: Memories,
     /// Whether runs without end are judged: `eventually` without a clock.
     pub(crate) live: bool,
     /// Whether deliveries that commute are taken in one order.
@@ -63,6 +65,8 @@ pub(crate) struct Promise {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) local: bool,
+    /// Whether it is a monitor whose memory is a part of the states.
+    pub(crate) remembered: bool,
 }
 
 /// What decides which properties are due in a state.
@@ -78,7 +82,12 @@ impl<'a> Setting<'a> {
     pub(crate) fn of<T: synod_core::Stack>(scenario: &'a Scenario<T>, bounds: &'a Bounds) -> Self {
         let properties = scenario.properties().iter();
         let promises: Vec<Promise> = properties
-            .map(|it| Promise { name: it.name, kind: it.kind, local: it.is_local() })
+            .map(|it| Promise {
+                name: it.name,
+                kind: it.kind,
+                local: it.is_local(),
+                remembered: it.remembering().is_some(),
+            })
             .collect();
         Self {
             name: scenario.name(),
@@ -90,6 +99,7 @@ impl<'a> Setting<'a> {
             bounds,
             promises,
             parcels: Pool::default(),
+            memories: Memories::of(scenario.properties()),
             live: false,
             collects: false,
             group: None,

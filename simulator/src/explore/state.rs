@@ -16,7 +16,9 @@ pub(crate) struct State {
     pub(crate) copies: u32,
     /// Ticks since the last fault, up to the patience of the properties.
     pub(crate) quiet: u64,
-    /// The sum of the fingerprints of all local states and of everything under way.
+    /// What the monitors remember.
+    pub(crate) memory: u32,
+    /// The sum of the fingerprints of all local states, of everything under way and of the memory.
     pub(crate) sum: u128,
 }
 
@@ -31,7 +33,7 @@ impl State {
         self.wire.clone_from(&other.wire);
         (self.crashes, self.recoveries) = (other.crashes, other.recoveries);
         (self.losses, self.copies) = (other.losses, other.copies);
-        (self.quiet, self.sum) = (other.quiet, other.sum);
+        (self.quiet, self.memory, self.sum) = (other.quiet, other.memory, other.sum);
     }
 
     /// A hash of everything that the future depends on.
@@ -55,7 +57,7 @@ impl State {
         let [losses, copies] = [self.losses, self.copies].map(|budget| budget.wrapping_add(1));
         let quiet = u32::try_from(self.quiet).unwrap_or(u32::MAX);
         let wire = u32::try_from(self.wire.len()).unwrap_or(u32::MAX);
-        let counts = [losses, copies, self.crashes, self.recoveries, quiet, wire];
+        let counts = [losses, copies, self.crashes, self.recoveries, quiet, self.memory, wire];
         let lists = [counts.as_slice(), &self.places, &self.wire];
         let used = lists.iter().copied().flatten().fold(0, |used, number| used | number);
         let width = match used {
@@ -101,7 +103,7 @@ impl State {
         let mut next = || counts.next().unwrap_or_default();
         (self.losses, self.copies) = (next().wrapping_sub(1), next().wrapping_sub(1));
         (self.crashes, self.recoveries) = (next(), next());
-        self.quiet = u64::from(next());
+        (self.quiet, self.memory) = (u64::from(next()), next());
         let wire = next() as usize;
         let (places, rest) = rest.split_at(nodes * N);
         let (wire, rest) = rest.split_at(wire * N);
@@ -114,7 +116,7 @@ impl State {
 }
 
 /// Numbers of a packed state before those of its nodes.
-const COUNTS: usize = 6;
+const COUNTS: usize = 7;
 
 /// Which local states and parcels some states have, and what these are called from now on.
 #[derive(Debug)]
@@ -181,6 +183,7 @@ mod tests {
             losses: u32::MAX,
             copies: 5,
             quiet: 3,
+            memory: 6,
             sum: 0,
         };
         let shorter = State { wire: vec![1], crashes: 0, ..one.clone() };
@@ -188,7 +191,7 @@ mod tests {
         let states = [one, shorter, shortest];
         let mut packed = Vec::new();
         states.iter().for_each(|state| state.pack(&mut packed));
-        assert_eq!(packed.len(), (1 + 12 * 4) + (1 + 10 * 2) + (1 + 10));
+        assert_eq!(packed.len(), (1 + 13 * 4) + (1 + 11 * 2) + (1 + 11));
         let (mut state, mut rest) = (State::default(), packed.as_slice());
         for expected in states {
             rest = state.unpack(3, rest);

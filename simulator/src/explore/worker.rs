@@ -8,6 +8,7 @@ use std::sync::Arc;
 use synod_core::{Effect, Input, NodeId, TimerId, Verdict};
 
 use super::host::{Cause, Host};
+use super::memory::{Memory, NOTHING_SEEN};
 use super::orbit::Orbits;
 use super::parcel::{APPLICATION, JOBS, Parcel};
 use super::place::{Judge, Program, Stepped};
@@ -28,9 +29,12 @@ pub(crate) struct Worker<'a> {
     judge: Box<dyn Judge + 'a>,
     hosts: Vec<Arc<Host>>,
     parcels: Vec<Arc<Parcel>>,
+    memories: Vec<Arc<Memory>>,
     moves: Moves,
     /// The same where a handler was answered something, or its node crashed in it.
     varied: Varied,
+    /// The memory after each one, once it is told something.
+    remembered: Remembered,
     /// The parcel that is left of one when time has passed; `UNKNOWN` before it was asked.
     later: Vec<u32>,
     /// Local states with two deliveries that were found to commute there.
@@ -50,6 +54,9 @@ type Varied = std::collections::HashMap<
     Arc<Move>,
     BuildHasherDefault<Folding>,
 >;
+
+#[expect(clippy::disallowed_types, reason = "it is never iterated")]
+type Remembered = std::collections::HashMap<(u32, u32), u32, BuildHasherDefault<Folding>>;
 
 /// Handler activations that are remembered at most, of each sort. Beyond, all are forgotten: what
 /// comes again is soon known again, and what does not is not worth its memory.
@@ -84,6 +91,8 @@ pub(crate) struct Move {
     sends: Vec<(NodeId, u32)>,
     /// By how much the fingerprint of the local state has become larger.
     shift: u128,
+    /// What it indicated, if a monitor remembers such things.
+    told: Option<u32>,
 }
 
 impl Move {
@@ -142,8 +151,10 @@ impl<'a> Worker<'a> {
             judge: program.judge(),
             hosts: Vec::new(),
             parcels: Vec::new(),
+            memories: Vec::new(),
             moves: Moves::default(),
             varied: Varied::default(),
+            remembered: Remembered::default(),
             later: Vec::new(),
             commuting: BTreeSet::new(),
             orbits: program.setting().group.clone().map(Orbits::new),
@@ -170,6 +181,11 @@ impl<'a> Worker<'a> {
     pub(crate) fn learn(&mut self) {
         self.program.refresh(&mut self.hosts);
         self.setting().parcels.refresh(&mut self.parcels, Arc::clone);
+        self.setting().memories.refresh(&mut self.memories);
+    }
+
+    fn memory(&self, memory: u32) -> &Memory {
+        self.memories.get(memory as usize).expect("a memory that this worker knows")
     }
 
     pub(crate) fn host(&self, place: u32) -> &Host {
@@ -198,6 +214,7 @@ impl<'a> Worker<'a> {
             recoveries: bounds.recoveries,
             losses: bounds.losses,
             copies: bounds.copies,
+            memory: NOTHING_SEEN,
             ..State::default()
         };
         state.places = self.nodes().map(|node| self.program.vacant(node)).collect();
@@ -217,6 +234,7 @@ impl<'a> Worker<'a> {
             let moved = self.step(state, node, What::Start, choices, None)?;
             // Every node is up, whether or not it has had its turn.
             moved.sends.iter().for_each(|(_, parcel)| self.enqueue(state, *parcel));
+            self.remember(state, moved.told);
             self.tell_of_start(state, node, |peer| peer < node);
             all_asked.extend(&moved.asked);
         }
@@ -337,6 +355,7 @@ impl<'a> Worker<'a> {
                 self.enqueue(next, *parcel);
             }
         }
+        self.remember(next, moved.told);
         if let Act::Restart(_) = action.act {
             self.tell_of_start(next, node, |_| true);
         }
@@ -418,17 +437,41 @@ impl<'a> Worker<'a> {
 
     /// What an activation at `node` in a local state has come to.
     fn moved(&mut self, node: NodeId, before: u32, stepped: Stepped) -> Move {
-        let sends = stepped.effects.iter().filter_map(|it| self.sent(node, it)).collect();
+        let Stepped { place, asked, had, effects } = stepped;
+        let sends = effects.iter().filter_map(|it| self.sent(node, it)).collect();
+        let told = self.setting().memories.told(node, &effects);
         self.learn();
-        let Stepped { place, asked, had, .. } = stepped;
-        Move { place, asked, had, sends, shift: self.shift(before, place) }
+        Move { place, asked, had, sends, told, shift: self.shift(before, place) }
+    }
+
+    /// Lets the monitors remember what was indicated.
+    fn remember(&mut self, state: &mut State, told: Option<u32>) {
+        let Some(told) = told else {
+            return;
+        };
+        let key = (state.memory, told);
+        let after = match self.remembered.get(&key) {
+            Some(after) => *after,
+            None => {
+                let after = self.setting().memories.after(state.memory, told);
+                if MOVES_MAX <= self.remembered.len() {
+                    self.remembered.clear();
+                }
+                self.remembered.insert(key, after);
+                self.setting().memories.refresh(&mut self.memories);
+                after
+            }
+        };
+        let [old, new] = [state.memory, after].map(|memory| self.memory(memory).print);
+        state.sum = state.sum.wrapping_sub(old).wrapping_add(new);
+        state.memory = after;
     }
 
     /// A change of a local state in which no handler runs.
     fn silently(&mut self, before: u32, place: u32) -> Arc<Move> {
         self.learn();
         let shift = self.shift(before, place);
-        Arc::new(Move { place, asked: Vec::new(), had: 0, sends: Vec::new(), shift })
+        Arc::new(Move { place, asked: Vec::new(), had: 0, sends: Vec::new(), told: None, shift })
     }
 
     /// By how much the fingerprint of one local state is larger than that of another.
@@ -459,6 +502,9 @@ impl<'a> Worker<'a> {
 
     /// Holds the properties against a state.
     pub(crate) fn check(&mut self, state: &State) -> Result<(), Wrong> {
+        if let Some(wrong) = &self.memory(state.memory).wrong {
+            return Err(wrong.clone().into());
+        }
         let moment = Moment { quiet: state.quiet, at_rest: self.is_at_rest(state) };
         self.judge.judge(&state.places, moment)
     }

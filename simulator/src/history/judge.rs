@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use synod_core::{Envelope, NodeId, Property, Stack};
 
 use super::check::{Consistency, Limit, Verdict, check, order};
+use super::configurations::Configurations;
 use super::operation::{History, Misuse};
 use super::specification::Specification;
 
@@ -103,12 +104,6 @@ impl<S: Specification> Judge<S> {
 
 /// Whether a whole history is linearizable, as what a property answers.
 ///
-/// In an exploration, histories are not recorded, since what a run did is no part of a state: runs
-/// with different histories meet in one state. A property may judge histories there only if the
-/// states hold them: if each client's state tells what it invoked and what came back, with places
-/// in a common order. `Property::always(name, |cluster| judge(&specification, &history(cluster)))`
-/// is sound then, and only then.
-///
 /// # Errors
 ///
 /// The smallest part that cannot be ordered, as a picture, or which limit was reached.
@@ -124,11 +119,14 @@ pub fn judge<S: Specification>(
     }
 }
 
-/// A promise that what clients see is linearizable, held against every simulated run: `observe`
-/// says which of the events that nodes indicate are invocations and returns. Operations are
-/// observed, not read out of states, so that a node cannot say it did what no client saw.
+/// A promise that what clients see is linearizable, held against every run that is simulated or
+/// explored: `observe` says which of the events that nodes indicate are invocations and returns.
+/// Operations are observed, not read out of states, so that a node cannot say it did what no client
+/// saw.
 ///
-/// An operation whose client crashes stays open. An exploration does not hold it: see [`judge`].
+/// An operation whose client crashes stays open. In an exploration a state has a part more: every
+/// object state, with the operations under way that took effect, to which some order of what was
+/// seen leads. Runs that differ in nothing else are one state.
 pub fn linearizable<T, S>(
     name: &'static str,
     specification: S,
@@ -141,16 +139,21 @@ pub fn linearizable<T, S>(
 where
     T: Stack,
     S: Specification + Send + Sync + 'static,
-    S::State: Send,
-    S::Input: Send,
+    S::State: Send + Sync,
+    S::Input: Send + Sync,
     S::Output: Send,
 {
-    Property::monitor(name, move || {
+    let (first, sees) = (Configurations::new(specification.clone()), observe.clone());
+    let monitor = Property::monitor(name, move || {
         let mut judge = Judge::new(specification.clone());
         let observe = observe.clone();
         move |node: NodeId, envelope: &Envelope| match observe(node, envelope) {
             Some(seen) => judge.see(seen),
             None => Ok(()),
         }
+    });
+    monitor.explored_by(first, move |memory, node, envelope| match sees(node, envelope) {
+        Some(seen) => memory.see(seen),
+        None => Ok(()),
     })
 }

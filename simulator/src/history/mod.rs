@@ -24,6 +24,7 @@
 //! This module knows no node, no network and no clock: a history is an order of events.
 
 mod check;
+mod configurations;
 mod judge;
 pub mod models;
 mod operation;

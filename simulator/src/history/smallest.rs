@@ -29,8 +29,10 @@ pub struct Part {
     /// tried.
     pub is_minimal: bool,
     /// The states from which it cannot be ordered: the first one of the history, or all that came
-    /// up, so that what was before does not matter.
+    /// up, so that what was before does not matter. Some of them, if they are many.
     pub from: Vec<String>,
+    /// How many states that are.
+    pub starts: usize,
     /// Why there is no order, in a sentence.
     pub why: String,
 }
@@ -56,7 +58,8 @@ impl Part {
             others: operations - kept.len(),
             operations: kept,
             is_minimal: small.is_minimal,
-            from: all(&small.starts),
+            from: all(small.starts.get(..NAMED_MAX).unwrap_or(&small.starts)),
+            starts: small.starts.len(),
             why,
         }
     }
@@ -98,14 +101,18 @@ pub(super) struct Small {
     pub(super) starts: Vec<StateId>,
 }
 
-/// States from which the last operations are looked at, at most.
-const STARTS_MAX: usize = 32;
+/// States that are named, at most.
+const NAMED_MAX: usize = 8;
+/// States to which operations can lead from which the last ones are looked at, at most.
+const STARTS_MAX: usize = 256;
+/// States that came up from which the last operations are looked at, at most.
+const CAME_UP_MAX: u32 = 4_096;
 /// Steps before the end of a history is looked at alone for the first time.
 const FIRST_STEPS_MAX: u64 = 100_000;
 /// Steps that one attempt to make a part smaller may take.
 const ATTEMPT_STEPS_MAX: u64 = 50_000;
 /// Steps that all of them may take.
-const STEPS_MAX: u64 = 2_000_000;
+const STEPS_MAX: u64 = 600_000;
 
 /// Looks for an order; if there is none, for the smallest part that has none.
 pub(super) fn smallest(
@@ -138,7 +145,7 @@ pub(super) fn smallest(
             Shrinking { operations, machine, starts, in_time, limit, steps: 0, roles, stuck };
         // Where the search came no further is often a moment from which on there is no order,
         // which is settled sooner than the whole.
-        let is_settled = shrinking.look_back_only(&calls);
+        let is_settled = shrinking.look_back_only(&calls, stop.is_none());
         if is_settled || stop.is_none() {
             return Ok(Some(shrinking.finish()));
         }
@@ -198,9 +205,12 @@ struct Shrinking<'a, 'b> {
 impl Shrinking<'_, '_> {
     /// Looks for a moment from which on there is no order, whatever the state was then. What was
     /// under way at that moment may have taken effect before it, and so need not any more. Returns
-    /// whether there is one.
-    fn look_back_only(&mut self, calls: &[usize]) -> bool {
-        let Some(states) = self.all_states().filter(|_| self.in_time) else {
+    /// whether there is one. `tried_all` says that every order was tried up to where it fails, so
+    /// that every state that there could be came up.
+    fn look_back_only(&mut self, calls: &[usize], tried_all: bool) -> bool {
+        let came_up = self.machine.states();
+        let came_up = || (tried_all && came_up <= CAME_UP_MAX).then(|| (0..came_up).collect());
+        let Some(states) = self.all_states().or_else(came_up).filter(|_| self.in_time) else {
             return false;
         };
         let culprit = self.stuck.0;
@@ -222,20 +232,18 @@ impl Shrinking<'_, '_> {
     fn all_states(&mut self) -> Option<Vec<StateId>> {
         let classes = self.operations.iter().flat_map(|it| [it.class, it.unknown]);
         let classes: BTreeSet<ClassId> = classes.collect();
-        let mut states = self.starts.clone();
-        let mut next = 0;
-        while let Some(state) = states.get(next).copied() {
+        let mut states: BTreeSet<StateId> = self.starts.iter().copied().collect();
+        let mut waiting = self.starts.clone();
+        while let Some(state) = waiting.pop() {
             for class in &classes {
-                states.extend(
-                    self.machine.step(state, *class).filter(|after| !states.contains(after)),
-                );
+                let after = self.machine.step(state, *class);
+                waiting.extend(after.filter(|after| states.insert(*after)));
             }
             if STARTS_MAX < states.len() {
                 return None;
             }
-            next += 1;
         }
-        Some(states)
+        Some(states.into_iter().collect())
     }
 
     /// Makes the part as small as it gets.

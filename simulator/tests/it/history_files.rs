@@ -107,6 +107,42 @@ fn the_columns_of_a_log_are_set_apart_by_tabs_or_by_spaces() {
 }
 
 #[test]
+fn every_form_may_begin_with_a_byte_order_mark_and_have_blank_lines_and_windows_line_ends() {
+    let lines = ["0 invoke write -1", "0 ok write -1", "0 invoke read nil", "0 ok read -1"];
+    let json = "{\"synod_history\":1}
+        {\"event\":\"invoke\",\"client\":\"a\",\"id\":1,\"f\":\"write\",\"value\":\"\\u00e9 \\\"b\\\"\"}
+        {\"event\":\"return\",\"id\":1}
+        {\"event\":\"invoke\",\"client\":\"a\",\"id\":2,\"f\":\"read\"}
+        {\"event\":\"return\",\"id\":2,\"value\":\"é \\\"b\\\"\"}\n";
+    for text in [etcd(&lines), edn(&lines), String::from(json)] {
+        let text = format!("\u{feff}{}", text.replace('\n', "\r\n\r\n"));
+        assert!(holds(&text, "register", None), "{text}");
+        let other =
+            text.replace("read\t-1", "read\t1").replace(":read, :value -1", ":read, :value 1");
+        let other = other.replace("\"value\":\"é", "\"value\":\"e");
+        assert!(!holds(&other, "register", None), "{other}");
+    }
+}
+
+#[test]
+fn in_json_lines_null_was_read_and_an_answer_that_is_left_out_is_not_known() {
+    let read = |value: &str| {
+        format!(
+            "{{\"synod_history\":1}}\n{{\"event\":\"invoke\",\"client\":\"a\",\"id\":5,\"f\":\"read\"}}
+             {{\"event\":\"return\",\"id\":5{value}}}\n"
+        )
+    };
+    for (value, initial, expected) in [
+        (",\"value\":null", None, true),
+        (",\"value\":null", Some("0"), false),
+        ("", Some("0"), true),
+        (",\"value\":0", Some("0"), true),
+    ] {
+        assert_eq!(holds(&read(value), "register", initial), expected, "{value}");
+    }
+}
+
+#[test]
 fn the_other_lines_of_a_log_are_skipped() {
     let log = format!(
         "INFO  jepsen.core - Running worker 0\n{}WARN  jepsen.client - gone\n\

@@ -11,6 +11,7 @@ mod determinism;
 mod disks;
 mod exploration;
 mod histories;
+mod history_explored;
 mod history_files;
 mod history_runs;
 mod jobs_and_timers;

@@ -52,6 +52,11 @@ impl Worker<'_> {
             return None;
         }
         let mut shift = moved.shift;
+        if let Some(told) = moved.told {
+            let after = *self.remembered.get(&(state.memory, told))?;
+            let [old, new] = [state.memory, after].map(|memory| self.memory(memory).print);
+            shift = shift.wrapping_sub(old).wrapping_add(new);
+        }
         let taken = taken.and_then(|at| Some((at, &**self.at(state, at)?)));
         if let Some((at, parcel)) = taken {
             shift = shift.wrapping_sub(self.lost_by_taking(state, at, parcel));

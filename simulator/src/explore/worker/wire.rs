@@ -18,7 +18,8 @@ impl Worker<'_> {
     /// Computes the sum of a state anew.
     pub(crate) fn weigh(&self, state: &mut State) {
         let places = state.places.iter().map(|place| self.host(*place).print);
-        state.sum = places.fold(self.weight(&state.wire), u128::wrapping_add);
+        let sum = self.weight(&state.wire).wrapping_add(self.memory(state.memory).print);
+        state.sum = places.fold(sum, u128::wrapping_add);
     }
 
     /// The sum of what is on some lanes: its order counts where it has one.

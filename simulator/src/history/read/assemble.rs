@@ -1,5 +1,6 @@
 //! Events of a file as the history of a model.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::words::{Answer, Asked, Failed, InputOf, OutputOf, Words};
@@ -51,8 +52,22 @@ struct UnderWay<I> {
     f: String,
     key: Option<Value>,
     input: I,
+    /// Its value was a key with a value, and so are those of its other events.
+    is_pair: bool,
     /// It was said that nothing is known. Then its process may begin anew.
     is_given_up: bool,
+}
+
+/// The same event with the key taken out of its value `[key value]`, if that is what its value is.
+fn unpaired(event: &Event) -> Option<Event> {
+    let Some(Value::List(pair)) = event.value.as_ref().filter(|_| event.key.is_none()) else {
+        return None;
+    };
+    let [key, value] = pair.as_slice() else {
+        return None;
+    };
+    let (key, value) = (Some(key.clone()), Some(value.clone()));
+    Some(Event { key, value, ..event.clone() })
 }
 
 fn name(event: &Event) -> Name {
@@ -81,6 +96,9 @@ impl<W: Words> Assembly<'_, W> {
             let allowed = "a process does one thing at a time, and begins anew after :info";
             return Err(BadHistory::new(event.line, what, allowed));
         }
+        let pair = unpaired(event).filter(|_| self.may_be_pair(event));
+        let is_pair = pair.is_some();
+        let event = pair.as_ref().unwrap_or(event);
         let nil = Value::Nil;
         let value = event.value.as_ref().unwrap_or(&nil);
         let asked = Asked { f: &event.f, key: event.key.as_ref(), value };
@@ -96,12 +114,18 @@ impl<W: Words> Assembly<'_, W> {
         let invoked = self.history.invoke(event.process.clone(), id, input.clone());
         invoked.map_err(|misuse| self.wrong(event, misuse.to_string()))?;
         let (line, f, key) = (event.line, event.f.clone(), event.key.clone());
-        let under_way = UnderWay { id, line, f, key, input, is_given_up: false };
+        let under_way = UnderWay { id, line, f, key, input, is_pair, is_given_up: false };
         self.under_way.insert(name, under_way);
         Ok(())
     }
 
+    /// Whether the value of an invocation may be a key with a value: where operations have one key.
+    fn may_be_pair(&self, invocation: &Event) -> bool {
+        self.form == Form::Edn && self.words.has_key(&invocation.f)
+    }
+
     fn returned(&mut self, event: &Event) -> Result<(), BadHistory> {
+        let event = &*self.as_invoked(event);
         let mut under_way = self.take(event)?;
         if let Some(input) = self.told(&under_way, event) {
             let told = self.history.turned_out(under_way.id, input.clone());
@@ -128,7 +152,15 @@ impl<W: Words> Assembly<'_, W> {
         self.words.told(asked).ok().flatten()
     }
 
+    /// The event with the key taken out of its value if that is how its operation was invoked.
+    fn as_invoked<'e>(&self, event: &'e Event) -> Cow<'e, Event> {
+        let is_pair = self.under_way.get(&name(event)).is_some_and(|it| it.is_pair);
+        let unpaired = unpaired(event).filter(|_| is_pair);
+        unpaired.map_or(Cow::Borrowed(event), Cow::Owned)
+    }
+
     fn failed(&mut self, event: &Event) -> Result<(), BadHistory> {
+        let event = &*self.as_invoked(event);
         let under_way = self.take(event)?;
         let failed = match self.form {
             Form::Etcd => self.words.failed(&under_way.input, event.value.as_ref()),

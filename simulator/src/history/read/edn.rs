@@ -130,7 +130,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Self {
-        Self { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1, depth: 0 }
+        Self { rest: text, line: 1, depth: 0 }
     }
 
     fn peek(&self) -> Option<char> {

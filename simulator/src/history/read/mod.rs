@@ -14,7 +14,8 @@
 //! - **EDN**, as Jepsen, Knossos and porcupine write it: maps, one after the other or in one list or
 //!   vector, with `:process`, `:type`, `:f`, `:value` and, where there are keys, `:key`. A completed
 //!   read of `nil` read anything. `:fail` says that it did not happen. What an `:ok` tells of a write
-//!   was written, also where its `:invoke` tells another value; `nil` tells nothing.
+//!   was written, also where its `:invoke` tells another value; `nil` tells nothing. Where operations
+//!   have one key and the event has no `:key`, its `:value` is `[key value]`.
 //!
 //! In the last two, `:info` says that nothing is known, so that the operation is open: it may take
 //! effect at any later time or never. So is an operation that never returns. What the process
@@ -110,6 +111,7 @@ pub fn check_text(
     consistency: Consistency,
     limit: &mut Limit<'_>,
 ) -> Result<(Form, Checked), BadHistory> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let form = form.unwrap_or_else(|| Form::guess(text));
     let text = match std::str::from_utf8(text) {
         Ok(text) => text,

@@ -1,5 +1,6 @@
 //! How the operations of objects other than registers are called in files.
 
+use super::Form;
 use super::words::{Answer, Asked, READ, WRITE, Words};
 use crate::history::Value;
 use crate::history::models::{
@@ -18,6 +19,10 @@ impl Words for MultiRegister<Value, Value> {
 
     fn calls(&self) -> &'static str {
         "txn of [[:read key nil] [:write key value] ..], and read and write with a key"
+    }
+
+    fn has_key(&self, f: &str) -> bool {
+        f != "txn"
     }
 
     fn input(&self, asked: Asked<'_>) -> Result<Option<Accesses>, String> {
@@ -109,6 +114,10 @@ impl Words for Kv {
         "get, put, append"
     }
 
+    fn has_key(&self, _: &str) -> bool {
+        true
+    }
+
     fn input(&self, asked: Asked<'_>) -> Result<Option<KvCall>, String> {
         if !asked.is(&["get", "put", "append", "read", "write"]) {
             return Ok(None);
@@ -133,16 +142,24 @@ impl Words for Kv {
                 answer.read().map(|value| text(value).map(KvAnswer::Value)).transpose()
             }
             KvCall::Put(_, text) | KvCall::Append(_, text) => {
-                answer.echo(&Value::Text(text.clone())).map(|()| Some(KvAnswer::Done))
+                let echo = answer.value.filter(|value| **value != Value::Nil).map(self::text);
+                match echo.transpose()? {
+                    Some(echo) if echo != *text => {
+                        Err(format!("returns {echo:?}, but what was invoked is {text:?}"))
+                    }
+                    _ => Ok(Some(KvAnswer::Done)),
+                }
             }
         }
     }
 }
 
+/// A value as the text that a store keeps: a number is its digits.
 fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::Text(text) => Ok(text.clone()),
-        other => Err(format!("has the value {other}: expected a text")),
+        Value::Integer(_) | Value::Number(_) => Ok(value.to_string()),
+        other => Err(format!("has the value {other}: expected a text or a number")),
     }
 }
 
@@ -167,8 +184,10 @@ impl Words for Mutex {
     }
 
     fn output(&self, _: &MutexCall, answer: Answer<'_>) -> Result<Option<MutexAnswer>, String> {
-        // Whatever else an answer carries, as a token, it was granted.
-        let is_refused = answer.value == Some(&Value::Bool(false));
+        // Whatever else an answer carries, as a token, it was granted. Only JSON lines say
+        // otherwise: in EDN, what was refused failed.
+        let is_refused =
+            answer.form == Form::JsonLines && answer.value == Some(&Value::Bool(false));
         Ok(Some(if is_refused { MutexAnswer::Refused } else { MutexAnswer::Done }))
     }
 }

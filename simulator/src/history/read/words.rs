@@ -176,6 +176,11 @@ pub(super) trait Words {
     /// The operations, for messages.
     fn calls(&self) -> &'static str;
 
+    /// Whether the operation of that name has one key.
+    fn has_key(&self, _f: &str) -> bool {
+        false
+    }
+
     /// The operation; nothing if the model has none of that name.
     fn input(&self, asked: Asked<'_>) -> Result<Option<InputOf<Self>>, String>;
 

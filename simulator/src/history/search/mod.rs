@@ -60,6 +60,8 @@ pub(super) struct Supply {
 pub(super) trait Machine {
     /// The state after an operation of `class` in `state`, if it is possible there.
     fn step(&mut self, state: StateId, class: ClassId) -> Option<StateId>;
+    /// How many states came up; they are numbered from 0 on.
+    fn states(&self) -> StateId;
     /// Whether operations of `class` leave every state as it is.
     fn only_reads(&self, class: ClassId) -> bool;
     /// Whether an operation that need not happen is worth happening if it leads to `state`.

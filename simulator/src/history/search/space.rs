@@ -100,6 +100,10 @@ impl<S: Specification> Machine for Space<S> {
         after
     }
 
+    fn states(&self) -> StateId {
+        StateId::try_from(self.states.things.len()).unwrap_or(StateId::MAX)
+    }
+
     fn only_reads(&self, class: ClassId) -> bool {
         self.only_read.get(class as usize).copied().unwrap_or(false)
     }

@@ -170,3 +170,102 @@ fn a_store_is_read_key_by_key() {
     assert!(!holds(&(append.concat() + &get("0", "\"\"")), "kv", None));
     assert!(!holds(&(append.concat() + &get("1", "\"x 0\"")), "kv", None));
 }
+
+#[test]
+fn in_edn_a_value_may_be_a_key_with_a_value_where_operations_have_one_key() {
+    let lines = [
+        "0 invoke append [:x \"a\"]",
+        "0 ok append [:x \"a\"]",
+        "1 invoke get [:y nil]",
+        "1 ok get [:y \"\"]",
+        "1 invoke get [:x nil]",
+    ];
+    let reads = |value: &str| edn(&[&lines[..], &[&format!("1 ok get {value}")]].concat());
+    assert_eq!(judged(&reads("[:x \"a\"]"), "kv", None).expect("a history").parts, 2);
+    for (value, expected) in
+        [("[:x \"a\"]", true), ("[:x nil]", true), ("nil", true), ("[:x \"\"]", false)]
+    {
+        assert_eq!(holds(&reads(value), "kv", None), expected, "{value}");
+    }
+    let bad = judged(&reads("[:y \"a\"]"), "kv", None).expect_err("another key");
+    assert_eq!(bad.line, 6);
+    assert!(bad.what.contains("get :y that it never invoked"), "{bad}");
+
+    let several = ["0 invoke write [1 [2 3]]", "0 ok write [1 [2 3]]", "0 invoke read [1 nil]"];
+    let reads = |value: &str| edn(&[&several[..], &[&format!("0 ok read {value}")]].concat());
+    assert!(holds(&reads("[1 [2 3]]"), "multi-register", None));
+    assert!(!holds(&reads("[1 4]"), "multi-register", None));
+    // With a key of its own, a list is a value.
+    let list = "{:process 0 :type :invoke :f :write :key 1 :value [2 3]}
+                {:process 0 :type :ok :f :write :key 1 :value [2 3]}
+                {:process 0 :type :invoke :f :read :key 1}
+                {:process 0 :type :ok :f :read :value [2 3]}";
+    assert!(holds(list, "multi-register", None));
+    assert!(!holds(
+        &list.replace("read :value [2 3]", "read :value [2 4]"),
+        "multi-register",
+        None
+    ));
+    let pair = ["0 invoke write [1 2]", "0 ok write [1 2]", "0 invoke read nil", "0 ok read [1 2]"];
+    assert!(holds(&edn(&pair), "register", None), "a register without keys holds a list");
+}
+
+#[test]
+fn a_process_that_got_no_answer_may_go_on_and_its_operation_takes_effect_later_or_never() {
+    let lines = ["0 invoke write 1", "0 info write 1", "0 invoke write 2", "0 ok write 2"];
+    let reads = |values: &[u8]| {
+        let reads = values
+            .iter()
+            .flat_map(|value| [String::from("0 invoke read nil"), format!("0 ok read {value}")]);
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).chain(reads).collect();
+        edn(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    for (values, expected) in
+        [(&[2, 2][..], true), (&[1], true), (&[2, 1], true), (&[1, 2], false), (&[3], false)]
+    {
+        assert_eq!(holds(&reads(values), "register", None), expected, "{values:?}");
+    }
+    // Its second return answers nothing that is under way.
+    let bad = judged(&(reads(&[]) + &edn(&["0 ok write 1"])), "register", None);
+    assert_eq!(bad.expect_err("no second return").line, 5);
+}
+
+#[test]
+fn values_in_edn_are_of_any_kind_and_equal_only_to_their_own() {
+    for value in
+        ["-7", "\"a \\\"b\\\" \\u00e9\\n\"", ":k", "1.50", "[1 nil]", "{:a 1}", "true", "\\a"]
+    {
+        let [write, read] = [format!("0 invoke write {value}"), format!("0 ok read {value}")];
+        let text = edn(&[&write, "0 ok write nil", "0 invoke read nil", &read]);
+        assert!(holds(&text.replace('\n', "\r\n\r\n"), "register", None), "{value}");
+        let other = text.replace(&read_of(value), &read_of("8"));
+        assert!(!holds(&other, "register", None), "{value}");
+    }
+    let as_text =
+        edn(&["0 invoke write 1", "0 ok write 1", "0 invoke read nil", "0 ok read \"1\""]);
+    assert!(!holds(&as_text, "register", None), "a text is no number");
+    let store = "{:process 0 :type :invoke :f :put :key 3 :value 1}
+                 {:process 0 :type :ok :f :put :key 3 :value 1}
+                 {:process 0 :type :invoke :f :append :key 3 :value -2}
+                 {:process 0 :type :ok :f :append :key 3 :value -2}
+                 {:process 0 :type :invoke :f :get :key 3}
+                 {:process 0 :type :ok :f :get :key 3 :value \"1-2\"}";
+    assert!(holds(store, "kv", None), "a store keeps digits");
+    assert!(!holds(&store.replace("1-2", "-21"), "kv", None));
+}
+
+fn read_of(value: &str) -> String {
+    edn(&[&format!("0 ok read {value}")])
+}
+
+#[test]
+fn in_edn_whoever_acquires_holds_the_lock_whatever_the_answer_carries() {
+    let text = "{:process :a, :type :invoke, :f :acquire} {:process :a, :type :ok, :f :acquire, :value false}
+                {:process :b, :type :invoke, :f :acquire} {:process :b, :type :ok, :f :acquire, :value {:token 7}}";
+    assert!(!holds(text, "mutex", None));
+    assert!(holds(
+        &text.replace(":ok, :f :acquire, :value {", ":fail, :f :acquire, :value {"),
+        "mutex",
+        None
+    ));
+}
