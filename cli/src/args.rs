@@ -213,6 +213,9 @@ pub(crate) struct Check {
     /// Messages that come again in a run at most, or `any`.
     #[arg(long, default_value = "0", value_parser = copies)]
     pub(crate) copies: u32,
+    /// How disks fail: `lying=1` lets one sync of a run claim what it has not done.
+    #[arg(long, default_value = "lying=0", value_parser = lies)]
+    pub(crate) disk: u32,
     /// Let messages overtake each other, whatever the algorithm counts on.
     #[arg(long)]
     pub(crate) unordered: bool,
@@ -267,6 +270,11 @@ fn copies(text: &str) -> Result<u32, String> {
 }
 
 /// Reads `500ms`, `60s` or `10m`; a number alone is seconds, and may have decimals: `0.5`.
+fn lies(text: &str) -> Result<u32, String> {
+    let count = text.strip_prefix("lying=").and_then(|count| count.parse().ok());
+    count.ok_or_else(|| String::from("expected lying=COUNT"))
+}
+
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let unit = text.trim_start_matches(|it: char| it.is_ascii_digit() || it == '.');
     let count = text.strip_suffix(unit).and_then(|count| count.parse::<f64>().ok());

@@ -39,7 +39,11 @@ pub(crate) enum Act {
         node: NodeId,
         losing: bool,
     },
-    Restart(NodeId),
+    /// A node comes back, without so many of its last records.
+    Restart {
+        node: NodeId,
+        lost: u32,
+    },
 }
 
 /// A crash between two effects of one handler.
@@ -118,7 +122,8 @@ impl Action {
             Act::Tick => String::from("tick"),
             Act::Crash { node, losing: false } => format!("crash {node}"),
             Act::Crash { node, losing: true } => format!("crash {node} losing"),
-            Act::Restart(node) => format!("restart {node}"),
+            Act::Restart { node, lost: 0 } => format!("restart {node}"),
+            Act::Restart { node, lost } => format!("restart {node} without {lost}"),
         }
     }
 
@@ -176,7 +181,11 @@ impl Action {
                 let words = if losing { "crashes, its messages with it" } else { "crashes" };
                 Step::says(StepKind::Crash, Some(node), words)
             }
-            Act::Restart(node) => Step::says(StepKind::Restart, Some(node), "restarts"),
+            Act::Restart { node, lost: 0 } => Step::says(StepKind::Restart, Some(node), "restarts"),
+            Act::Restart { node, lost } => {
+                let words = format!("restarts, its last {lost} record(s) lost");
+                Step::says(StepKind::Restart, Some(node), words)
+            }
             Act::Fire { node, id } => match worker.timer(state, node, id) {
                 Some(armed) => Step::of(StepKind::Timer, node, &armed, catalogue),
                 None => Step::says(StepKind::Timer, Some(node), "a timer"),

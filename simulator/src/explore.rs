@@ -39,6 +39,7 @@ use crate::scenario::Scenario;
 mod bounds;
 mod breadth;
 mod depth;
+mod disk;
 mod doer;
 mod estimate;
 mod host;

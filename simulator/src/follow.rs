@@ -24,7 +24,11 @@ pub(crate) fn counterexample(
     let names = names(program, path);
     let unbounded = setting.bounds.tick_us == 0 && setting.model.delay_max().is_some();
     let doubled = 0 < setting.bounds.copies && setting.model.links == Links::Reliable;
-    let dropped = [(unbounded, Assumption::BoundedDelay), (doubled, Assumption::NoDuplication)];
+    let dropped = [
+        (unbounded, Assumption::BoundedDelay),
+        (doubled, Assumption::NoDuplication),
+        (0 < setting.bounds.lies, Assumption::KeptDisk),
+    ];
     let dropped = dropped.iter().filter(|(drops, _)| *drops).map(|(_, it)| it.to_string());
     let schedule = Schedule {
         algorithm: String::from(setting.name),

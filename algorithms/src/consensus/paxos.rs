@@ -10,7 +10,7 @@
 //! | Liveness  | `SETTLED_WITHIN` after the last fault, every live proposer knows what is chosen  |
 //! | Messages  | 5(n−1) for a proposer alone; 4 delays until its client knows                     |
 //! | Checked   | 3 nodes, 2 proposers of one ballot each, 1 crash anywhere and its recovery,      |
-//! |           | delays without a bound: 198,881 states                                            |
+//! |           | delays without a bound: 212,859 states                                            |
 //!
 //! ```text
 //! upon <Propose | v>:                   wish := v; begin a ballot

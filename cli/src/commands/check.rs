@@ -151,6 +151,7 @@ fn bounds(entry: &dyn Entry, check: &Check) -> Result<Bounds, Problem> {
         bounds.recoveries = if bounds.recoveries > 0 { crashes } else { 0 };
     }
     bounds.recoveries = check.recoveries.unwrap_or(bounds.recoveries);
+    bounds.lies = check.disk;
     possible(entry.name(), &bounds)?;
     bounds.losses = check.losses.unwrap_or(bounds.losses);
     (bounds.copies, bounds.unordered) = (check.copies, check.unordered);
@@ -162,11 +163,17 @@ fn bounds(entry: &dyn Entry, check: &Check) -> Result<Bounds, Problem> {
 /// Refuses crashes and recoveries that no run can have: the result would tell of more than was
 /// explored.
 fn possible(algorithm: &str, bounds: &Bounds) -> Result<(), Problem> {
-    let Bounds { nodes, crashes, recoveries, down_max, .. } = *bounds;
+    let Bounds { nodes, crashes, recoveries, down_max, lies, .. } = *bounds;
     let wrong = |what, hint: &str| Err(Problem::new(Exit::Usage, what).hint(hint));
     if crashes < recoveries {
         let what = format!("--recoveries {recoveries}: at most {crashes} node(s) crash in a run");
         return wrong(what, "raise --crashes, or lower --recoveries");
+    }
+    if 0 < lies && recoveries == 0 {
+        let what = format!(
+            "--disk lying={lies}: a lie is found out when the node comes back, and none does"
+        );
+        return wrong(what, "leave --disk out, or raise --recoveries");
     }
     let most = if down_max == 0 { 0 } else { down_max.saturating_add(recoveries) };
     if most < crashes {
@@ -237,6 +244,9 @@ fn heading(entry: &dyn Entry, bounds: &Bounds) -> String {
             heading += &format!(", {}", counted(copies, "repeated message", "repeated messages"));
         }
     }
+    if 0 < bounds.lies {
+        heading += &format!(", {}", counted(bounds.lies, "lying sync", "lying syncs"));
+    }
     if bounds.unordered {
         heading += " · messages overtake each other";
     }
@@ -288,7 +298,7 @@ fn event(check: &Check, bounds: &Bounds, explored: &Explored, cost: &Cost) -> se
     json!({
         "event": "check", "algorithm": check.algorithm, "nodes": bounds.nodes,
         "crashes": bounds.crashes, "recoveries": bounds.recoveries,
-        "bounded": bounds.tick_us > 0, "unordered": bounds.unordered,
+        "bounded": bounds.tick_us > 0, "unordered": bounds.unordered, "lies": bounds.lies,
         "copies": (bounds.copies < u32::MAX).then_some(bounds.copies),
         "losses": (bounds.losses < u32::MAX).then_some(bounds.losses),
         "states": explored.states, "complete": explored.complete,

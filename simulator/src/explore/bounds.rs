@@ -29,6 +29,9 @@ pub struct Bounds {
     /// or fairness.
     #[serde(default, skip_serializing_if = "is_none")]
     pub copies: u32,
+    /// Syncs of disks that claim to have made durable what they have not, in a run, at most.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub lies: u32,
     /// Whether messages overtake each other also where the algorithm counts on their order.
     #[serde(default, skip_serializing_if = "is_kept")]
     pub unordered: bool,
@@ -74,6 +77,7 @@ impl Bounds {
             tick_us: 0,
             losses: u32::MAX,
             copies: 0,
+            lies: 0,
             unordered: false,
             links_in_any_order: false,
             states_max: 5_000_000,

@@ -71,7 +71,7 @@ impl Doer {
             Act::Fire { node, .. } => Who::Clock(node),
             Act::Tick => Who::Tick,
             Act::Crash { node, .. } => Who::Crash(node),
-            Act::Restart(node) => Who::Restart(node),
+            Act::Restart { node, .. } => Who::Restart(node),
             Act::Start => return None,
         };
         Some(Self { who, crashing: false })

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use synod_core::{Catalogue, DecodeError, Effect, Envelope, Input, NodeId, Renamer, TimerId};
+use synod_core::{Catalogue, DecodeError, Effect, Input, NodeId, Renamer, TimerId};
 
+use super::bounds::Bounds;
+use super::disk::Disk;
 use super::parcel::Parcel;
 use super::setting::ticks;
 
@@ -14,7 +16,7 @@ pub(crate) struct Host {
     pub(crate) node: NodeId,
     pub(crate) up: bool,
     pub(crate) incarnation: u64,
-    pub(crate) disk: Vec<Envelope>,
+    pub(crate) disk: Disk,
     /// The armed timers, with the ticks that are left; without a bound, microseconds.
     pub(crate) timers: BTreeMap<TimerId, u64>,
     /// The hash of the node and of all this.
@@ -25,7 +27,8 @@ pub(crate) struct Host {
 #[derive(Clone, Debug)]
 pub(crate) enum Cause {
     Start,
-    Recover,
+    /// Without so many of its last records.
+    Recover(u32),
     Timer(TimerId),
     Parcel(Arc<Parcel>),
 }
@@ -33,7 +36,7 @@ pub(crate) enum Cause {
 impl Host {
     /// Of a node that has never started.
     pub(crate) fn of(node: NodeId) -> Self {
-        let (disk, timers) = (Vec::new(), BTreeMap::new());
+        let (disk, timers) = (Disk::default(), BTreeMap::new());
         Self { node, up: false, incarnation: 0, disk, timers, print: 0 }
     }
 
@@ -45,8 +48,7 @@ impl Host {
     ) -> Result<Self, DecodeError> {
         renamer.mix(self.incarnation);
         let node = renamer.node(self.node);
-        let records = self.disk.iter().map(|record| catalogue.renamed(record, renamer));
-        let disk = records.collect::<Result<_, _>>()?;
+        let disk = self.disk.renamed(|record| catalogue.renamed(record, renamer))?;
         Ok(Self { node, disk, ..self.clone() })
     }
 
@@ -54,7 +56,7 @@ impl Host {
     pub(crate) fn input(&mut self, cause: &Cause, tick_us: u64) -> Input {
         match cause {
             Cause::Start => Input::Start,
-            Cause::Recover => Input::Recover(self.disk.clone()),
+            Cause::Recover(lost) => Input::Recover(self.disk.recover(*lost as usize)),
             Cause::Parcel(parcel) => parcel.input.clone(),
             Cause::Timer(id) => {
                 let passed = self.timers.remove(id).unwrap_or(0);
@@ -67,24 +69,26 @@ impl Host {
     }
 
     /// Keeps what stays with the node.
-    pub(crate) fn carry_out(&mut self, effects: &[Effect], tick_us: u64) {
+    pub(crate) fn carry_out(&mut self, effects: &[Effect], bounds: &Bounds) {
         for effect in effects {
             match effect {
+                Effect::Persist(record) => {
+                    self.disk.write(record, Arc::new([]));
+                    continue;
+                }
+                Effect::Checkpoint { record, replaces } => {
+                    self.disk.write(record, Arc::clone(replaces));
+                    continue;
+                }
                 Effect::Timer { id, after, .. } => {
-                    self.timers.insert(*id, ticks(*after, tick_us));
+                    self.timers.insert(*id, ticks(*after, bounds.tick_us));
                 }
                 Effect::Cancel(id) => {
                     self.timers.remove(id);
                 }
-                Effect::Persist(record) => self.disk.push(record.clone()),
-                Effect::Checkpoint { record, replaces } => {
-                    self.disk.retain(|old| {
-                        old.instance() != record.instance() || !replaces.contains(&old.event())
-                    });
-                    self.disk.push(record.clone());
-                }
                 _ => (),
             }
+            self.disk.sync(bounds.lies);
         }
     }
 }

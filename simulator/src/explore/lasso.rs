@@ -38,7 +38,7 @@ impl Labels {
         action: &Action,
     ) -> Option<Edge> {
         if action.cut.is_some()
-            || matches!(action.act, Act::Crash { .. } | Act::Restart(_) | Act::Repeat { .. })
+            || matches!(action.act, Act::Crash { .. } | Act::Restart { .. } | Act::Repeat { .. })
         {
             return None;
         }

@@ -158,7 +158,7 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
 
     /// The node that `cause` meets: none if it is down.
     fn meets(&self, place: &Place<T>, host: &mut Host, cause: &Cause) -> Option<Node<T>> {
-        if !matches!(cause, Cause::Start | Cause::Recover) {
+        if !matches!(cause, Cause::Start | Cause::Recover(_)) {
             return place.node.as_ref().map(|node| Node::clone(node));
         }
         host.incarnation += 1;
@@ -197,7 +197,7 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         judge(host.node, stepped, |event| self.setting.catalogue.name(event))?;
         let had = effects.len();
         effects.truncate(cut.unwrap_or(had));
-        host.carry_out(&effects, self.setting.bounds.tick_us);
+        host.carry_out(&effects, self.setting.bounds);
         let node = match cut {
             Some(_) => {
                 host.timers.clear();

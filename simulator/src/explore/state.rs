@@ -14,6 +14,7 @@ pub(crate) struct State {
     /// `u32::MAX`: without a bound.
     pub(crate) losses: u32,
     pub(crate) copies: u32,
+    pub(crate) lies: u32,
     /// Ticks since the last fault, up to the patience of the properties.
     pub(crate) quiet: u64,
     /// What the monitors remember.
@@ -23,8 +24,11 @@ pub(crate) struct State {
 }
 
 /// Odd numbers without a pattern, which keep small counts apart in a sum.
-const SALTS: [u128; 2] =
-    [0x8cb9_2ba7_2f3d_8dd7_ff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53_94d0_49bb_1331_11eb];
+const SALTS: [u128; 3] = [
+    0x8cb9_2ba7_2f3d_8dd7_ff51_afd7_ed55_8ccd,
+    0xc4ce_b9fe_1a85_ec53_94d0_49bb_1331_11eb,
+    0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835,
+];
 
 impl State {
     /// Becomes equal to `other`, in the memory that it has already.
@@ -32,7 +36,7 @@ impl State {
         self.places.clone_from(&other.places);
         self.wire.clone_from(&other.wire);
         (self.crashes, self.recoveries) = (other.crashes, other.recoveries);
-        (self.losses, self.copies) = (other.losses, other.copies);
+        (self.losses, self.copies, self.lies) = (other.losses, other.copies, other.lies);
         (self.quiet, self.memory, self.sum) = (other.quiet, other.memory, other.sum);
     }
 
@@ -45,10 +49,9 @@ impl State {
     pub(crate) fn fingerprint_of(&self, sum: u128) -> u128 {
         let budgets = [self.losses, self.copies, self.crashes, self.recoveries];
         let budgets = budgets.iter().fold(0, |all, budget| (all << 32) | u128::from(*budget));
-        let [one, other] = SALTS;
-        let salted =
-            budgets.wrapping_mul(one).wrapping_add(u128::from(self.quiet).wrapping_mul(other));
-        sum.wrapping_add(salted)
+        let counts = [budgets, u128::from(self.quiet), u128::from(self.lies)];
+        let salted = counts.into_iter().zip(SALTS).map(|(count, salt)| count.wrapping_mul(salt));
+        salted.fold(sum, u128::wrapping_add)
     }
 
     /// Appends the state to a list of packed ones: how many bytes its numbers take each, and then these.
@@ -57,8 +60,9 @@ impl State {
         let [losses, copies] = [self.losses, self.copies].map(|budget| budget.wrapping_add(1));
         let quiet = u32::try_from(self.quiet).unwrap_or(u32::MAX);
         let wire = u32::try_from(self.wire.len()).unwrap_or(u32::MAX);
-        let counts = [losses, copies, self.crashes, self.recoveries, quiet, self.memory, wire];
-        let lists = [counts.as_slice(), &self.places, &self.wire];
+        let budgets = [losses, copies, self.crashes, self.recoveries, self.lies];
+        let counts = [quiet, self.memory, wire];
+        let lists = [budgets.as_slice(), &counts, &self.places, &self.wire];
         let used = lists.iter().copied().flatten().fold(0, |used, number| used | number);
         let width = match used {
             0..0x100 => 1,
@@ -102,7 +106,7 @@ impl State {
         let mut counts = counts.as_chunks().0.iter().map(|bytes| number(*bytes));
         let mut next = || counts.next().unwrap_or_default();
         (self.losses, self.copies) = (next().wrapping_sub(1), next().wrapping_sub(1));
-        (self.crashes, self.recoveries) = (next(), next());
+        (self.crashes, self.recoveries, self.lies) = (next(), next(), next());
         (self.quiet, self.memory) = (u64::from(next()), next());
         let wire = next() as usize;
         let (places, rest) = rest.split_at(nodes * N);
@@ -116,7 +120,7 @@ impl State {
 }
 
 /// Numbers of a packed state before those of its nodes.
-const COUNTS: usize = 7;
+const COUNTS: usize = 8;
 
 /// Which local states and parcels some states have, and what these are called from now on.
 #[derive(Debug)]
@@ -182,6 +186,7 @@ mod tests {
             recoveries: 2,
             losses: u32::MAX,
             copies: 5,
+            lies: 7,
             quiet: 3,
             memory: 6,
             sum: 0,
@@ -191,7 +196,7 @@ mod tests {
         let states = [one, shorter, shortest];
         let mut packed = Vec::new();
         states.iter().for_each(|state| state.pack(&mut packed));
-        assert_eq!(packed.len(), (1 + 13 * 4) + (1 + 11 * 2) + (1 + 11));
+        assert_eq!(packed.len(), (1 + 14 * 4) + (1 + 12 * 2) + (1 + 12));
         let (mut state, mut rest) = (State::default(), packed.as_slice());
         for expected in states {
             rest = state.unpack(3, rest);

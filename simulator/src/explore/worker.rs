@@ -72,7 +72,7 @@ struct Key {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum What {
     Start,
-    Recover,
+    Recover(u32),
     Timer(TimerId),
     Parcel(u32),
     Tick,
@@ -214,6 +214,7 @@ impl<'a> Worker<'a> {
             recoveries: bounds.recoveries,
             losses: bounds.losses,
             copies: bounds.copies,
+            lies: bounds.lies,
             memory: NOTHING_SEEN,
             ..State::default()
         };
@@ -329,9 +330,11 @@ impl<'a> Worker<'a> {
                 (self.parcel(number).link.1, What::Parcel(number))
             }
             Act::Fire { node, id } => (node, What::Timer(id)),
-            Act::Restart(node) => {
+            Act::Restart { node, lost } => {
+                let lies = self.host(Self::place(state, node)).disk.lies(lost as usize);
+                next.lies = next.lies.saturating_sub(lies);
                 self.revive(next, node);
-                (node, What::Recover)
+                (node, What::Recover(lost))
             }
             Act::Lose { at } => {
                 next.losses = spend(next.losses);
@@ -356,7 +359,7 @@ impl<'a> Worker<'a> {
             }
         }
         self.remember(next, moved.told);
-        if let Act::Restart(_) = action.act {
+        if let Act::Restart { .. } = action.act {
             self.tell_of_start(next, node, |_| true);
         }
         if let Some(cut) = action.cut {
@@ -423,7 +426,7 @@ impl<'a> Worker<'a> {
     ) -> Result<Arc<Move>, Wrong> {
         let cause = match key.what {
             What::Start => Cause::Start,
-            What::Recover => Cause::Recover,
+            What::Recover(lost) => Cause::Recover(lost),
             What::Timer(id) => Cause::Timer(id),
             What::Parcel(number) => Cause::Parcel(Arc::clone(self.parcel(number))),
             What::Tick => return Ok(self.silently(key.place, self.program.tick(key.place))),
@@ -527,7 +530,7 @@ impl<'a> Worker<'a> {
                 None => return Vec::new(),
             },
             Act::Fire { node, id } => (node, Cause::Timer(id)),
-            Act::Restart(node) => (node, Cause::Recover),
+            Act::Restart { node, lost } => (node, Cause::Recover(lost)),
             _ => return Vec::new(),
         };
         let cut = action.cut.map(|cut| cut.after);

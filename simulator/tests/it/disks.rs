@@ -6,10 +6,11 @@ use synod_core::{
     Verdict,
 };
 use synod_simulator::{
-    DiskFault, Fault, Scenario, Schedule, Settings, Simulation, StepKind, Stream, replay, run,
+    Bounds, DiskFault, Exploration, Fault, Recorded, Scenario, Schedule, Settings, Simulation,
+    StepKind, Stream, explore, replay, run,
 };
 
-use crate::kit::{N1, N2, ms, run_decided, watch_rest};
+use crate::kit::{N1, N2, calm_bounds, ms, run_decided, watch_rest};
 
 /// n1 counts: each number is made durable, and then told to n2, unless it is quiet.
 #[derive(Clone, Debug, Default, Hash)]
@@ -271,4 +272,54 @@ fn a_world_whose_disks_may_do_nothing_wrong_is_refused_where_faults_are_planned(
         \"down_us\":0,\"partitions\":0,\"partition_us\":0,\"disks\":2}\nseed 1\n";
     let told = text.parse::<Schedule>().expect_err("no kind of fault").to_string();
     assert!(told.contains("`disks` is 2, and `disk_faults` names none"), "{told}");
+}
+
+fn three_ticks(first: Counter) -> Scenario<Counter> {
+    let scenario = Scenario::of(move |_| first.clone());
+    (0..3).fold(scenario, |scenario, _| scenario.trigger(N1, ms(0), &Tick))
+}
+
+/// A crash of n1 or n2, with so many syncs that lie.
+fn one_crash(lies: u32) -> Bounds {
+    Bounds { crashes: 1, recoveries: 1, down_max: 1, lies, ..calm_bounds(2) }
+}
+
+/// Whether n1 can come back without its last `lost` records after it counted to two.
+fn can_lose(is_quiet: bool, lies: u32, lost: u32) -> bool {
+    let tick = "deliver counter.tick n1>n1";
+    let restart = format!("restart n1 without {lost}");
+    let actions = [tick, tick, "crash n1", &restart].map(String::from).to_vec();
+    let schedule = Schedule {
+        algorithm: String::from("counter"),
+        property: None,
+        dropped: Vec::new(),
+        run: Recorded::Explored { bounds: one_crash(lies), actions },
+    };
+    let scenario = three_ticks(Counter { is_quiet, ..Counter::default() });
+    let steps = replay(&scenario, &schedule).trace.steps;
+    steps.last().is_some_and(|step| step.kind == StepKind::Restart)
+}
+
+#[test]
+fn an_exploration_loses_any_number_of_the_records_that_nothing_left_behind() {
+    let most = |is_quiet, lies| (1..4).take_while(|lost| can_lose(is_quiet, lies, *lost)).count();
+    assert_eq!([0, 1, 2, 3].map(|lies| most(true, lies)), [2; 4], "nothing was told");
+    assert_eq!([0, 1, 2, 3].map(|lies| most(false, lies)), [0, 1, 2, 2], "each sync may lie");
+    assert!(!can_lose(true, 0, 3) && !can_lose(false, 1, 2));
+}
+
+#[test]
+fn what_a_lying_disk_breaks_is_outside_the_model_and_replayed() {
+    let scenario = three_ticks(Counter::default());
+    explore(&scenario, &one_crash(0)).expect_complete();
+    for exploration in [
+        Exploration::new(&scenario, one_crash(1)),
+        Exploration::new(&scenario, one_crash(1)).depth_first(),
+    ] {
+        let explored = exploration.run();
+        let failure = explored.expect_failure();
+        assert_eq!(failure.schedule.dropped, [Assumption::KeptDisk.to_string()]);
+        let again = replay(&scenario, &failure.schedule);
+        assert_eq!(again.violation.as_ref(), Some(&failure.violation));
+    }
 }

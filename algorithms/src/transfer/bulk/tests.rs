@@ -108,7 +108,7 @@ fn two_nodes_in_every_schedule_with_a_crash_and_a_recovery() {
     let scenario = scenario(5).property(Property::at_rest("complete", is_complete));
     let explored = explore(&scenario, &Bounds::within(&Bulk::MODEL, 2));
     explored.expect_complete();
-    assert_eq!(explored.states, 598, "the header says so");
+    assert_eq!(explored.states, 608, "the header says so");
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn crashes_that_no_run_can_have_are_refused() {
     for (args, says) in [
         (&["--crashes", "1"][..], "at most 0 can crash"),
         (&["--recoveries", "1"], "at most 0 node(s) crash"),
+        (&["--disk", "lying=1"], "a lie is found out when the node comes back"),
     ] {
         let problem = check(args).expect_err("nobody may crash");
         assert_eq!(problem.exit, Exit::Usage);

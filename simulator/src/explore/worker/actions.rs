@@ -72,7 +72,9 @@ impl Worker<'_> {
             let node = host.node;
             if !host.up {
                 if 0 < state.recoveries {
-                    all.push(Act::Restart(node));
+                    let most = u32::try_from(host.disk.at_risk(state.lies)).unwrap_or(u32::MAX);
+                    let ways = (0..=most).map(|lost| Act::Restart { node, lost });
+                    all.extend(ways);
                 }
             } else if may_crash {
                 all.push(Act::Crash { node, losing: false });

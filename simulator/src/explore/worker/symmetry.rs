@@ -43,7 +43,7 @@ impl<'a> Worker<'a> {
         choices: &[u32],
         moved: &Move,
     ) -> Result<(), Wrong> {
-        let begins = matches!(cause, Cause::Start | Cause::Recover);
+        let begins = matches!(cause, Cause::Start | Cause::Recover(_));
         let Some(group) = self.group().filter(|_| !begins) else {
             return Ok(());
         };
@@ -91,7 +91,7 @@ impl<'a> Worker<'a> {
         let print = match cause {
             Cause::Parcel(parcel) => parcel.print,
             Cause::Timer(id) => u128::from(id.0),
-            Cause::Start | Cause::Recover => 0,
+            Cause::Start | Cause::Recover(_) => 0,
         };
         let mixed = self.host(place).print ^ print;
         u64::try_from(mixed >> u64::BITS).unwrap_or_default()
@@ -134,7 +134,7 @@ impl<'a> Worker<'a> {
         let catalogue = self.setting().catalogue;
         let node = self.host(place).node;
         let event = match cause {
-            Cause::Start | Cause::Recover => String::from("the start"),
+            Cause::Start | Cause::Recover(_) => String::from("the start"),
             Cause::Timer(id) => {
                 let timer = self.program.timer(place, *id);
                 timer.map_or(String::new(), |it| format!("`{}`", catalogue.name(it.event())))
