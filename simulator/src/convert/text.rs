@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_would_move_or_reorder_text_is_written_as_its_number() {
-        assert_eq!(visible("a\nb\u{202e}c\u{1b}", 9), "a\\nb\\u{202e}c\\u{1b}");
+        assert_eq!(visible("a\nb\u{202e}c\u{1b}", 19), "a\\nb\\u{202e}c\\u{1b}");
         assert_eq!(visible("שלום < é", 9), "שלום < é");
         assert_eq!(visible("abcdef", 3), "abc…");
         assert_eq!(visible("abc", 3), "abc");
