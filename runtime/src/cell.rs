@@ -13,6 +13,7 @@ use synod_core::{
 use crate::counters::DropReason;
 use crate::failure::{DeadLetter, text_of};
 use crate::host::{Host, Slot};
+use crate::limits::Limits;
 use crate::queue::Batch;
 use crate::recorder::Recorder;
 use crate::sequence::{Ready, Sequence, Source};
@@ -64,32 +65,47 @@ impl Cell {
 
     /// Handles what is ready, and what waits in the queue of `slot`, up to the bound of a turn.
     pub(crate) fn turn(&mut self, host: &Arc<Host>, slot: Option<usize>) -> Turn {
-        let mut budget = host.limits.turn_events.max(1);
         self.engine.now = host.now();
-        loop {
-            while !self.sequence.ready.is_empty() {
-                if budget == 0 || !host.is_open() || !self.run_first(host, &mut budget) {
-                    return self.pause(host);
-                }
-            }
-            let queue = slot.and_then(|slot| host.slots.get(slot)).map(|slot| &slot.queue);
-            match queue.and_then(|queue| queue.pop()) {
-                Some(batch) => self.sequence.admit(batch),
-                None => {
-                    self.engine.summarize(host);
-                    return Turn::Idle;
-                }
+        let mut budget = Budget::new(&host.limits, self.engine.now);
+        let queue = slot.and_then(|slot| host.slots.get(slot)).map(|slot| &slot.queue);
+        // Also if more than a turn is ready: it is to share the turns from now on.
+        while let Some(batch) = queue.and_then(|queue| queue.pop()) {
+            self.sequence.admit(batch);
+            if !self.run_ready(host, &mut budget) {
+                return self.pause(host);
             }
         }
+        if !self.run_ready(host, &mut budget) {
+            return self.pause(host);
+        }
+        self.engine.summarize(host);
+        Turn::Idle
+    }
+
+    /// Runs what is ready; false if some of it is left. Then the next turn begins with another
+    /// batch, if there is one: what is ready at the same time is in no order.
+    fn run_ready(&mut self, host: &Arc<Host>, budget: &mut Budget) -> bool {
+        while !self.sequence.ready.is_empty() {
+            if budget.is_used_up() || !host.is_open() || !self.run_first(host, budget) {
+                if budget.is_used_up() {
+                    self.sequence.ready.rotate_left(1);
+                }
+                return false;
+            }
+        }
+        true
     }
 
     /// Fires the timers that are due, up to the bound of a turn.
     pub(crate) fn fire_timers(&mut self, host: &Arc<Host>) -> Turn {
-        for _ in 0..host.limits.turn_events.max(1) {
-            if !host.is_open() {
+        let mut budget = Budget::new(&host.limits, host.now());
+        while host.is_open() {
+            self.engine.now = host.now();
+            budget.look(self.engine.now);
+            if budget.is_used_up() {
                 break;
             }
-            self.engine.now = host.now();
+            budget.take();
             let Some(id) = host.timers.take_due(self.engine.now) else {
                 return Turn::Idle;
             };
@@ -107,7 +123,7 @@ impl Cell {
     }
 
     /// Runs the first of what is ready; false if it could not be finished.
-    fn run_first(&mut self, host: &Arc<Host>, budget: &mut usize) -> bool {
+    fn run_first(&mut self, host: &Arc<Host>, budget: &mut Budget) -> bool {
         let finished = match self.sequence.ready.front_mut() {
             Some(Ready::Batch(batch)) => self.engine.run(host, batch, budget),
             Some(Ready::Change(peer, change)) => {
@@ -175,23 +191,24 @@ impl Engine {
     }
 
     /// Handles the events of a batch, within the budget; false if some are left.
-    fn run(&mut self, host: &Arc<Host>, batch: &mut Batch, budget: &mut usize) -> bool {
+    fn run(&mut self, host: &Arc<Host>, batch: &mut Batch, budget: &mut Budget) -> bool {
         let Some(slot) = host.slots.get(batch.slot) else {
             return true;
         };
         let mut done = Done { host, slot, source: batch.source, taken: 0 };
         loop {
-            if *budget == 0 || !host.is_open() {
+            if budget.is_reading_due() {
+                self.now = host.now();
+                budget.look(self.now);
+                done.settle();
+            }
+            if budget.is_used_up() || !host.is_open() {
                 return false;
             }
             let Some(envelope) = batch.events.next() else {
                 return true;
             };
-            if budget.is_multiple_of(STEPS_PER_READING) {
-                self.now = host.now();
-                done.settle();
-            }
-            *budget -= 1;
+            budget.take();
             done.taken += 1;
             self.handle(host, slot, batch.source, envelope);
         }
@@ -285,8 +302,49 @@ impl Engine {
     }
 }
 
-/// Steps that share one reading of the clock.
+/// Steps that share one reading of the clock, once a turn has taken so many.
 const STEPS_PER_READING: usize = 8;
+
+/// What is left of a turn.
+struct Budget {
+    events: usize,
+    ends: Time,
+    /// Steps until the next reading of the clock.
+    steps: usize,
+    /// Steps from that one to the one after it. Grows from one, so that a slow handler is noticed
+    /// at once, and a fast one does not pay for it.
+    interval: usize,
+}
+
+impl Budget {
+    fn new(limits: &Limits, now: Time) -> Self {
+        let (events, ends) = (limits.turn_events.max(1), now + limits.turn_time);
+        Self { events, ends, steps: 1, interval: 1 }
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.events == 0
+    }
+
+    fn is_reading_due(&self) -> bool {
+        self.steps == 0
+    }
+
+    /// The clock was read; a turn that has taken too long has nothing left.
+    fn look(&mut self, now: Time) {
+        self.steps = self.interval;
+        self.interval = (2 * self.interval).min(STEPS_PER_READING);
+        if self.ends < now {
+            self.events = 0;
+        }
+    }
+
+    /// Takes one step.
+    fn take(&mut self) {
+        self.events -= 1;
+        self.steps -= 1;
+    }
+}
 
 /// Counts the events of a batch as done, every few events and when it is dropped: also when a
 /// transport has panicked over their effects.

@@ -250,9 +250,18 @@ impl Host {
     pub(crate) async fn work(self: &Arc<Self>, slot: Option<usize>) {
         let mut turn = Turn::More;
         while turn == Turn::More && !self.has_ended() {
-            until(&self.changed, || self.is_open() || self.has_ended()).await;
-            turn = self.cell.lock().await.turn(self, slot);
+            turn = self.take_turn(slot).await;
+            if turn == Turn::More {
+                // What a handler woke may be bound to this thread.
+                tokio::task::yield_now().await;
+            }
         }
+    }
+
+    /// One turn of that.
+    pub(crate) async fn take_turn(self: &Arc<Self>, slot: Option<usize>) -> Turn {
+        until(&self.changed, || self.is_open() || self.has_ended()).await;
+        self.cell.lock().await.turn(self, slot)
     }
 
     /// A handler has panicked. Called under the lock of the cell.

@@ -10,6 +10,9 @@ pub struct Limits {
     pub queue_events: usize,
     /// Events that a handler actor handles before it lets others have the cell.
     pub turn_events: usize,
+    /// How long a handler actor handles events before it lets others have the cell. A handler that
+    /// takes longer than this is the only one of its turn.
+    pub turn_time: Duration,
     /// Effects that wait for the store before handlers have to.
     pub held_effects: usize,
     /// Events kept for a peer that has not been linked in this life of the node. One more is
@@ -47,6 +50,7 @@ impl Default for Limits {
         Self {
             queue_events: 8_192,
             turn_events: 512,
+            turn_time: Duration::from_millis(1),
             held_effects: 65_536,
             early_sends: 1_024,
             timers: 65_536,

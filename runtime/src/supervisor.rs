@@ -185,12 +185,13 @@ impl Host {
     /// Fires timers, for ever, and goes on with what a panic has interrupted.
     async fn watch_clock(self: &Arc<Self>) {
         while !self.has_ended() {
-            self.work(None).await;
+            let turn = self.take_turn(None).await;
             match self.timers.next(self.now()) {
                 Some(wait) if wait.is_zero() => {
                     until(&self.changed, || self.is_open() || self.has_ended()).await;
                     let _more: Turn = self.cell.lock().await.fire_timers(self);
                 }
+                _ if turn == Turn::More => (),
                 Some(wait) => {
                     let _earlier = tokio::time::timeout(wait, self.timers.changed.notified()).await;
                 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Algorithm, Context, Event, Handlers, NodeId};
+use synod_core::{Algorithm, Context, Event, Handlers, NodeId, Order};
 use synod_runtime::{Limits, MemoryNetwork};
 
 use crate::support::{
@@ -187,4 +187,55 @@ async fn a_trigger_waits_for_room() {
     assert_eq!(status_of::<Word>(&one).queued, 3);
     door.open();
     fourth.await.unwrap();
+}
+
+/// Sends a flood of numbers; handles numbers slowly, and the first arms a
+/// timer and waits at the door.
+struct Slow {
+    door: Door,
+    journal: Journal<&'static str>,
+}
+
+impl Algorithm for Slow {
+    const NAME: &'static str = "slow";
+    const ORDER: Order = Order::PerEvent;
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+            .on(|me: &mut Self, number: Number, ctx: &mut Context| {
+                if number.0 == 0 {
+                    ctx.after(Duration::from_millis(1), &Even(0));
+                    me.door.pass();
+                }
+                std::thread::sleep(Duration::from_millis(5));
+                me.journal.write("slow");
+            })
+            .on(|_: &mut Self, odd: Odd, ctx: &mut Context| {
+                (0..odd.0).for_each(|number| ctx.send(N1, &Number(number)));
+            })
+            .on(|me: &mut Self, _: Even| me.journal.write("timer"))
+            .on(|me: &mut Self, _: Word| me.journal.write("word"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_flood_of_a_slow_handler_keeps_no_timer_and_no_other_event_from_its_turn() {
+    let (door, journal) = (Door::default(), Journal::new());
+    let (at, lines) = (door.clone(), journal.clone());
+    let make = move || Slow { door: at.clone(), journal: lines.clone() };
+    let network = MemoryNetwork::new();
+    let one = start(node(&network, N1, 2, make.clone())).await;
+    let two = start(node(&network, N2, 2, make)).await;
+    two.trigger(&Odd(200)).await.unwrap();
+    until("the flood is there", || status_of::<Number>(&one).queued == 200).await;
+    one.trigger(&Word(String::new())).await.unwrap();
+    door.open();
+    for what in ["word", "timer"] {
+        until(what, || journal.read().contains(&what)).await;
+        let before = journal.read().iter().take_while(|line| **line != what).count();
+        assert!(before < 20, "{before} events before the {what}");
+    }
+    for node in [one, two] {
+        node.shutdown(Duration::ZERO).await;
+    }
 }
