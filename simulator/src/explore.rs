@@ -135,7 +135,7 @@ pub enum NotSymmetric {
     },
     /// The names of nodes matter to crashes.
     #[error(
-        "a node may crash between two messages that it sends to all, and sends them in the order of          names: explore without crashes"
+        "a node may crash between two messages that it sends to all, and sends them in the order of names: explore without crashes"
     )]
     Crashes,
     /// Runs without end are judged.
