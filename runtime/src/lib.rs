@@ -63,7 +63,7 @@ pub use handle::{AskError, NodeHandle, ShutdownReport, TriggerError};
 pub use limits::Limits;
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use outputs::{Output, Outputs};
-pub use status::{EventStatus, PeerStatus, RecordingStatus, Status};
+pub use status::{EventStatus, LaneStatus, PeerStatus, RecordingStatus, Status};
 pub use store::{
     DirectoryDisk, FileStore, MemoryStore, Opened, Store, StoreError, copy_store, inspect_store,
 };

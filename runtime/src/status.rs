@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use synod_core::{LinkStatus, NodeId, Summary};
+use synod_core::{LaneCounts, LinkStatus, NodeId, Summary};
 
 use crate::failure::DeadLetter;
 use crate::gate::locked;
@@ -32,6 +32,8 @@ pub struct Status {
     pub summary: Vec<(String, String)>,
     /// The links, in ascending order of the peers.
     pub peers: Vec<PeerStatus>,
+    /// The ordered lanes of the links, if the transport counts them.
+    pub lanes: Vec<LaneStatus>,
     /// The handled event types.
     pub events: Vec<EventStatus>,
     /// What was dropped, by the word of its [`DropReason`](crate::DropReason).
@@ -106,6 +108,20 @@ pub struct PeerStatus {
     pub last_error: Option<String>,
 }
 
+/// One ordered lane of the link to one peer.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct LaneStatus {
+    /// The peer.
+    #[serde(serialize_with = "by_name")]
+    pub peer: NodeId,
+    /// The algorithm, or the event type, whose events it keeps in order. All that this node does not
+    /// know are one, [`LaneStatus::OTHER`]: a peer cannot make the list grow.
+    pub lane: &'static str,
+    /// What it counts.
+    #[serde(flatten)]
+    pub counts: LaneCounts,
+}
+
 /// One handled event type.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct EventStatus {
@@ -150,6 +166,7 @@ impl Status {
             transport_fault: host.transport.fault(),
             summary: host.summary.get(),
             peers: peers(host),
+            lanes: lanes(host),
             events: host.slots.iter().take(host.results_slot()).map(EventStatus::of).collect(),
             drops: host.drops.seen(),
             refusals: locked(&host.refusals).clone(),
@@ -164,6 +181,11 @@ impl Status {
             recording: host.tape.as_ref().map(|tape| tape.status()),
         }
     }
+}
+
+impl LaneStatus {
+    /// The name for the lanes that this node does not send on.
+    pub const OTHER: &'static str = "other";
 }
 
 impl EventStatus {
@@ -198,6 +220,16 @@ fn peers(host: &Host) -> Vec<PeerStatus> {
         last_error: locked(&link.last_error).clone(),
     };
     host.links.iter().map(status).collect()
+}
+
+/// The lanes by peer and name.
+fn lanes(host: &Host) -> Vec<LaneStatus> {
+    let mut lanes: BTreeMap<(NodeId, &'static str), LaneCounts> = BTreeMap::new();
+    for (peer, lane, counts) in host.transport.lanes() {
+        let name = host.catalogue.lane(lane).unwrap_or(LaneStatus::OTHER);
+        *lanes.entry((peer, name)).or_default() += counts;
+    }
+    lanes.into_iter().map(|((peer, lane), counts)| LaneStatus { peer, lane, counts }).collect()
 }
 
 fn load(counter: &AtomicU64) -> u64 {

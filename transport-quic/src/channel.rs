@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use synod_core::{Envelope, LaneId, SendError, Sent};
+use synod_core::{Envelope, LaneCounts, LaneId, SendError, Sent};
 use tokio::sync::Notify;
 
 use crate::session::{Bounds, Counts, Misstep, Offer, Owed, Pushed, Session, SessionId, WireId};
@@ -234,6 +234,15 @@ impl Channel {
         }
     }
 
+    /// Adds what the lanes of each direction count.
+    pub(crate) fn count(&self, counts: &mut BTreeMap<LaneId, LaneCounts>) {
+        let state = self.lock();
+        let session = &state.session;
+        for (lane, more) in session.outgoing.counts().chain(session.incoming.counts()) {
+            *counts.entry(lane).or_default() += more;
+        }
+    }
+
     /// Bytes that the peer has not acknowledged.
     pub(crate) fn kept(&self) -> usize {
         self.lock().session.outgoing.kept()
@@ -265,11 +274,11 @@ impl Channel {
         }
     }
 
-    /// Drops what the peer has not acknowledged. Returns how many frames that is.
-    pub(crate) fn close(&self) -> u64 {
+    /// Drops what the peer has not acknowledged. Returns how many frames of each lane that is.
+    pub(crate) fn close(&self) -> Counts {
         self.advance(Phase::Closed);
         let mut state = self.lock();
-        let dropped = state.session.outgoing.unacknowledged();
+        let dropped = state.session.outgoing.unacknowledged_by_lane();
         state.session.outgoing.clear();
         state.fresh.clear();
         dropped

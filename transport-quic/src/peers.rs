@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use synod_core::NodeId;
+use synod_core::{LaneCounts, LaneId, NodeId};
 use tokio::sync::Notify;
 
 use crate::link::Link;
 use crate::random;
-use crate::session::{SessionId, WireId};
+use crate::session::{Counts, SessionId, WireId};
 
 /// All peers of one node. Their set is fixed by the bundle.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(crate) struct Peer {
     dialing: Mutex<Dialing>,
     /// The name of the next session that this node offers.
     fresh: AtomicU64,
-    /// Events that the peer has not acknowledged when their link ended.
-    lost: AtomicU64,
+    /// Events of each lane that were lost or refused.
+    unsent: Mutex<Unsent>,
     /// The highest incarnation that was ever linked: an earlier one is somebody's copy.
     newest: AtomicU64,
 }
@@ -48,6 +48,24 @@ struct Dialing {
     is_greeting: bool,
 }
 
+/// What was not sent to a peer, or not acknowledged, by lane.
+#[derive(Debug, Default)]
+struct Unsent {
+    lanes: BTreeMap<LaneId, LaneCounts>,
+    /// Events that were not acknowledged, on all lanes.
+    lost: u64,
+}
+
+impl Unsent {
+    /// Counts on one lane. A lane beyond [`LANES_COUNTED_MAX`] counts in the sum only.
+    fn add(&mut self, lane: LaneId, counts: LaneCounts) {
+        self.lost += counts.lost;
+        if self.lanes.len() < LANES_COUNTED_MAX || self.lanes.contains_key(&lane) {
+            *self.lanes.entry(lane).or_default() += counts;
+        }
+    }
+}
+
 /// One attempt to link. Cancelling it wakes its task.
 pub(crate) type Attempt = Arc<Notify>;
 
@@ -62,7 +80,7 @@ impl Peers {
                 link: RwLock::default(),
                 dialing,
                 fresh,
-                lost: AtomicU64::new(0),
+                unsent: Mutex::default(),
                 newest: AtomicU64::new(0),
             };
             (node, peer)
@@ -141,14 +159,36 @@ impl Peer {
         self.newest.load(Ordering::Relaxed)
     }
 
-    /// So many events were not acknowledged when their link ended.
-    pub(crate) fn count_lost(&self, events: u64) {
-        self.lost.fetch_add(events, Ordering::Relaxed);
+    /// So many events of each lane were not acknowledged when their link ended.
+    pub(crate) fn count_lost(&self, events: &Counts) {
+        let mut unsent = self.unsent();
+        for (lane, events) in events {
+            unsent.add(*lane, LaneCounts { lost: *events, ..LaneCounts::default() });
+        }
+    }
+
+    /// So many events of a lane were not taken to be sent.
+    pub(crate) fn count_refused(&self, lane: LaneId, events: usize) {
+        let refused = u64::try_from(events).unwrap_or(u64::MAX);
+        self.unsent().add(lane, LaneCounts { refused, ..LaneCounts::default() });
     }
 
     /// Events that were not acknowledged when their link ended, in all.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.unsent().lost
+    }
+
+    /// What the lanes of the link count, and those that something was lost or refused on.
+    pub(crate) fn lanes(&self) -> BTreeMap<LaneId, LaneCounts> {
+        let mut counts = self.unsent().lanes.clone();
+        if let Some(link) = self.link() {
+            link.channel.count(&mut counts);
+        }
+        counts
+    }
+
+    fn unsent(&self) -> MutexGuard<'_, Unsent> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins an attempt, unless one is under way. One that is not to resume is not needed while a
@@ -207,6 +247,9 @@ impl Peer {
         Standing { link, newest: self.newest(), greeting: self.is_greeting() }
     }
 }
+
+/// Lanes of one peer that lost and refused events are counted by.
+const LANES_COUNTED_MAX: usize = 256;
 
 /// How things stand between two nodes when one of them has dialled the other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -161,13 +161,14 @@ impl Shared {
         let Some(peer) = self.peers.get(link.peer) else { return };
         link.is_down.store(true, Ordering::Relaxed);
         let dropped = link.channel.close();
-        peer.count_lost(dropped);
+        peer.count_lost(&dropped);
         if peer.link().is_none_or(|now| !Arc::ptr_eq(&now, link)) {
             return;
         }
         peer.set_link(None);
         // What was to go on is over; the host decides when to link again.
         peer.cancel_attempt();
+        let dropped: u64 = dropped.iter().map(|(_, events)| events).sum();
         if 0 < dropped {
             warn!(node = %self.me, peer = %link.peer, dropped, "events were not acknowledged");
         }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use quinn::{SendDatagramError, ServerConfig};
 use synod_core::{
-    Closing, Envelope, Hello, Inbox, Lane, LinkChange, LinkStatus, NodeId, Reason, SendError, Sent,
-    Transport, TransportError,
+    Closing, Envelope, Hello, Inbox, Lane, LaneCounts, LaneId, LinkChange, LinkStatus, NodeId,
+    Reason, SendError, Sent, Transport, TransportError,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, watch};
@@ -26,7 +26,7 @@ use crate::identity::{Bundle, CertificateError};
 use crate::journal::Journal;
 use crate::limits::{INCOMING_BYTES_MAX, LAST_WORDS, Limits};
 use crate::link::{End, Link};
-use crate::peers::Peers;
+use crate::peers::{Peer, Peers};
 use crate::refusal::Close;
 use crate::renewal;
 use crate::shared::Shared;
@@ -252,6 +252,36 @@ impl QuicTransport {
         })
     }
 
+    /// As [`Transport::send_all`], on a link that is up.
+    fn send_on<'a>(
+        &self,
+        link: &Link,
+        lane: Lane,
+        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
+    ) -> Sent<'a> {
+        let mut sent = Sent::default();
+        let (mut taken, mut unhandled) = (None, Vec::new());
+        let mut envelopes = envelopes.filter(|it| {
+            if taken == Some(it.event()) || link.takes(it.event()) {
+                taken = Some(it.event());
+                return true;
+            }
+            unhandled.push((*it, SendError::Unhandled));
+            false
+        });
+        match lane {
+            Lane::Datagram => {
+                envelopes.for_each(|it| sent.count(it, self.send_datagram(link, it)));
+            }
+            Lane::Ordered(lane) => link.channel.push(lane, &mut envelopes, &mut sent),
+        }
+        if sent.refused.iter().any(|(_, error)| *error == SendError::Full) {
+            link.end(End::new(Reason::Overflow, Close::Overflow, "the queue to the peer is full"));
+        }
+        sent.refused.append(&mut unhandled);
+        sent
+    }
+
     fn send_datagram(&self, link: &Link, envelope: &Envelope) -> Result<(), SendError> {
         let wire = link.wire().ok_or(SendError::Down)?;
         let mut bytes = Vec::with_capacity(DATAGRAM_HEADER_GUESS + envelope.body().len());
@@ -328,35 +358,23 @@ impl Transport for QuicTransport {
         lane: Lane,
         envelopes: &mut dyn Iterator<Item = &'a Envelope>,
     ) -> Sent<'a> {
-        let mut sent = Sent::default();
-        let Some(link) = self.peers.get(to).and_then(|peer| peer.link()) else {
-            envelopes.for_each(|it| sent.count(it, Err(SendError::Down)));
-            return sent;
+        let peer = self.peers.get(to);
+        let sent = match peer.and_then(Peer::link) {
+            Some(link) => self.send_on(&link, lane, envelopes),
+            None => {
+                let mut sent = Sent::default();
+                envelopes.for_each(|it| sent.count(it, Err(SendError::Down)));
+                sent
+            }
         };
-        let (mut taken, mut unhandled) = (None, Vec::new());
-        let mut envelopes = envelopes.filter(|it| {
-            if taken == Some(it.event()) || link.takes(it.event()) {
-                taken = Some(it.event());
-                return true;
-            }
-            unhandled.push((*it, SendError::Unhandled));
-            false
-        });
-        match lane {
-            Lane::Datagram => {
-                envelopes.for_each(|it| sent.count(it, self.send_datagram(&link, it)));
-            }
-            Lane::Ordered(lane) => link.channel.push(lane, &mut envelopes, &mut sent),
+        if let (Some(peer), Lane::Ordered(lane), [_, ..]) = (peer, lane, &*sent.refused) {
+            peer.count_refused(lane, sent.refused.len());
         }
-        if sent.refused.iter().any(|(_, error)| *error == SendError::Full) {
-            link.end(End::new(Reason::Overflow, Close::Overflow, "the queue to the peer is full"));
-        }
-        sent.refused.append(&mut unhandled);
         sent
     }
 
     fn links(&self) -> Vec<LinkStatus> {
-        let status = |(node, peer): (NodeId, &crate::peers::Peer)| {
+        let status = |(node, peer): (NodeId, &Peer)| {
             let link = peer.link();
             let wire = link.as_ref().and_then(|link| link.wire());
             LinkStatus {
@@ -370,6 +388,13 @@ impl Transport for QuicTransport {
             }
         };
         self.peers.iter().map(status).collect()
+    }
+
+    fn lanes(&self) -> Vec<(NodeId, LaneId, LaneCounts)> {
+        let of_peer = |(node, peer): (NodeId, &Peer)| {
+            peer.lanes().into_iter().map(move |(lane, counts)| (node, lane, counts))
+        };
+        self.peers.iter().flat_map(of_peer).collect()
     }
 
     fn fault(&self) -> Option<String> {

@@ -78,6 +78,7 @@ struct Node {
     transport_fault: Option<String>,
     summary: Vec<(String, String)>,
     peers: Vec<Peer>,
+    lanes: Vec<Lane>,
     events: Vec<Queue>,
     drops: BTreeMap<String, u64>,
     refusals: BTreeMap<String, u64>,
@@ -97,6 +98,18 @@ struct Peer {
 }
 
 #[derive(Debug, Deserialize)]
+struct Lane {
+    peer: String,
+    lane: String,
+    queued: u64,
+    unacknowledged: u64,
+    kept_bytes: usize,
+    unsettled: u64,
+    lost: u64,
+    refused: u64,
+}
+
+#[derive(Debug, Deserialize)]
 struct Queue {
     queued: usize,
 }
@@ -104,23 +117,25 @@ struct Queue {
 type Answered<'a> = (&'a String, &'a SocketAddr, io::Result<(Value, Answer)>);
 
 fn tell(answers: &[Answered<'_>], printer: &Printer) {
-    printer.say(row(&["NODE", "PEER", "STATE", "RTT", "QUEUE", "CERT", "NOTE"]));
+    let mut table = Table::default();
+    table.row(["NODE", "PEER", "STATE", "RTT", "QUEUE", "CERT", "NOTE"]);
     for (name, address, answer) in answers {
         match answer {
             Ok((whole, answer)) => {
-                tell_node(answer, printer);
+                tell_node(answer, &mut table);
                 printer.event(&json!({"event": "status", "node": answer.status.id, "told": whole}));
             }
             Err(error) => {
                 let note = format!("no answer at {address}: {error}");
-                printer.say(row(&[name, "", "-", "-", "-", "-", &note]));
+                table.row([name, "", "-", "-", "-", "-", &note]);
                 printer.event(&json!({"event": "silent", "node": name, "why": error.to_string()}));
             }
         }
     }
+    table.lines().for_each(|line| printer.say(line));
 }
 
-fn tell_node(answer: &Answer, printer: &Printer) {
+fn tell_node(answer: &Answer, table: &mut Table) {
     let Answer { algorithm, certificate_days_left, bytes_per_peer_max, status } = answer;
     let summary = status.summary.iter().map(|(name, value)| format!("{name}:{value}"));
     let summary: Vec<String> = summary.collect();
@@ -135,34 +150,77 @@ fn tell_node(answer: &Answer, printer: &Printer) {
     notes.extend(status.transport_fault.clone());
     notes.push(format!("{} MiB a peer at most", bytes_per_peer_max >> 20));
     let sum = |counts: &BTreeMap<String, u64>| counts.values().sum::<u64>();
-    let counts = [
+    notes.extend(counted(&[
         (sum(&status.drops), "dropped"),
         (sum(&status.refusals), "refused"),
         (status.restarts, "restarts"),
-    ];
-    notes.extend(counts.iter().filter(|(n, _)| 0 < *n).map(|(n, what)| format!("{n} {what}")));
-    printer.say(row(&[&status.id, "", &state, "-", &queued.to_string(), &days, &notes.join(", ")]));
+    ]));
+    table.row([&status.id, "", &state, "-", &queued.to_string(), &days, &notes.join(", ")]);
     for peer in &status.peers {
-        let round_trip = peer.round_trip.map(|it| format!("{:.1} ms", it.as_secs_f64() * 1e3));
-        let error = peer.last_error.clone().filter(|_| !peer.up);
-        let counts = [(peer.resumed, "resumed"), (peer.lost, "lost")];
-        let counts = counts.iter().filter(|(n, _)| 0 < *n).map(|(n, what)| format!("{n} {what}"));
-        let note = error.into_iter().chain(counts).collect::<Vec<_>>().join(", ");
-        let state = match (peer.up, peer.connected) {
-            (true, true) => "up",
-            (true, false) => "up, not connected",
-            (false, _) => "down",
-        };
-        let queue = format!("{} B", peer.queued_bytes);
-        let round_trip = round_trip.as_deref().filter(|_| peer.up).unwrap_or("-");
-        printer.say(row(&["", &peer.peer, state, round_trip, &queue, "-", &note]));
+        tell_peer(peer, table);
+        let lanes = status.lanes.iter().filter(|lane| lane.peer == peer.peer);
+        lanes.for_each(|lane| tell_lane(lane, table));
     }
 }
 
-fn row([node, peer, state, rtt, queue, certificate, note]: &[&str; 7]) -> String {
-    let row =
-        format!("{node:<5} {peer:<5} {state:<24} {rtt:<8} {queue:<8} {certificate:<6} {note}");
-    String::from(row.trim_end())
+fn tell_peer(peer: &Peer, table: &mut Table) {
+    let round_trip = peer.round_trip.map(|it| format!("{:.1} ms", it.as_secs_f64() * 1e3));
+    let mut notes: Vec<String> = peer.last_error.clone().filter(|_| !peer.up).into_iter().collect();
+    notes.extend(counted(&[(peer.resumed, "resumed"), (peer.lost, "lost")]));
+    let state = match (peer.up, peer.connected) {
+        (true, true) => "up",
+        (true, false) => "up, not connected",
+        (false, _) => "down",
+    };
+    let queue = format!("{} B", peer.queued_bytes);
+    let round_trip = round_trip.as_deref().filter(|_| peer.up).unwrap_or("-");
+    table.row(["", &peer.peer, state, round_trip, &queue, "-", &notes.join(", ")]);
+}
+
+/// A lane on which something waits, or was lost or refused.
+fn tell_lane(lane: &Lane, table: &mut Table) {
+    let counts: Vec<String> = counted(&[
+        (lane.queued, "queued"),
+        (lane.unacknowledged, "not acknowledged"),
+        (lane.unsettled, "of the peer's not handled"),
+        (lane.lost, "lost"),
+        (lane.refused, "refused"),
+    ])
+    .collect();
+    if !counts.is_empty() {
+        let (name, queue) = (format!("lane {}", lane.lane), format!("{} B", lane.kept_bytes));
+        table.row(["", "", &name, "-", &queue, "-", &counts.join(", ")]);
+    }
+}
+
+/// The counts that are not zero, with their words.
+fn counted(counts: &[(u64, &str)]) -> impl Iterator<Item = String> {
+    counts.iter().filter(|(count, _)| 0 < *count).map(|(count, what)| format!("{count} {what}"))
+}
+
+/// Rows of cells, each column as wide as its widest cell.
+#[derive(Debug, Default)]
+struct Table(Vec<[String; COLUMNS]>);
+
+const COLUMNS: usize = 7;
+
+impl Table {
+    fn row(&mut self, cells: [&str; COLUMNS]) {
+        self.0.push(cells.map(String::from));
+    }
+
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let mut widths = [0; COLUMNS];
+        for row in &self.0 {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        self.0.iter().map(move |row| {
+            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+            String::from(cells.collect::<Vec<_>>().join("  ").trim_end())
+        })
+    }
 }
 
 /// The node that tells of itself at an address.
@@ -187,4 +245,34 @@ fn ask(address: SocketAddr) -> io::Result<(Value, Answer)> {
     let whole: Value = serde_json::from_str(body).map_err(|_| odd())?;
     let answer = Answer::deserialize(&whole).map_err(|_| odd())?;
     Ok((whole, answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table = Table::default();
+        table.row(["NODE", "PEER", "STATE", "RTT", "QUEUE", "CERT", "NOTE"]);
+        table.row(["127.0.0.1:7401", "", "leader:n4294967295", "-", "1", "-", "bully"]);
+        table.row(["", "n4294967295", "up", "-", "0 B", "-", ""]);
+        let lines: Vec<String> = table.lines().collect();
+        assert_eq!(lines[0].find("STATE"), lines[1].find("leader"), "{lines:?}");
+        assert_eq!(lines[0].find("STATE"), lines[2].find("up"), "{lines:?}");
+        assert_eq!(lines[0].find("NOTE"), lines[1].find("bully"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_lane_has_a_row_if_there_is_something_to_say_of_it() {
+        let quiet = r#"{"peer": "n2", "lane": "bully", "queued": 0, "unacknowledged": 0,
+            "kept_bytes": 0, "unsettled": 0, "lost": 0, "refused": 0}"#;
+        let mut table = Table::default();
+        let lane: Lane = serde_json::from_str(quiet).expect("JSON");
+        tell_lane(&lane, &mut table);
+        assert_eq!(table.lines().count(), 0);
+        tell_lane(&Lane { unacknowledged: 3, kept_bytes: 170, lost: 2, ..lane }, &mut table);
+        let told: Vec<String> = table.lines().collect();
+        assert_eq!(told, ["    lane bully  -  170 B  -  3 not acknowledged, 2 lost"]);
+    }
 }

@@ -6,6 +6,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use synod_core::LaneCounts;
 use synod_runtime::{PeerStatus, Status};
 
 use super::admin::Subject;
@@ -41,7 +42,8 @@ impl Collector for Moment {
         let mut page = Page(&mut encoder);
         self.node(&mut page)?;
         self.events(&mut page)?;
-        self.peers(&mut page)
+        self.peers(&mut page)?;
+        self.lanes(&mut page)
     }
 }
 
@@ -122,6 +124,31 @@ impl Moment {
         page.counters("peer_downs", "How many times it was lost", each(|peer| peer.downs))?;
         let failed = each(|peer| peer.failed_attempts);
         page.counters("failed_attempts", "Attempts to link that failed", failed)
+    }
+}
+
+impl Moment {
+    /// By peer, and by algorithm or event type: a peer that opens other lanes adds one label at most.
+    fn lanes(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let lanes = self.status.lanes.iter();
+        let named: Vec<(String, &str, LaneCounts)> =
+            lanes.map(|it| (it.peer.to_string(), it.lane, it.counts)).collect();
+        let each = |value: fn(&LaneCounts) -> u64| {
+            named.iter().map(move |(peer, lane, counts)| {
+                ([("peer", peer.as_str()), ("lane", *lane)], value(counts))
+            })
+        };
+        page.gauges("lane_queued", "Events that wait to be sent", each(|it| it.queued))?;
+        let help = "Events that the peer has not acknowledged";
+        page.gauges("lane_unacknowledged", help, each(|it| it.unacknowledged))?;
+        let help = "The bytes of those, and what keeping them costs";
+        page.gauges("lane_kept_bytes", help, each(|it| count(it.kept_bytes)))?;
+        let help = "Events of the peer that are not yet to be acknowledged";
+        page.gauges("lane_unsettled", help, each(|it| it.unsettled))?;
+        let help = "Events not acknowledged when a link ended";
+        page.counters("lane_lost", help, each(|it| it.lost))?;
+        let help = "Events that were not taken to be sent";
+        page.counters("lane_refused", help, each(|it| it.refused))
     }
 }
 

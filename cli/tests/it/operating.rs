@@ -44,6 +44,11 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
         "synod_summary_info{node=\"n1\",key=\"leader\",value=\"n2\"} 1",
         "synod_summary{node=\"n1\",key=\"epoch\"} ",
         "synod_events_handled_total{node=\"n1\",event=\"bully.coordinator\"}",
+        "synod_lane_queued{node=\"n1\",peer=\"n2\",lane=\"bully\"} 0",
+        "synod_lane_unacknowledged{node=\"n1\",peer=\"n2\",lane=\"bully\"} ",
+        "synod_lane_kept_bytes{node=\"n1\",peer=\"n2\",lane=\"bully\"} ",
+        "synod_lane_lost_total{node=\"n1\",peer=\"n2\",lane=\"bully\"} 0",
+        "synod_lane_refused_total{node=\"n1\",peer=\"n2\",lane=\"bully\"} ",
         "synod_certificate_not_after_seconds",
         "# EOF",
     ] {
@@ -72,6 +77,9 @@ fn status_is_a_table_of_nodes_and_peers() {
     assert!(rows[2].contains("n2    up"), "{}", table.stdout);
     let line = synod(&place.0, &["status", &address, "--json"]).last();
     assert_eq!(line["told"]["status"]["peers"][0]["up"], true);
+    let lane = &line["told"]["status"]["lanes"][0];
+    assert_eq!((&lane["peer"], &lane["lane"]), (&"n2".into(), &"bully".into()), "{lane}");
+    assert!(lane["received"].as_u64().is_some_and(|received| 0 < received), "{lane}");
     drop(nodes);
     let gone = synod(&place.0, &["status", &address]);
     assert_eq!(gone.exit, 6);

@@ -103,7 +103,9 @@ pub struct Handlers<S> {
     rules: Vec<Rule<S>>,
     jobs: Vec<(EventInfo, JobFn)>,
     outputs: Vec<EventInfo>,
+    /// The lane of all events; none where each event type has its own.
     lane: Option<LaneId>,
+    lane_name: &'static str,
     /// The types of the durable records, for checkpoints; kept beside the table to be shared.
     record_ids: Arc<[EventId]>,
 }
@@ -130,7 +132,8 @@ impl<S> Handlers<S> {
             rules: Vec::new(),
             jobs: Vec::new(),
             outputs: Vec::new(),
-            lane: Some(LaneId(EventId::of("handlers").bits())),
+            lane: Some(LaneId(EventId::of(UNNAMED).bits())),
+            lane_name: UNNAMED,
             record_ids: Arc::new([]),
         }
     }
@@ -226,7 +229,8 @@ impl<S> Handlers<S> {
     }
 
     /// Puts the events of this table on the lane of an algorithm.
-    pub(crate) fn on_lane(mut self, name: &str, order: Order) -> Self {
+    pub(crate) fn on_lane(mut self, name: &'static str, order: Order) -> Self {
+        self.lane_name = name;
         self.lane = match order {
             Order::PerSender => Some(LaneId(EventId::of(name).bits())),
             Order::PerEvent => None,
@@ -243,6 +247,10 @@ impl<S> Handlers<S> {
         let handlers = self.table.iter().chain(&self.records).map(|handler| &handler.info);
         for info in handlers.chain(&self.outputs) {
             out.add(info)?;
+        }
+        match self.lane {
+            Some(lane) => out.add_lane(lane, self.lane_name),
+            None => self.events().for_each(|it| out.add_lane(LaneId(it.id.bits()), it.name)),
         }
         self.jobs.iter().try_for_each(|(info, run)| out.add_job(info, run))
     }
@@ -349,6 +357,9 @@ impl<S> Handlers<S> {
     const SETTLE_ROUNDS_MAX: usize = 1_000;
 }
 
+/// The lane of handlers that belong to no algorithm.
+const UNNAMED: &str = "handlers";
+
 /// The handler, which knows where it was registered.
 fn registered<S>(mut handler: Handler<S>, place: &'static Location<'static>) -> Handler<S> {
     handler.info.registered = Some(Registration { function: handler.function, place });
@@ -379,6 +390,7 @@ impl<S> Clone for Handlers<S> {
             jobs: self.jobs.clone(),
             outputs: self.outputs.clone(),
             lane: self.lane,
+            lane_name: self.lane_name,
             record_ids: Arc::clone(&self.record_ids),
         }
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::envelope::{DecodeError, Envelope, Tag};
+use crate::envelope::{DecodeError, Envelope, LaneId, Tag};
 use crate::event::{EventId, NodeId};
 use crate::handler::Access;
 use crate::symmetry::Renamer;
@@ -89,6 +89,7 @@ pub type JobFn = Arc<dyn Fn(&Envelope) -> Result<Envelope, DecodeError> + Send +
 pub struct Catalogue {
     events: BTreeMap<(Role, EventId), EventInfo>,
     jobs: BTreeMap<EventId, JobFn>,
+    lanes: BTreeMap<LaneId, &'static str>,
     /// Several algorithms of a node may handle an event, each by a function of its own.
     registered: Vec<(&'static str, Registration)>,
 }
@@ -168,6 +169,13 @@ impl Catalogue {
         }
     }
 
+    /// The algorithm, or the event type, whose events a lane keeps in order; none for a lane that no
+    /// algorithm of the node sends on. O(log lanes).
+    #[must_use]
+    pub fn lane(&self, lane: LaneId) -> Option<&'static str> {
+        self.lanes.get(&lane).copied()
+    }
+
     /// The event in `envelope`, written out; only its size where the node does not know the type.
     #[must_use]
     pub fn show(&self, envelope: &Envelope) -> String {
@@ -215,6 +223,11 @@ impl Catalogue {
         info.commutes &= self.events.get(&(info.role, info.id)).is_none_or(|it| it.commutes);
         self.events.insert((info.role, info.id), info);
         Ok(())
+    }
+
+    /// Adds a lane.
+    pub(crate) fn add_lane(&mut self, lane: LaneId, name: &'static str) {
+        self.lanes.insert(lane, name);
     }
 
     /// Adds a job.

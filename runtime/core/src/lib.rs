@@ -62,7 +62,7 @@ pub use stack::Stack;
 pub use symmetry::{Interchangeable, Nodes, Permutation, Renamer, Symmetry};
 pub use synod_derive::Event;
 pub use transport::{
-    Acknowledgement, Closing, Hello, Inbox, LinkChange, LinkStatus, Receipt, Refusal, Room,
-    SendError, Sent, Transport, TransportError,
+    Acknowledgement, Closing, Hello, Inbox, LaneCounts, LinkChange, LinkStatus, Receipt, Refusal,
+    Room, SendError, Sent, Transport, TransportError,
 };
 pub use workload::Workload;

@@ -6,9 +6,12 @@
 
 use std::fmt::{self, Debug};
 use std::future::Future;
+use std::ops::AddAssign;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::envelope::{Envelope, Lane, LaneId};
 use crate::envelopes::Envelopes;
@@ -68,6 +71,12 @@ pub trait Transport: Debug + Send + Sync {
     /// transport that repairs itself tells so in the meantime.
     fn fault(&self) -> Option<String> {
         None
+    }
+
+    /// What the ordered lanes of each peer count: those of the link that is up, and those that an
+    /// event was lost or refused on. None if the transport does not count them.
+    fn lanes(&self) -> Vec<(NodeId, LaneId, LaneCounts)> {
+        Vec::new()
     }
 
     /// Says good-bye to every peer after what is queued has left, for `deadline` at most, and
@@ -211,6 +220,37 @@ pub struct LinkStatus {
     pub resumed: u64,
     /// Events that the peer had not acknowledged when their link ended, on all links so far.
     pub lost: u64,
+}
+
+/// What one ordered lane counts, in both directions. The last two go on over all links to the peer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct LaneCounts {
+    /// Events that wait to be sent: the connection, or the peer, is slower than who sends them.
+    pub queued: u64,
+    /// Events that the peer has not acknowledged, those that wait included.
+    pub unacknowledged: u64,
+    /// The bytes of those, and what keeping them costs.
+    pub kept_bytes: usize,
+    /// Events that have come from the peer on this link.
+    pub received: u64,
+    /// Events of those that are not yet so far that they may be acknowledged.
+    pub unsettled: u64,
+    /// Events that the peer had not acknowledged when their link ended.
+    pub lost: u64,
+    /// Events that were not taken to be sent: see [`SendError`].
+    pub refused: u64,
+}
+
+impl AddAssign for LaneCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.queued += other.queued;
+        self.unacknowledged += other.unacknowledged;
+        self.kept_bytes += other.kept_bytes;
+        self.received += other.received;
+        self.unsettled += other.unsettled;
+        self.lost += other.lost;
+        self.refused += other.refused;
+    }
 }
 
 /// What became of envelopes that were to be sent.

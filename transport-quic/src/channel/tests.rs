@@ -59,7 +59,7 @@ fn a_closed_channel_wakes_its_writer_with_nothing_and_counts_what_is_lost() {
     for _ in 0..3 {
         push(&channel, 1).unwrap();
     }
-    assert_eq!(channel.close(), 3);
+    assert_eq!(channel.close(), [(LANE, 3)]);
     assert_eq!(channel.kept(), 0);
     assert!(now(channel.take(WIRE, LANE)).is_none());
     assert_eq!(now(channel.next_lane(WIRE)), None);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use synod_core::LaneId;
+use synod_core::{LaneCounts, LaneId};
 
 use super::Counts;
 
@@ -111,6 +111,14 @@ impl Incoming {
     /// What was told last may be lost with its connection.
     pub(crate) fn tell_again(&mut self) {
         self.tells_again = !self.lanes.is_empty();
+    }
+
+    /// How many frames of each lane were taken, and how many of those are not settled.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (LaneId, LaneCounts)> {
+        self.lanes.iter().map(|(id, lane)| {
+            let (received, unsettled) = (lane.taken, lane.taken - lane.settled);
+            (*id, LaneCounts { received, unsettled, ..LaneCounts::default() })
+        })
     }
 
     /// How many frames of each lane were taken.

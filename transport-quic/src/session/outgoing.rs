@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
 use bytes::Bytes;
-use synod_core::{Envelope, LaneId, SendError};
+use synod_core::{Envelope, LaneCounts, LaneId, SendError};
 
 use super::{Bounds, Counts, Misstep};
 use crate::frame;
@@ -156,6 +156,21 @@ impl Outgoing {
         self.kept
     }
 
+    /// What each lane has for a writer, has not acknowledged, and keeps. O(segments).
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (LaneId, LaneCounts)> {
+        self.lanes.iter().map(|(id, lane)| {
+            let (queued, unacknowledged) = (lane.next - lane.cursor, lane.next - lane.acknowledged);
+            let kept_bytes = lane.kept();
+            (*id, LaneCounts { queued, unacknowledged, kept_bytes, ..LaneCounts::default() })
+        })
+    }
+
+    /// How many frames of each lane the peer has not acknowledged, if there are any.
+    pub(crate) fn unacknowledged_by_lane(&self) -> Counts {
+        let left = self.lanes.iter().map(|(id, lane)| (*id, lane.next - lane.acknowledged));
+        left.filter(|(_, frames)| 0 < *frames).collect()
+    }
+
     /// Frames that the peer has not acknowledged.
     pub(crate) fn unacknowledged(&self) -> u64 {
         self.lanes.values().map(|lane| lane.next - lane.acknowledged).sum()
@@ -192,6 +207,12 @@ impl Lane {
         self.segments.push_back(Segment { first, end, bytes });
         self.growing_first = end;
         SEGMENT_COST
+    }
+
+    /// Bytes that are kept, the cost of keeping them included.
+    fn kept(&self) -> usize {
+        let whole = self.segments.iter().map(|segment| segment.bytes.len() + SEGMENT_COST);
+        whole.sum::<usize>() + self.growing.len()
     }
 
     /// What a writer gets next: a segment, or several small ones.

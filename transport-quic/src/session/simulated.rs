@@ -16,7 +16,7 @@ use synod_core::{
 };
 use synod_simulator::{Fault, Report, Scenario, Simulation};
 
-use super::{Answer, Bounds, Choice, Counts, Offer, Owed, Session, SessionId, WireId};
+use super::{Answer, Bounds, Choice, Counts, Offer, Outgoing, Owed, Session, SessionId, WireId};
 use super::{choose, understand};
 use crate::frame::Splitter;
 
@@ -420,6 +420,12 @@ fn acknowledged_has_arrived(cluster: &Cluster<'_, Nodes>) -> Verdict {
 
 fn kept_is_bounded(cluster: &Cluster<'_, Nodes>) -> Verdict {
     let kept = talks(cluster).map(|talk| talk.session.outgoing.kept()).max().unwrap_or(0);
+    let is_sum = |outgoing: &Outgoing| {
+        outgoing.kept() == outgoing.counts().map(|(_, lane)| lane.kept_bytes).sum::<usize>()
+    };
+    if !talks(cluster).all(|talk| is_sum(&talk.session.outgoing)) {
+        return Err(String::from("what is kept is not what the lanes keep"));
+    }
     // The cost of a segment is known only when it is ended, one for each lane.
     let most = BOUNDS.kept_bytes_max + 128 * BOUNDS.lanes_max;
     if kept <= most { Ok(()) } else { Err(format!("{kept} bytes are kept")) }

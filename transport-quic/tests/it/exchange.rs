@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use synod_core::{
-    Envelope, EventId, Instance, Lane, LaneId, LinkChange, NodeId, Reason, SendError, Tag,
-    Transport,
+    Envelope, EventId, Instance, Lane, LaneCounts, LaneId, LinkChange, NodeId, Reason, SendError,
+    Tag, Transport,
 };
 use synod_transport_quic::Limits;
 
 use crate::support::{
-    LANE, Mailbox, N1, N2, N3, PATIENCE, authority, bundle, event, hello, introduce, link, pair,
-    start, start_with,
+    LANE, Mailbox, N1, N2, N3, PATIENCE, Peer, authority, bundle, event, hello, introduce, link,
+    pair, start, start_with,
 };
 
 #[test]
@@ -146,6 +146,46 @@ fn an_outbox_that_overflows_ends_the_link_on_both_sides() {
     assert_eq!(one.inbox.look(|told| told.links[1].clone()), (N2, down));
     two.inbox.open();
     two.wait_down_by_peer(1, Reason::Overflow);
+}
+
+#[test]
+fn each_lane_counts_what_waits_and_what_is_lost_or_refused() {
+    let authority = authority();
+    let limits = Limits { outbox_bytes_max: 256 * 1024, ..Limits::default() };
+    let one = start_with(&bundle(&authority, N1, &[N1, N2]), hello(N1, &["a"]), limits);
+    let two = start(&bundle(&authority, N2, &[N1, N2]));
+    link(&one, &two);
+    let other = Lane::Ordered(LaneId(8));
+    one.send(N2, other, 1);
+    two.inbox.wait_until("an event", |told| told.events.len() == 1);
+    assert_eq!(lane(&two, N1, other).map(|lane| (lane.received, lane.unsettled)), Some((1, 0)));
+    wait_for("its acknowledgement", || {
+        lane(&one, N2, other) == Some(LaneCounts { lost: 0, ..LaneCounts::default() })
+    });
+
+    two.inbox.shut();
+    let body = Bytes::from(vec![0; 60_000]);
+    let large = Envelope::from_parts(EventId::of("a"), Instance::ROOT, Tag::Plain, body);
+    let sent = (0..).find(|_| {
+        let waiting = lane(&one, N2, LANE).unwrap_or_default();
+        assert!(waiting.queued <= waiting.unacknowledged, "{waiting:?}");
+        one.transport.send(N2, LANE, &large) == Err(SendError::Full)
+    });
+    let full = lane(&one, N2, LANE).expect("it was used");
+    assert_eq!(full.refused, 1);
+    one.inbox.wait_until("the end of the link", |told| told.downs() == 1);
+    let after = lane(&one, N2, LANE).expect("it has lost something");
+    assert_eq!((after.queued, after.unacknowledged, after.kept_bytes), (0, 0, 0));
+    assert!(0 < after.lost && after.lost <= sent.unwrap_or(0), "{after:?} of {sent:?}");
+    assert_eq!(after.lost, one.transport.links()[0].lost);
+    assert_eq!(lane(&one, N2, other), None, "nothing was lost there");
+    two.inbox.open();
+}
+
+fn lane(peer: &Peer, of: NodeId, lane: Lane) -> Option<LaneCounts> {
+    let lanes = peer.transport.lanes();
+    let found = lanes.iter().find(|(node, id, _)| (*node, Lane::Ordered(*id)) == (of, lane));
+    found.map(|(.., counts)| *counts)
 }
 
 #[test]
