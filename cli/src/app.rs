@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use serde::Serialize;
-use synod_core::{Algorithm, Catalogue, Property};
+use synod_core::{Algorithm, Catalogue};
+use synod_simulator::Scenario;
 
 use crate::args::{Args, Command};
 use crate::commands;
@@ -37,24 +38,22 @@ impl App {
 
     /// Adds an algorithm under its name. The first one is what commands use that are not told.
     #[must_use]
-    pub fn algorithm<A>(mut self) -> Self
+    pub fn algorithm<A>(self) -> Self
     where
         A: Algorithm + Clone + Default + Hash + Serialize + Sync,
     {
-        self.entries.push(Box::new(Registered::<A>::default()));
-        self
+        self.scenario(Scenario::of(|_| A::default()).with_workload().showing_states())
     }
 
-    /// The same with properties that the algorithm itself does not declare: simulations and
-    /// explorations hold them too.
+    /// Adds an algorithm as `scenario` has it: with properties that the algorithm does not declare
+    /// itself, or with [clients](Scenario::clients) that traces tell of. Deployed nodes begin with
+    /// the algorithm's `Default`.
     #[must_use]
-    pub fn algorithm_with<A>(mut self, properties: impl IntoIterator<Item = Property<A>>) -> Self
+    pub fn scenario<A>(mut self, scenario: Scenario<A>) -> Self
     where
         A: Algorithm + Clone + Default + Hash + Serialize + Sync,
     {
-        let registered = Registered::<A>::default();
-        let registered = properties.into_iter().fold(registered, Registered::holding);
-        self.entries.push(Box::new(registered));
+        self.entries.push(Box::new(Registered(scenario)));
         self
     }
 

@@ -1,10 +1,20 @@
 //! What clients of the library's algorithms see, judged: promises that an algorithm cannot make
 //! itself, since it does not know how histories are judged.
 
+use serde_json::{Value, json};
 use synod_algorithms::Abd;
 use synod_algorithms::register::abd::{Invoked, Operation, Returned};
 use synod_core::{Envelope, NodeId, Property};
-use synod_simulator::history::{Seen, Specification, linearizable};
+use synod_simulator::Scenario;
+use synod_simulator::history::{ClientEvent, Seen, Specification, linearizable};
+
+/// [`Abd`] with the clients of its own workload, who are promised [`one_register`], and whose
+/// operations stand in traces in the words of the model `register`.
+#[must_use]
+pub fn of_a_register() -> Scenario<Abd> {
+    let scenario = Scenario::of(|_| Abd::default()).with_workload().showing_states();
+    scenario.property(one_register()).clients(|node, told| observed(node, told).map(worded))
+}
 
 /// Clients of [`Abd`] cannot tell it from one register.
 #[must_use]
@@ -50,6 +60,22 @@ fn observed(_: NodeId, told: &Envelope) -> Option<Seen<Operation, Option<u64>>> 
     }
     let Returned { operation, client, output } = told.open().ok()?;
     Some(Seen::Returned { id: number(client, operation), output: Some(output) })
+}
+
+/// The same as a history says it.
+fn worded(seen: Seen<Operation, Option<u64>>) -> ClientEvent {
+    match seen {
+        Seen::Invoked { client, id, input } => {
+            let (f, value) = match input {
+                Operation::Read => ("read", Value::Null),
+                Operation::Write(value) => ("write", json!(value)),
+            };
+            ClientEvent::Invoke { client, id, f: String::from(f), key: None, value }
+        }
+        Seen::Returned { id, output } => {
+            ClientEvent::Return { id, value: output.map(|it| json!(it)) }
+        }
+    }
 }
 
 /// Clients call their operations as they like, each for itself.

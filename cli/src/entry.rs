@@ -5,8 +5,7 @@ use std::ops::{ControlFlow, Range, RangeInclusive};
 
 use serde::Serialize;
 use synod_core::{
-    Algorithm, Boot, BuildError, Catalogue, Kind, Machine, Model, Node, NodeId, Property,
-    Recording, Workload,
+    Algorithm, Boot, BuildError, Catalogue, Kind, Machine, Model, Node, NodeId, Recording, Workload,
 };
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
@@ -106,20 +105,7 @@ fn not_symmetric(error: NotSymmetric) -> Problem {
 }
 
 /// The entry of one algorithm.
-pub(crate) struct Registered<A: Algorithm>(Scenario<A>);
-
-impl<A: Algorithm + Default + Serialize> Default for Registered<A> {
-    fn default() -> Self {
-        Self(Scenario::of(|_| A::default()).with_workload().showing_states())
-    }
-}
-
-impl<A: Algorithm> Registered<A> {
-    /// The same with one more property.
-    pub(crate) fn holding(self, property: Property<A>) -> Self {
-        Self(self.0.property(property))
-    }
-}
+pub(crate) struct Registered<A: Algorithm>(pub(crate) Scenario<A>);
 
 impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registered<A> {
     fn name(&self) -> &'static str {

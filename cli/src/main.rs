@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use synod::App;
-use synod::algorithms::{Abd, Bully, ChangRoberts, Echo, HelloWorld, Paxos, TwoPhase};
+use synod::algorithms::{Bully, ChangRoberts, Echo, HelloWorld, Paxos, TwoPhase};
 
 fn main() -> ExitCode {
     App::new()
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         .algorithm::<ChangRoberts>()
         .algorithm::<HelloWorld>()
         .algorithm::<Echo>()
-        .algorithm_with::<Abd>([synod::clients::one_register()])
+        .scenario(synod::clients::of_a_register())
         .algorithm::<TwoPhase>()
         .algorithm::<Paxos>()
         .run()

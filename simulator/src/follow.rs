@@ -193,7 +193,7 @@ impl Follower<'_> {
                         let found = found.map(|reason| (String::from(*name), reason));
                         self.explained = self.explained.take().or(found);
                     }
-                    step.outputs.push(catalogue.show(&envelope));
+                    step.indicates(node, &envelope, catalogue, self.worker.setting().clients);
                 }
                 Effect::Log(line) => step.log.push(line),
                 _ => (),

@@ -266,7 +266,9 @@ impl<T: Stack> Player<'_, T> {
                     let (event, payload) = words(&envelope);
                     step.armed.push(Armed { event, payload, after_us: micros(after) });
                 }
-                Effect::Output(envelope) => step.outputs.push(catalogue.show(&envelope)),
+                Effect::Output(envelope) => {
+                    step.indicates(from, &envelope, catalogue, self.scenario.clients.as_ref());
+                }
                 Effect::Log(line) => step.log.push(line),
                 _ => (),
             }

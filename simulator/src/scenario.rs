@@ -11,7 +11,9 @@ use synod_core::{
     Peers, Property, Stack, Symmetry,
 };
 
+use crate::history::ClientEvent;
 use crate::per_node::PerNode;
+use crate::trace::SeeClients;
 use crate::treason::Treason;
 
 /// An algorithm with its model and its properties, ready to be run on any number of nodes.
@@ -26,6 +28,7 @@ pub struct Scenario<T: Stack> {
     show: Option<Show<T>>,
     pub(crate) symmetry: Symmetry<T>,
     other_program: Option<OtherProgram>,
+    pub(crate) clients: Option<SeeClients>,
 }
 
 /// Makes the machine of a traitor that runs another program.
@@ -94,6 +97,7 @@ impl<T: Stack> Scenario<T> {
             show,
             symmetry,
             other_program,
+            clients: None,
         })
     }
 
@@ -143,6 +147,18 @@ impl<T: Stack> Scenario<T> {
         T: Serialize,
     {
         self.show = Some(Arc::new(|state| serde_json::to_value(state).unwrap_or_default()));
+        self
+    }
+
+    /// Lets traces tell what clients do: `see` says which of the events that nodes indicate are
+    /// invocations and returns. [`Format::History`](crate::Format::History) takes them out of a
+    /// trace, whether it was simulated, explored or recorded.
+    #[must_use]
+    pub fn clients(
+        mut self,
+        see: impl Fn(NodeId, &Envelope) -> Option<ClientEvent> + Send + Sync + 'static,
+    ) -> Self {
+        self.clients = Some(Arc::new(see));
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,9 +10,14 @@ use serde_json::Value;
 use synod_core::{Catalogue, Envelope, Input, NodeId};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::history::ClientEvent;
+
 pub use read::BadTrace;
 
 mod read;
+
+/// What an indication says of a client's operation, if anything.
+pub(crate) type SeeClients = Arc<dyn Fn(NodeId, &Envelope) -> Option<ClientEvent> + Send + Sync>;
 
 /// The identity of a message: who sent it, and the how-manieth of its messages it is.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -79,6 +85,10 @@ pub struct Step {
     /// What the node indicated to the application.
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
+    /// What clients were seen to do by what the node indicated; empty where the scenario does not
+    /// say how to see it.
+    #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<ClientEvent>,
     /// The algorithm's own lines.
     #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
@@ -274,6 +284,18 @@ impl Step {
             }
             other => Self::says(kind, Some(node), format!("{other:?}")),
         }
+    }
+
+    /// What the node indicates to its application is part of the step.
+    pub(crate) fn indicates(
+        &mut self,
+        node: NodeId,
+        envelope: &Envelope,
+        catalogue: &Catalogue,
+        clients: Option<&SeeClients>,
+    ) {
+        self.outputs.push(catalogue.show(envelope));
+        self.clients.extend(clients.and_then(|see| see(node, envelope)));
     }
 
     /// A step in words.

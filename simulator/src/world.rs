@@ -481,7 +481,9 @@ impl<'a, T: Stack> World<'a, T> {
                 Effect::Output(envelope) => {
                     self.observe(node, &envelope);
                     if let Some(step) = step {
-                        step.outputs.push(self.scenario.catalogue.show(&envelope));
+                        let (catalogue, clients) =
+                            (&self.scenario.catalogue, self.scenario.clients.as_ref());
+                        step.indicates(node, &envelope, catalogue, clients);
                     }
                 }
                 Effect::Log(line) => {

@@ -40,6 +40,7 @@ Examples:
   synod trace convert run.jsonl --to svg --out run.svg
   synod trace convert target/synod/bully-0.schedule --to shiviz --out run.log
   synod trace convert run.jsonl --to mermaid
+  synod trace convert run.jsonl --to history --out history.jsonl
 
 Pictures show 200 steps at most, the last ones that changed something.")]
 pub(crate) struct TraceConvert {
@@ -68,6 +69,8 @@ pub(crate) enum FormatArg {
     Svg,
     /// A table with a row for each step.
     Csv,
+    /// What clients asked for and were answered, for `history check`.
+    History,
 }
 
 impl FormatArg {
@@ -79,6 +82,7 @@ impl FormatArg {
             Self::Mermaid => Format::Mermaid,
             Self::Svg => Format::Svg,
             Self::Csv => Format::Csv,
+            Self::History => Format::History,
         }
     }
 }

@@ -18,6 +18,9 @@ pub(crate) fn run(app: &App, asked: &TraceConvert, printer: &Printer) -> Result<
     }
     let trace = read(app, &asked.file)?;
     let format = asked.to.format();
+    if format == Format::History {
+        has_clients(&trace)?;
+    }
     let text = convert(&trace, format);
     if let Some(out) = &asked.out {
         replace(out, &text)?;
@@ -41,6 +44,9 @@ pub(crate) fn run(app: &App, asked: &TraceConvert, printer: &Printer) -> Result<
 
 /// The same trace in a format that shows something else.
 fn next(asked: &TraceConvert, format: Format) -> String {
+    if let (Format::History, Some(out)) = (format, &asked.out) {
+        return format!("history check {} --model register", out.display());
+    }
     let other = if format == Format::Svg { Format::Chrome } else { Format::Svg };
     let (file, ending) = (asked.file.display(), other.ending());
     format!("trace convert {file} --to {other} --out run.{ending}")
@@ -55,8 +61,19 @@ fn reader(format: Format) -> &'static str {
         Format::Mermaid => "Mermaid: in Markdown, a block of the language `mermaid`",
         Format::Svg => "a browser",
         Format::Csv => "a spreadsheet",
+        Format::History => "`history check`",
         _ => "another tool",
     }
+}
+
+/// Refuses a history of nothing.
+fn has_clients(trace: &Trace) -> Result<(), Problem> {
+    if trace.steps.iter().any(|step| !step.clients.is_empty()) {
+        return Ok(());
+    }
+    let what = format!("no client's operation is in this trace of {}", trace.algorithm);
+    let hint = "a scenario says how to see them: Scenario::clients, as `abd` does";
+    Err(Problem::new(Exit::NothingRan, what).hint(hint))
 }
 
 /// Refuses to write over the trace itself, or over what is not a file.

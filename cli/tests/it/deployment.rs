@@ -209,3 +209,21 @@ fn only_a_leader_is_killed_as_one_and_nodes_without_one_come_to_what_a_simulatio
     assert_eq!(called.exit, 0, "{}", called.stderr);
     assert!(called.stdout.contains("n2 goodbyes:0 greeted:Bob"), "{}", called.stdout);
 }
+
+#[test]
+fn what_clients_of_deployed_nodes_saw_is_judged() {
+    let place = Place::new("cluster-history");
+    let recorded = ["cluster", "abd", "--nodes", "3", "--record", "recordings"];
+    let files = ["n1", "n2", "n3"].map(|node| format!("recordings/{node}.recording"));
+    let merged = ["trace", "merge", &files[0], &files[1], &files[2], "--out", "run.jsonl"];
+    let history = ["trace", "convert", "run.jsonl", "--to", "history", "--out", "history.jsonl"];
+    let checked = ["history", "check", "history.jsonl", "--model", "register"];
+    for args in [&recorded[..], &merged, &history, &checked] {
+        let called = synod(&place.0, args);
+        assert_eq!(called.exit, 0, "{args:?}: {}", called.stderr);
+        if args == checked {
+            let says = ["2 operations, 0 of them open", "✓ linearizable as a register"];
+            assert!(says.iter().all(|it| called.stdout.contains(it)), "{}", called.stdout);
+        }
+    }
+}

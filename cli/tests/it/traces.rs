@@ -117,3 +117,32 @@ fn the_help_shows_examples_and_every_format() {
     assert!(called.stdout.contains("Examples:"));
     assert!(FORMATS.iter().all(|format| called.stdout.contains(format)), "{}", called.stdout);
 }
+
+#[test]
+fn the_history_of_a_simulated_run_is_judged_as_one_of_a_file() {
+    let place = Place::new("convert-history");
+    let asked = ["sim", "abd", "--nodes", "3", "--seeds", "20", "--faults", "partition", "--json"];
+    let last = synod(&place.0, &asked).last();
+    let schedule = last.get("schedule").and_then(Value::as_str).expect("a run without an answer");
+    let args = ["trace", "convert", schedule, "--to", "history", "--out", "history.jsonl"];
+    let converted = synod(&place.0, &args);
+    assert_eq!(converted.exit, 0, "{}", converted.stderr);
+    let next = "history check history.jsonl --model register";
+    assert!(converted.stderr.contains(next), "what next: {}", converted.stderr);
+    let checked = synod(&place.0, &next.split(' ').collect::<Vec<_>>());
+    assert_eq!(checked.exit, 0, "{}", checked.stderr);
+    // Nobody answers across the partition, and an operation that is open may come at any time.
+    assert!(checked.stdout.contains(" open, in 1 part(s)"), "{}", checked.stdout);
+    assert!(!checked.stdout.contains(", 0 of them open"), "{}", checked.stdout);
+}
+
+#[test]
+fn a_trace_without_clients_has_no_history() {
+    let (place, schedule, _) = recorded("convert-no-history");
+    let args = ["trace", "convert", &schedule, "--to", "history", "--out", "history.jsonl"];
+    let called = synod(&place.0, &args);
+    assert_eq!(called.exit, 5, "{}", called.stderr);
+    assert!(called.stderr.contains("no client's operation is in"), "{}", called.stderr);
+    assert!(called.stderr.contains("Scenario::clients"), "{}", called.stderr);
+    assert!(!place.0.join("history.jsonl").exists());
+}

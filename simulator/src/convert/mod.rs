@@ -8,6 +8,7 @@
 //! | Mermaid  | Mermaid, so most forges' Markdown    | the same                                 |
 //! | SVG      | browsers                             | a space-time diagram of 200 steps at most|
 //! | CSV      | spreadsheets, data frames            | every step, a row each                   |
+//! | History  | `history::read`, `synod history`     | what clients asked for and were answered |
 //!
 //! The texts in a trace come from the algorithm and, in a recording, from its users: each format
 //! escapes all of them. The pictures also write characters that would reorder or move text as
@@ -26,6 +27,7 @@ mod text;
 
 use std::fmt;
 
+use crate::history::lines;
 use crate::trace::Trace;
 
 /// A format that traces are converted to.
@@ -44,12 +46,22 @@ pub enum Format {
     Svg,
     /// A table with a row for each step, lists as JSON in their cells.
     Csv,
+    /// What clients were seen to do, as JSON lines in the order of the trace; only the first line
+    /// where the scenario does not say how to see it.
+    History,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 6] =
-        [Self::ShiViz, Self::Chrome, Self::PlantUml, Self::Mermaid, Self::Svg, Self::Csv];
+    pub const ALL: [Self; 7] = [
+        Self::ShiViz,
+        Self::Chrome,
+        Self::PlantUml,
+        Self::Mermaid,
+        Self::Svg,
+        Self::Csv,
+        Self::History,
+    ];
 
     /// The ending of such a file's name, without the dot.
     #[must_use]
@@ -61,6 +73,7 @@ impl Format {
             Self::Mermaid => "mmd",
             Self::Svg => "svg",
             Self::Csv => "csv",
+            Self::History => "history.jsonl",
         }
     }
 }
@@ -74,6 +87,7 @@ impl fmt::Display for Format {
             Self::Mermaid => "mermaid",
             Self::Svg => "svg",
             Self::Csv => "csv",
+            Self::History => "history",
         })
     }
 }
@@ -98,5 +112,6 @@ pub fn convert(trace: &Trace, format: Format) -> String {
         Format::Mermaid => mermaid::diagram(trace),
         Format::Svg => svg::diagram(trace),
         Format::Csv => csv::table(trace),
+        Format::History => lines(trace.steps.iter().flat_map(|step| &step.clients)),
     }
 }

@@ -11,6 +11,7 @@ use super::parcel::Parcel;
 use super::pool::Pool;
 use super::report::Untrue;
 use crate::scenario::{Scenario, micros};
+use crate::trace::SeeClients;
 
 /// What is wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,6 +43,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) name: &'static str,
     pub(crate) model: &'a Model,
     pub(crate) catalogue: &'a Catalogue,
+    pub(crate) clients: Option<&'a SeeClients>,
     pub(crate) inputs: &'a [(NodeId, Duration, Envelope)],
     pub(crate) bounds: &'a Bounds,
     pub(crate) promises: Vec<Promise>,
@@ -93,6 +95,7 @@ impl<'a> Setting<'a> {
             name: scenario.name(),
             model: scenario.model(),
             catalogue: &scenario.catalogue,
+            clients: scenario.clients.as_ref(),
             inputs: &scenario.inputs,
             has_local: promises.iter().any(|it| it.local && it.kind == Kind::Always),
             patience: patience(&promises, bounds.tick_us),

@@ -43,4 +43,5 @@ pub use picture::Shown;
 pub use smallest::Part;
 pub use specification::Specification;
 pub use value::Value;
-pub use write::{Named, Writer, history_lines};
+pub(crate) use write::lines;
+pub use write::{ClientEvent, Named, Writer, history_lines};

@@ -2,12 +2,69 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Value as Json, json};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value as Json;
 
 use super::operation::{History, Outcome};
 
 /// The first line.
-pub(super) const HEADER: &str = "{\"synod_history\":1}";
+pub(crate) const HEADER: &str = "{\"synod_history\":1}";
+
+/// What a client was seen to do, as the line of a history says it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase", deny_unknown_fields)]
+pub enum ClientEvent {
+    /// A client asks.
+    Invoke {
+        /// Who asks.
+        client: String,
+        /// The operation's number, which no other one of the history has.
+        id: u64,
+        /// What is asked, in the model's words: `read`.
+        f: String,
+        /// At which key, if there are keys.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// What it is given; null of a read.
+        #[serde(default)]
+        value: Json,
+    },
+    /// A client has its answer.
+    Return {
+        /// The operation's number.
+        id: u64,
+        /// What came back; nothing if it took effect with an unknown answer.
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+        value: Option<Json>,
+    },
+    /// The operation did not happen.
+    Fail {
+        /// The operation's number.
+        id: u64,
+    },
+    /// Nobody will know what became of it.
+    Unknown {
+        /// The operation's number.
+        id: u64,
+    },
+}
+
+/// A value that is there, which null is too.
+pub(super) fn present<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(reader).map(Some)
+}
+
+/// A history of what was seen, in its order.
+pub(crate) fn lines<'e>(events: impl IntoIterator<Item = &'e ClientEvent>) -> String {
+    let mut bytes = Vec::new();
+    // A vector takes everything.
+    if let Ok(mut writer) = Writer::new(&mut bytes) {
+        for event in events {
+            let _ = writer.write(event);
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
 
 /// Writes a history as JSON lines while it happens: one line for each event, flushed at once, so
 /// that what a process did before it ended can be read.
@@ -43,12 +100,8 @@ impl<W: Write> Writer<W> {
         key: Option<&str>,
         value: &Json,
     ) -> io::Result<()> {
-        let mut line = json!({"event": "invoke", "client": client, "id": id, "f": f});
-        if let Some(fields) = line.as_object_mut() {
-            fields.extend(key.map(|key| (String::from("key"), Json::from(key))));
-            fields.insert(String::from("value"), value.clone());
-        }
-        self.line(&line)
+        let (client, f, key) = (client.into(), f.into(), key.map(String::from));
+        self.write(&ClientEvent::Invoke { client, id, f, key, value: value.clone() })
     }
 
     /// Operation `id` returns `value`; nothing if it took effect with an unknown answer.
@@ -57,11 +110,7 @@ impl<W: Write> Writer<W> {
     ///
     /// What the file reports.
     pub fn returned(&mut self, id: u64, value: Option<&Json>) -> io::Result<()> {
-        let mut line = json!({"event": "return", "id": id});
-        if let (Some(fields), Some(value)) = (line.as_object_mut(), value) {
-            fields.insert(String::from("value"), value.clone());
-        }
-        self.line(&line)
+        self.write(&ClientEvent::Return { id, value: value.cloned() })
     }
 
     /// Operation `id` did not happen.
@@ -70,7 +119,7 @@ impl<W: Write> Writer<W> {
     ///
     /// What the file reports.
     pub fn failed(&mut self, id: u64) -> io::Result<()> {
-        self.line(&json!({"event": "fail", "id": id}))
+        self.write(&ClientEvent::Fail { id })
     }
 
     /// Nobody will know what became of operation `id`.
@@ -79,11 +128,16 @@ impl<W: Write> Writer<W> {
     ///
     /// What the file reports.
     pub fn unknown(&mut self, id: u64) -> io::Result<()> {
-        self.line(&json!({"event": "unknown", "id": id}))
+        self.write(&ClientEvent::Unknown { id })
     }
 
-    fn line(&mut self, line: &Json) -> io::Result<()> {
-        writeln!(self.out, "{line}")?;
+    /// What was seen.
+    ///
+    /// # Errors
+    ///
+    /// What the file reports.
+    pub fn write(&mut self, event: &ClientEvent) -> io::Result<()> {
+        writeln!(self.out, "{}", serde_json::to_string(event)?)?;
         self.out.flush()
     }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{BadHistory, Event, Kind};
-use crate::history::write::HEADER;
+use crate::history::write::{HEADER, present};
 
 /// One line after the first.
 #[derive(Deserialize)]
@@ -16,14 +16,6 @@ struct Line {
     key: Option<serde_json::Value>,
     #[serde(default, deserialize_with = "present")]
     value: Option<serde_json::Value>,
-}
-
-/// A value that is there, which null is too.
-fn present<'de, D>(deserializer: D) -> Result<Option<serde_json::Value>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-{
-    serde_json::Value::deserialize(deserializer).map(Some)
 }
 
 /// The events of a text.

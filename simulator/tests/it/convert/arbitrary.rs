@@ -2,8 +2,9 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use synod_core::NodeId;
+use synod_simulator::history::ClientEvent;
 use synod_simulator::{Armed, Change, MessageId, Sent, Step, StepKind, Trace};
 
 use super::{BULLY, HAND};
@@ -74,17 +75,35 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     )
 }
 
+fn client() -> impl Strategy<Value = ClientEvent> {
+    let value = || prop_oneof![Just(Value::Null), any::<u64>().prop_map(Value::from)];
+    let asked = (text(), any::<u64>(), text(), prop::option::of(text()), value());
+    prop_oneof![
+        asked.prop_map(|(client, id, f, key, value)| ClientEvent::Invoke {
+            client,
+            id,
+            f,
+            key,
+            value
+        }),
+        (any::<u64>(), prop::option::of(value()))
+            .prop_map(|(id, value)| ClientEvent::Return { id, value }),
+        any::<u64>().prop_map(|id| ClientEvent::Fail { id }),
+        any::<u64>().prop_map(|id| ClientEvent::Unknown { id }),
+    ]
+}
+
 fn step(wild: bool) -> impl Strategy<Value = Step> {
     let who = (prop::option::of(node(wild)), kind(), any::<u64>());
     let what = (text(), text(), prop::option::of(text()), prop::option::of(text()));
     let why = (prop::option::of(0..9_usize), prop::option::of(message(wild)), sends(wild));
-    let more = (changes(), vec(text(), 0..2), vec(text(), 0..2));
+    let more = (changes(), vec(text(), 0..2), vec(text(), 0..2), vec(client(), 0..2));
     (who, what, why, more).prop_map(
         |(
             (node, kind, time_us),
             (event, payload, state, wrong),
             (cause, message, sends),
-            (changes, outputs, log),
+            (changes, outputs, log, clients),
         )| {
             let armed =
                 vec![Armed { event: event.clone(), payload: payload.clone(), after_us: time_us }];
@@ -104,6 +123,7 @@ fn step(wild: bool) -> impl Strategy<Value = Step> {
                 changes,
                 state,
                 outputs,
+                clients,
                 log,
                 wrong,
             }
