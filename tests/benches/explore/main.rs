@@ -13,6 +13,8 @@ mod clients;
 mod factors;
 mod ours;
 mod paxos;
+#[path = "../process.rs"]
+mod process;
 mod program;
 #[path = "../../published/models/mod.rs"]
 #[allow(dead_code, reason = "one of several models is measured")]

@@ -1,9 +1,9 @@
 //! The programs that are compared, and how one of them is started.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use super::ours;
+use super::process::{cargo, printed, version};
 use super::work::{Report, Work};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,10 +24,13 @@ pub(crate) fn measure(work: Work) -> Report {
     Report::of(|| ours::explored(work.model))
 }
 
+/// The workspace of the other explorer.
+const PEERS: &str = "peers-explore";
+
 impl Program {
     /// Those that can run here. Says why another cannot.
     pub(crate) fn all() -> Vec<Self> {
-        match printed(&mut cargo("build")) {
+        match printed(&mut cargo(PEERS, "build")) {
             Ok(_) => vec![Self::Ours, Self::Stateright],
             Err(error) => {
                 println!("{} is NOT MEASURED: {error}", Self::Stateright.title());
@@ -39,10 +42,9 @@ impl Program {
     /// Its name with the version that is measured.
     pub(crate) fn title(self) -> String {
         let lock = include_str!("../../peers-explore/Cargo.lock");
-        let rest = lock.split_once("\"stateright\"\nversion = \"").map_or("", |(_, rest)| rest);
         match self {
             Self::Ours => String::from("synod"),
-            Self::Stateright => format!("stateright {}", rest.split('"').next().unwrap_or("")),
+            Self::Stateright => format!("stateright {}", version(lock, "stateright")),
         }
     }
 
@@ -56,7 +58,7 @@ impl Program {
                 command
             }
             Self::Stateright => {
-                let mut command = cargo("run");
+                let mut command = cargo(PEERS, "run");
                 command.arg("--");
                 command
             }
@@ -64,28 +66,4 @@ impl Program {
         let line = printed(command.args(work.words()))?;
         Report::read(line.trim()).ok_or_else(|| format!("`{line}` is no report"))
     }
-}
-
-/// Cargo in the workspace of the other explorer, with the flags of that workspace.
-fn cargo(verb: &str) -> Command {
-    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| String::from("cargo"));
-    let mut command = Command::new(cargo);
-    command.current_dir(tests.join("peers-explore"));
-    command.args([verb, "--release", "--locked", "--quiet"]);
-    command.env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/peers-explore"));
-    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command
-}
-
-/// What a command prints; if it fails, the end of what it complains.
-fn printed(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    let lines: Vec<&str> = complaint.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last = lines.iter().rev().take(3).rev().map(|line| line.trim());
-    Err(last.collect::<Vec<_>>().join("; "))
 }

@@ -1,6 +1,8 @@
-//! Two bare quinn endpoints with one connection, set up as the transport sets up its own.
+//! Bare quinn endpoints, set up as the transport sets up its own: the limit. A process has one
+//! thread; a sender writes the same frames, many at once.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,119 +19,134 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use socket2::{Domain, Socket, Type};
 use synod_core::NodeId;
-use synod_transport_quic::{Authority, Credentials, Limits};
-use tokio::runtime::{Builder, Runtime};
+use synod_transport_quic::{Bundle, Limits};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
 
-const DIALER: NodeId = NodeId(1);
-const ACCEPTOR: NodeId = NodeId(2);
-const HOUR: Duration = Duration::from_secs(3_600);
+use crate::child::{self, Order, Payload, RESUME_BYTES};
+use crate::place::{SENDER, bundle_of};
 
-/// A connection between two threads.
-pub(crate) struct Raw {
-    dialer: Side,
-    acceptor: Side,
-    pub(crate) connected_in: Duration,
-}
-
-/// One end of the connection, with the thread that everything on it runs on.
-struct Side {
-    runtime: Runtime,
-    endpoint: Endpoint,
-    connection: Connection,
-}
-
-impl Raw {
-    /// Connects two new endpoints.
-    pub(crate) fn start() -> Self {
-        let authority = Authority::new("raw", HOUR).expect("an authority");
-        let (here, there) = (thread(), thread());
-        let server = server_config(&authority);
-        let client = client_config(&authority);
-        let accepting = endpoint(&there, Some(server));
-        let dialing = endpoint(&here, None);
-        let address = accepting.local_addr().expect("an address");
-        let name = authority.cluster().certificate_name(ACCEPTOR);
-        let start = Instant::now();
-        let accepted = there.spawn({
-            let accepting = accepting.clone();
-            async move { accepting.accept().await.expect("a dialler").await.expect("a handshake") }
-        });
-        let dialed = here.spawn({
-            let dialing = dialing.clone();
-            async move {
-                let connecting = dialing.connect_with(client, address, &name);
-                connecting.expect("a valid name").await.expect("a handshake")
-            }
-        });
-        let dialed = here.block_on(dialed).expect("a connection");
-        let accepted = there.block_on(accepted).expect("a connection");
-        let connected_in = start.elapsed();
-        Self {
-            dialer: Side { runtime: here, endpoint: dialing, connection: dialed },
-            acceptor: Side { runtime: there, endpoint: accepting, connection: accepted },
-            connected_in,
+/// Runs an endpoint for as long as it is asked for anything.
+pub(crate) fn run(place: &Path, node: NodeId) {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a thread");
+    let bundle = Bundle::read(&bundle_of(place, node)).expect("a bundle");
+    let begin = Instant::now();
+    let _inside = runtime.enter();
+    if node != SENDER {
+        let endpoint = endpoint(bundle.listen, Some(server_config(&bundle)));
+        runtime.spawn(receive_all(endpoint));
+        child::serve(begin.elapsed(), |_| Vec::new());
+        return;
+    }
+    let endpoint = endpoint(bundle.listen, None);
+    let dialing = runtime.spawn(dial_all(endpoint.clone(), bundle.clone()));
+    let mut connections = runtime.block_on(dialing).expect("connections");
+    child::serve(begin.elapsed(), |order| {
+        let begin = Instant::now();
+        if let Order::Resume = order {
+            connections.iter().for_each(|lost| lost.close(VarInt::from_u32(0), b"lost"));
+            let dialing = runtime.spawn(dial_all(endpoint.clone(), bundle.clone()));
+            connections = runtime.block_on(dialing).expect("connections");
         }
-    }
-
-    /// Sends so many copies of a frame on a stream, numbered at a place, and waits until all of
-    /// them have arrived in order.
-    pub(crate) fn flood(&self, frame: &[u8], number_at: usize, frames: u64) {
-        let (from, to) = (self.dialer.connection.clone(), self.acceptor.connection.clone());
-        let frame = frame.to_vec();
-        let received = self.acceptor.runtime.spawn(async move {
-            let stream = to.accept_uni().await.expect("a stream");
-            receive(stream, number_at).await
-        });
-        let sent = self.dialer.runtime.spawn(async move {
-            let stream = from.open_uni().await.expect("a stream");
-            send(stream, frame, number_at, frames).await;
-        });
-        let received = self.acceptor.runtime.block_on(received).expect("a receiver");
-        self.dialer.runtime.block_on(sent).expect("a sender");
-        assert_eq!(received, frames, "frames were lost");
-    }
-
-    /// Sends a frame to and fro on one stream; how long each round trip took, in nanoseconds.
-    pub(crate) fn ping(&self, frame: &[u8], pings: u64) -> Vec<u64> {
-        let (from, to) = (self.dialer.connection.clone(), self.acceptor.connection.clone());
-        let (frame, size) = (frame.to_vec(), frame.len());
-        let echoed = self.acceptor.runtime.spawn(async move {
-            let (mut send, mut receive) = to.accept_bi().await.expect("a stream");
-            let mut frame = vec![0; size];
-            while receive.read_exact(&mut frame).await.is_ok() {
-                send.write_all(&frame).await.expect("a connection");
+        let connections = connections.clone();
+        let obeyed = runtime.spawn(async move {
+            let first = connections.first().cloned().expect("a receiver");
+            match order {
+                Order::Flood { events, bytes } => vec![flood(connections, events, bytes).await],
+                Order::Ping { pings, bytes } => child::percentiles(ping(first, pings, bytes).await),
+                Order::Resume => {
+                    ping(first, 1, RESUME_BYTES).await;
+                    vec![begin.elapsed()]
+                }
             }
         });
-        let timed = self.dialer.runtime.spawn(async move {
-            let (mut send, mut receive) = from.open_bi().await.expect("a stream");
-            let mut nanos = Vec::new();
-            let mut echo = frame.clone();
-            for _ in 0..pings {
-                let start = Instant::now();
-                send.write_all(&frame).await.expect("a connection");
-                receive.read_exact(&mut echo).await.expect("an echo");
-                nanos.push(u64::try_from(start.elapsed().as_nanos()).expect("a short time"));
-            }
-            nanos
-        });
-        let nanos = self.dialer.runtime.block_on(timed).expect("a sender");
-        self.acceptor.runtime.block_on(echoed).expect("an echo");
-        nanos
-    }
+        runtime.block_on(obeyed).expect("no panic")
+    });
+}
 
-    /// Closes the connection and ends both threads.
-    pub(crate) fn end(self) {
-        for side in [self.dialer, self.acceptor] {
-            side.connection.close(VarInt::from_u32(0), b"done");
-            side.runtime.block_on(side.endpoint.wait_idle());
-        }
+async fn dial_all(endpoint: Endpoint, bundle: Bundle) -> Vec<Connection> {
+    let client = client_config(&bundle);
+    let mut connections = Vec::new();
+    for (node, address) in bundle.peers.iter().filter(|(node, _)| **node != SENDER) {
+        let (name, address) = (bundle.cluster.certificate_name(*node), address.parse());
+        let address: SocketAddr = address.expect("an address");
+        let connecting = endpoint.connect_with(client.clone(), address, &name);
+        connections.push(connecting.expect("a valid name").await.expect("a handshake"));
+    }
+    connections
+}
+
+async fn receive_all(endpoint: Endpoint) {
+    while let Some(incoming) = endpoint.accept().await {
+        let connection = incoming.await.expect("a handshake");
+        tokio::spawn(async move {
+            while let Ok((send, receive)) = connection.accept_bi().await {
+                tokio::spawn(receive_one(send, receive));
+            }
+        });
     }
 }
 
-async fn send(mut stream: SendStream, mut frame: Vec<u8>, number_at: usize, frames: u64) {
+/// The first byte says whether frames are to be counted or echoed.
+async fn receive_one(mut send: SendStream, mut receive: RecvStream) {
+    let mut what = [0];
+    receive.read_exact(&mut what).await.expect("a connection");
+    if what == FLOOD {
+        let count = count(receive).await;
+        send.write_all(&count.to_le_bytes()).await.expect("a connection");
+        send.finish().expect("an open stream");
+        return;
+    }
+    let mut size = [0; 4];
+    receive.read_exact(&mut size).await.expect("a connection");
+    let mut frame = vec![0; u32::from_le_bytes(size) as usize];
+    while receive.read_exact(&mut frame).await.is_ok() && send.write_all(&frame).await.is_ok() {}
+}
+
+async fn flood(connections: Vec<Connection>, events: u64, bytes: usize) -> Duration {
+    let begin = Instant::now();
+    let mut floods = JoinSet::new();
+    for connection in connections {
+        floods.spawn(async move {
+            let (send_stream, mut receive) = connection.open_bi().await.expect("a stream");
+            send(send_stream, frame_of(bytes), events).await;
+            let mut count = [0; 8];
+            receive.read_exact(&mut count).await.expect("a connection");
+            assert_eq!(u64::from_le_bytes(count), events, "frames were lost");
+        });
+    }
+    floods.join_all().await;
+    begin.elapsed()
+}
+
+async fn ping(connection: Connection, pings: u64, bytes: usize) -> Vec<Duration> {
+    let (mut send, mut receive) = connection.open_bi().await.expect("a stream");
+    let mut frame = frame_of(bytes);
+    let size = u32::try_from(frame.len()).expect("a small frame").to_le_bytes();
+    send.write_all(&[&PING[..], &size].concat()).await.expect("a connection");
+    let mut trips = Vec::new();
+    for _ in 0..pings {
+        let begin = Instant::now();
+        send.write_all(&frame).await.expect("a connection");
+        receive.read_exact(&mut frame).await.expect("an echo");
+        trips.push(begin.elapsed());
+    }
+    trips
+}
+
+/// A frame as a lane carries it: a length, the header of an envelope, and the body.
+fn frame_of(bytes: usize) -> Vec<u8> {
+    let body = postcard::to_allocvec(&Payload::of_size(bytes)).expect("a payload");
+    let length = u32::try_from(HEADER_BYTES + body.len()).expect("a small frame").to_le_bytes();
+    [&length[..], &[0; HEADER_BYTES], &body].concat()
+}
+
+async fn send(mut stream: SendStream, mut frame: Vec<u8>, frames: u64) {
     let mut buffer = Vec::with_capacity(WRITE_BYTES + frame.len());
+    buffer.extend_from_slice(&FLOOD);
     for number in 0..frames {
-        let place = frame.get_mut(number_at..).and_then(<[u8]>::first_chunk_mut);
+        let place = frame.get_mut(NUMBER_AT..).and_then(<[u8]>::first_chunk_mut);
         *place.expect("a number") = number.to_le_bytes();
         buffer.extend_from_slice(&frame);
         if WRITE_BYTES <= buffer.len() || number + 1 == frames {
@@ -142,7 +159,7 @@ async fn send(mut stream: SendStream, mut frame: Vec<u8>, number_at: usize, fram
 }
 
 /// Counts the frames of a stream.
-async fn receive(mut stream: RecvStream, number_at: usize) -> u64 {
+async fn count(mut stream: RecvStream) -> u64 {
     let mut chunks = [const { Bytes::new() }; READ_CHUNKS];
     let mut bytes = Vec::new();
     let mut frames = 0;
@@ -150,7 +167,7 @@ async fn receive(mut stream: RecvStream, number_at: usize) -> u64 {
         chunks.iter().take(count).for_each(|chunk| bytes.extend_from_slice(chunk));
         let mut rest = bytes.as_slice();
         while let Some((frame, after)) = split_frame(rest) {
-            let number = frame.get(number_at..).and_then(<[u8]>::first_chunk);
+            let number = frame.get(NUMBER_AT..).and_then(<[u8]>::first_chunk);
             let number = u64::from_le_bytes(*number.expect("a number"));
             assert_eq!(number, frames, "a frame is out of order");
             frames += 1;
@@ -168,19 +185,12 @@ fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     bytes.split_at_checked(size_of::<u32>() + length as usize)
 }
 
-fn thread() -> Runtime {
-    let threads =
-        Builder::new_multi_thread().worker_threads(1).thread_name("raw quinn").enable_all().build();
-    threads.expect("a thread")
-}
-
-fn endpoint(runtime: &Runtime, server: Option<ServerConfig>) -> Endpoint {
+fn endpoint(address: SocketAddr, server: Option<ServerConfig>) -> Endpoint {
     let bytes = Limits::default().socket_buffer_bytes;
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).expect("a socket");
     socket.set_recv_buffer_size(bytes).expect("a buffer");
     socket.set_send_buffer_size(bytes).expect("a buffer");
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
-    let _inside = runtime.enter();
+    socket.bind(&address.into()).expect("a port");
     let config = EndpointConfig::default();
     let endpoint = Endpoint::new(config, server, UdpSocket::from(socket), Arc::new(TokioRuntime));
     endpoint.expect("an endpoint")
@@ -202,9 +212,9 @@ fn transport_config() -> Arc<TransportConfig> {
     Arc::new(config)
 }
 
-fn server_config(authority: &Authority) -> ServerConfig {
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(authority), provider());
-    let (chain, key) = identity(authority, ACCEPTOR);
+fn server_config(bundle: &Bundle) -> ServerConfig {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(bundle), provider());
+    let (chain, key) = identity(bundle);
     let tls = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
@@ -217,12 +227,12 @@ fn server_config(authority: &Authority) -> ServerConfig {
     config
 }
 
-fn client_config(authority: &Authority) -> ClientConfig {
-    let (chain, key) = identity(authority, DIALER);
+fn client_config(bundle: &Bundle) -> ClientConfig {
+    let (chain, key) = identity(bundle);
     let tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
-        .with_root_certificates(roots(authority))
+        .with_root_certificates(roots(bundle))
         .with_client_auth_cert(chain, key)
         .expect("a certificate");
     let crypto = QuicClientConfig::try_from(tls).expect("ciphers for QUIC");
@@ -231,21 +241,19 @@ fn client_config(authority: &Authority) -> ClientConfig {
     config
 }
 
-fn identity(
-    authority: &Authority,
-    node: NodeId,
-) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-    let Credentials { certificate_pem, key_pem } =
-        authority.issue(node, HOUR).expect("credentials");
-    let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes());
-    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes());
+fn identity(bundle: &Bundle) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let credentials = &bundle.credentials;
+    let certificate = CertificateDer::from_pem_slice(credentials.certificate_pem.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(credentials.key_pem.as_bytes());
     (vec![certificate.expect("a certificate")], key.expect("a key"))
 }
 
-fn roots(authority: &Authority) -> Arc<RootCertStore> {
+fn roots(bundle: &Bundle) -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes());
-    roots.add(root.expect("a certificate")).expect("an authority");
+    for authority in &bundle.authorities {
+        let root = CertificateDer::from_pem_slice(authority.as_bytes());
+        roots.add(root.expect("a certificate")).expect("an authority");
+    }
     Arc::new(roots)
 }
 
@@ -258,3 +266,12 @@ const WRITE_BYTES: usize = 32 * 1024;
 
 /// Packets' worth of data that is read at once.
 const READ_CHUNKS: usize = 64;
+
+const FLOOD: [u8; 1] = *b"f";
+const PING: [u8; 1] = *b"p";
+
+/// Bytes of the header of an envelope for the root of a stack.
+const HEADER_BYTES: usize = 10;
+
+/// Where the number stands in a frame: after the length and the header of the envelope.
+const NUMBER_AT: usize = 4 + HEADER_BYTES;

@@ -9,6 +9,8 @@
 
 mod bare;
 mod ours;
+#[path = "../process.rs"]
+mod process;
 mod program;
 mod work;
 

@@ -1,8 +1,8 @@
 //! The programs that are compared, and how one of them is started.
 
-use std::path::PathBuf;
 use std::process::Command;
 
+use super::process::{cargo, printed, version};
 use super::work::{Report, Work};
 use super::{bare, ours};
 
@@ -13,6 +13,9 @@ pub(crate) enum Program {
     Madsim,
     Turmoil,
 }
+
+/// The workspace of other people's programs.
+const PEERS: &str = "peers";
 
 impl Program {
     /// Those that can run here. Says why others cannot.
@@ -49,10 +52,7 @@ impl Program {
             Self::Ours => String::from("synod"),
             Self::Madsim | Self::Turmoil => {
                 let lock = include_str!("../../peers/Cargo.lock");
-                let (_, rest) = lock
-                    .split_once(&format!("\"{}\"\nversion = \"", self.name()))
-                    .unwrap_or_default();
-                format!("{} {}", self.name(), rest.split('"').next().unwrap_or_default())
+                format!("{} {}", self.name(), version(lock, self.name()))
             }
         }
     }
@@ -76,7 +76,7 @@ impl Program {
                 command
             }
             Self::Madsim | Self::Turmoil => {
-                let mut command = cargo("run");
+                let mut command = cargo(PEERS, "run");
                 command.args(["--bin", self.name(), "--"]);
                 command
             }
@@ -93,31 +93,8 @@ impl Program {
     }
 
     fn build(self) -> Result<(), String> {
-        printed(cargo("build").args(["--bin", self.name()])).map(|_| ())
+        printed(cargo(PEERS, "build").args(["--bin", self.name()])).map(|_| ())
     }
-}
-
-/// Cargo in the workspace of the peers, with the flags of that workspace and not of this one.
-fn cargo(verb: &str) -> Command {
-    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let mut command =
-        Command::new(std::env::var("CARGO").unwrap_or_else(|_| String::from("cargo")));
-    command.current_dir(tests.join("peers")).args([verb, "--release", "--locked", "--quiet"]);
-    command.env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/peers"));
-    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command
-}
-
-/// What a command prints; if it fails, the end of what it complains.
-fn printed(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    let lines: Vec<&str> = complaint.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last = lines.iter().rev().take(3).rev().map(|line| line.trim());
-    Err(last.collect::<Vec<_>>().join("; "))
 }
 
 fn report(line: &str) -> Option<Report> {
