@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use synod_simulator::{Fault, Settings, Strategy};
+use synod_simulator::{Fault, Settings, Strategy, Window};
 
 pub(crate) use self::cert::{
     Cert, CertCheck, CertInit, CertInspect, CertIssue, CertRenew, CertRevoke, CertTrust, seed,
@@ -182,6 +182,7 @@ fn sizes(text: &str) -> Result<Sizes, String> {
 Examples:
   synod check bully --nodes 3
   synod check bully --nodes 3 --timing unbounded   delays without a bound: two leaders
+  synod check bully --nodes 2 --timers 50..150     clocks that run early or late
   synod check bully --nodes 4 --max-time 1m        as far as it comes in a minute
   synod check two-phase-commit --live              what should hold in the end, of fair runs
   synod check hello --reduce                       one run for each order of dependent events
@@ -201,6 +202,10 @@ pub(crate) struct Check {
     /// What is known of delays; the algorithm's model unless given.
     #[arg(long)]
     pub(crate) timing: Option<TimingArg>,
+    /// When timers fire, in per cent of the time that they were asked for: 80..150, each by itself.
+    /// Exactly then unless given; only where delays have a bound.
+    #[arg(long, value_name = "MIN..MAX")]
+    pub(crate) timers: Option<Window>,
     /// Crashes in a run at most; the model's unless given, but one.
     #[arg(long)]
     pub(crate) crashes: Option<u32>,

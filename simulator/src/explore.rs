@@ -5,6 +5,8 @@
 //! tick, a timer its whole number of ticks, and time passes only when nothing is overdue. For
 //! delays with closed bounds and timers of whole ticks this reaches every state that real-valued
 //! time reaches (T. Henzinger, Z. Manna, A. Pnueli, "What good are digital clocks?", ICALP 1992).
+//! Where timers fire early or late, a tick is a part of that bound, such that their windows begin and
+//! end with one (`window.rs`).
 //! Without a bound, a message may take for ever, and each node's timers fire in the order that
 //! its own clock gives them, unrelated to all else.
 //!
@@ -22,6 +24,7 @@ use synod_core::{Interchangeable, Kind, NodeId, Property, Stack};
 pub use self::bounds::Bounds;
 pub use self::estimate::Estimate;
 pub use self::report::{Counterexample, Explored, Folded, Limit, Progress, Untrue};
+pub use self::window::{BadWindow, Window};
 
 pub(crate) use self::lasso::broken;
 pub(crate) use self::parcel::Parcel;
@@ -57,6 +60,7 @@ mod search;
 mod setting;
 mod state;
 mod visited;
+mod window;
 mod worker;
 
 /// Visits every state that the cluster can reach within `bounds`, shortest runs first, on one
@@ -198,7 +202,7 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     /// every state of the cluster in which nothing is under way; not every combination of local
     /// states in between. It pays for long runs of few
     /// messages that concern the same nodes; where many runs meet in the same states, the full
-    /// exploration visits fewer. A run that never ends is cut.
+    /// exploration visits fewer. A run that never ends is cut; time that changes nothing ends one.
     ///
     /// # Errors
     ///

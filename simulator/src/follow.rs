@@ -26,6 +26,7 @@ pub(crate) fn counterexample(
     let doubled = 0 < setting.bounds.copies && setting.model.links == Links::Reliable;
     let dropped = [
         (unbounded, Assumption::BoundedDelay),
+        (setting.bounds.has_windows(), Assumption::ExactClocks),
         (doubled, Assumption::NoDuplication),
         (0 < setting.bounds.lies, Assumption::KeptDisk),
     ];
@@ -142,7 +143,7 @@ impl Follower<'_> {
     fn take(&mut self, state: &State, action: &Action) -> Result<State, Wrong> {
         self.ticks += u64::from(action.is_tick());
         let mut step = action.step(&self.worker, state);
-        step.time_us = self.ticks * self.worker.setting().bounds.tick_us;
+        step.time_us = self.worker.setting().bounds.time_us(self.ticks);
         if let (Some(message), Some(to)) = (&mut step.message, step.node) {
             let link = (message.from, to, EventId::of(&step.event));
             let comes_again = match action.act {

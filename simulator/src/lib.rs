@@ -55,8 +55,8 @@ pub use convert::{Format, convert};
 pub use diagram::Diagram;
 pub use disk::{Decide, DiskFault, DiskFaults, Injected, SimulatedDisk};
 pub use explore::{
-    Bounds, CannotReduce, Counterexample, Estimate, Exploration, Explored, Folded, Limit,
-    NotSymmetric, Progress, Untrue, explore,
+    BadWindow, Bounds, CannotReduce, Counterexample, Estimate, Exploration, Explored, Folded,
+    Limit, NotSymmetric, Progress, Untrue, Window, explore,
 };
 pub use measure::{Measured, Measures, Spread, measure};
 pub use merge::{CannotMerge, Merged, merge};

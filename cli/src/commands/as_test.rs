@@ -175,6 +175,9 @@ fn literal(fields: &Map<String, Value>) -> String {
 fn expression(field: &str, value: &Value) -> String {
     match value {
         Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), grouped),
+        Value::String(window) if field == "timers" => {
+            format!("{window:?}.parse().expect(\"a window\")")
+        }
         Value::String(variant) => format!("{}::{}", camel(field), camel(variant)),
         Value::Array(values) => {
             let one = field.trim_end_matches('s');
@@ -253,6 +256,17 @@ mod tests {
     };
 ";
         assert_eq!(statement(&settings), told);
+    }
+
+    #[test]
+    fn bounds_are_told_with_their_window_of_timers() {
+        let timers = "80..150".parse().expect("a window");
+        let told = "    let bounds = Bounds {
+        timers: \"80..150\".parse().expect(\"a window\"),
+        ..Bounds::calm(3)
+    };
+";
+        assert_eq!(bounds_statement(&Bounds { timers, ..Bounds::calm(3) }), told);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! `check`: every schedule of a small cluster.
 
 use serde_json::json;
-use synod_simulator::{Bounds, Counterexample, Diagram, Estimate, Explored, Folded, Limit, Untrue};
+use synod_simulator::{
+    Bounds, Counterexample, Diagram, Estimate, Explored, Folded, Limit, Untrue, Window,
+};
 
 use self::watcher::{Cost, Watcher};
 use super::{cluster, keep};
@@ -146,6 +148,7 @@ fn bounds(entry: &dyn Entry, check: &Check) -> Result<Bounds, Problem> {
         }
         _ => (),
     }
+    bounds.timers = windows(check, &bounds)?;
     if let Some(crashes) = check.crashes {
         bounds.crashes = crashes;
         bounds.recoveries = if bounds.recoveries > 0 { crashes } else { 0 };
@@ -158,6 +161,21 @@ fn bounds(entry: &dyn Entry, check: &Check) -> Result<Bounds, Problem> {
     bounds.states_max = check.max_states.unwrap_or(bounds.states_max);
     bounds.depth_max = check.max_depth.unwrap_or(bounds.depth_max);
     Ok(bounds)
+}
+
+/// How early and how late timers fire.
+fn windows(check: &Check, bounds: &Bounds) -> Result<Window, Problem> {
+    match check.timers {
+        Some(window) if bounds.tick_us == 0 => {
+            let what = format!(
+                "--timers {window}: without a bound on delays a clock goes on only when a timer \
+                 fires, so that no timer is early or late"
+            );
+            let hint = "leave --timers out: timers fire around any message of other nodes as it is";
+            Err(Problem::new(Exit::Usage, what).hint(hint))
+        }
+        window => Ok(window.unwrap_or_default()),
+    }
 }
 
 /// Refuses crashes and recoveries that no run can have: the result would tell of more than was
@@ -226,6 +244,10 @@ fn heading(entry: &dyn Entry, bounds: &Bounds) -> String {
     let timing = match bounds.tick_us {
         0 => String::from("delays without a bound"),
         tick => format!("delays up to {} ms", tick / 1_000),
+    };
+    let timing = match bounds.timers {
+        Window::EXACT => timing,
+        window => format!("{timing} · timers fire within {window} % of their time"),
     };
     let mut heading = format!(
         "{} on {} · every schedule · {timing} · at most {}, {}",
@@ -299,6 +321,7 @@ fn event(check: &Check, bounds: &Bounds, explored: &Explored, cost: &Cost) -> se
         "event": "check", "algorithm": check.algorithm, "nodes": bounds.nodes,
         "crashes": bounds.crashes, "recoveries": bounds.recoveries,
         "bounded": bounds.tick_us > 0, "unordered": bounds.unordered, "lies": bounds.lies,
+        "timers": (0 < bounds.tick_us).then_some(bounds.timers),
         "copies": (bounds.copies < u32::MAX).then_some(bounds.copies),
         "losses": (bounds.losses < u32::MAX).then_some(bounds.losses),
         "states": explored.states, "complete": explored.complete,

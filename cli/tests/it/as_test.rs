@@ -14,7 +14,7 @@ fn generated(file: &str) -> PathBuf {
 #[test]
 fn a_recorded_run_is_printed_as_the_test_that_is_compiled_here() {
     let place = Place::new("as-test");
-    for name in ["partition", "unbounded"] {
+    for name in ["partition", "unbounded", "windows"] {
         let schedule = generated(&format!("{name}.schedule"));
         let schedule = schedule.to_str().expect("UTF-8");
         let called = synod(&place.0, &["replay", schedule, "--as-test"]);

@@ -100,6 +100,25 @@ fn without_a_bound_on_delays_a_shortest_violation_is_found() {
 }
 
 #[test]
+fn clocks_that_run_early_or_late_are_explored_and_replayed() {
+    let place = Place::new("timers");
+    let asked = ["check", "bully", "--nodes", "2", "--crashes", "0", "--timers"];
+    let exact = synod(&place.0, &[&asked[..], &["100..100", "--json"]].concat());
+    assert_eq!((exact.exit, &exact.lines()[0]["timers"]), (0, &"100..100".into()));
+    let told = synod(&place.0, &[&asked[..], &["50..150"]].concat()).stdout;
+    assert!(told.contains("· timers fire within 50..150 % of their time ·"), "{told}");
+    let called = synod(&place.0, &[&asked[..], &["50..150", "--json"]].concat());
+    let last = called.last();
+    assert_eq!((called.exit, &last["timers"]), (1, &"50..150".into()));
+    assert_eq!(last["dropped"][0], "clocks run at one speed");
+    let file = last["schedule"].as_str().expect("a file");
+    let replayed = synod(&place.0, &["replay", file, "--json"]);
+    assert_eq!((replayed.exit, &replayed.last()["trace_hash"]), (1, &last["trace_hash"]));
+    let unbounded = ["50..150", "--timing", "unbounded"];
+    assert_eq!(synod(&place.0, &[&asked[..], &unbounded[..]].concat()).exit, 2);
+}
+
+#[test]
 fn a_bound_that_cuts_is_not_a_pass() {
     let place = Place::new("cut");
     for (bound, cut) in [
@@ -184,6 +203,10 @@ fn mistakes_are_named_and_have_their_exit_codes() {
         (&["sim", "bully", "--nodes", "1..3", "--faults", "leave"], 2, "2 nodes at least"),
         (&["replay", all_traitors], 2, "`traitors` is 2 of 2 nodes: 0 to 1"),
         (&["check", "hello", "--timing", "bounded"], 2, "leave --timing out"),
+        (&["check", "hello", "--timers", "80..150"], 2, "without a bound on delays"),
+        (&["check", "bully", "--timers", "150..80"], 2, "1 <= MIN <= MAX <= 1000"),
+        (&["check", "bully", "--timers", "0..80"], 2, "`0..80` is no window of timers"),
+        (&["check", "bully", "--timers", "late"], 2, "expected MIN..MAX in per cent"),
         (&["check", "hello", "--crashes", "2"], 2, "at most 0 can crash"),
         (&["check", "bully", "--crashes", "0", "--recoveries", "1"], 2, "lower --recoveries"),
         (&["check", "hello", "--threads", "0"], 2, "1 to 256"),

@@ -2,3 +2,4 @@
 
 mod partition;
 mod unbounded;
+mod windows;

@@ -1,8 +1,11 @@
 //! What an exploration is limited to.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use synod_core::{Assumption, Faults, Model};
 
+use super::window::{Due, Window};
 use crate::scenario::micros;
 
 /// What an exploration is limited to.
@@ -20,6 +23,10 @@ pub struct Bounds {
     /// The unit of time in microseconds, which is also the bound on the delay of a message.
     /// 0: there is no bound, and no common time.
     pub tick_us: u64,
+    /// How early and how late timers fire; the unit of time is a part of the bound then. Without a
+    /// bound this means nothing: clocks are unrelated, and go on when a timer fires.
+    #[serde(default, skip_serializing_if = "Window::is_exact")]
+    pub timers: Window,
     /// Datagrams lost in a run, at most; `u32::MAX` for any number.
     #[serde(default = "any", skip_serializing_if = "is_any")]
     pub losses: u32,
@@ -75,6 +82,7 @@ impl Bounds {
             recoveries: 0,
             down_max: 0,
             tick_us: 0,
+            timers: Window::EXACT,
             losses: u32::MAX,
             copies: 0,
             lies: 0,
@@ -112,8 +120,43 @@ impl Bounds {
         self.copies == u32::MAX && self.tick_us == 0
     }
 
-    /// The same without a bound on delays. Returns the assumption that this breaks, if any.
+    /// Whether timers fire early or late.
+    pub(crate) fn has_windows(&self) -> bool {
+        0 < self.tick_us && !self.timers.is_exact()
+    }
+
+    /// When a timer is due.
+    pub(crate) fn due(&self, after: Duration) -> Due {
+        if self.has_windows() {
+            self.timers.due(micros(after), self.tick_us)
+        } else {
+            Due::at(self.ticks(after))
+        }
+    }
+
+    /// How many ticks a message takes at most.
+    pub(crate) fn delay(&self) -> u64 {
+        if self.has_windows() { self.timers.ticks_of_delay() } else { 1 }
+    }
+
+    /// A time in ticks, rounded up. Without a bound on delays, in microseconds.
+    pub(crate) fn ticks(&self, time: Duration) -> u64 {
+        let time = micros(time);
+        match self.tick_us {
+            0 => time,
+            tick_us => time.saturating_mul(self.delay()).div_ceil(tick_us),
+        }
+    }
+
+    /// So many ticks in microseconds; 0 without a bound on delays.
+    pub(crate) fn time_us(&self, ticks: u64) -> u64 {
+        ticks.saturating_mul(self.tick_us) / self.delay()
+    }
+
+    /// The same without a bound on delays, and so without windows for timers. Returns the assumption
+    /// that this breaks, if any.
     pub fn unbound(&mut self) -> Option<Assumption> {
+        self.timers = Window::EXACT;
         (std::mem::take(&mut self.tick_us) > 0).then_some(Assumption::BoundedDelay)
     }
 }

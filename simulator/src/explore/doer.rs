@@ -79,10 +79,14 @@ impl Doer {
 }
 
 /// Everybody who can act in a state, with what they can do; the answers to what a handler asks are
-/// left out.
+/// left out. Time that changes nothing does not pass: it would for ever.
 pub(super) fn doers(worker: &mut Worker<'_>, state: &State) -> BTreeMap<Doer, Vec<Action>> {
     let mut all: BTreeMap<Doer, Vec<Action>> = BTreeMap::new();
+    let stands_still = worker.is_at_rest(state) && worker.setting().patience <= state.quiet;
     for action in worker.actions(state) {
+        if stands_still && action.is_tick() {
+            continue;
+        }
         let Some(doer) = Doer::of(worker, state, &action) else {
             continue;
         };

@@ -8,7 +8,7 @@ use synod_core::{Catalogue, DecodeError, Effect, Input, NodeId, Renamer, TimerId
 use super::bounds::Bounds;
 use super::disk::Disk;
 use super::parcel::Parcel;
-use super::setting::ticks;
+use super::window::Due;
 
 /// A node's surroundings.
 #[derive(Clone, Debug)]
@@ -17,8 +17,8 @@ pub(crate) struct Host {
     pub(crate) up: bool,
     pub(crate) incarnation: u64,
     pub(crate) disk: Disk,
-    /// The armed timers, with the ticks that are left; without a bound, microseconds.
-    pub(crate) timers: BTreeMap<TimerId, u64>,
+    /// The armed timers.
+    pub(crate) timers: BTreeMap<TimerId, Due>,
     /// The hash of the node and of all this.
     pub(crate) print: u128,
 }
@@ -53,15 +53,15 @@ impl Host {
     }
 
     /// What the node is fed. A timer that fires is no longer armed.
-    pub(crate) fn input(&mut self, cause: &Cause, tick_us: u64) -> Input {
+    pub(crate) fn input(&mut self, cause: &Cause, bounds: &Bounds) -> Input {
         match cause {
             Cause::Start => Input::Start,
             Cause::Recover(lost) => Input::Recover(self.disk.recover(*lost as usize)),
             Cause::Parcel(parcel) => parcel.input.clone(),
             Cause::Timer(id) => {
-                let passed = self.timers.remove(id).unwrap_or(0);
-                if tick_us == 0 {
-                    self.timers.values_mut().for_each(|left| *left = left.saturating_sub(passed));
+                let passed = self.timers.remove(id).map_or(0, |due| due.earliest);
+                if bounds.tick_us == 0 {
+                    self.timers.values_mut().for_each(|due| due.pass(passed));
                 }
                 Input::Timer(*id)
             }
@@ -81,7 +81,7 @@ impl Host {
                     continue;
                 }
                 Effect::Timer { id, after, .. } => {
-                    self.timers.insert(*id, ticks(*after, bounds.tick_us));
+                    self.timers.insert(*id, bounds.due(*after));
                 }
                 Effect::Cancel(id) => {
                     self.timers.remove(id);

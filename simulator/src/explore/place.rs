@@ -148,7 +148,9 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
             return Ok((host, None));
         };
         renamer.in_no_order(node.timers(), |renamer, (id, envelope)| {
-            renamer.mix(host.timers.get(&id).copied().unwrap_or(0));
+            let due = host.timers.get(&id).copied().unwrap_or_default();
+            renamer.mix(due.earliest);
+            renamer.mix(due.latest);
             catalogue.renamed(envelope, renamer)
         })?;
         let node = node.renamed(scenario.symmetry, catalogue, SEED, renamer)?;
@@ -187,7 +189,7 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         let Some(mut node) = self.meets(&before, &mut host, cause) else {
             return Ok(Stepped { place, asked: Vec::new(), had: 0, effects: Vec::new() });
         };
-        let input = host.input(cause, self.setting.bounds.tick_us);
+        let input = host.input(cause, self.setting.bounds);
         let given = choices.to_vec();
         node.decide_by(Box::new(Script { given, asked: Vec::new() }));
         let mut effects = Vec::new();
@@ -213,7 +215,7 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
     fn tick(&self, place: u32) -> u32 {
         let before = self.places.get(place);
         let mut host = Host::clone(&before.host);
-        host.timers.values_mut().for_each(|left| *left = left.saturating_sub(1));
+        host.timers.values_mut().for_each(|due| due.pass(1));
         self.keep(host, before.node.as_ref().map(|node| Node::clone(node)))
     }
 

@@ -10,7 +10,7 @@ use super::orbit::Group;
 use super::parcel::Parcel;
 use super::pool::Pool;
 use super::report::Untrue;
-use crate::scenario::{Scenario, micros};
+use crate::scenario::Scenario;
 use crate::trace::SeeClients;
 
 /// What is wrong.
@@ -98,7 +98,7 @@ impl<'a> Setting<'a> {
             clients: scenario.clients.as_ref(),
             inputs: &scenario.inputs,
             has_local: promises.iter().any(|it| it.local && it.kind == Kind::Always),
-            patience: patience(&promises, bounds.tick_us),
+            patience: patience(&promises, bounds),
             bounds,
             promises,
             parcels: Pool::default(),
@@ -143,23 +143,14 @@ impl<'a> Setting<'a> {
 
     /// Whether quiet of so many ticks is more than `within`; never without a clock.
     pub(crate) fn is_over(&self, within: Duration, quiet: u64) -> bool {
-        0 < self.bounds.tick_us && ticks(within, self.bounds.tick_us) <= quiet
+        0 < self.bounds.tick_us && self.bounds.ticks(within) <= quiet
     }
 }
 
-fn patience(promises: &[Promise], tick_us: u64) -> u64 {
+fn patience(promises: &[Promise], bounds: &Bounds) -> u64 {
     let bound = |it: &Promise| match it.kind {
-        Kind::Eventually { within } if 0 < tick_us => Some(ticks(within, tick_us)),
+        Kind::Eventually { within } if 0 < bounds.tick_us => Some(bounds.ticks(within)),
         _ => None,
     };
     promises.iter().filter_map(bound).max().unwrap_or(0).min(u64::from(u32::MAX))
-}
-
-/// The largest timer or bound, in ticks, that is not a whole number of them is rounded up.
-/// Microseconds without a tick.
-pub(crate) fn ticks(duration: Duration, tick_us: u64) -> u64 {
-    match tick_us {
-        0 => micros(duration),
-        tick_us => micros(duration).div_ceil(tick_us),
-    }
 }

@@ -12,7 +12,7 @@ use super::memory::{Memory, NOTHING_SEEN};
 use super::orbit::Orbits;
 use super::parcel::{APPLICATION, JOBS, Parcel};
 use super::place::{Judge, Program, Stepped};
-use super::setting::{Moment, Setting, Wrong, ticks};
+use super::setting::{Moment, Setting, Wrong};
 use super::state::State;
 use crate::action::{Act, Action, Cut};
 
@@ -225,7 +225,7 @@ impl<'a> Worker<'a> {
         let mut inputs: Vec<_> = inputs.collect();
         inputs.sort_by_key(|(_, at, _)| *at);
         for (node, at, envelope) in inputs {
-            let left = ticks(*at, bounds.tick_us);
+            let left = bounds.ticks(*at);
             let link = (*node, *node, APPLICATION);
             self.send(state, link, Input::Trigger(envelope.clone()), left);
         }
@@ -495,7 +495,7 @@ impl<'a> Worker<'a> {
             }
             _ => return None,
         };
-        Some((link.1, self.number(link, input, 1)))
+        Some((link.1, self.number(link, input, self.setting().bounds.delay())))
     }
 
     fn change(&mut self, state: &mut State, node: NodeId, what: What) {

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use synod_core::{Cluster, NodeId, Property, Stack};
-use synod_simulator::{Bounds, Decision, Outcome, Scenario, Settings, Step, StepKind, Stream, run};
+use synod_simulator::{
+    Bounds, Decision, Outcome, Scenario, Settings, Step, StepKind, Stream, Window, run,
+};
 
 pub(crate) const N1: NodeId = NodeId(1);
 pub(crate) const N2: NodeId = NodeId(2);
@@ -98,6 +100,11 @@ pub(crate) fn run_clean<T: Stack>(scenario: &Scenario<T>, settings: &Settings, s
 /// Bounds without faults and without a bound on delays.
 pub(crate) fn calm_bounds(nodes: u32) -> Bounds {
     Bounds { states_max: 1_000_000, ..Bounds::calm(nodes) }
+}
+
+/// A window of timers.
+pub(crate) fn window(text: &str) -> Window {
+    text.parse().expect("a window")
 }
 
 /// The steps of one kind and event.

@@ -29,3 +29,4 @@ mod shrinking;
 mod strategies;
 mod symmetry;
 mod traitors;
+mod windows;

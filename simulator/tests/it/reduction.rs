@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property, Random};
-use synod_simulator::{Bounds, Exploration, Explored, Scenario};
+use synod_simulator::{Bounds, Exploration, Explored, Scenario, Window};
 
-use crate::kit::{N1, N2, Seen, ms, watch_local, watch_rest};
+use crate::kit::{N1, N2, Seen, ms, watch_local, watch_rest, window};
 
 /// An algorithm that a seed has made up: what a node does depends on its value, on what comes,
 /// and on nothing else that anybody could understand.
@@ -136,9 +136,15 @@ fn bounds(world: World) -> Bounds {
     let losses = if random.below(2) == 0 { 1 } else { u32::MAX };
     let copies = u32::from(random.below(6) == 0);
     let unordered = random.below(4) == 0;
+    let timers = match random.below(4) {
+        1 if 0 < tick_us => window("50..100"),
+        2 if 0 < tick_us => window("100..150"),
+        3 if 0 < tick_us => window("50..150"),
+        _ => Window::EXACT,
+    };
     let calm = Bounds::calm(world.nodes);
     let faults = Bounds { crashes, recoveries, down_max: crashes, losses, copies, ..calm };
-    Bounds { tick_us, unordered, ..faults }
+    Bounds { tick_us, timers, unordered, ..faults }
 }
 
 fn scenario(world: World) -> Scenario<MadeUp> {
@@ -184,7 +190,7 @@ fn reduced(world: World, scenario: Scenario<MadeUp>) -> Option<Found> {
 
 #[test]
 fn a_reduced_exploration_finds_every_local_state_and_every_end_that_a_full_one_finds() {
-    let (mut compared, mut fewer) = (0, 0);
+    let (mut compared, mut fewer, mut early_or_late) = (0, 0, 0);
     for seed in 0..400 {
         let world = world(seed);
         let Some(full) = full(world, scenario(world)) else {
@@ -197,9 +203,11 @@ fn a_reduced_exploration_finds_every_local_state_and_every_end_that_a_full_one_f
         assert_eq!(full.at_rest, reduced.at_rest, "ends, seed {seed}: {:?}", bounds(world));
         compared += 1;
         fewer += usize::from(reduced.explored.states < full.explored.transitions);
+        early_or_late += usize::from(world.timers && !bounds(world).timers.is_exact());
     }
     assert!(200 < compared, "{compared} are small enough");
     assert!(compared / 4 < fewer, "{fewer} of {compared} are reduced");
+    assert!(20 < early_or_late, "{early_or_late} have windows of timers");
 }
 
 #[test]

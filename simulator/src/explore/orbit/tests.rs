@@ -149,7 +149,7 @@ impl Nameless {
 }
 
 /// A world of `seed` with its nodes, and how many of them begin.
-fn scenario(seed: u64) -> (Scenario<Nameless>, u32, u32) {
+fn scenario(seed: u64) -> (Scenario<Nameless>, World, u32, u32) {
     let mut random = Random::new(seed);
     let mut below = |bound| u32::try_from(random.below(bound)).expect("a small bound");
     let nodes = 2 + below(3);
@@ -164,11 +164,19 @@ fn scenario(seed: u64) -> (Scenario<Nameless>, u32, u32) {
         said: BTreeMap::new(),
         line: Vec::new(),
     });
-    (scenario, nodes, busy)
+    (scenario, world, nodes, busy)
 }
 
-fn bounds(nodes: u32) -> Bounds {
-    Bounds { states_max: 400, ..Bounds::calm(nodes) }
+/// With a bound on delays where there are timers, and windows for these, for some seeds.
+fn bounds(seed: u64, nodes: u32) -> Bounds {
+    let timers = match seed % 3 {
+        0 => "100..100",
+        1 => "50..100",
+        _ => "50..150",
+    };
+    let timers = timers.parse().expect("a window");
+    let tick_us = if seed.is_multiple_of(2) { 10_000 } else { 0 };
+    Bounds { states_max: 400, tick_us, timers, ..Bounds::calm(nodes) }
 }
 
 /// Those that begin are alike, and the others are.
@@ -234,18 +242,19 @@ fn reachable(worker: &mut Worker<'_>) -> Vec<State> {
     states
 }
 
-fn explored(scenario: &Scenario<Nameless>, nodes: u32) -> (Explored, Option<Explored>) {
-    let full = Exploration::new(scenario, bounds(nodes)).run();
-    let folded = Exploration::new(scenario, bounds(nodes)).symmetric().ok();
+fn explored(scenario: &Scenario<Nameless>, bounds: &Bounds) -> (Explored, Option<Explored>) {
+    let full = Exploration::new(scenario, bounds.clone()).run();
+    let folded = Exploration::new(scenario, bounds.clone()).symmetric().ok();
     (full, folded.map(Exploration::run))
 }
 
 #[test]
 fn there_are_as_many_states_as_orbits_and_the_verdict_is_the_same() {
-    let (mut checked, mut violated, mut saved) = (0, 0, 0);
+    let (mut checked, mut violated, mut saved, mut early_or_late) = (0, 0, 0, 0);
     for seed in 0..150 {
-        let (scenario, nodes, busy) = scenario(seed);
-        let (full, folded) = explored(&scenario, nodes);
+        let (scenario, world, nodes, busy) = scenario(seed);
+        let bounds = bounds(seed, nodes);
+        let (full, folded) = explored(&scenario, &bounds);
         let Some(folded) = folded else {
             assert!(nodes < 4, "four nodes begin in two ways");
             continue;
@@ -270,7 +279,6 @@ fn there_are_as_many_states_as_orbits_and_the_verdict_is_the_same() {
             );
             continue;
         }
-        let bounds = bounds(nodes);
         let ground = Ground::new(&scenario, Setting::of(&scenario, &bounds));
         let mut worker = Worker::new(&ground);
         let states = reachable(&mut worker);
@@ -286,6 +294,8 @@ fn there_are_as_many_states_as_orbits_and_the_verdict_is_the_same() {
         assert_eq!(stands_for.permutations, permutations.len() as u64, "seed {seed}");
         assert_eq!(stands_for.states, full.states, "seed {seed}");
         saved += full.states - folded.states;
+        early_or_late += u32::from(world.timers && bounds.has_windows());
     }
+    assert!(early_or_late > 5, "{early_or_late} have windows of timers");
     assert!(checked > 60 && violated > 10 && saved > 500, "{checked}, {violated}, {saved}");
 }

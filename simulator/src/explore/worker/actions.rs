@@ -42,14 +42,15 @@ impl Worker<'_> {
         self.fault_actions(state, all);
     }
 
-    /// With a bound, timers fire when they are due and time passes when nothing is. Without, each
-    /// node's timers fire in the order of its own clock.
+    /// With a bound, timers fire from their earliest time on, and time passes when nothing is at its
+    /// latest. Without, each node's timers fire in the order of its own clock.
     pub(super) fn timer_actions(&self, state: &State, timed: bool, all: &mut Vec<Act>) {
         let hosts = || state.places.iter().map(|place| self.host(*place));
         for host in hosts().filter(|host| !host.timers.is_empty()) {
-            let due = if timed { Some(&0) } else { host.timers.values().min() };
-            for (id, left) in &host.timers {
-                if Some(left) == due {
+            let next = host.timers.values().map(|due| due.earliest).min();
+            let next = if timed { Some(0) } else { next };
+            for (id, due) in &host.timers {
+                if Some(due.earliest) == next {
                     all.push(Act::Fire { node: host.node, id: *id });
                 }
             }
@@ -57,7 +58,7 @@ impl Worker<'_> {
         if timed {
             let mut timers = hosts().flat_map(|host| host.timers.values());
             let mut wire = state.wire.iter().map(|number| self.parcel(*number).left);
-            if timers.all(|left| *left > 0) && wire.all(|left| left > 0) {
+            if timers.all(|due| due.latest > 0) && wire.all(|left| left > 0) {
                 all.push(Act::Tick);
             }
         }

@@ -42,7 +42,7 @@ impl Worker<'_> {
         }
         for peer in self.live(state) {
             let down = Input::PeerDown(PeerDown { peer: node, reason: Reason::Silent });
-            self.send(state, (peer, peer, self.notices(node)), down, 1);
+            self.send(state, (peer, peer, self.notices(node)), down, self.setting().bounds.delay());
         }
     }
 
@@ -88,6 +88,6 @@ impl Worker<'_> {
     pub(super) fn tell_up(&mut self, state: &mut State, to: NodeId, peer: NodeId) {
         let incarnation = self.host(Self::place(state, peer)).incarnation;
         let up = Input::PeerUp(PeerUp { peer, incarnation });
-        self.send(state, (to, to, self.notices(peer)), up, 1);
+        self.send(state, (to, to, self.notices(peer)), up, self.setting().bounds.delay());
     }
 }
