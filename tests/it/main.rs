@@ -1,6 +1,7 @@
 //! Tests across crates.
 
 mod bulk;
+mod flow;
 mod joining;
 mod museum;
 mod proxy;
