@@ -181,8 +181,7 @@ impl Host {
 
     /// How the node presents itself in this life.
     pub(crate) fn hello(&self) -> Hello {
-        let handled = self.catalogue.of(Role::Handler).filter(|info| !info.local);
-        let events = handled.map(|info| (info.id, String::from(info.name))).collect();
+        let events = self.catalogue.from_the_wire();
         Hello { node: self.id, incarnation: self.incarnation(), events }
     }
 
@@ -404,13 +403,14 @@ fn others(peers: &[NodeId], id: NodeId) -> impl Iterator<Item = NodeId> {
 }
 
 fn slots(catalogue: &Catalogue, limits: Limits) -> Vec<Slot> {
-    let slot = |name, local| Slot {
+    let slot = |name, local, queue_events| Slot {
         name,
         local,
-        queue: Arc::new(Queue::new(limits.queue_events)),
+        queue: Arc::new(Queue::new(queue_events)),
         handled: AtomicU64::new(0),
         refused: AtomicU64::new(0),
     };
-    let events = catalogue.of(Role::Handler).map(|info| slot(info.name, info.local));
-    events.chain([slot("results of jobs", true)]).collect()
+    let events = catalogue.of(Role::Handler);
+    let events = events.map(|info| slot(info.name, info.local, limits.queue_for(info.bytes_max)));
+    events.chain([slot("results of jobs", true, limits.queue_events)]).collect()
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use synod_core::Envelope;
+
 /// Every bound of a node. What does not fit waits where it can, and is counted where it cannot.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Events that wait per event type before its senders have to. A lane may overshoot it by the
-    /// one batch that it had in its hands.
+    /// one batch that it had in its hands. Of a type that may have larger envelopes than others,
+    /// fewer wait, so that their bytes are bounded alike.
     pub queue_events: usize,
     /// Events that a handler actor handles before it lets others have the cell.
     pub turn_events: usize,
@@ -66,5 +69,27 @@ impl Default for Limits {
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(10),
         }
+    }
+}
+
+impl Limits {
+    /// Events that wait of a type whose envelopes have so many bytes at most.
+    pub(crate) fn queue_for(&self, bytes_max: u32) -> usize {
+        let larger = bytes_max.div_ceil(Envelope::BYTES_MAX).max(1);
+        (self.queue_events / larger as usize).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_larger_events_fewer_wait() {
+        let limits = Limits { queue_events: 100, ..Limits::default() };
+        for (bytes_max, events) in [(0, 100), (64 * 1024, 100), (64 * 1024 + 1, 50), (1 << 20, 6)] {
+            assert_eq!(limits.queue_for(bytes_max), events);
+        }
+        assert_eq!(Limits { queue_events: 1, ..limits }.queue_for(1 << 20), 1);
     }
 }

@@ -45,7 +45,7 @@ impl MemoryNetwork {
     /// Bytes that may wait on one link in one direction.
     pub const QUEUED_BYTES_MAX: usize = 64 << 20;
     /// Bytes of one event.
-    pub const EVENT_BYTES_MAX: usize = 1 << 20;
+    pub const EVENT_BYTES_MAX: usize = Envelope::BYTES_CAP as usize;
 
     /// A network without nodes.
     #[must_use]

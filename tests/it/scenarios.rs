@@ -377,6 +377,11 @@ struct Unknown(u64);
 #[event(name = "scenarios.large")]
 struct Large(Vec<u8>);
 
+/// As much, and it says so.
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "scenarios.declared", bytes_max = 1_048_576)]
+struct Declared(Vec<u8>);
+
 /// A shape that n1 gives to an event,
 #[derive(Event, Clone, Debug, Serialize, Deserialize)]
 #[event(name = "scenarios.shape")]
@@ -397,6 +402,7 @@ fn careless() -> HandlerSet<()> {
         .on(|_: &mut (), _: Go, ctx: &mut Context| {
             ctx.send(N2, &Unknown(1));
             ctx.send(N2, &Large(vec![0; 70_000]));
+            ctx.send(N2, &Declared(vec![200; 1_000_000]));
             ctx.send(N2, &OneShape(String::from("three words long")));
             ctx.send(N2, &Poison);
             ctx.after(Duration::from_millis(10), &Number);
@@ -423,6 +429,7 @@ fn careful() -> HandlerSet<()> {
         .on(|_: &mut (), _: Numbered| ())
         .on(|_: &mut (), _: Poison| panic!("a bug"))
         .on(|_: &mut (), _: AnotherShape| ())
+        .on(|_: &mut (), declared: Declared| assert!(declared.0 == [200; 1_000_000]))
         .on(|_: &mut (), _: Large| ());
     HandlerSet::with((), handlers)
 }
@@ -450,6 +457,7 @@ async fn e10_what_cannot_be_handled_is_counted_by_its_reason_and_the_rest_goes_o
     until("the link of the next life", is_back).await;
     let before = handled(&two, Numbered::NAME);
     until("numbers in the next life", || before + 3 <= handled(&two, Numbered::NAME)).await;
+    assert_eq!(handled(&two, Declared::NAME), 1);
     let (one, two) = (one.status(), two.status());
     assert_eq!(one.drops.get("too_large"), Some(&1), "{:?}", one.drops);
     assert_eq!(one.drops.get("peer_unhandled"), Some(&1), "{:?}", one.drops);

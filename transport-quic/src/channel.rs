@@ -11,6 +11,7 @@ use bytes::Bytes;
 use synod_core::{Envelope, LaneCounts, LaneId, SendError, Sent};
 use tokio::sync::Notify;
 
+use crate::frame::Sizes;
 use crate::session::{Bounds, Counts, Misstep, Offer, Owed, Pushed, Session, SessionId, WireId};
 
 /// A session, for as long as one link lasts.
@@ -47,9 +48,9 @@ enum Phase {
 }
 
 impl Channel {
-    pub(crate) fn new(id: SessionId, bounds: Bounds) -> Self {
+    pub(crate) fn new(id: SessionId, bounds: Bounds, sizes: Arc<Sizes>) -> Self {
         let state = State {
-            session: Session::new(id, bounds),
+            session: Session::new(id, bounds, sizes),
             writers: BTreeMap::new(),
             fresh: VecDeque::new(),
             phase: Phase::Open,

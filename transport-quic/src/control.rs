@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quinn::{RecvStream, SendStream};
 use serde::{Deserialize, Serialize};
-use synod_core::{EventId, Hello, LaneId, NodeId, TransportError};
+use synod_core::{Envelope, EventId, Hello, LaneId, NodeId, TransportError, WireEvent};
 
 use crate::addresses::{Entry, Version};
 use crate::identity::Cluster;
@@ -16,7 +16,7 @@ use crate::refusal::{Kind, Turned, printable};
 use crate::session::{Answer, Counts, Offer, SessionId, WireId};
 
 /// The version of everything that stands on the wire.
-pub(crate) const PROTOCOL: u16 = 3;
+pub(crate) const PROTOCOL: u16 = 4;
 
 /// What is said on a control stream. New messages go at the end.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -47,17 +47,32 @@ pub(crate) struct Greeting {
     pub(crate) node: NodeId,
     pub(crate) incarnation: u64,
     pub(crate) events: Vec<(u64, String)>,
+    /// Those of them that may have larger envelopes than others, and how large.
+    pub(crate) large: Vec<(u64, u32)>,
 }
 
 impl Greeting {
     pub(crate) fn new(cluster: &Cluster, hello: &Hello) -> Self {
-        let events = hello.events.iter().map(|(id, name)| (id.bits(), name.clone()));
+        let events = hello.events.iter().map(|event| (event.id.bits(), event.name.clone()));
+        let large = hello.events.iter().filter(|event| Envelope::BYTES_MAX < event.bytes_max);
         Self {
             cluster: cluster.to_string(),
             node: hello.node,
             incarnation: hello.incarnation,
             events: events.collect(),
+            large: large.map(|event| (event.id.bits(), event.bytes_max)).collect(),
         }
+    }
+
+    /// The events that it handles.
+    pub(crate) fn wire_events(&self) -> Vec<WireEvent> {
+        let large: BTreeMap<_, _> = self.large.iter().copied().collect();
+        let event = |(id, name): &(u64, String)| WireEvent {
+            id: EventId::from_bits(*id),
+            name: name.clone(),
+            bytes_max: large.get(id).copied().unwrap_or(Envelope::BYTES_MAX),
+        };
+        self.events.iter().map(event).collect()
     }
 
     /// Checks that two nodes can work together, `theirs` having shown the certificate of

@@ -1,24 +1,27 @@
 //! Frames of a lane: a length (`u32`, little-endian) and an envelope.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes, BytesMut};
-use synod_core::{Envelope, Envelopes, LaneId, SendError};
+use synod_core::{Envelope, Envelopes, EventId, LaneId, SendError};
 
 /// Appends an envelope as a frame. If it is too large, `out` stays as it was.
 pub(crate) fn append(
     out: &mut Vec<u8>,
     envelope: &Envelope,
-    bytes_max: u32,
+    sizes: &Sizes,
 ) -> Result<(), SendError> {
     let start = out.len();
-    let size_max = bytes_max as usize;
-    let body = envelope.body().len();
-    if size_max < body {
-        return Err(SendError::TooLarge { size: body, size_max });
+    let (event, body) = (envelope.event(), envelope.body().len());
+    let too_large = |size| SendError::TooLarge { size, size_max: sizes.of(event) as usize };
+    if !sizes.allow(event, body) {
+        return Err(too_large(body));
     }
     out.extend_from_slice(&[0; LENGTH_BYTES]);
     envelope.encode_into(out);
     let size = out.len() - start - LENGTH_BYTES;
-    let length = u32::try_from(size).ok().filter(|length| *length <= bytes_max);
+    let length = u32::try_from(size).ok().filter(|_| sizes.allow(event, size));
     match (length, out.get_mut(start..start + LENGTH_BYTES)) {
         (Some(length), Some(place)) => {
             place.copy_from_slice(&length.to_le_bytes());
@@ -26,27 +29,68 @@ pub(crate) fn append(
         }
         _ => {
             out.truncate(start);
-            Err(SendError::TooLarge { size, size_max })
+            Err(too_large(size))
         }
     }
 }
 
-/// A frame claims to be larger than a frame may be.
+/// A frame claims to be larger than a frame of its event may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct TooLarge {
     pub(crate) size: u32,
+    pub(crate) size_max: u32,
+    /// The event, if the frame has come so far.
+    pub(crate) event: Option<EventId>,
+}
+
+/// How large frames may be: those of some events as large as they declare, and all others alike.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Sizes {
+    common: u32,
+    declared: BTreeMap<EventId, u32>,
+}
+
+impl Sizes {
+    pub(crate) fn new(common: u32, declared: impl Iterator<Item = (EventId, u32)>) -> Self {
+        Self { common, declared: declared.filter(|(_, bytes)| common < *bytes).collect() }
+    }
+
+    /// The largest frame of an event, without its length.
+    pub(crate) fn of(&self, event: EventId) -> u32 {
+        self.declared.get(&event).copied().unwrap_or(self.common)
+    }
+
+    fn allow(&self, event: EventId, size: usize) -> bool {
+        size <= self.common as usize || size <= self.of(event) as usize
+    }
+
+    fn largest(&self) -> u32 {
+        self.declared.values().copied().fold(self.common, u32::max)
+    }
+
+    /// Checks a frame that claims to have `size` bytes, of which `begun` are there.
+    fn check(&self, size: u32, begun: &[u8]) -> Result<(), TooLarge> {
+        if size <= self.common {
+            return Ok(());
+        }
+        let event = begun.first_chunk().map(|bits| EventId::from_bits(u64::from_le_bytes(*bits)));
+        let size_max = event.map_or_else(|| self.largest(), |event| self.of(event));
+        if size <= size_max { Ok(()) } else { Err(TooLarge { size, size_max, event }) }
+    }
 }
 
 /// Cuts a stream of bytes into frames. The frames share the memory of what was read.
 #[derive(Debug)]
 pub(crate) struct Splitter {
     bytes: BytesMut,
-    bytes_max: u32,
+    sizes: Arc<Sizes>,
+    /// Whether there is room for a frame that is larger than others.
+    is_roomy: bool,
 }
 
 impl Splitter {
-    pub(crate) fn new(bytes_max: u32) -> Self {
-        Self { bytes: BytesMut::new(), bytes_max }
+    pub(crate) fn new(sizes: Arc<Sizes>) -> Self {
+        Self { bytes: BytesMut::new(), sizes, is_roomy: false }
     }
 
     /// Makes room for so many bytes at once, so that they end up side by side.
@@ -76,11 +120,11 @@ impl Splitter {
         let mut end = 0;
         while let Some(length) = self.bytes.get(end..).and_then(|rest| rest.first_chunk()) {
             let size = u32::from_le_bytes(*length);
-            if self.bytes_max < size {
-                if end == 0 {
-                    return Err(TooLarge { size });
-                }
-                break;
+            let begun = self.bytes.get(end + LENGTH_BYTES..).unwrap_or_default();
+            match self.sizes.check(size, begun) {
+                Ok(()) => (),
+                Err(too_large) if end == 0 => return Err(too_large),
+                Err(_) => break,
             }
             let next = end + LENGTH_BYTES + size as usize;
             if self.bytes.len() < next {
@@ -88,7 +132,31 @@ impl Splitter {
             }
             end = next;
         }
-        Ok((0 < end).then(|| self.bytes.split_to(end).freeze()))
+        if end == 0 {
+            return Ok(None);
+        }
+        let frames = self.bytes.split_to(end).freeze();
+        if std::mem::take(&mut self.is_roomy) {
+            // What comes next would keep the room for as long as the lane is read.
+            self.bytes = BytesMut::from(&*self.bytes);
+        }
+        Ok(Some(frames))
+    }
+
+    /// The event of the frame that has begun, if it is larger than most may be.
+    pub(crate) fn large(&self) -> Option<EventId> {
+        let (length, begun) = self.bytes.split_first_chunk()?;
+        let event = EventId::from_bits(u64::from_le_bytes(*begun.first_chunk()?));
+        (self.sizes.common < u32::from_le_bytes(*length)).then_some(event)
+    }
+
+    /// Makes room for the whole frame that has begun.
+    pub(crate) fn make_room(&mut self) {
+        if let Some(length) = self.bytes.first_chunk() {
+            let whole = LENGTH_BYTES + u32::from_le_bytes(*length) as usize;
+            self.bytes.reserve(whole.saturating_sub(self.bytes.len()));
+            self.is_roomy = true;
+        }
     }
 
     /// Whether a frame has begun and not ended.
@@ -126,6 +194,12 @@ mod tests {
     use super::*;
 
     const BYTES_MAX: u32 = 256;
+    const LARGE: EventId = EventId::of("large");
+
+    /// Those of all frames, and larger ones of one event.
+    fn sizes() -> Arc<Sizes> {
+        Arc::new(Sizes::new(BYTES_MAX, [(LARGE, 1_000)].into_iter()))
+    }
 
     fn envelope(event: u64, key: u64, body: Vec<u8>) -> Envelope {
         let event = EventId::from_bits(event);
@@ -153,9 +227,9 @@ mod tests {
         ) {
             let mut stream = Vec::new();
             for envelope in &sent {
-                append(&mut stream, envelope, BYTES_MAX).unwrap();
+                append(&mut stream, envelope, &sizes()).unwrap();
             }
-            let mut splitter = Splitter::new(BYTES_MAX);
+            let mut splitter = Splitter::new(sizes());
             let mut received = Vec::new();
             for chunk in stream.chunks(cut) {
                 splitter.push(chunk);
@@ -169,7 +243,7 @@ mod tests {
         fn no_bytes_make_the_splitter_panic_or_pass_the_limit(
             bytes in proptest::collection::vec(any::<u8>(), 0..2_000),
         ) {
-            let mut splitter = Splitter::new(BYTES_MAX);
+            let mut splitter = Splitter::new(sizes());
             splitter.push(&bytes);
             while let Ok(Some(mut frames)) = splitter.whole() {
                 while let Ok(Some(run)) = Envelopes::cut_off(&mut frames, usize::MAX) {
@@ -185,7 +259,7 @@ mod tests {
     fn an_envelope_over_the_limit_leaves_the_buffer_alone() {
         let mut out = vec![7];
         for size in [250, 300] {
-            let refused = append(&mut out, &envelope(1, u64::MAX, vec![0; size]), BYTES_MAX);
+            let refused = append(&mut out, &envelope(1, u64::MAX, vec![0; size]), &sizes());
             assert!(matches!(refused, Err(SendError::TooLarge { size_max: 256, .. })));
             assert_eq!(out, [7]);
         }
@@ -193,14 +267,41 @@ mod tests {
 
     #[test]
     fn a_length_over_the_limit_is_refused_before_its_bytes_come() {
-        let mut splitter = Splitter::new(BYTES_MAX);
+        let mut splitter = Splitter::new(sizes());
         splitter.push(&u32::MAX.to_le_bytes());
-        assert_eq!(splitter.whole(), Err(TooLarge { size: u32::MAX }));
+        let (size, event) = (u32::MAX, None);
+        assert_eq!(splitter.whole(), Err(TooLarge { size, size_max: 1_000, event }));
+    }
+
+    #[test]
+    fn only_frames_of_an_event_that_declares_it_are_larger_than_others() {
+        let frame = |event: EventId, size: u32| {
+            [&size.to_le_bytes()[..], &event.bits().to_le_bytes()].concat()
+        };
+        for (event, size, size_max) in [(LARGE, 1_001, 1_000), (EventId::of("a"), 257, BYTES_MAX)] {
+            let mut splitter = Splitter::new(sizes());
+            splitter.push(&frame(event, size));
+            let event = Some(event);
+            assert_eq!(splitter.whole(), Err(TooLarge { size, size_max, event }));
+        }
+        let mut splitter = Splitter::new(sizes());
+        let (begun, rest) = (frame(LARGE, 1_000), [0; 992]);
+        splitter.push(&begun[..11]);
+        assert_eq!((splitter.whole(), splitter.large()), (Ok(None), None));
+        splitter.push(&begun[11..]);
+        assert_eq!((splitter.whole(), splitter.large()), (Ok(None), Some(LARGE)));
+        splitter.make_room();
+        assert!(1_004 <= splitter.bytes.capacity());
+        splitter.push(&rest);
+        splitter.push(&[7]);
+        assert_eq!(splitter.whole().map(|frame| frame.map(|it| it.len())), Ok(Some(1_004)));
+        assert_eq!((splitter.large(), &*splitter.bytes), (None, &[7][..]));
+        assert!(splitter.bytes.capacity() < 1_000, "the room went with the frame");
     }
 
     #[test]
     fn a_stream_begins_with_its_lane_and_the_number_of_its_first_frame() {
-        let mut splitter = Splitter::new(BYTES_MAX);
+        let mut splitter = Splitter::new(sizes());
         let header = lane_header(LaneId(77), 1_000);
         splitter.push(&header[..15]);
         assert_eq!(splitter.lane(), None);

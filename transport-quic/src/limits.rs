@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{IdleTimeout, TransportConfig, VarInt};
-use synod_core::TransportError;
+use synod_core::{Envelope, TransportError, WireEvent};
 
+use crate::frame::Sizes;
 use crate::session::{Bounds, SEGMENT_BYTES};
 
 /// The bounds of one transport. The default suits a cluster in one data centre.
@@ -31,7 +32,8 @@ pub struct Limits {
     pub session_grace: Duration,
     /// How long a frame may stay unfinished.
     pub frame_timeout: Duration,
-    /// The largest envelope in bytes, [`Limits::FRAME_BYTES_CAP`] at most.
+    /// The largest envelope in bytes of an event that does not [declare](synod_core::Event::BYTES_MAX)
+    /// more; [`Envelope::BYTES_MAX`] at most.
     pub frame_bytes_max: u32,
     /// Bytes that one peer has not acknowledged: those that wait, those under way, and those that
     /// are kept for the case that the connection is lost. One more ends the link with `Overflow`.
@@ -72,7 +74,7 @@ impl Default for Limits {
             redial_after: Duration::from_secs(1),
             session_grace: Duration::from_secs(20),
             frame_timeout: Duration::from_secs(10),
-            frame_bytes_max: Self::FRAME_BYTES_CAP,
+            frame_bytes_max: Envelope::BYTES_MAX,
             outbox_bytes_max: 16 * MIB as usize,
             lanes_max: 128,
             stream_window: MIB,
@@ -91,21 +93,22 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// No frame is larger: what is larger would hold up the heartbeats behind it.
-    pub const FRAME_BYTES_CAP: u32 = 64 * 1024;
-
-    /// The most memory in bytes that one peer can make this node hold, whatever the peer does:
+    /// The most memory in bytes that one peer can make a node hold that handles `events`, whatever
+    /// the peer does:
     ///
     /// - what waits for it, and what it has not acknowledged, in buffers that are half full at
     ///   least, and one for each lane that is being filled;
     /// - what it has sent and nobody has read;
     /// - for each lane, one unfinished frame and one read;
+    /// - for each event that declares larger ones, one unfinished frame, on whatever lane;
     /// - datagrams in both directions, and one control frame.
     ///
     /// Envelopes that the inbox has taken are the host's to count. They share the memory of the
-    /// read that they came in, so a single one that is kept may keep a hundred kilobytes.
+    /// read that they came in, so a single one that is kept may keep a hundred kilobytes, or a large
+    /// one beside it.
     #[must_use]
-    pub fn bytes_per_peer_max(&self) -> usize {
+    pub fn bytes_per_peer_max(&self, events: &[WireEvent]) -> usize {
+        let large = declared(self.frame_bytes_max, events).map(|(_, bytes)| bytes as usize);
         let lane = self.frame_bytes_max as usize + READ_BYTES_MAX + SEGMENT_BYTES;
         self.outbox_bytes_max
             .saturating_mul(2)
@@ -113,44 +116,64 @@ impl Limits {
             .saturating_add(lane.saturating_mul(self.lanes_max as usize))
             .saturating_add(self.datagram_bytes_max.saturating_mul(2))
             .saturating_add(CONTROL_BYTES_MAX)
+            .saturating_add(large.sum())
     }
 
-    /// Checks that the bounds fit together.
+    /// Checks that the bounds fit together, and to a node that handles `events`.
     ///
     /// # Errors
     ///
     /// [`TransportError`] with the bounds that do not, and what is allowed.
-    pub fn check(&self) -> Result<(), TransportError> {
+    pub fn check(&self, events: &[WireEvent]) -> Result<(), TransportError> {
         let frame = self.frame_bytes_max;
-        let complaint = if frame == 0 || Self::FRAME_BYTES_CAP < frame {
-            format!("`frame_bytes_max` is {frame}, and must be 1 to {}", Self::FRAME_BYTES_CAP)
+        let too_large = |event: &&WireEvent| self.outbox_bytes_max < event.bytes_max as usize;
+        let complaint = if frame == 0 || Envelope::BYTES_MAX < frame {
+            format!("`frame_bytes_max` is {frame}, and must be 1 to {}", Envelope::BYTES_MAX)
         } else if self.stream_window < frame || self.connection_window < self.stream_window {
             String::from("a frame must fit into `stream_window`, and that into `connection_window`")
         } else if self.outbox_bytes_max < frame as usize {
             String::from("a frame must fit into `outbox_bytes_max`")
+        } else if let Some(WireEvent { name, bytes_max, .. }) = events.iter().find(too_large) {
+            format!(
+                "event `{name}` declares {bytes_max} bytes, and `outbox_bytes_max` allows {}",
+                self.outbox_bytes_max
+            )
         } else if self.idle_timeout.min(self.redial_after) <= self.keep_alive {
             String::from("`keep_alive` must be shorter than `idle_timeout` and `redial_after`")
         } else if self.lanes_max == 0 || self.batch_max == 0 {
             String::from("`lanes_max` and `batch_max` must be 1 at least")
         } else if self.handshakes_max == 0 || self.handshakes_per_host_max == 0 {
             String::from("`handshakes_max` and `handshakes_per_host_max` must be 1 at least")
-        } else if self.bytes_per_peer_cap < self.bytes_per_peer_max() {
-            format!(
-                "one peer could make this node hold {} bytes, and `bytes_per_peer_cap` allows {}: \
-                 raise it, or lower `outbox_bytes_max`, `connection_window` or `lanes_max`",
-                self.bytes_per_peer_max(),
-                self.bytes_per_peer_cap
-            )
+        } else if self.bytes_per_peer_cap < self.bytes_per_peer_max(events) {
+            self.tell_excess(events)
         } else {
             return Ok(());
         };
         Err(TransportError(complaint))
     }
 
+    fn tell_excess(&self, events: &[WireEvent]) -> String {
+        let declared: Vec<String> = declared(self.frame_bytes_max, events)
+            .map(|(event, bytes)| format!(", {bytes} of them for `{}`", event.name))
+            .collect();
+        format!(
+            "one peer could make this node hold {} bytes{}, and `bytes_per_peer_cap` allows {}: \
+             raise it, or lower `outbox_bytes_max`, `connection_window` or `lanes_max`",
+            self.bytes_per_peer_max(events),
+            declared.concat(),
+            self.bytes_per_peer_cap
+        )
+    }
+
+    /// How large frames to a node may be that handles `events`, or from it.
+    pub(crate) fn sizes(&self, events: &[WireEvent]) -> Sizes {
+        let declared = declared(self.frame_bytes_max, events);
+        Sizes::new(self.frame_bytes_max, declared.map(|(event, bytes)| (event.id, bytes)))
+    }
+
     /// The bounds of each session.
     pub(crate) fn session(&self) -> Bounds {
         Bounds {
-            frame_bytes_max: self.frame_bytes_max,
             kept_bytes_max: self.outbox_bytes_max,
             lanes_max: usize::try_from(self.lanes_max).unwrap_or(usize::MAX),
         }
@@ -176,6 +199,14 @@ impl Limits {
             .enable_segmentation_offload(self.segmentation_offload);
         Ok(Arc::new(config))
     }
+}
+
+/// The events that declare larger frames than `common`, and how large. Nobody declares more than
+/// [`Envelope::BYTES_CAP`].
+fn declared(common: u32, events: &[WireEvent]) -> impl Iterator<Item = (&WireEvent, u32)> {
+    let declaring = events.iter().filter(|event| Envelope::BYTES_MAX < event.bytes_max);
+    let capped = declaring.map(|event| (event, event.bytes_max.min(Envelope::BYTES_CAP)));
+    capped.filter(move |(_, bytes)| common < *bytes)
 }
 
 const MIB: u32 = 1 << 20;
@@ -215,19 +246,39 @@ mod tests {
     #[test]
     fn the_default_bounds_fit_together_and_a_peer_costs_less_than_100_mebibytes() {
         let limits = Limits::default();
-        assert_eq!(limits.check(), Ok(()));
+        assert_eq!(limits.check(&[]), Ok(()));
         assert!(limits.transport().is_ok());
-        assert!(limits.bytes_per_peer_max() < 100 << 20, "{}", limits.bytes_per_peer_max());
+        assert!(limits.bytes_per_peer_max(&[]) < 100 << 20, "{}", limits.bytes_per_peer_max(&[]));
     }
 
     #[test]
     fn bounds_that_do_not_fit_together_are_refused() {
         let large = Limits { frame_bytes_max: 65 * 1024, ..Limits::default() };
-        assert!(large.check().unwrap_err().to_string().contains("frame_bytes_max"));
+        assert!(large.check(&[]).unwrap_err().to_string().contains("frame_bytes_max"));
         let mute = Limits { keep_alive: Duration::from_secs(60), ..Limits::default() };
-        assert!(mute.check().is_err());
+        assert!(mute.check(&[]).is_err());
         let dear = Limits { outbox_bytes_max: 1 << 30, ..Limits::default() };
-        let words = dear.check().unwrap_err().to_string();
+        let words = dear.check(&[]).unwrap_err().to_string();
         assert!(words.contains("bytes_per_peer_cap") && words.contains("134217728"), "{words}");
+    }
+    #[test]
+    fn an_event_that_declares_large_frames_costs_one_of_them() {
+        let limits = Limits::default();
+        let event = |name: &str, bytes_max| {
+            let id = synod_core::EventId::of(name);
+            WireEvent { id, name: String::from(name), bytes_max }
+        };
+        let events = [event("a", 64 * 1024), event("b", 1 << 20), event("c", 100_000)];
+        let more = limits.bytes_per_peer_max(&events) - limits.bytes_per_peer_max(&[]);
+        assert_eq!((more, limits.check(&events)), ((1 << 20) + 100_000, Ok(())));
+        assert_eq!(limits.sizes(&[event("d", u32::MAX)]).of(event("d", 0).id), 1 << 20);
+
+        let most = limits.bytes_per_peer_max(&events);
+        let tight = Limits { bytes_per_peer_cap: most - 1, ..Limits::default() };
+        let words = tight.check(&events).unwrap_err().to_string();
+        assert!(words.contains("1048576 of them for `b`"), "{words}");
+        let small = Limits { outbox_bytes_max: 128 * 1024, ..limits };
+        let words = small.check(&events).unwrap_err().to_string();
+        assert!(words.contains("event `b` declares 1048576 bytes"), "{words}");
     }
 }

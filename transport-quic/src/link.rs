@@ -27,6 +27,7 @@ pub(crate) struct Link {
     pub(crate) channel: Channel,
     wire: Mutex<Option<Arc<Wire>>>,
     rooms: Rooms,
+    places: Mutex<BTreeMap<EventId, Place>>,
     end: Mutex<Option<End>>,
     ended: Notify,
     /// Wakes whoever watches over the link: a connection has come or gone.
@@ -49,6 +50,9 @@ pub(crate) struct Wire {
 /// What keeps a lane from being read: the inbox has no room. It outlasts the connection, so that
 /// a new one does not get around it.
 pub(crate) type Gate = Arc<AsyncMutex<Option<Room>>>;
+
+/// The place for the one unfinished frame of an event type whose frames are larger than others.
+pub(crate) type Place = Arc<AsyncMutex<()>>;
 
 #[derive(Default)]
 struct Rooms(Mutex<BTreeMap<LaneId, Gate>>);
@@ -97,6 +101,7 @@ impl Link {
             channel,
             wire: Mutex::default(),
             rooms: Rooms::default(),
+            places: Mutex::default(),
             end: Mutex::default(),
             ended: Notify::new(),
             stirred: Notify::new(),
@@ -129,6 +134,11 @@ impl Link {
 
     pub(crate) fn gate(&self, lane: LaneId) -> Gate {
         Arc::clone(locked(&self.rooms.0).entry(lane).or_default())
+    }
+
+    /// The place of an event type, of which the node has said that it takes large frames.
+    pub(crate) fn place(&self, event: EventId) -> Place {
+        Arc::clone(locked(&self.places).entry(event).or_default())
     }
 
     /// Ends the link, from any thread. Only the first end counts; returns its reason.

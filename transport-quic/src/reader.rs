@@ -9,9 +9,10 @@ use quinn::{ReadError, RecvStream};
 use synod_core::{
     Acknowledgement, DecodeError, Envelope, Envelopes, EventId, Lane, LaneId, Receipt, Room,
 };
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout_at};
 
-use crate::frame::{self, Splitter};
+use crate::frame::{self, Splitter, TooLarge};
 use crate::limits::CHUNKS_MAX;
 use crate::link::{End, Gate, Link, Wire};
 use crate::refusal::{Kind, Turned, printable};
@@ -27,6 +28,8 @@ pub(crate) struct Reader {
     lanes: Arc<Lanes>,
     stream: RecvStream,
     splitter: Splitter,
+    /// Which event has a large frame here that is not finished, and the place that it takes.
+    large: Option<(EventId, OwnedMutexGuard<()>)>,
     /// Frames that come again, and are left out.
     known: u64,
     /// When the first byte of the unfinished frame came.
@@ -40,9 +43,9 @@ impl Reader {
         lanes: Arc<Lanes>,
         stream: RecvStream,
     ) -> Self {
-        let splitter = Splitter::new(shared.limits.frame_bytes_max);
-        let unfinished_since = Instant::now();
-        Self { shared, link, wire, lanes, stream, splitter, known: 0, unfinished_since }
+        let splitter = Splitter::new(Arc::clone(&shared.sizes));
+        let (large, unfinished_since) = (None, Instant::now());
+        Self { shared, link, wire, lanes, stream, splitter, large, known: 0, unfinished_since }
     }
 
     /// Reads to the end of the stream. An error ends the link.
@@ -65,11 +68,28 @@ impl Reader {
             if was_whole {
                 self.unfinished_since = Instant::now();
             }
+            self.find_place().await;
             if !self.fill().await? {
                 return self.check_end();
             }
             // One lane that always has data must not keep the others waiting.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// A large frame that has begun waits until no other of its event is unfinished, on any lane: so
+    /// much memory is there for each event that declares it. Its time runs from then on.
+    async fn find_place(&mut self) {
+        let event = self.splitter.large();
+        if event == self.large.as_ref().map(|(event, _)| *event) {
+            return;
+        }
+        self.large = None;
+        if let Some(event) = event {
+            let place = self.link.place(event).lock_owned().await;
+            self.large = Some((event, place));
+            self.splitter.make_room();
+            self.unfinished_since = Instant::now();
         }
     }
 
@@ -103,15 +123,16 @@ impl Reader {
                     delivery.hand_over(frames, gate).await?;
                 }
                 Ok(None) => return Ok(was_whole),
-                Err(too_large) => {
-                    let text = format!(
-                        "a frame of {} bytes, and {} allows {}",
-                        too_large.size, self.shared.me, self.shared.limits.frame_bytes_max
-                    );
-                    return Err(Turned::new(Kind::FrameTooLarge, text));
-                }
+                Err(too_large) => return Err(self.too_large(too_large)),
             }
         }
+    }
+
+    fn too_large(&self, TooLarge { size, size_max, event }: TooLarge) -> Turned {
+        let name = event.and_then(|event| self.shared.events.get(&event));
+        let of = name.map(|name| format!(" of event `{name}`")).unwrap_or_default();
+        let text = format!("a frame of {size} bytes{of}, and {} allows {size_max}", self.shared.me);
+        Turned::new(Kind::FrameTooLarge, text)
     }
 
     /// Reads what is there, or waits for it. False at the end of the stream.

@@ -17,6 +17,7 @@ use crate::addresses::{AddressBook, ENTRIES_MAX, Entry, Nonsense, Version};
 use crate::channel::Channel;
 use crate::control::Greeting;
 use crate::dial;
+use crate::frame::Sizes;
 use crate::gateway::Gateway;
 use crate::journal::Journal;
 use crate::keep;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) greeting: RwLock<Arc<Greeting>>,
     /// The events that this node handles from the wire.
     pub(crate) events: BTreeMap<EventId, String>,
+    /// How large their frames may be.
+    pub(crate) sizes: Arc<Sizes>,
     pub(crate) limits: Limits,
     pub(crate) identity: Arc<Current>,
     pub(crate) transport: Arc<quinn::TransportConfig>,
@@ -102,7 +105,9 @@ impl Shared {
                     self.replace(&old, theirs);
                 }
                 self.compare_events(theirs);
-                let link = Arc::new(Link::new(theirs, Channel::new(id, self.limits.session())));
+                let sizes = Arc::new(self.limits.sizes(&theirs.wire_events()));
+                let channel = Channel::new(id, self.limits.session(), sizes);
+                let link = Arc::new(Link::new(theirs, channel));
                 self.attach(&link, wire, received)?;
                 self.link_up(peer, &link);
                 Ok(link)

@@ -81,7 +81,7 @@ impl QuicTransport {
     /// fit together, or if the address is taken.
     pub fn new(bundle: &Bundle, limits: Limits) -> Result<Self, TransportError> {
         let unusable = |error: CertificateError| TransportError(error.to_string());
-        limits.check()?;
+        limits.check(&[])?;
         bundle.check().map_err(unusable)?;
         let tls = Tls::of(bundle).map_err(unusable)?;
         let socket = socket::bind(bundle.listen, limits.socket_buffer_bytes)?;
@@ -200,7 +200,7 @@ impl QuicTransport {
             // Last of all: now the socket is free again.
             let _ = stopping.send(true);
         };
-        let bytes_per_peer_max = self.limits.bytes_per_peer_max();
+        let bytes_per_peer_max = self.limits.bytes_per_peer_max(&hello.events);
         info!(node = %self.me, address = %self.local_address, bytes_per_peer_max, "listening");
         thread::Builder::new().name(name).spawn(run).map_err(|error| failed(&error))?;
         Ok(engine)
@@ -240,6 +240,7 @@ impl QuicTransport {
             began: Instant::now(),
             events: greeting.names(),
             greeting: RwLock::new(Arc::new(greeting)),
+            sizes: Arc::new(self.limits.sizes(&hello.events)),
             limits: self.limits.clone(),
             identity: Arc::clone(&self.identity),
             transport,
@@ -306,6 +307,7 @@ impl Transport for QuicTransport {
             let text = format!("the bundle is that of {}, and the node is {}", self.me, hello.node);
             return Err(TransportError(text));
         }
+        self.limits.check(&hello.events)?;
         let engine = self.launch(&hello, inbox)?;
         self.engine.set(engine).map_err(|_| failed(&"it has been started before"))
     }

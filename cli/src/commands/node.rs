@@ -64,7 +64,9 @@ async fn serve(
     let bundle = read(asked)?;
     let seeded = settings.applied_to(&bundle)?;
     let told_at = settings.admin.address(&bundle);
-    let bytes_per_peer_max = settings.limits.bytes_per_peer_max();
+    let handled = entry.catalogue().map_err(|error| Problem::caused(&error))?.from_the_wire();
+    settings.check(&handled)?;
+    let bytes_per_peer_max = settings.limits.bytes_per_peer_max(&handled);
     let transport = QuicTransport::new(&seeded, settings.limits)
         .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
     let transport = Arc::new(transport);

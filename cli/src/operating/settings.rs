@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use synod_core::NodeId;
+use synod_core::{NodeId, WireEvent};
 use synod_transport_quic::{Bundle, Limits};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -189,6 +189,15 @@ impl Settings {
         })
     }
 
+    /// Checks that the limits have room for the events that the node handles.
+    ///
+    /// # Errors
+    ///
+    /// A [`Problem`] of usage.
+    pub(crate) fn check(&self, handled: &[WireEvent]) -> Result<(), Problem> {
+        self.limits.check(handled).map_err(|error| usage(format!("table `limits`: {error}")))
+    }
+
     /// The bundle with the addresses that are set beside it.
     ///
     /// # Errors
@@ -280,7 +289,7 @@ impl LimitKeys {
             limits.outbox_bytes_max = bytes;
         }
         limits.bytes_per_peer_cap = self.bytes_per_peer_cap.unwrap_or(limits.bytes_per_peer_cap);
-        limits.check().map_err(|error| format!("table `limits`: {error}"))?;
+        limits.check(&[]).map_err(|error| format!("table `limits`: {error}"))?;
         Ok(limits)
     }
 }

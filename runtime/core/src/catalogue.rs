@@ -10,6 +10,7 @@ use crate::envelope::{DecodeError, Envelope, LaneId, Tag};
 use crate::event::{EventId, NodeId};
 use crate::handler::Access;
 use crate::symmetry::Renamer;
+use crate::transport::WireEvent;
 
 /// An event type as a node knows it.
 #[derive(Clone)]
@@ -24,6 +25,8 @@ pub struct EventInfo {
     pub local: bool,
     /// Whether it travels as a datagram.
     pub unreliable: bool,
+    /// Its largest envelope in bytes: see [`Event::BYTES_MAX`](crate::Event::BYTES_MAX).
+    pub bytes_max: u32,
     /// Whether deliveries of it to one node [commute](crate::Handlers::on_commuting).
     pub commutes: bool,
     /// What its handler may do with the state.
@@ -152,6 +155,19 @@ impl Catalogue {
     #[must_use]
     pub fn job(&self, event: EventId) -> Option<&JobFn> {
         self.jobs.get(&event)
+    }
+
+    /// The events that the node handles from the wire, by identity. O(types).
+    #[must_use]
+    pub fn from_the_wire(&self) -> Vec<WireEvent> {
+        let handled = self.of(Role::Handler).filter(|info| !info.local);
+        handled
+            .map(|info| WireEvent {
+                id: info.id,
+                name: String::from(info.name),
+                bytes_max: info.bytes_max,
+            })
+            .collect()
     }
 
     /// The wire names of all event types, in whatever role. O(types).

@@ -104,6 +104,31 @@ impl Envelope {
     /// Keys that an instance may have at most. A deeper one does not decode.
     pub const DEPTH_MAX: usize = 8;
 
+    /// The largest envelope in bytes, encoded, of an event that does not
+    /// [declare](crate::Event::BYTES_MAX) more.
+    pub const BYTES_MAX: u32 = 64 * 1024;
+
+    /// The largest that an event may declare: decoding it may take 129 MiB for a moment.
+    pub const BYTES_CAP: u32 = 1024 * 1024;
+
+    /// Checks what an event declares as the size of its largest envelope.
+    ///
+    /// # Panics
+    ///
+    /// If it is not more than [`Envelope::BYTES_MAX`], or more than [`Envelope::BYTES_CAP`]. In a
+    /// constant, that is an error of the compiler.
+    #[doc(hidden)]
+    pub const fn check_bytes_max(bytes: u32) {
+        assert!(
+            Self::BYTES_MAX < bytes,
+            "65536 bytes are allowed without `bytes_max`: declare more, or leave it out"
+        );
+        assert!(
+            bytes <= Self::BYTES_CAP,
+            "`bytes_max` is 1048576 at most: send what is larger in pieces, as `Bulk` does"
+        );
+    }
+
     /// Encodes `event` for the root of the stack. O(size).
     ///
     /// # Panics

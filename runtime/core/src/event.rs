@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::envelope::Envelope;
+
 /// A fact that a handler can react to: a message from a peer, a timeout, or a local indication.
 ///
 /// Every event is plain serializable data, also the local ones: that is what makes a run
@@ -22,6 +24,17 @@ use serde::{Deserialize, Serialize};
 /// ```
 ///
 /// A changed layout is a new event: give it a new name, `"bully.election.2"`.
+///
+/// An event that may be larger than 64 KiB on the wire says so, and how large: every node that
+/// handles it counts with that. What is larger still is sent in pieces.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use synod_core::Event;
+/// #[derive(Event, Debug, Serialize, Deserialize)]
+/// #[event(name = "store.snapshot", bytes_max = 1_048_576)]
+/// struct Snapshot(Vec<u64>);
+/// ```
 pub trait Event: fmt::Debug + Serialize + DeserializeOwned + Send + 'static {
     /// The wire name. Stable for ever: renaming the Rust type must not change it.
     const NAME: &'static str;
@@ -35,6 +48,10 @@ pub trait Event: fmt::Debug + Serialize + DeserializeOwned + Send + 'static {
 
     /// Whether the event travels as a datagram: it may be lost, and overtake others.
     const UNRELIABLE: bool = false;
+
+    /// The largest envelope of it in bytes, encoded, that a peer takes; [`Envelope::BYTES_CAP`] at
+    /// most.
+    const BYTES_MAX: u32 = Envelope::BYTES_MAX;
 }
 
 /// A 64-bit identity of an event type: the FNV-1a hash of its wire name.

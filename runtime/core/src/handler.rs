@@ -182,12 +182,16 @@ impl_into_handler!(SharedCall: Shared Calls Request E, fn(&S, Call<E>, &mut Cont
     => |it, from, ctx| (call(it, from)?, ctx));
 
 pub(crate) fn info<E: Event>(access: Access) -> EventInfo {
+    const {
+        assert!(E::BYTES_MAX <= Envelope::BYTES_CAP, "`BYTES_MAX` is over `Envelope::BYTES_CAP`");
+    }
     EventInfo {
         id: E::ID,
         name: E::NAME,
         role: Role::Handler,
         local: E::LOCAL,
         unreliable: E::UNRELIABLE,
+        bytes_max: E::BYTES_MAX,
         commutes: false,
         access,
         registered: None,

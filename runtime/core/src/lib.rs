@@ -63,6 +63,6 @@ pub use symmetry::{Interchangeable, Nodes, Permutation, Renamer, Symmetry};
 pub use synod_derive::Event;
 pub use transport::{
     Acknowledgement, Closing, Hello, Inbox, LaneCounts, LinkChange, LinkStatus, Receipt, Refusal,
-    Room, SendError, Sent, Transport, TransportError,
+    Room, SendError, Sent, Transport, TransportError, WireEvent,
 };
 pub use workload::Workload;

@@ -94,8 +94,20 @@ pub struct Hello {
     pub node: NodeId,
     /// Which life of the node this is.
     pub incarnation: u64,
-    /// The events that it handles from the wire, by identity and name.
-    pub events: Vec<(EventId, String)>,
+    /// The events that it handles from the wire.
+    pub events: Vec<WireEvent>,
+}
+
+/// An event type, as a node tells its peers of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WireEvent {
+    /// The identity.
+    pub id: EventId,
+    /// The wire name.
+    pub name: String,
+    /// The largest envelope of it in bytes that the node takes, if its transport has no lower bound
+    /// on events that declare nothing.
+    pub bytes_max: u32,
 }
 
 /// Where a transport delivers to.
@@ -295,7 +307,8 @@ pub enum SendError {
     /// The peer handles no such event, as its hello says.
     #[error("the peer does not handle the event")]
     Unhandled,
-    /// The envelope is larger than a frame may be.
+    /// The envelope is larger than a frame of its event may be: see
+    /// [`Event::BYTES_MAX`](crate::Event::BYTES_MAX).
     #[error("the event has {size} bytes, and a frame {size_max} at most")]
     TooLarge {
         /// Its size in bytes.

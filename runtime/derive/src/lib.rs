@@ -4,14 +4,15 @@
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
-use quote::quote;
-use syn::{DeriveInput, Error, LitStr, Result, parse_macro_input, parse_quote};
+use quote::{quote, quote_spanned};
+use syn::{DeriveInput, Error, LitInt, LitStr, Result, parse_macro_input, parse_quote};
 
 /// Implements `Event` for a type that serde can encode.
 ///
 /// The attribute `#[event(name = "algorithm.event")]` is mandatory: a name taken from the Rust
 /// type would change when the type is renamed. `local` marks an event that never comes from the
-/// wire, `unreliable` one that may be lost and overtaken.
+/// wire, `unreliable` one that may be lost and overtaken. `bytes_max = 1_000_000` allows frames of
+/// this event that are larger than others.
 ///
 /// ```text
 /// #[derive(Event, Debug, Serialize, Deserialize)]
@@ -37,19 +38,24 @@ struct Attribute {
     name: Option<LitStr>,
     local: bool,
     unreliable: bool,
+    bytes_max: Option<LitInt>,
 }
 
 fn expand(input: &DeriveInput, home: &Tokens) -> Result<Tokens> {
     let attribute = parse(input)?;
-    let Some(name) = attribute.name else {
+    let Some(name) = &attribute.name else {
         let ask = "an event needs a stable wire name: #[event(name = \"algorithm.event\")]";
         return Err(Error::new_spanned(&input.ident, ask));
     };
-    check(&name)?;
+    check(name)?;
     if attribute.local && attribute.unreliable {
         let clash = "a local event never travels, so it cannot be `unreliable`";
         return Err(Error::new_spanned(&input.ident, clash));
     }
+    let (bytes_max, check) = match &attribute.bytes_max {
+        Some(bytes) => declare(bytes, &attribute, home)?,
+        None => Default::default(),
+    };
     let (local, unreliable, ident) = (attribute.local, attribute.unreliable, &input.ident);
     let mut generics = input.generics.clone();
     if !generics.params.is_empty() {
@@ -68,8 +74,29 @@ fn expand(input: &DeriveInput, home: &Tokens) -> Result<Tokens> {
             const NAME: &'static str = #name;
             const LOCAL: bool = #local;
             const UNRELIABLE: bool = #unreliable;
+            #bytes_max
         }
+        #check
     })
+}
+
+/// The largest frame, and its check: what the number may be, the home crate says. A constant of a
+/// trait is looked at only where it is used, so the check has its own.
+fn declare(bytes: &LitInt, attribute: &Attribute, home: &Tokens) -> Result<(Tokens, Tokens)> {
+    let why = match attribute {
+        Attribute { local: true, .. } => "a local event never travels, so it needs no `bytes_max`",
+        Attribute { unreliable: true, .. } => {
+            "an `unreliable` event fits into a datagram, so it needs no `bytes_max`"
+        }
+        _ => {
+            bytes.base10_parse::<u32>()?;
+            let check = quote_spanned! {bytes.span()=>
+                const _: () = #home::Envelope::check_bytes_max(#bytes);
+            };
+            return Ok((quote!(const BYTES_MAX: u32 = #bytes;), check));
+        }
+    };
+    Err(Error::new_spanned(bytes, why))
 }
 
 fn parse(input: &DeriveInput) -> Result<Attribute> {
@@ -82,8 +109,11 @@ fn parse(input: &DeriveInput) -> Result<Attribute> {
                 found.local = true;
             } else if meta.path.is_ident("unreliable") {
                 found.unreliable = true;
+            } else if meta.path.is_ident("bytes_max") {
+                found.bytes_max = Some(meta.value()?.parse()?);
             } else {
-                return Err(meta.error("expected `name = \"..\"`, `local` or `unreliable`"));
+                let known = "expected `name = \"..\"`, `local`, `unreliable` or `bytes_max = ..`";
+                return Err(meta.error(known));
             }
             Ok(())
         })?;

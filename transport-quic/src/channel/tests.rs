@@ -7,8 +7,9 @@ const WIRE: WireId = WireId(5);
 
 /// A channel on a connection.
 fn channel(kept_bytes_max: usize) -> Channel {
-    let bounds = Bounds { frame_bytes_max: 1_000, kept_bytes_max, lanes_max: 2 };
-    let channel = Channel::new(SessionId(1), bounds);
+    let bounds = Bounds { kept_bytes_max, lanes_max: 2 };
+    let sizes = Sizes::new(1_000, std::iter::empty());
+    let channel = Channel::new(SessionId(1), bounds, Arc::new(sizes));
     channel.attach(WIRE, &vec![]).unwrap();
     channel
 }

@@ -12,8 +12,12 @@ mod agree;
 mod incoming;
 mod outgoing;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use synod_core::LaneId;
+
+use crate::frame::Sizes;
 
 pub(crate) use agree::{Answer, Choice, Offer, choose, understand};
 pub(crate) use incoming::{Incoming, Misstep, Owed};
@@ -33,8 +37,6 @@ pub(crate) type Counts = Vec<(LaneId, u64)>;
 /// The bounds of one session.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Bounds {
-    /// The largest frame without its length.
-    pub(crate) frame_bytes_max: u32,
     /// Bytes that the peer has not acknowledged, the cost of keeping them included.
     pub(crate) kept_bytes_max: usize,
     /// Lanes in each direction.
@@ -56,13 +58,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(id: SessionId, bounds: Bounds) -> Self {
+    /// A session with a peer that takes frames of these sizes.
+    pub(crate) fn new(id: SessionId, bounds: Bounds, sizes: Arc<Sizes>) -> Self {
         Self {
             id,
             wire: None,
             last_wire: None,
             resumed: 0,
-            outgoing: Outgoing::new(bounds),
+            outgoing: Outgoing::new(bounds, sizes),
             incoming: Incoming::new(bounds.lanes_max),
         }
     }

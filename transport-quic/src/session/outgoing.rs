@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use synod_core::{Envelope, LaneCounts, LaneId, SendError};
 
 use super::{Bounds, Counts, Misstep};
-use crate::frame;
+use crate::frame::{self, Sizes};
 
 /// The sending half of a session.
 #[derive(Clone, Debug, Hash)]
@@ -19,6 +20,7 @@ pub(crate) struct Outgoing {
     /// Bytes that are not acknowledged, and [`SEGMENT_COST`] for each segment.
     kept: usize,
     bounds: Bounds,
+    sizes: Arc<Sizes>,
 }
 
 #[derive(Clone, Debug, Default, Hash)]
@@ -55,8 +57,8 @@ pub(crate) struct Pushed {
 }
 
 impl Outgoing {
-    pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { lanes: BTreeMap::new(), kept: 0, bounds }
+    pub(crate) fn new(bounds: Bounds, sizes: Arc<Sizes>) -> Self {
+        Self { lanes: BTreeMap::new(), kept: 0, bounds, sizes }
     }
 
     /// Appends an envelope to its lane. If it does not fit, nothing has changed. O(size).
@@ -73,7 +75,7 @@ impl Outgoing {
             self.kept += state.seal();
         }
         let before = state.growing.len();
-        frame::append(&mut state.growing, envelope, self.bounds.frame_bytes_max)?;
+        frame::append(&mut state.growing, envelope, &self.sizes)?;
         let size = state.growing.len() - before;
         if room < size {
             state.growing.truncate(before);

@@ -7,6 +7,7 @@
 mod load;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,9 +19,13 @@ use synod_simulator::{Fault, Report, Scenario, Simulation};
 
 use super::{Answer, Bounds, Choice, Counts, Offer, Outgoing, Owed, Session, SessionId, WireId};
 use super::{choose, understand};
-use crate::frame::Splitter;
+use crate::frame::{Sizes, Splitter};
 
 const FRAMES: u64 = 12;
+fn sizes() -> Arc<Sizes> {
+    Arc::new(Sizes::new(100, std::iter::empty()))
+}
+
 const LANES: [LaneId; 2] = [LaneId(1), LaneId(2)];
 const TICK: Duration = Duration::from_millis(10);
 /// Another connection is tried beside one on which nothing comes, or nothing is acknowledged, for
@@ -28,7 +33,7 @@ const TICK: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_millis(50);
 /// After the last fault, everything is as it should be within this time.
 const RESUMED_WITHIN: Duration = Duration::from_millis(700);
-const BOUNDS: Bounds = Bounds { frame_bytes_max: 100, kept_bytes_max: 4_000, lanes_max: 2 };
+const BOUNDS: Bounds = Bounds { kept_bytes_max: 4_000, lanes_max: 2 };
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq)]
 enum Defect {
@@ -292,7 +297,7 @@ impl End {
     fn begin(&mut self, id: SessionId, peer_life: u64, load: Load, ctx: &mut Context) {
         self.fresh = SessionId(ctx.random());
         self.session = Some(Talk {
-            session: Session::new(id, load.bounds),
+            session: Session::new(id, load.bounds, sizes()),
             load,
             peer_life,
             heard_at: ctx.now(),
@@ -367,7 +372,7 @@ impl Talk {
 }
 
 fn split(bytes: &[u8]) -> impl Iterator<Item = Frame> {
-    let mut splitter = Splitter::new(BOUNDS.frame_bytes_max);
+    let mut splitter = Splitter::new(sizes());
     splitter.push(bytes);
     let mut frames = splitter.whole().expect("short frames").unwrap_or_default();
     let run = move || Envelopes::cut_off(&mut frames, usize::MAX).expect("envelopes");

@@ -5,7 +5,11 @@ use super::incoming::{Misstep, Owed};
 use super::*;
 
 const LANE: LaneId = LaneId(1);
-const BOUNDS: Bounds = Bounds { frame_bytes_max: 1_000, kept_bytes_max: 200_000, lanes_max: 2 };
+const BOUNDS: Bounds = Bounds { kept_bytes_max: 200_000, lanes_max: 2 };
+
+fn sizes() -> Arc<Sizes> {
+    Arc::new(Sizes::new(1_000, std::iter::empty()))
+}
 
 fn envelope(size: usize) -> Envelope {
     let body = Bytes::from(vec![0; size]);
@@ -14,7 +18,7 @@ fn envelope(size: usize) -> Envelope {
 
 /// One with so many frames on [`LANE`].
 fn filled(frames: usize, size: usize) -> Outgoing {
-    let mut outgoing = Outgoing::new(BOUNDS);
+    let mut outgoing = Outgoing::new(BOUNDS, sizes());
     for _ in 0..frames {
         outgoing.push(LANE, &envelope(size)).unwrap();
     }
@@ -100,7 +104,7 @@ fn what_is_acknowledged_before_it_is_sent_again_is_sent_and_then_dropped() {
 
 #[test]
 fn what_is_kept_is_bounded_also_when_a_writer_has_it() {
-    let mut outgoing = Outgoing::new(Bounds { kept_bytes_max: 300, ..BOUNDS });
+    let mut outgoing = Outgoing::new(Bounds { kept_bytes_max: 300, ..BOUNDS }, sizes());
     outgoing.push(LANE, &envelope(80)).unwrap();
     drained(&mut outgoing);
     assert_eq!(outgoing.push(LANE, &envelope(100)), Err(SendError::Full));
@@ -111,7 +115,7 @@ fn what_is_kept_is_bounded_also_when_a_writer_has_it() {
 
 #[test]
 fn many_small_portions_cost_what_they_cost() {
-    let mut outgoing = Outgoing::new(BOUNDS);
+    let mut outgoing = Outgoing::new(BOUNDS, sizes());
     let pushed = (0..).take_while(|_| {
         let pushed = outgoing.push(LANE, &envelope(1)).is_ok();
         outgoing.take(LANE);
@@ -159,7 +163,7 @@ fn acknowledgements_come_together_unless_much_waits_for_one() {
 
 #[test]
 fn only_the_last_connection_carries_a_session() {
-    let mut session = Session::new(SessionId(1), BOUNDS);
+    let mut session = Session::new(SessionId(1), BOUNDS, sizes());
     let (old, new) = (WireId(1), WireId(2));
     session.attach(old, &vec![]).unwrap();
     session.attach(new, &vec![]).unwrap();

@@ -1,5 +1,6 @@
 //! Events on their way between linked nodes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,11 +8,11 @@ use synod_core::{
     Envelope, EventId, Instance, Lane, LaneCounts, LaneId, LinkChange, NodeId, Reason, SendError,
     Tag, Transport,
 };
-use synod_transport_quic::Limits;
+use synod_transport_quic::{Limits, QuicTransport};
 
 use crate::support::{
-    LANE, Mailbox, N1, N2, N3, PATIENCE, Peer, authority, bundle, event, hello, introduce, link,
-    pair, start, start_with,
+    LANE, LARGE, Mailbox, N1, N2, N3, PATIENCE, Peer, assert_says, authority, bundle, event, hello,
+    introduce, large, large_hello, link, pair, start, start_with,
 };
 
 #[test]
@@ -118,6 +119,57 @@ fn an_event_larger_than_a_frame_is_refused_and_the_lane_goes_on() {
     assert!(matches!(refused, Err(SendError::TooLarge { .. })), "{refused:?}");
     one.send(N2, LANE, 1);
     two.inbox.wait_until("the next event", |told| told.numbers(LANE) == [1]);
+}
+
+/// Two linked nodes, of which the second takes larger frames of `a`.
+fn pair_with_large_events(limits: Limits) -> (Peer, Peer) {
+    let authority = authority();
+    let one = start(&bundle(&authority, N1, &[N1, N2]));
+    let two = start_with(&bundle(&authority, N2, &[N1, N2]), large_hello(N2), limits);
+    link(&one, &two);
+    (one, two)
+}
+
+#[test]
+fn an_event_is_as_large_as_its_receiver_declares_and_holds_up_no_other_lane() {
+    let (one, two) = pair_with_large_events(Limits::default());
+    let sent: Vec<_> = (0..5).map(|number| large("a", number, LARGE as usize - 10)).collect();
+    for (number, envelope) in (0..).zip(&sent) {
+        one.transport.send(N2, LANE, envelope).unwrap();
+        one.send(N2, LANE, 100 + number);
+        // Two lanes have large ones of the event at the same time.
+        one.transport.send(N2, Lane::Ordered(LaneId(8)), envelope).unwrap();
+    }
+    let heartbeat = Lane::Ordered(LaneId(9));
+    one.send(N2, heartbeat, 1);
+    two.inbox.wait_until("a heartbeat", |told| told.numbers(heartbeat) == [1]);
+    two.inbox.wait_until("all", |told| told.events.len() == 16);
+    let numbers: Vec<u64> = (0..5).flat_map(|number| [number, 100 + number]).collect();
+    two.inbox.look(|told| {
+        assert_eq!(told.numbers(LANE), numbers);
+        assert_eq!(told.numbers(Lane::Ordered(LaneId(8))), (0..5).collect::<Vec<_>>());
+        assert!(told.events.iter().any(|(.., it)| *it == sent[4]), "every byte is there");
+    });
+    let size_max = LARGE as usize;
+    let refused = one.transport.send(N2, LANE, &large("a", 0, size_max - 9));
+    assert_eq!(refused, Err(SendError::TooLarge { size: size_max + 1, size_max }));
+    let refused = one.transport.send(N2, LANE, &large("b", 0, 64 * 1024));
+    assert_eq!(refused, Err(SendError::TooLarge { size: 65_546, size_max: 65_536 }));
+    assert!(matches!(
+        two.transport.send(N1, LANE, &large("a", 0, 64 * 1024)),
+        Err(SendError::TooLarge { size_max: 65_536, .. })
+    ));
+}
+
+#[test]
+fn a_transport_whose_limits_have_no_room_for_a_declared_event_does_not_start() {
+    let authority = authority();
+    let limits = Limits::default();
+    let most = limits.bytes_per_peer_max(&[]);
+    let limits = Limits { bytes_per_peer_cap: most, ..limits };
+    let transport = QuicTransport::new(&bundle(&authority, N1, &[N1, N2]), limits).unwrap();
+    let refused = transport.start(large_hello(N1), Arc::new(Mailbox::default())).unwrap_err();
+    assert_says(&refused.to_string(), &["bytes_per_peer_cap", "1000000 of them for `a`"]);
 }
 
 #[test]

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use synod_core::{EventId, Refusal, Transport};
+use synod_core::{EventId, Hello, Refusal, Transport};
 use synod_transport_quic::{Authority, Limits};
 
 use crate::raw::{
     ACKNOWLEDGED, ADDRESSES, Client, Greeting, Offer, PROTOCOL, Raw, Server, control_frame,
 };
 use crate::support::{
-    LANE, N1, N2, N3, Peer, assert_heard, assert_says, authority, bundle, event, hello, link,
-    start_with,
+    LANE, LARGE, N1, N2, N3, Peer, assert_heard, assert_says, authority, bundle, event, hello,
+    large_hello, link, start_with,
 };
 
 /// A node with a live peer that must not notice anything.
@@ -22,10 +22,14 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::with(hello(N1, &["a"]))
+    }
+
+    fn with(hello: Hello) -> Self {
         let authority = authority();
         let limits = Limits { frame_timeout: Duration::from_millis(300), ..Limits::default() };
         let nodes = [N1, N2, N3];
-        let node = start_with(&bundle(&authority, N1, &nodes), hello(N1, &["a"]), limits);
+        let node = start_with(&bundle(&authority, N1, &nodes), hello, limits);
         let friend = crate::support::start(&bundle(&authority, N3, &nodes));
         link(&friend, &node);
         Self { authority, node, friend }
@@ -122,6 +126,30 @@ fn a_frame_that_claims_too_much_ends_the_link_before_its_bytes_come() {
     bytes.extend(u32::MAX.to_le_bytes());
     let _stream = raw.stream(&bytes);
     stage.ends(&raw, "frame_too_large", &["4294967295", "n1", "65536"]);
+}
+
+#[test]
+fn a_large_frame_of_an_event_that_declares_none_ends_the_link() {
+    let stage = Stage::with(large_hello(N1));
+    let raw = stage.linked();
+    let mut bytes = lane(&[]);
+    bytes.extend(65_537_u32.to_le_bytes());
+    bytes.extend(EventId::of("b").bits().to_le_bytes());
+    let _stream = raw.stream(&bytes);
+    stage.ends(&raw, "frame_too_large", &["65537 bytes of event `b`", "n1 allows 65536"]);
+}
+
+#[test]
+fn of_large_frames_that_are_never_finished_one_is_begun_and_ends_the_link() {
+    let stage = Stage::with(large_hello(N1));
+    let raw = stage.linked();
+    let _streams = [7_u64, 8, 9].map(|lane| {
+        let mut bytes = [lane, 0].map(u64::to_le_bytes).concat();
+        bytes.extend(LARGE.to_le_bytes());
+        bytes.extend(EventId::of("a").bits().to_le_bytes());
+        raw.stream(&bytes)
+    });
+    stage.ends(&raw, "frame_timeout", &["not finished within 300ms"]);
 }
 
 #[test]
@@ -249,7 +277,7 @@ fn a_second_hello_ends_the_link() {
 #[test]
 fn a_hello_of_another_version_is_refused() {
     let frame = Greeting::of(N2).hello(9, &Offer::new());
-    Stage::new().refuses_hello(&frame, "version", &["synod/9", "synod/3", "same version"]);
+    Stage::new().refuses_hello(&frame, "version", &["synod/9", "synod/4", "same version"]);
 }
 
 #[test]
@@ -294,7 +322,7 @@ fn an_answer_of_another_version_is_refused_by_the_dialler() {
     refuses_answer(
         |offer| Greeting::of(N2).answer(9, offer.fresh),
         "version",
-        &["synod/9", "synod/3"],
+        &["synod/9", "synod/4"],
     );
 }
 

@@ -89,13 +89,15 @@ pub(crate) struct Greeting {
     pub(crate) node: u32,
     pub(crate) incarnation: u64,
     pub(crate) events: Vec<(u64, String)>,
+    pub(crate) large: Vec<(u64, u32)>,
 }
 
 impl Greeting {
     pub(crate) fn of(node: NodeId) -> Self {
         let a = EventId::of("a").bits();
         let cluster = String::from("demo");
-        Self { cluster, node: node.0, incarnation: 1, events: vec![(a, String::from("a"))] }
+        let (incarnation, events) = (1, vec![(a, String::from("a"))]);
+        Self { cluster, node: node.0, incarnation, events, large: Vec::new() }
     }
 
     /// A control frame: length, version, kind of message, body.
@@ -146,7 +148,7 @@ impl Offer {
 /// Connections and sessions have names that are drawn once.
 static NAME: AtomicU64 = AtomicU64::new(1);
 
-pub(crate) const PROTOCOL: u16 = 3;
+pub(crate) const PROTOCOL: u16 = 4;
 const HELLO: u8 = 0;
 const HELLO_ACK: u8 = 1;
 pub(crate) const ACKNOWLEDGED: u8 = 3;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use synod_core::{
     Envelope, Envelopes, EventId, Hello, Inbox, Instance, Lane, LaneId, LinkChange, NodeId, Reason,
-    Refusal, Room, Tag, Transport,
+    Refusal, Room, Tag, Transport, WireEvent,
 };
 use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport};
 
@@ -241,9 +241,30 @@ pub(crate) fn bundle(authority: &Authority, node: NodeId, nodes: &[NodeId]) -> B
 static INCARNATION: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) fn hello(node: NodeId, events: &[&str]) -> Hello {
-    let events = events.iter().map(|name| (EventId::of(name), String::from(*name)));
+    let events = events.iter().map(|name| WireEvent {
+        id: EventId::of(name),
+        name: String::from(*name),
+        bytes_max: Envelope::BYTES_MAX,
+    });
     let incarnation = INCARNATION.fetch_add(1, Ordering::Relaxed);
     Hello { node, incarnation, events: events.collect() }
+}
+
+/// The largest envelope of the event `a` in [`large_hello`].
+pub(crate) const LARGE: u32 = 1_000_000;
+
+/// A node that handles `b`, and large events `a`.
+pub(crate) fn large_hello(node: NodeId) -> Hello {
+    let mut hello = hello(node, &["a", "b"]);
+    hello.events[0].bytes_max = LARGE;
+    hello
+}
+
+/// An event of so many bytes, the first of which are a number.
+pub(crate) fn large(name: &str, number: u64, bytes: usize) -> Envelope {
+    let mut body = number.to_le_bytes().to_vec();
+    body.resize(bytes, 7);
+    Envelope::from_parts(EventId::of(name), Instance::ROOT, Tag::Plain, body.into())
 }
 
 /// Starts a node that handles the events `a` and `b`.

@@ -83,6 +83,17 @@ fn a_small_frame_does_not_become_large_in_memory() {
 }
 
 #[test]
+fn what_a_large_frame_may_take_grows_with_it() {
+    let values: Vec<Option<u64>> = (0..400_000).map(|it| Some(it % 100)).collect();
+    let body = Envelope::seal(&Holds(values.clone())).body().to_vec();
+    assert!(800_000 < body.len() && body.len() < Envelope::BYTES_CAP as usize);
+    assert_eq!(opened::<Vec<Option<u64>>>(body), Ok(values));
+    let length = [0xfd, 0xff, 0x3f];
+    let many = [&length[..], &vec![0; 1_048_573]].concat();
+    refused::<Vec<Wide>>(many, "too much memory");
+}
+
+#[test]
 fn a_list_of_nothings_ends() {
     let length = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     refused::<Vec<()>>(length.to_vec(), "too much memory");
