@@ -3,6 +3,7 @@
 mod bulk;
 mod flow;
 mod joining;
+mod late_joiner;
 mod museum;
 mod proxy;
 mod published;

@@ -489,37 +489,3 @@ fn e10_what_cannot_be_handled_is_refused_by_its_reason_and_the_rest_goes_on_in_a
     assert!(matches!(shape, Err(StepError::Decode { .. })), "{shape:?}");
     assert!(matches!(step(from_n1(Envelope::seal(&Numbered(7)))), Ok(())));
 }
-
-// E11: another order of registration, and a late joiner.
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn e11_a_late_joiner_with_another_order_of_registration_decodes_everything() {
-    let mut transports = quic(2);
-    let mut transport = |node| transports.remove(&node).expect("a transport");
-    let one = NodeBuilder::new(N1, vec![N1, N2], || {
-        let handlers = Handlers::new()
-            .on(|_: &mut (), _: Go, ctx: &mut Context| {
-                ctx.send(N2, &Numbered(7));
-                ctx.send(N2, &Large(vec![1, 2, 3]));
-            })
-            .on(|_: &mut (), _: Numbered| ())
-            .on(|_: &mut (), _: Large| ());
-        HandlerSet::with((), handlers)
-    });
-    let one = one.transport(transport(N1)).start().await.expect("the node starts");
-    one.trigger(&Go).await.expect("it runs");
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let two = NodeBuilder::new(N2, vec![N1, N2], || {
-        let handlers = Handlers::new()
-            .on(|_: &mut (), large: Large| assert_eq!(large.0, [1, 2, 3]))
-            .on(|_: &mut (), numbered: Numbered| assert_eq!(numbered.0, 7));
-        HandlerSet::with((), handlers)
-    });
-    let two = two.transport(transport(N2)).start().await.expect("the node starts");
-    until("both events", || handled(&two, Numbered::NAME) + handled(&two, Large::NAME) == 2).await;
-    let status = two.status();
-    assert!(status.running && status.drops.is_empty() && status.refusals.is_empty(), "{status:?}");
-    for node in [one, two] {
-        node.shutdown(Duration::from_secs(5)).await;
-    }
-}
