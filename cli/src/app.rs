@@ -82,7 +82,7 @@ impl App {
             Command::Sweep(sweep) => commands::sweep::run(&self, &sweep, &printer),
             Command::Cluster(cluster) => commands::cluster::run(&self, &cluster, &printer),
             Command::Node(node) => commands::node::run(&self, &node, &printer),
-            Command::Doctor(doctor) => commands::doctor::run(&doctor, &printer),
+            Command::Doctor(doctor) => commands::doctor::run(&self, &doctor, &printer),
             Command::Status(status) => commands::status::run(&status, &printer),
             Command::Store(store) => commands::store::run(&self, &store, &printer),
             Command::Cert(cert) => commands::cert::run(&cert, &printer),

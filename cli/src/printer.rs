@@ -3,6 +3,7 @@
 //! Results go to the standard output, problems and hints to the standard error.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
@@ -92,6 +93,16 @@ pub(crate) fn program() -> String {
     called.unwrap_or_else(|| String::from("synod"))
 }
 
+/// A path as a word of a shell's command line.
+pub(crate) fn quoted(path: impl AsRef<Path>) -> String {
+    let text = path.as_ref().display().to_string();
+    let is_plain = |it: char| it.is_alphanumeric() || "_-./,:=@%+".contains(it);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// A count with its thousands apart.
 pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
@@ -107,7 +118,20 @@ pub(crate) fn thousands(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::thousands;
+    use super::{quoted, thousands};
+
+    #[test]
+    fn a_path_is_one_word_whatever_is_in_it() {
+        for (path, word) in [
+            ("/tmp/n1.synod", "/tmp/n1.synod"),
+            ("my bundles/n1.synod", "'my bundles/n1.synod'"),
+            ("it's", "'it'\\''s'"),
+            ("$(a)", "'$(a)'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(path), word);
+        }
+    }
 
     #[test]
     fn thousands_stand_apart() {

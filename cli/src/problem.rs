@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use synod_transport_quic::FileError;
+
 /// Why a command did not succeed.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -57,6 +59,15 @@ impl Problem {
     /// The same where the cause says it all.
     pub(crate) fn caused(cause: &(dyn Error + 'static)) -> Self {
         Self::new(Exit::Environment, chain(cause))
+    }
+
+    /// A file of an identity that cannot be used: what stands in it is wrong, or the system.
+    pub(crate) fn of_file(error: &FileError) -> Self {
+        let exit = match error {
+            FileError::Content { .. } => Exit::Usage,
+            _ => Exit::Environment,
+        };
+        Self { exit, ..Self::caused(error) }
     }
 
     /// A violation that the result tells.

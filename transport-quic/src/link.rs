@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use quinn::{Connection, ConnectionError};
+use rustls::pki_types::CertificateDer;
 use synod_core::{EventId, LaneId, NodeId, Reason, Room};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::channel::Channel;
 use crate::control::Greeting;
+use crate::identity::CertificateFacts;
 use crate::refusal::{Close, Turned, reason_of};
 use crate::session::WireId;
 
@@ -45,6 +48,15 @@ pub(crate) struct Wire {
     /// The peer's address as text.
     pub(crate) address: String,
     pub(crate) connection: Connection,
+}
+
+impl Wire {
+    /// When the certificate that the peer has shown on it ends.
+    fn certificate_ends(&self) -> Option<SystemTime> {
+        let shown = self.connection.peer_identity()?;
+        let chain = shown.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        Some(CertificateFacts::of(chain.first()?).ok()?.not_after)
+    }
 }
 
 /// What keeps a lane from being read: the inbox has no room. It outlasts the connection, so that
@@ -122,6 +134,11 @@ impl Link {
     /// The connection that carries the link now.
     pub(crate) fn wire(&self) -> Option<Arc<Wire>> {
         locked(&self.wire).clone()
+    }
+
+    /// When the certificate of the peer ends, as it was shown last; none while nothing is connected.
+    pub(crate) fn certificate_ends(&self) -> Option<SystemTime> {
+        self.wire()?.certificate_ends()
     }
 
     /// Puts a connection in its place, or none. Returns the one before. Only the endpoint's thread

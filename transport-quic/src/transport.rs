@@ -1,11 +1,12 @@
 //! The transport as its host sees it, and the thread that everything runs on.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use quinn::{SendDatagramError, ServerConfig};
 use synod_core::{
@@ -164,6 +165,14 @@ impl QuicTransport {
         {
             warn!(node = %self.me, %error, "the socket does not fail");
         }
+    }
+
+    /// When the certificates of the peers end that are connected now. O(peers), with a look at each
+    /// certificate.
+    #[must_use]
+    pub fn certificate_ends(&self) -> BTreeMap<NodeId, SystemTime> {
+        let links = self.peers.links();
+        links.iter().filter_map(|link| Some((link.peer, link.certificate_ends()?))).collect()
     }
 
     /// Datagrams that were not sent because they are too large, or because the peer takes none.

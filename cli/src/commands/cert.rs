@@ -13,7 +13,7 @@ use synod_core::NodeId;
 use synod_transport_quic::{Authority, Bundle, CertificateFacts, inspect};
 
 use crate::args::{Cert, CertInit, CertInspect, CertIssue, days, listen_address};
-use crate::printer::Printer;
+use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(cert: &Cert, printer: &Printer) -> Result<(), Problem> {
@@ -42,7 +42,8 @@ fn init(asked: &CertInit, printer: &Printer) -> Result<(), Problem> {
         "fingerprint": facts.fingerprint, "days": asked.days,
     }));
     printer.next(format!(
-        "cert issue --ca {directory} n1=10.0.0.1:7400 n2=10.0.0.2:7400 n3=10.0.0.3:7400"
+        "cert issue --ca {} n1=10.0.0.1:7400 n2=10.0.0.2:7400 n3=10.0.0.3:7400",
+        quoted(&asked.directory)
     ));
     Ok(())
 }
@@ -69,7 +70,7 @@ fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
         }));
     }
     if let Some((node, path)) = peers.keys().zip(paths()).next() {
-        let path = path.display();
+        let path = quoted(path);
         printer.next(format!("node {path}     (on the machine of {node}, and so on)"));
     }
     Ok(())
@@ -77,7 +78,7 @@ fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
 
 fn authority(directory: &Path) -> Result<Authority, Problem> {
     Authority::read(directory).map_err(|error| {
-        Problem::caused(&error).hint(format!("make one: cert init {}", directory.display()))
+        Problem::of_file(&error).hint(format!("make one: cert init {}", quoted(directory)))
     })
 }
 
@@ -152,9 +153,10 @@ fn facts(path: &Path) -> Result<(CertificateFacts, Option<Bundle>), Problem> {
 }
 
 fn bundle_facts(path: &Path) -> Result<(CertificateFacts, Option<Bundle>), Problem> {
-    let bundle = Bundle::read(path).map_err(|error| Problem::caused(&error))?;
-    let facts = bundle.credentials.facts();
-    let facts = facts.map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
+    let bundle = Bundle::read(path).map_err(|error| Problem::of_file(&error))?;
+    let facts = bundle.credentials.facts().map_err(|error| {
+        Problem::new(Exit::Usage, format!("`{}`: key `certificate`: {error}", path.display()))
+    })?;
     Ok((facts, Some(bundle)))
 }
 
@@ -163,6 +165,6 @@ fn pem_facts(path: &Path) -> Result<CertificateFacts, Problem> {
     let text = fs::read_to_string(path).map_err(|error| Problem::environment(what(), &error))?;
     inspect(&text).map_err(|error| {
         let what = format!("`{}`: {error}", path.display());
-        Problem::new(Exit::Environment, what).hint("expected a bundle (NODE.synod) or a PEM file")
+        Problem::new(Exit::Usage, what).hint("expected a bundle (NODE.synod) or a PEM file")
     })
 }

@@ -10,7 +10,7 @@ use super::{cluster, keep};
 use crate::app::App;
 use crate::args::{Check, OrderArg, TimingArg};
 use crate::entry::{Entry, Exploring, Way};
-use crate::printer::{Printer, thousands};
+use crate::printer::{Printer, quoted, thousands};
 use crate::problem::{Exit, Problem};
 
 pub(crate) mod watcher;
@@ -301,7 +301,7 @@ fn violated(
     let diagram = Diagram::of(trace);
     let diagram = if check.ascii { diagram.ascii() } else { diagram };
     printer.say(format!("\n{diagram}"));
-    printer.next(format!("replay {file}"));
+    printer.next(format!("replay {}", quoted(&file)));
     let mut line = event(check, bounds, explored, cost);
     let more = json!({
         "property": violation.property, "reason": violation.reason,

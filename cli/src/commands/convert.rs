@@ -9,7 +9,7 @@ use synod_simulator::{Format, Schedule, Trace, convert};
 use super::{recording, replace, text};
 use crate::app::App;
 use crate::args::TraceConvert;
-use crate::printer::Printer;
+use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &TraceConvert, printer: &Printer) -> Result<(), Problem> {
@@ -45,10 +45,10 @@ pub(crate) fn run(app: &App, asked: &TraceConvert, printer: &Printer) -> Result<
 /// The same trace in a format that shows something else.
 fn next(asked: &TraceConvert, format: Format) -> String {
     if let (Format::History, Some(out)) = (format, &asked.out) {
-        return format!("history check {} --model register", out.display());
+        return format!("history check {} --model register", quoted(out));
     }
     let other = if format == Format::Svg { Format::Chrome } else { Format::Svg };
-    let (file, ending) = (asked.file.display(), other.ending());
+    let (file, ending) = (quoted(&asked.file), other.ending());
     format!("trace convert {file} --to {other} --out run.{ending}")
 }
 

@@ -13,20 +13,24 @@ use synod_transport_quic::{Bundle, Limits, granted_buffer_bytes, probe};
 use tokio::task::JoinSet;
 
 use super::status;
+use crate::app::App;
 use crate::args::Doctor;
 use crate::operating::settings::Settings;
-use crate::printer::Printer;
+use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 /// A certificate with less time left is worth a warning.
 const CERTIFICATE_LEFT: Duration = Duration::from_secs(30 * 86_400);
 
-pub(crate) fn run(asked: &Doctor, printer: &Printer) -> Result<(), Problem> {
+pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Problem> {
     let path = &asked.node.bundle;
     let mut findings = Findings::new(printer);
     let settings = findings.take("settings", Settings::of(&asked.node), "as they should be");
-    let bundle = Bundle::read(path).map_err(|error| Problem::caused(&error));
-    let bundle = bundle.map_err(|it| Problem { exit: Exit::Usage, ..it });
+    if let Some(settings) = &settings {
+        let fits = settings.handled(app);
+        findings.take("algorithm", fits, "known, and its events fit into the limits");
+    }
+    let bundle = Bundle::read(path).map_err(|error| Problem::of_file(&error));
     let bundle = findings.take("bundle", bundle, "can be read");
     if let Some(bundle) = &bundle {
         findings.add("secrecy", secrecy(path));
@@ -135,7 +139,7 @@ impl<'a> Findings<'a> {
             Severity::Environment => Some(Exit::Environment),
             Severity::Usage => Some(Exit::Usage),
         };
-        let path = path.display();
+        let path = quoted(path);
         match (exit, self.first_wrong) {
             (Some(exit), Some(wrong)) => {
                 let hint = format!("then ask again: doctor {path}");
@@ -161,7 +165,7 @@ fn secrecy(path: &Path) -> Finding {
     match mode {
         Ok(mode) if mode & 0o077 == 0 => Finding::fine("only its owner reads the bundle"),
         Ok(mode) => {
-            let path = path.display();
+            let path = quoted(path);
             let words = format!("others may read the key in it (mode {mode:o}): chmod 600 {path}");
             Finding::new(Severity::Usage, words)
         }

@@ -7,7 +7,7 @@ use synod_simulator::history::read::{Form, Model, check_text, value_of};
 use synod_simulator::history::{Checked, Limit, Part, Verdict};
 
 use crate::args::{ConsistencyArg, History, HistoryCheck};
-use crate::printer::{Printer, thousands};
+use crate::printer::{Printer, quoted, thousands};
 use crate::problem::{Exit, Problem};
 
 /// Bytes of a history that are read.
@@ -123,7 +123,7 @@ fn weaker(asked: &HistoryCheck) -> String {
 fn again(asked: &HistoryCheck) -> String {
     let initial =
         asked.initial.as_ref().map_or_else(String::new, |it| format!(" --initial '{it}'"));
-    format!("history check {} --model {}{initial}", asked.file.display(), asked.model)
+    format!("history check {} --model {}{initial}", quoted(&asked.file), asked.model)
 }
 
 fn event(asked: &HistoryCheck, form: Form, checked: &Checked, printer: &Printer) {

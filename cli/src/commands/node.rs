@@ -64,8 +64,7 @@ async fn serve(
     let bundle = read(asked)?;
     let seeded = settings.applied_to(&bundle)?;
     let told_at = settings.admin.address(&bundle);
-    let handled = entry.catalogue().map_err(|error| Problem::caused(&error))?.from_the_wire();
-    settings.check(&handled)?;
+    let handled = settings.handled(app)?;
     let bytes_per_peer_max = settings.limits.bytes_per_peer_max(&handled);
     let transport = QuicTransport::new(&seeded, settings.limits)
         .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
@@ -97,6 +96,7 @@ async fn serve(
         algorithm: entry.name(),
         certificate_end: certificate_end.clone(),
         bytes_per_peer_max,
+        transport: Arc::clone(&transport),
     };
     let admin = tell(subject, told_at).await?;
     let pages = admin.map(|admin| format!(" · tells of itself at http://{admin}/status"));
@@ -186,9 +186,13 @@ fn words(report: &ShutdownReport, patience: Duration) -> String {
 }
 
 fn read(asked: &Node) -> Result<Bundle, Problem> {
-    Bundle::read(&asked.bundle).map_err(|error| {
-        Problem::caused(&error).hint("make bundles with `cert init` and `cert issue`")
-    })
+    let hint = "make bundles with `cert init` and `cert issue`";
+    let bundle = Bundle::read(&asked.bundle).map_err(|it| Problem::of_file(&it).hint(hint))?;
+    bundle.check_form().map_err(|error| {
+        let what = format!("`{}`: {error}", asked.bundle.display());
+        Problem::new(Exit::Usage, what).hint(hint)
+    })?;
+    Ok(bundle)
 }
 
 /// Logs what the algorithms indicate.

@@ -10,7 +10,7 @@ use synod_simulator::{Deviation, Diagram, Replayed};
 
 use crate::app::App;
 use crate::args::Replay;
-use crate::printer::Printer;
+use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 /// Bytes of a recording that are read; a node records fewer.
@@ -83,7 +83,7 @@ pub(super) fn replay(app: &App, asked: &Replay, printer: &Printer) -> Result<(),
     }));
     match divergence {
         None => {
-            let file = asked.file.display();
+            let file = quoted(&asked.file);
             printer.next(format!("trace merge {file} --out run.jsonl     (all nodes' recordings)"));
             Ok(())
         }

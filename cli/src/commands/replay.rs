@@ -9,7 +9,7 @@ use super::{as_test, recording};
 use crate::app::App;
 use crate::args::Replay;
 use crate::entry::Entry;
-use crate::printer::Printer;
+use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Problem> {
@@ -41,11 +41,11 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
     }));
     match violation {
         Some(violation) => {
-            printer.next(format!("why {}", asked.file.display()));
+            printer.next(format!("why {}", quoted(&asked.file)));
             Err(Problem::violated(&violation.property))
         }
         None => {
-            printer.next(format!("trace convert {} --to svg --out run.svg", asked.file.display()));
+            printer.next(format!("trace convert {} --to svg --out run.svg", quoted(&asked.file)));
             diverged(&schedule, &replayed).map_or(Ok(()), Err)
         }
     }

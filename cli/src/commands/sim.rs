@@ -9,7 +9,7 @@ use super::{keep, seeds};
 use crate::app::App;
 use crate::args::{FaultArg, Sim};
 use crate::entry::{Asked, Entry};
-use crate::printer::{Printer, thousands};
+use crate::printer::{Printer, quoted, thousands};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem> {
@@ -155,7 +155,7 @@ fn violated(
     let diagram = Diagram::of(trace);
     let diagram = if sim.ascii { diagram.ascii() } else { diagram };
     printer.say(format!("\n{diagram}"));
-    printer.next(format!("replay {}", file.display()));
+    printer.next(format!("replay {}", quoted(&file)));
     printer.event(&json!({
         "event": "sim", "algorithm": sim.algorithm, "nodes": number(&sim.nodes.0),
         "runs": report.runs, "violations": 1,

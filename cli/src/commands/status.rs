@@ -50,7 +50,7 @@ fn place(text: &str) -> Result<(String, SocketAddr), Problem> {
         return Ok((String::from(text), address));
     }
     let bundle = Bundle::read(Path::new(text)).map_err(|error| {
-        Problem::caused(&error).hint("expected the bundle of a node, or 127.0.0.1:PORT")
+        Problem::of_file(&error).hint("expected the bundle of a node, or 127.0.0.1:PORT")
     })?;
     Ok((bundle.node.to_string(), beside(&bundle)))
 }
@@ -66,6 +66,7 @@ fn no_answer(name: &str, address: &SocketAddr, error: &io::Error) -> Problem {
 struct Answer {
     algorithm: String,
     certificate_days_left: u64,
+    peer_certificate_seconds_left: BTreeMap<String, u64>,
     bytes_per_peer_max: u64,
     status: Node,
 }
@@ -136,7 +137,7 @@ fn tell(answers: &[Answered<'_>], printer: &Printer) {
 }
 
 fn tell_node(answer: &Answer, table: &mut Table) {
-    let Answer { algorithm, certificate_days_left, bytes_per_peer_max, status } = answer;
+    let Answer { algorithm, certificate_days_left, bytes_per_peer_max, status, .. } = answer;
     let summary = status.summary.iter().map(|(name, value)| format!("{name}:{value}"));
     let summary: Vec<String> = summary.collect();
     let state = match (status.running, status.started) {
@@ -157,13 +158,13 @@ fn tell_node(answer: &Answer, table: &mut Table) {
     ]));
     table.row([&status.id, "", &state, "-", &queued.to_string(), &days, &notes.join(", ")]);
     for peer in &status.peers {
-        tell_peer(peer, table);
+        tell_peer(peer, answer.peer_certificate_seconds_left.get(&peer.peer).copied(), table);
         let lanes = status.lanes.iter().filter(|lane| lane.peer == peer.peer);
         lanes.for_each(|lane| tell_lane(lane, table));
     }
 }
 
-fn tell_peer(peer: &Peer, table: &mut Table) {
+fn tell_peer(peer: &Peer, seconds_left: Option<u64>, table: &mut Table) {
     let round_trip = peer.round_trip.map(|it| format!("{:.1} ms", it.as_secs_f64() * 1e3));
     let mut notes: Vec<String> = peer.last_error.clone().filter(|_| !peer.up).into_iter().collect();
     notes.extend(counted(&[(peer.resumed, "resumed"), (peer.lost, "lost")]));
@@ -174,7 +175,8 @@ fn tell_peer(peer: &Peer, table: &mut Table) {
     };
     let queue = format!("{} B", peer.queued_bytes);
     let round_trip = round_trip.as_deref().filter(|_| peer.up).unwrap_or("-");
-    table.row(["", &peer.peer, state, round_trip, &queue, "-", &notes.join(", ")]);
+    let days = seconds_left.map_or_else(|| String::from("-"), |it| format!("{} d", it / 86_400));
+    table.row(["", &peer.peer, state, round_trip, &queue, &days, &notes.join(", ")]);
 }
 
 /// A lane on which something waits, or was lost or refused.

@@ -9,7 +9,7 @@ use synod_runtime::{StoreError, copy_store, inspect_store};
 
 use crate::app::App;
 use crate::args::{Store, StoreBackup, StoreDirectory, StoreRestore};
-use crate::printer::{Printer, thousands};
+use crate::printer::{Printer, quoted, thousands};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &Store, printer: &Printer) -> Result<(), Problem> {
@@ -121,7 +121,14 @@ fn problem(error: &StoreError) -> Problem {
         StoreError::Empty { .. } | StoreError::Occupied { .. } => Exit::Usage,
         _ => Exit::Environment,
     };
-    Problem::new(exit, error.to_string())
+    let problem = Problem::new(exit, error.to_string());
+    match error {
+        StoreError::Empty { directory } => problem.hint(format!(
+            "name the directory of a node's --store; a node makes it: node n1.synod --store {}",
+            quoted(directory)
+        )),
+        _ => problem,
+    }
 }
 
 /// A record as the algorithm that knows its event writes it out.

@@ -8,7 +8,7 @@ use synod_simulator::merge;
 use super::{convert, recording};
 use crate::app::App;
 use crate::args::{Trace, TraceMerge};
-use crate::printer::Printer;
+use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &Trace, printer: &Printer) -> Result<(), Problem> {
@@ -37,7 +37,7 @@ fn run_merge(app: &App, asked: &TraceMerge, printer: &Printer) -> Result<(), Pro
     let Some(path) = &asked.out else {
         // Whoever reads may have left, as `head` does.
         let _ = io::stdout().write_all(text.as_bytes());
-        let files: Vec<String> = asked.files.iter().map(|it| it.display().to_string()).collect();
+        let files: Vec<String> = asked.files.iter().map(quoted).collect();
         printer.next(format!("trace merge {} --out run.jsonl", files.join(" ")));
         return Ok(());
     };
@@ -54,6 +54,6 @@ fn run_merge(app: &App, asked: &TraceMerge, printer: &Printer) -> Result<(), Pro
         "event": "merged", "nodes": nodes.len(), "steps": steps, "matched": merged.matched,
         "unmatched": merged.unmatched, "trace": path, "trace_hash": hash,
     }));
-    printer.next(format!("trace convert {} --to svg --out run.svg", path.display()));
+    printer.next(format!("trace convert {} --to svg --out run.svg", quoted(path)));
     Ok(())
 }

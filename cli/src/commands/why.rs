@@ -6,7 +6,7 @@ use synod_simulator::{Jump, Point, Schedule};
 use super::replay::{entry, read};
 use crate::app::App;
 use crate::args::Why;
-use crate::printer::{Printer, thousands};
+use crate::printer::{Printer, quoted, thousands};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &Why, printer: &Printer) -> Result<(), Problem> {
@@ -32,7 +32,7 @@ pub(crate) fn run(app: &App, asked: &Why, printer: &Printer) -> Result<(), Probl
     }
     decided(&why, printer);
     events(&schedule, &why, printer);
-    printer.next(format!("replay {} --full", asked.file.display()));
+    printer.next(format!("replay {} --full", quoted(&asked.file)));
     Ok(())
 }
 

@@ -1,10 +1,11 @@
 //! What a node tells over HTTP on the loopback interface: `/metrics`, `/status`, `/livez`, `/readyz`.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -15,6 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use synod_runtime::NodeHandle;
+use synod_transport_quic::QuicTransport;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -34,6 +36,18 @@ pub(crate) struct Subject {
     pub(crate) certificate_end: CertificateEnd,
     /// What one peer can make the transport hold at most, in bytes.
     pub(crate) bytes_per_peer_max: usize,
+    /// Knows the certificates of the peers.
+    pub(crate) transport: Arc<QuicTransport>,
+}
+
+impl Subject {
+    /// How many seconds the certificates of the peers that are connected are still valid.
+    pub(super) fn peer_certificates(&self) -> BTreeMap<String, u64> {
+        let now = SystemTime::now();
+        let left = |end: SystemTime| end.duration_since(now).unwrap_or_default().as_secs();
+        let ends = self.transport.certificate_ends();
+        ends.into_iter().map(|(peer, end)| (peer.to_string(), left(end))).collect()
+    }
 }
 
 /// Answers on `address` until the program ends. Returns the address with its port.
@@ -97,6 +111,7 @@ impl Subject {
                     "certificate_seconds_left": self.certificate_end.seconds_left(),
                     "algorithm": self.algorithm,
                     "certificate_days_left": self.certificate_end.days_left(),
+                    "peer_certificate_seconds_left": self.peer_certificates(),
                     "bytes_per_peer_max": self.bytes_per_peer_max,
                     "status": self.node.status(),
                 });

@@ -1,5 +1,6 @@
 //! A node's status as metrics, in the text format of OpenMetrics 1.0.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
 use prometheus_client::collector::Collector;
@@ -21,6 +22,7 @@ pub(super) fn text(subject: &Subject) -> String {
         status: subject.node.status(),
         not_after: subject.certificate_end.seconds(),
         certificate_left: subject.certificate_end.seconds_left(),
+        peer_certificates: subject.peer_certificates(),
         bytes_per_peer_max: count(subject.bytes_per_peer_max),
     }));
     let mut text = String::new();
@@ -34,6 +36,8 @@ struct Moment {
     status: Status,
     not_after: u64,
     certificate_left: u64,
+    /// How many seconds each peer's is still valid.
+    peer_certificates: BTreeMap<String, u64>,
     bytes_per_peer_max: u64,
 }
 
@@ -49,7 +53,7 @@ impl Collector for Moment {
 
 impl Moment {
     fn node(&self, page: &mut Page<'_, '_>) -> fmt::Result {
-        let Self { status, not_after, certificate_left, bytes_per_peer_max } = self;
+        let Self { status, not_after, certificate_left, bytes_per_peer_max, .. } = self;
         let help = "1 if the node takes events, has started and can be reached";
         page.gauge("ready", help, status.is_ready().into())?;
         page.gauge("incarnation", "Which life of the node this is", status.incarnation)?;
@@ -123,7 +127,11 @@ impl Moment {
         page.counters("peer_ups", "How many times the link came up", each(|peer| peer.ups))?;
         page.counters("peer_downs", "How many times it was lost", each(|peer| peer.downs))?;
         let failed = each(|peer| peer.failed_attempts);
-        page.counters("failed_attempts", "Attempts to link that failed", failed)
+        page.counters("failed_attempts", "Attempts to link that failed", failed)?;
+        let certificates = self.peer_certificates.iter();
+        let certificates = certificates.map(|(peer, left)| ([("peer", peer.as_str())], *left));
+        let help = "How long the certificate of a peer that is connected is still valid";
+        page.gauges("peer_cert_expiry_seconds", help, certificates)
     }
 }
 

@@ -13,6 +13,7 @@ use synod_core::{NodeId, WireEvent};
 use synod_transport_quic::{Bundle, Limits};
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::app::App;
 use crate::args::{Node, seed};
 use crate::problem::{Exit, Problem};
 
@@ -189,13 +190,18 @@ impl Settings {
         })
     }
 
-    /// Checks that the limits have room for the events that the node handles.
+    /// The events that the algorithm handles from the wire, for which the limits have room.
     ///
     /// # Errors
     ///
-    /// A [`Problem`] of usage.
-    pub(crate) fn check(&self, handled: &[WireEvent]) -> Result<(), Problem> {
-        self.limits.check(handled).map_err(|error| usage(format!("table `limits`: {error}")))
+    /// A [`Problem`] of usage if there is no such algorithm, or no room.
+    pub(crate) fn handled(&self, app: &App) -> Result<Vec<WireEvent>, Problem> {
+        let entry = app.entry(self.algorithm.as_deref())?;
+        let catalogue = entry.catalogue().map_err(|error| Problem::caused(&error))?;
+        let handled = catalogue.from_the_wire();
+        let fits = self.limits.check(&handled);
+        fits.map_err(|error| usage(format!("table `limits`: {error}")))?;
+        Ok(handled)
     }
 
     /// The bundle with the addresses that are set beside it.

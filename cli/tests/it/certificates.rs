@@ -118,3 +118,52 @@ fn a_running_node_heeds_a_list_of_revoked_certificates_within_seconds() {
         assert_eq!(synod(&place.0, &args).exit, 2, "{args:?}");
     }
 }
+
+#[test]
+fn a_malformed_bundle_exits_with_2_whatever_reads_it_and_one_that_is_not_there_with_6() {
+    let place = Place::new("cert-malformed");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let good = fs::read_to_string(&bundles[0]).expect("a bundle");
+    let malformed =
+        [String::from("format ="), good.replace("node = \"n1\"", "node = \"n0\""), good.repeat(2)];
+    for text in malformed {
+        fs::write(place.0.join("demo/bad.synod"), text).expect("written");
+        for command in
+            [&["node"][..], &["doctor"], &["status"], &["cert", "inspect"], &["cert", "check"]]
+        {
+            let refused = synod(&place.0, &[command, &["demo/bad.synod"]].concat());
+            assert_eq!(refused.exit, 2, "{command:?}: {}", refused.stderr);
+            assert!(refused.stderr.contains("demo/bad.synod"), "{}", refused.stderr);
+        }
+    }
+    let garbled = good.replace("BEGIN CERTIFICATE", "BEGIN CERTIFICATES");
+    let foreign = fs::read_to_string(&bundles[1]).expect("a bundle");
+    let key = |text: &str| {
+        let (_, rest) = text.split_once("-----BEGIN PRIVATE KEY-----").expect("a key");
+        String::from(rest.split("-----END").next().expect("its end"))
+    };
+    let of_another = good.replace(&key(&good), &key(&foreign));
+    for (text, words) in [(garbled, "certificate"), (of_another, "is not that of its certificate")]
+    {
+        fs::write(place.0.join("demo/bad.synod"), text).expect("written");
+        let refused = synod(&place.0, &["node", "demo/bad.synod"]);
+        assert_eq!(refused.exit, 2, "{}", refused.stderr);
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    }
+    for command in [&["node"][..], &["cert", "inspect"]] {
+        let refused = synod(&place.0, &[command, &["demo/none.synod"]].concat());
+        assert_eq!(refused.exit, 6, "{command:?}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn what_to_type_next_is_typed_as_it_stands_also_with_a_space_in_it() {
+    let place = Place::new("cert-space");
+    let made = synod(&place.0, &["cert", "init", "my ca", "--cluster", "demo"]);
+    assert!(made.stderr.contains("cert issue --ca 'my ca' n1="), "{}", made.stderr);
+    let issued = synod(
+        &place.0,
+        &["cert", "issue", "--ca", "my ca", "--out", "the nodes", "n1=127.0.0.1:9"],
+    );
+    assert!(issued.stderr.contains("node 'the nodes/n1.synod'"), "{}", issued.stderr);
+}

@@ -56,6 +56,8 @@ fn each_fault_is_told_in_words_with_an_exit_code() {
     fs::write(place.0.join("quick.toml"), "[limits]\nconnect_timeout_ms = 100").expect("written");
     let quick = |flags: &[&'static str]| [&["--config", "quick.toml", bundle], flags].concat();
     finds(&place.0, &quick(&[]), "n2", 6, "wrong", "no answer from n2 at 127.0.0.1:");
+    fs::write(place.0.join("odd.toml"), "algorithm = 'bulli'").expect("written");
+    finds(&place.0, &["--config", "odd.toml", bundle], "algorithm", 2, "wrong", "`bulli`");
     fs::set_permissions(&bundles[0], Permissions::from_mode(0o644)).expect("set");
     finds(&place.0, &quick(&[]), "secrecy", 2, "wrong", "chmod 600 demo/n1.synod");
     fs::set_permissions(&bundles[0], Permissions::from_mode(0o600)).expect("set");

@@ -49,6 +49,7 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
         "synod_lane_kept_bytes{node=\"n1\",peer=\"n2\",lane=\"bully\"} ",
         "synod_lane_lost_total{node=\"n1\",peer=\"n2\",lane=\"bully\"} 0",
         "synod_lane_refused_total{node=\"n1\",peer=\"n2\",lane=\"bully\"} ",
+        "synod_peer_cert_expiry_seconds{node=\"n1\",peer=\"n2\"} ",
         "synod_certificate_not_after_seconds",
         "# EOF",
     ] {

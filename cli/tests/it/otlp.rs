@@ -28,7 +28,7 @@ fn request(collector: &TcpListener) -> Vec<u8> {
         }
         let count = stream.read(&mut buffer).expect("more of the request");
         assert!(0 < count, "a request that is cut off: {text}");
-        request.extend(&buffer[..count]);
+        request.extend(buffer.iter().take(count));
     }
 }
 

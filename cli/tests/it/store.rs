@@ -39,6 +39,17 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
+fn an_empty_directory_is_no_store_and_what_to_do_is_told() {
+    let place = Place::new("store-empty");
+    fs::create_dir(place.0.join("my store")).expect("made");
+    let checked = synod(&place.0, &["store", "check", "my store"]);
+    assert_eq!(checked.exit, 2, "{}", checked.stderr);
+    for words in ["there is no node.log in my store", "node n1.synod --store 'my store'"] {
+        assert!(checked.stderr.contains(words), "{}", checked.stderr);
+    }
+}
+
+#[test]
 fn an_intact_store_is_told_record_by_record_also_while_it_is_in_use() {
     let place = Place::new("store-intact");
     let store = written(&place, "n1");

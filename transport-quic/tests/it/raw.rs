@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType,
+    CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, Issuer, KeyIdMethod, KeyPair, SanType, SerialNumber,
 };
 use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
@@ -51,6 +52,23 @@ pub(crate) fn forge_with(
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();
     Credentials { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() }
+}
+
+/// An empty list of revoked certificates that `authority` has signed, made and ended so many days
+/// from now.
+pub(crate) fn forge_list(authority: &Authority, from: i64, until: i64) -> String {
+    let key = KeyPair::from_pem(authority.key_pem()).unwrap();
+    let issuer = Issuer::new(subject(authority.certificate_pem()), key);
+    let now = OffsetDateTime::from(SystemTime::now());
+    let params = CertificateRevocationListParams {
+        this_update: now + time::Duration::days(from),
+        next_update: now + time::Duration::days(until),
+        crl_number: SerialNumber::from(9_u64),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(&issuer).unwrap().pem().unwrap()
 }
 
 /// The parameters of an issuer, as far as they stand in what it issues: the name of an authority,

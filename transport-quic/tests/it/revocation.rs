@@ -1,11 +1,12 @@
 //! Certificates that their authority has taken back.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use synod_core::{LinkChange, NodeId, Reason, Transport};
 use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport, Revocations};
 
+use crate::raw::forge_list;
 use crate::support::{
     DAY, Directory, LANE, N1, N2, N3, assert_says, authority, bundle, introduce, link, start,
 };
@@ -93,6 +94,37 @@ fn a_list_that_is_foreign_or_older_or_gone_is_not_taken_and_the_one_before_stays
     two.transport.connect(N1);
     one.inbox.wait("a refusal", |told| told.refusal("revoked").cloned());
     assert!(authority.revoke(Some(&stranger.revoke(None, &[]).unwrap()), &[]).is_err());
+}
+
+#[test]
+fn a_list_after_its_end_is_refused_and_the_one_before_stays() {
+    let authority = authority();
+    let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
+    let forged = |until| Revocations::parse(&forge_list(&authority, -2, until)).unwrap().remove(0);
+    let (ended, good) = (forged(-1), forged(1));
+    let refused = QuicTransport::new(&heeding(&first, &[&ended]), Limits::default()).unwrap_err();
+    let words = ["`revoked.crl` has a list that ended on", "`synod cert revoke`"];
+    assert_says(&refused.to_string(), &words);
+    assert!(QuicTransport::new(&heeding(&first, &[&good]), Limits::default()).is_ok());
+
+    let list = list(&authority, None, &[&second]);
+    let (one, two) = (start(&heeding(&first, &[&list])), start(&second));
+    let refused = one.transport.renew(&heeding(&first, &[&ended])).unwrap_err();
+    assert_says(&refused.to_string(), &words);
+    introduce(&[&one, &two]);
+    two.transport.connect(N1);
+    one.inbox.wait("a refusal", |told| told.refusal("revoked").cloned());
+}
+
+#[test]
+fn the_end_of_the_certificate_of_a_connected_peer_is_known() {
+    let authority = authority();
+    let (one, two) = (start(&bundle(&authority, N1, &ALL)), start(&bundle(&authority, N2, &ALL)));
+    assert!(one.transport.certificate_ends().is_empty());
+    link(&one, &two);
+    let ends = one.transport.certificate_ends();
+    let left = ends[&N2].duration_since(SystemTime::now()).unwrap();
+    assert!(ends.len() == 1 && DAY / 2 < left && left <= DAY, "{ends:?}");
 }
 
 #[test]

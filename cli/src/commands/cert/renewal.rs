@@ -8,7 +8,7 @@ use synod_transport_quic::{Authority, Bundle};
 
 use super::{authority, facts};
 use crate::args::{CertCheck, CertRenew, CertTrust, days};
-use crate::printer::Printer;
+use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 pub(super) fn check(asked: &CertCheck, printer: &Printer) -> Result<(), Problem> {
@@ -79,7 +79,7 @@ pub(super) fn trust(asked: &CertTrust, printer: &Printer) -> Result<(), Problem>
     }
     printer.next(format!(
         "cert renew --ca {} {}     (when every node trusts it)",
-        asked.ca.display(),
+        quoted(&asked.ca),
         words_of(&asked.files),
     ));
     Ok(())
@@ -87,13 +87,13 @@ pub(super) fn trust(asked: &CertTrust, printer: &Printer) -> Result<(), Problem>
 
 /// Files, as a command takes them.
 fn words_of(files: &[PathBuf]) -> String {
-    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let files: Vec<String> = files.iter().map(quoted).collect();
     files.join(" ")
 }
 
 /// The bundle in the file, if it is one of the authority's cluster.
 fn of_cluster(authority: &Authority, path: &Path) -> Result<Bundle, Problem> {
-    let bundle = Bundle::read(path).map_err(|error| Problem::caused(&error))?;
+    let bundle = Bundle::read(path).map_err(|error| Problem::of_file(&error))?;
     if bundle.cluster == *authority.cluster() {
         return Ok(bundle);
     }

@@ -7,7 +7,7 @@ use synod_transport_quic::{Authority, Revocations};
 
 use super::{authority, facts};
 use crate::args::CertRevoke;
-use crate::printer::Printer;
+use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 pub(super) fn revoke(asked: &CertRevoke, printer: &Printer) -> Result<(), Problem> {
@@ -35,6 +35,7 @@ pub(super) fn revoke(asked: &CertRevoke, printer: &Printer) -> Result<(), Proble
         "event": "revoked", "file": file.to_string(), "number": list.number, "serials": serials,
         "revoked": revoked, "authority": authority.facts().fingerprint,
     }));
+    let file = quoted(asked.ca.join(Revocations::FILE));
     printer.next(format!("cert inspect {file}     (and copy it beside the bundle of every node)"));
     Ok(())
 }
@@ -61,7 +62,7 @@ pub(super) fn show(path: &Path, printer: &Printer) -> Result<(), Problem> {
 }
 
 fn read(path: &Path) -> Result<Vec<Revocations>, Problem> {
-    Revocations::read(path).map_err(|error| Problem::caused(&error))
+    Revocations::read(path).map_err(|error| Problem::of_file(&error))
 }
 
 /// The serial number of the certificate in a file, if it is one that the authority has issued.
