@@ -150,6 +150,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
         #[test]
         fn it_holds_what_was_inserted_and_nothing_else(
             numbers in prop::collection::vec((0_u128..4, 0_u128..4_000), 0..8_000),
