@@ -93,9 +93,13 @@ impl Splitter {
         Self { bytes: BytesMut::new(), sizes, is_roomy: false }
     }
 
-    /// Makes room for so many bytes at once, so that they end up side by side.
+    /// Makes room for so many bytes at once, so that they end up side by side; and for the rest of
+    /// the frame that has begun, so that it is moved once at most.
     pub(crate) fn reserve(&mut self, size: usize) {
-        self.bytes.reserve(size);
+        let begun = self.bytes.first_chunk().map(|length| u32::from_le_bytes(*length));
+        let begun = begun.filter(|begun| *begun <= self.sizes.common).unwrap_or(0);
+        let rest = (LENGTH_BYTES + begun as usize).saturating_sub(self.bytes.len());
+        self.bytes.reserve(size.max(rest));
     }
 
     /// Takes bytes in the order of the stream.

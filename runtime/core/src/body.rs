@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::mem;
 use std::ops::{Deref, Range};
 
 use bytes::{Bytes, BytesMut};
@@ -43,6 +44,19 @@ impl Body {
 impl From<Bytes> for Body {
     fn from(from: Bytes) -> Self {
         Self::short(&from).unwrap_or(Self::Long(from))
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    /// A long one that has much room left is copied: the room would be kept with it.
+    fn from(from: Vec<u8>) -> Self {
+        if let Some(short) = Self::short(&from) {
+            short
+        } else if from.len() < from.capacity() / 2 {
+            Self::Long(Bytes::copy_from_slice(&from))
+        } else {
+            Self::Long(from.into())
+        }
     }
 }
 
@@ -103,6 +117,10 @@ impl Scratch {
     /// Bytes of a chunk. A larger body has an allocation of its own.
     const CHUNK: usize = 2_048;
 
+    /// Bytes from which on a body is not copied: encoding the next one begins without room, and to
+    /// find some costs less.
+    const LARGE: usize = 8_192;
+
     /// Encodes `event` into `body`, where it stays: bytes cost more to copy than to write while
     /// they are on their way to memory.
     ///
@@ -125,6 +143,9 @@ impl Scratch {
     /// What is encoded, among others of its size.
     fn cut_off(&mut self) -> Bytes {
         let Self { encoded, chunk } = self;
+        if Self::LARGE <= encoded.len() && encoded.capacity() / 2 <= encoded.len() {
+            return mem::take(encoded).into();
+        }
         if Self::CHUNK / 4 < encoded.len() {
             return Bytes::copy_from_slice(encoded);
         }
@@ -202,6 +223,9 @@ mod tests {
         for length in [0, 1, Body::SHORT_MAX, Body::SHORT_MAX + 1, 5_000] {
             let bytes = Bytes::from(vec![b'x'; length]);
             let (body, long) = (Body::from(bytes.clone()), Body::Long(bytes.clone()));
+            let mut roomy = Vec::with_capacity(3 * length);
+            roomy.extend_from_slice(&bytes);
+            assert_eq!((&body, &body), (&Body::from(bytes.to_vec()), &Body::from(roomy)));
             assert_eq!(*body, *bytes);
             assert_eq!((body.cmp(&long), &body), (Ordering::Equal, &long));
             assert_eq!(format!("{body:?}"), format!("{bytes:?}"));

@@ -137,7 +137,7 @@ impl Envelope {
     #[must_use]
     pub fn seal<E: Event>(event: &E) -> Self {
         match encoded(event) {
-            Ok(body) => Self::from_parts(E::ID, Instance::ROOT, Tag::Plain, body.into()),
+            Ok(body) => Self::of(E::ID, Instance::ROOT, Tag::Plain, body.into()),
             Err(error) => panic!("`{}` does not serialize: {error}", E::NAME),
         }
     }
@@ -188,7 +188,7 @@ impl Envelope {
     pub(crate) fn renamed<E: Event>(&self, renamer: &mut Renamer) -> Result<Self, DecodeError> {
         let event: E = renamer.decoded(&self.body)?;
         let body = encoded(&event).map_err(|error| DecodeError::codec(&error))?;
-        Ok(Self { body: Bytes::from(body).into(), ..self.clone() })
+        Ok(Self { body: body.into(), ..self.clone() })
     }
 
     /// Shows `renamer` everything but the body, in which no node stands.
@@ -314,9 +314,12 @@ pub(crate) fn append<T: Serialize>(out: &mut Vec<u8>, value: &T) {
 
 /// The bytes of any value.
 pub(crate) fn encoded<T: Serialize>(value: &T) -> postcard::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(ENCODED_BYTES);
     postcard::serialize_with_flavor(value, Tail(&mut bytes)).map(|()| bytes)
 }
+
+/// Room for a value whose size is not known: most are smaller, and growing costs more than room.
+const ENCODED_BYTES: usize = 256;
 
 /// Lets postcard append to a vector that somebody else owns.
 struct Tail<'a>(&'a mut Vec<u8>);
