@@ -108,13 +108,19 @@ impl Watch {
     /// Whether the peer's process is gone, as far as the system of its machine tells: it answers
     /// for a port that nobody listens on. Asked several times, since a peer may just be replacing
     /// its socket; and only where the peer is known to listen: a translator of addresses answers
-    /// the same for a mapping that it has forgotten.
+    /// the same for a mapping that it has forgotten. Whatever becomes of the link meanwhile comes first.
     async fn is_gone(&mut self, shared: &Shared, link: &Link) -> bool {
         let listens_at = shared.peers.get(link.peer).and_then(Peer::address);
         let refused = match (self.address, listens_at) {
             (Some(address), Some(known)) => {
                 let asked = async { resolves_to(&known, address).await && refuses(address).await };
-                timeout(REFUSAL_TIMEOUT, asked).await.unwrap_or(false)
+                tokio::select! {
+                    refused = timeout(REFUSAL_TIMEOUT, asked) => refused.unwrap_or(false),
+                    () = link.stirred.notified() => {
+                        link.stirred.notify_one();
+                        false
+                    }
+                }
             }
             _ => false,
         };
