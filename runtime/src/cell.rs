@@ -195,6 +195,20 @@ impl Engine {
         let Some(slot) = host.slots.get(batch.slot) else {
             return true;
         };
+        let (began, before) = (host.now(), batch.events.len());
+        let finished = self.run_events(host, slot, batch, budget);
+        let took = host.now().saturating_sub(began);
+        slot.pace.note(before - batch.events.len(), took, host.limits.quick_handler);
+        finished
+    }
+
+    fn run_events(
+        &mut self,
+        host: &Arc<Host>,
+        slot: &Slot,
+        batch: &mut Batch,
+        budget: &mut Budget,
+    ) -> bool {
         let mut done = Done { host, slot, source: batch.source, taken: 0 };
         loop {
             if budget.is_reading_due() {

@@ -23,6 +23,7 @@ use crate::limits::Limits;
 use crate::link::Link;
 use crate::outgoing::Outgoing;
 use crate::outputs::Speaker;
+use crate::pace::Pace;
 use crate::queue::{Batch, Queue};
 use crate::recorder::{Recorder, Tape};
 use crate::sequence::Tickets;
@@ -89,6 +90,7 @@ pub(crate) struct Slot {
     pub(crate) queue: Arc<Queue>,
     pub(crate) handled: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) pace: Pace,
 }
 
 impl Slot {
@@ -409,6 +411,7 @@ fn slots(catalogue: &Catalogue, limits: Limits) -> Vec<Slot> {
         queue: Arc::new(Queue::new(queue_events)),
         handled: AtomicU64::new(0),
         refused: AtomicU64::new(0),
+        pace: Pace::default(),
     };
     let events = catalogue.of(Role::Handler);
     let events = events.map(|info| slot(info.name, info.local, limits.queue_for(info.bytes_max)));

@@ -1,7 +1,7 @@
 //! Where a transport delivers to.
 
-use std::sync::Weak;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use synod_core::{
     Acknowledgement, Envelope, Envelopes, Inbox, Lane, LaneId, LinkChange, NodeId, Receipt,
@@ -58,7 +58,7 @@ impl Host {
     }
 
     fn take_in(
-        &self,
+        self: &Arc<Self>,
         from: NodeId,
         lane: Lane,
         batch: Envelopes,
@@ -79,12 +79,19 @@ impl Host {
             Lane::Ordered(lane) => self.acknowledgement(lane),
             Lane::Datagram => Acknowledgement::Received,
         };
-        let (count, mut batch) = (batch.len() as u64, Some(batch));
+        let cell = self.cell_at_once(slot, batch.len());
+        let (count, mut batch, mut at_once) = (batch.len() as u64, Some(batch), None);
         let drawn = self.tickets.draw(from, lane, self.limits.lanes, |ticket| {
             let source = Source::Peer(ticket);
             let receipt = receipt.take().map(|receipt| (when, receipt));
             let batch = batch.take().map(|events| Batch { slot: index, source, events, receipt });
-            batch.into_iter().for_each(|batch| slot.queue.push(batch));
+            match batch {
+                Some(batch) if cell.is_some() => {
+                    slot.queue.pass(batch.events.len());
+                    at_once = Some(batch);
+                }
+                batch => batch.into_iter().for_each(|batch| slot.queue.push(batch)),
+            }
             Taken::Alone
         });
         if let Err(refusal) = drawn {
@@ -94,6 +101,9 @@ impl Host {
         }
         if let Some(link) = self.links.get(&from) {
             link.received.fetch_add(count, Ordering::Relaxed);
+        }
+        if let (Some(cell), Some(batch)) = (cell, at_once) {
+            self.handle_at_once(cell, batch);
         }
         (!slot.queue.has_room()).then(|| slot.queue.room())
     }

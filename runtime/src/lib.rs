@@ -48,6 +48,7 @@ mod link;
 mod memory;
 mod outgoing;
 mod outputs;
+mod pace;
 mod queue;
 mod recorder;
 mod sequence;

@@ -16,6 +16,10 @@ pub struct Limits {
     /// How long a handler actor handles events before it lets others have the cell. A handler that
     /// takes longer than this is the only one of its turn.
     pub turn_time: Duration,
+    /// Handlers that have lately taken no longer than this for an event run on the thread that brings
+    /// it, if it comes alone and the node is idle: to wake another thread would take longer. One that
+    /// is slow all of a sudden holds up that thread, once. Zero: none do.
+    pub quick_handler: Duration,
     /// Effects that wait for the store before handlers have to.
     pub held_effects: usize,
     /// Events kept for a peer that has not been linked in this life of the node. One more is
@@ -54,6 +58,7 @@ impl Default for Limits {
             queue_events: 8_192,
             turn_events: 512,
             turn_time: Duration::from_millis(1),
+            quick_handler: Duration::from_micros(20),
             held_effects: 65_536,
             early_sends: 1_024,
             timers: 65_536,

@@ -48,7 +48,7 @@ impl Queue {
 
     /// Takes the batch, whatever the bound says.
     pub(crate) fn push(&self, batch: Batch) {
-        self.waiting.fetch_add(batch.events.len(), Ordering::AcqRel);
+        self.pass(batch.events.len());
         self.append(&mut locked(&self.batches), batch);
     }
 
@@ -58,6 +58,11 @@ impl Queue {
         if was_empty {
             self.filled.notify_one();
         }
+    }
+
+    /// Counts events that are handled without waiting here.
+    pub(crate) fn pass(&self, events: usize) {
+        self.waiting.fetch_add(events, Ordering::AcqRel);
     }
 
     /// Takes an event of the application if there is room, into the batch before it if that still

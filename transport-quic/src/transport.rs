@@ -36,7 +36,8 @@ use crate::tls::{Current, Tls};
 
 /// Links to the peers of one node, over QUIC.
 ///
-/// Everything runs on a thread of its own, so that a slow handler cannot kill a connection.
+/// Everything runs on a thread of its own, so that slow handlers cannot kill a connection. It is lent to
+/// those that have been quick.
 /// Dropping the transport ends it at once; [`Transport::close`] says good-bye first.
 ///
 /// ```no_run
@@ -382,6 +383,10 @@ impl Transport for QuicTransport {
             peer.count_refused(lane, sent.refused.len());
         }
         sent
+    }
+
+    fn lends_threads(&self) -> bool {
+        true
     }
 
     fn links(&self) -> Vec<LinkStatus> {

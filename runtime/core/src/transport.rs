@@ -67,6 +67,12 @@ pub trait Transport: Debug + Send + Sync {
     /// The links, one per known peer, in ascending order.
     fn links(&self) -> Vec<LinkStatus>;
 
+    /// Whether an inbox may run handlers within [`Inbox::deliver`]: while it delivers, the transport
+    /// holds no lock that these methods take, and it can wait for a handler that is quick.
+    fn lends_threads(&self) -> bool {
+        false
+    }
+
     /// Why no peer can be reached now, in words for the operator; none while all is well. A
     /// transport that repairs itself tells so in the meantime.
     fn fault(&self) -> Option<String> {

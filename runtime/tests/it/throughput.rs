@@ -1,15 +1,16 @@
 //! How fast one node handles what a transport delivers.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use synod_core::{
     Algorithm, Closing, Envelope, Envelopes, Handlers, Hello, Inbox, Lane, LaneId, LinkStatus,
     NodeId, Reason, SendError, Transport, TransportError,
 };
-use synod_runtime::NodeBuilder;
+use synod_runtime::{Limits, NodeBuilder};
 
-use crate::support::{N1, N2, Number, start, status_of, until};
+use crate::support::{Journal, N1, N2, Number, start, status_of, table, until};
 
 /// A transport that hands its inbox to the test.
 #[derive(Debug, Default)]
@@ -32,8 +33,26 @@ impl Transport for Tap {
         Vec::new()
     }
 
+    fn lends_threads(&self) -> bool {
+        true
+    }
+
     fn close(&self, _: Duration) -> Closing {
         Box::pin(std::future::ready(()))
+    }
+}
+
+impl Tap {
+    /// Delivers numbers from a thread of their own, and says which.
+    fn deliver(&self, numbers: &[u64]) -> ThreadId {
+        let inbox = Arc::clone(self.0.get().expect("the transport has started"));
+        let batch = numbers.iter().map(|number| Envelope::seal(&Number(*number))).collect();
+        let batch = Envelopes::of(batch).expect("some");
+        let deliver = move || inbox.deliver(N2, Lane::Ordered(LaneId(1)), batch).is_none();
+        let thread = thread::spawn(deliver);
+        let id = thread.thread().id();
+        assert!(thread.join().expect("no panic"), "there is room");
+        id
     }
 }
 
@@ -70,4 +89,42 @@ async fn a_million_events_from_a_transport_are_handled_within_the_bounds() {
     let rate = EVENTS as f64 / begin.elapsed().as_secs_f64() / 1e6;
     assert_eq!(one.status().drops.len(), 0);
     println!("{rate:.2} million events per second");
+}
+
+/// Upon this one, the handler holds up its thread.
+const SLOW: u64 = u64::MAX;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_is_quick_runs_on_the_thread_that_brings_its_event_until_it_holds_that_up() {
+    let (tap, seen) = (Arc::new(Tap::default()), Journal::new());
+    let journal = Mutex::new(seen.clone());
+    let handlers = table(move || {
+        let journal = journal.lock().expect("never poisoned").clone();
+        Handlers::new().on(move |_: &mut (), Number(number): Number| {
+            if number == SLOW {
+                thread::sleep(Duration::from_millis(600));
+            }
+            journal.write(thread::current().id());
+        })
+    });
+    let limits = Limits { quick_handler: Duration::from_millis(5), ..Limits::default() };
+    let builder = NodeBuilder::new(N1, vec![N1, N2], handlers).limits(limits);
+    let _node = start(builder.transport(tap.clone())).await;
+    let mut handled = 0;
+    let mut bring = async |numbers: &[u64]| {
+        let brought_by = tap.deliver(numbers);
+        handled += numbers.len();
+        until("all are handled", || seen.len() == handled).await;
+        seen.read().last() == Some(&brought_by)
+    };
+    assert!(!bring(&[1]).await, "nobody knows yet how quick it is");
+    for _ in 0..100 {
+        bring(&[2]).await;
+    }
+    assert!(bring(&[3]).await || bring(&[4]).await, "it runs where it comes");
+    assert!(!bring(&[5; 5]).await, "a batch is worth a thread");
+    bring(&[SLOW]).await;
+    for _ in 0..20 {
+        assert!(!bring(&[6]).await, "it is never believed again");
+    }
 }
