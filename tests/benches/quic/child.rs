@@ -12,6 +12,8 @@ pub(crate) enum Order {
     /// Sends so many events of so many bytes to each receiver, and waits until all are handled. The
     /// answer is the time that it took.
     Flood { events: u64, bytes: usize },
+    /// Lets handlers of one node send so many events to each other. The answer is the time that it took.
+    Within { events: u64, bytes: usize },
     /// Sends an event to and fro. The answer is the time of a round trip, half of them and 99 of a
     /// hundred being shorter.
     Ping { pings: u64, bytes: usize },
@@ -26,6 +28,9 @@ impl Order {
             ["flood", events, bytes] => {
                 Some(Self::Flood { events: events.parse().ok()?, bytes: bytes.parse().ok()? })
             }
+            ["within", events, bytes] => {
+                Some(Self::Within { events: events.parse().ok()?, bytes: bytes.parse().ok()? })
+            }
             ["ping", pings, bytes] => {
                 Some(Self::Ping { pings: pings.parse().ok()?, bytes: bytes.parse().ok()? })
             }
@@ -39,6 +44,7 @@ impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flood { events, bytes } => write!(f, "flood {events} {bytes}"),
+            Self::Within { events, bytes } => write!(f, "within {events} {bytes}"),
             Self::Ping { pings, bytes } => write!(f, "ping {pings} {bytes}"),
             Self::Resume => f.write_str("resume"),
         }

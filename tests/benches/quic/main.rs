@@ -47,6 +47,7 @@ enum Row {
     LargeToFour,
     Bulk,
     InProcess,
+    Within,
     Half,
     Most,
     PingProcessor,
@@ -71,13 +72,14 @@ const PINGS: u64 = 5_000;
 const RESUMES: usize = 5;
 
 impl Row {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Small,
         Self::SmallToFour,
         Self::Large,
         Self::LargeToFour,
         Self::Bulk,
         Self::InProcess,
+        Self::Within,
         Self::Half,
         Self::Most,
         Self::PingProcessor,
@@ -93,6 +95,7 @@ impl Row {
             Self::LargeToFour => "events/s, 1 KiB, 1 to 4",
             Self::Bulk => "MB/s, 60 kB events",
             Self::InProcess => "events/s, 64 B, one process",
+            Self::Within => "events/s, 64 B, within a node",
             Self::Half => "round trip, p50, us",
             Self::Most => "round trip, p99, us",
             Self::PingProcessor => "round trip, processor time, us",
@@ -142,10 +145,14 @@ impl Figures {
 
     fn flood_alone(&mut self, program: Program) -> Result<(), String> {
         let Some(mut session) = Session::alone(program)? else { return Ok(()) };
-        let order = Order::Flood { events: EVENTS_IN_PROCESS, bytes: 64 };
-        if let Some(measured) = session.measure(order)? {
-            let (wall, processor) = measured.rates(EVENTS_IN_PROCESS as f64);
-            self.add(Row::InProcess, program, wall, Some(processor));
+        let events = EVENTS_IN_PROCESS;
+        let flood = (Row::InProcess, Order::Flood { events, bytes: 64 });
+        let within = (Row::Within, Order::Within { events, bytes: 64 });
+        for (row, order) in [flood, within] {
+            if let Some(measured) = session.measure(order)? {
+                let (wall, processor) = measured.rates(events as f64);
+                self.add(row, program, wall, Some(processor));
+            }
         }
         Ok(())
     }
@@ -227,7 +234,8 @@ What they resume is a new connection and an event to and fro, and what was under
 ractor: casts without a bound; its connection ends when it is lost. Over quinn, it has one stream of the
 transport, with the windows that quinn has by itself. kameo: in one process alone, with a bounded mailbox;
 its remote half, over libp2p, is NOT MEASURED.
-In one process all programs hand over 64 bytes: synod encoded, the others as they are, cloned for each.";
+In one process a task hands over 64 bytes: to synod encoded, to the others as they are, cloned for each.
+Within a node, handlers of synod trigger events for each other, encoded, 500 in a step.";
 
 fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);

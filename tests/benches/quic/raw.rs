@@ -23,7 +23,7 @@ use synod_transport_quic::{Bundle, Limits};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
-use crate::child::{self, Order, Payload, RESUME_BYTES};
+use crate::child::{self, Order, Payload, RESUME_BYTES, Times};
 use crate::place::{SENDER, bundle_of};
 
 /// Runs an endpoint for as long as it is asked for anything.
@@ -55,6 +55,7 @@ pub(crate) fn run(place: &Path, node: NodeId) {
             match order {
                 Order::Flood { events, bytes } => vec![flood(connections, events, bytes).await],
                 Order::Ping { pings, bytes } => child::percentiles(ping(first, pings, bytes).await),
+                Order::Within { .. } => Times::new(),
                 Order::Resume => {
                     ping(first, 1, RESUME_BYTES).await;
                     vec![begin.elapsed()]

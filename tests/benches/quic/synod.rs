@@ -41,6 +41,7 @@ pub(crate) fn run(place: &Path, node: NodeId) {
             let Pings { trips } = ask(&runtime, &handle, &PingRequest { pings, bytes });
             child::percentiles(trips)
         }
+        Order::Within { .. } => Times::new(),
         Order::Resume => {
             let resumed = || transport.links().iter().map(|link| link.resumed).sum::<u64>();
             let (before, bytes) = (resumed(), child::RESUME_BYTES);
@@ -62,22 +63,40 @@ pub(crate) fn run_alone() {
     let transport = Arc::new(MemoryNetwork::new().transport(SENDER));
     let handle = runtime.block_on(builder.transport(transport).start()).expect("the node starts");
     child::serve(Duration::ZERO, |order| {
-        let Order::Flood { events, bytes } = order else { return Times::new() };
-        let node = handle.clone();
         let begin = Instant::now();
-        let triggered = runtime.spawn(async move {
-            let mut data = Local(Data::of_size(bytes));
-            for number in 0..events {
-                data.0.number = number.to_le_bytes();
-                node.trigger(&data).await.expect("it is running");
+        let (events, obeyed) = match order {
+            Order::Flood { events, bytes } => {
+                (events, runtime.spawn(trigger_all(handle.clone(), events, bytes)))
             }
-        });
-        runtime.block_on(triggered).expect("no panic");
+            Order::Within { events, bytes } => {
+                (events, runtime.spawn(trigger_bursts(handle.clone(), events, bytes)))
+            }
+            Order::Ping { .. } | Order::Resume => return Times::new(),
+        };
+        runtime.block_on(obeyed).expect("no panic");
         let Handled(count) = ask(&runtime, &handle, &Count);
         assert_eq!(count, events);
         vec![begin.elapsed()]
     });
 }
+
+async fn trigger_all(node: NodeHandle, events: u64, bytes: usize) {
+    let mut data = Local(Data::of_size(bytes));
+    for number in 0..events {
+        data.0.number = number.to_le_bytes();
+        node.trigger(&data).await.expect("it is running");
+    }
+}
+
+async fn trigger_bursts(node: NodeHandle, events: u64, bytes: usize) {
+    assert!(events.is_multiple_of(BURST), "only whole bursts");
+    for _ in 0..events / BURST {
+        node.trigger(&Burst { bytes }).await.expect("it is running");
+    }
+}
+
+/// Events that one handler triggers for another one.
+const BURST: u64 = 500;
 
 fn ask<R: Request>(runtime: &Runtime, node: &NodeHandle, request: &R) -> R::Answer {
     runtime.block_on(node.ask(request, PATIENCE)).expect("an answer")
@@ -134,6 +153,13 @@ impl Data {
 #[derive(Event, Clone, Debug, Serialize, Deserialize)]
 #[event(name = "bench.local", local)]
 struct Local(Data);
+
+/// Asks one handler to trigger events for another one.
+#[derive(Event, Clone, Copy, Debug, Serialize, Deserialize)]
+#[event(name = "bench.burst", local)]
+struct Burst {
+    bytes: usize,
+}
 
 /// Asks how many of those were handled, and begins to count anew.
 #[derive(Event, Clone, Copy, Debug, Serialize, Deserialize)]
@@ -225,6 +251,7 @@ impl Algorithm for Bench {
             .on(Self::start_pings)
             .on(Self::ping)
             .on(|bench: &mut Self, Local(data): Local| bench.number(&data))
+            .on(Self::burst)
             .on(Self::tell_count)
     }
 }
@@ -243,6 +270,15 @@ impl Bench {
     fn tell_links(&mut self, ctx: &mut Context) {
         if ctx.peers().len() <= self.up + 1 {
             self.waiting.drain(..).for_each(|ticket| ctx.answer(ticket, &Linked));
+        }
+    }
+
+    /// Upon a burst: trigger events, which are handled before anything else.
+    fn burst(&mut self, Burst { bytes }: Burst, ctx: &mut Context) {
+        let mut data = Local(Data::of_size(bytes));
+        for number in self.count..self.count + BURST {
+            data.0.number = number.to_le_bytes();
+            ctx.trigger(&data);
         }
     }
 

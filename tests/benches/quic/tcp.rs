@@ -42,6 +42,7 @@ pub(crate) fn run(place: &Path, node: NodeId) {
                 Order::Ping { pings, bytes } => {
                     child::percentiles(ping(&first, pings, bytes).await)
                 }
+                Order::Within { .. } => Times::new(),
                 Order::Resume => {
                     let begin = Instant::now();
                     ping(&first, 1, RESUME_BYTES).await;

@@ -99,7 +99,7 @@ fn main() {
                     let first = receivers.first().expect("a receiver");
                     child::percentiles(ping(first, pings, bytes).await)
                 }
-                Order::Resume => Times::new(),
+                Order::Within { .. } | Order::Resume => Times::new(),
             }
         });
         runtime.block_on(obeyed).expect("no panic")
