@@ -16,6 +16,7 @@ use synod_core::NodeId;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
+use crate::limits::Limits;
 use crate::socket;
 
 /// The endpoint that is open now, or why there is none.
@@ -24,6 +25,7 @@ pub(crate) struct Gateway {
     me: NodeId,
     address: SocketAddr,
     buffer_bytes: usize,
+    packet_bytes_max: u16,
     server: ServerConfig,
     /// None while it is opened anew: a dead one would keep the address.
     endpoint: RwLock<Option<Arc<Endpoint>>>,
@@ -35,12 +37,14 @@ impl Gateway {
     pub(crate) fn open(
         me: NodeId,
         socket: UdpSocket,
-        buffer_bytes: usize,
+        limits: &Limits,
         server: ServerConfig,
     ) -> io::Result<Self> {
+        let Limits { socket_buffer_bytes: buffer_bytes, packet_bytes_max, .. } = *limits;
         let address = socket.local_addr()?;
-        let endpoint = RwLock::new(Some(Arc::new(open(socket, &server)?)));
-        Ok(Self { me, address, buffer_bytes, server, endpoint, fault: Mutex::default() })
+        let opened = open(socket, packet_bytes_max, &server)?;
+        let (endpoint, fault) = (RwLock::new(Some(Arc::new(opened))), Mutex::default());
+        Ok(Self { me, address, buffer_bytes, packet_bytes_max, server, endpoint, fault })
     }
 
     /// The endpoint, if it is open. Whoever keeps it keeps its address from being opened anew.
@@ -73,7 +77,10 @@ impl Gateway {
             sleep(pause).await;
             let opened =
                 socket::bind(address, self.buffer_bytes).map_err(|error| error.to_string());
-            let opened = opened.and_then(|it| open(it, &self.server).map_err(|it| it.to_string()));
+            let opened = opened.and_then(|socket| {
+                let opened = open(socket, self.packet_bytes_max, &self.server);
+                opened.map_err(|error| error.to_string())
+            });
             match opened {
                 Ok(endpoint) => {
                     self.put(Some(Arc::new(endpoint)));
@@ -109,8 +116,9 @@ impl Gateway {
     }
 }
 
-fn open(socket: UdpSocket, server: &ServerConfig) -> io::Result<Endpoint> {
-    let config = EndpointConfig::default();
+fn open(socket: UdpSocket, packet_bytes_max: u16, server: &ServerConfig) -> io::Result<Endpoint> {
+    let mut config = EndpointConfig::default();
+    config.max_udp_payload_size(packet_bytes_max).map_err(io::Error::other)?;
     Endpoint::new(config, Some(server.clone()), socket, Arc::new(TokioRuntime))
 }
 

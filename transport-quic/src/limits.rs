@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use synod_core::{Envelope, TransportError, WireEvent};
 
 use crate::frame::Sizes;
@@ -56,6 +56,10 @@ pub struct Limits {
     pub handshakes_before_retry: usize,
     /// What is asked of the system for each of the socket's buffers, in bytes.
     pub socket_buffer_bytes: usize,
+    /// The largest packet in bytes, without the headers of UDP and IP: 1,200 to
+    /// [`Limits::PACKET_BYTES_CAP`]. How large one may be on a path is found out by trying; more than
+    /// 1,452 pass where frames are large, as within many data centres and on the loopback interface.
+    pub packet_bytes_max: u16,
     /// Envelopes of one event type that are handed over at once.
     pub batch_max: usize,
     /// What [`Limits::bytes_per_peer_max`] may come to, in bytes: a transport whose other limits
@@ -85,6 +89,7 @@ impl Default for Limits {
             handshakes_per_host_max: 64,
             handshakes_before_retry: 32,
             socket_buffer_bytes: 4 * MIB as usize,
+            packet_bytes_max: Self::PACKET_BYTES_CAP,
             batch_max: 256,
             bytes_per_peer_cap: 128 * MIB as usize,
             segmentation_offload: true,
@@ -93,6 +98,9 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// No packet is larger: ten are given to the system together, and it takes 65,507 bytes.
+    pub const PACKET_BYTES_CAP: u16 = 6_500;
+
     /// The most memory in bytes that one peer can make a node hold that handles `events`, whatever
     /// the peer does:
     ///
@@ -104,7 +112,7 @@ impl Limits {
     /// - datagrams in both directions, and one control frame.
     ///
     /// Envelopes that the inbox has taken are the host's to count. They share the memory of the
-    /// read that they came in, so a single one that is kept may keep a hundred kilobytes, or a large
+    /// read that they came in, so a single one that is kept may keep two hundred kilobytes, or a large
     /// one beside it.
     #[must_use]
     pub fn bytes_per_peer_max(&self, events: &[WireEvent]) -> usize {
@@ -142,6 +150,12 @@ impl Limits {
             String::from("`keep_alive` must be shorter than `idle_timeout` and `redial_after`")
         } else if self.lanes_max == 0 || self.batch_max == 0 {
             String::from("`lanes_max` and `batch_max` must be 1 at least")
+        } else if !(1_200..=Self::PACKET_BYTES_CAP).contains(&self.packet_bytes_max) {
+            format!(
+                "`packet_bytes_max` is {}, and must be 1200 to {}",
+                self.packet_bytes_max,
+                Self::PACKET_BYTES_CAP
+            )
         } else if self.handshakes_max == 0 || self.handshakes_per_host_max == 0 {
             String::from("`handshakes_max` and `handshakes_per_host_max` must be 1 at least")
         } else if self.bytes_per_peer_cap < self.bytes_per_peer_max(events) {
@@ -183,8 +197,11 @@ impl Limits {
     pub(crate) fn transport(&self) -> Result<Arc<TransportConfig>, TransportError> {
         let idle = IdleTimeout::try_from(self.idle_timeout)
             .map_err(|_| TransportError(String::from("`idle_timeout` is too long")))?;
+        let mut packets = MtuDiscoveryConfig::default();
+        packets.upper_bound(self.packet_bytes_max);
         let mut config = TransportConfig::default();
         config
+            .mtu_discovery_config(Some(packets))
             .max_concurrent_bidi_streams(VarInt::from_u32(1))
             .max_concurrent_uni_streams(VarInt::from_u32(self.lanes_max))
             .max_idle_timeout(Some(idle))
@@ -212,10 +229,10 @@ fn declared(common: u32, events: &[WireEvent]) -> impl Iterator<Item = (&WireEve
 const MIB: u32 = 1 << 20;
 
 /// What a lane's reader takes from quinn at once.
-pub(crate) const READ_BYTES_MAX: usize = CHUNKS_MAX * 1500;
+pub(crate) const READ_BYTES_MAX: usize = CHUNKS_MAX * Limits::PACKET_BYTES_CAP as usize;
 
 /// Packets' worth of stream data that a lane's reader takes at once.
-pub(crate) const CHUNKS_MAX: usize = 64;
+pub(crate) const CHUNKS_MAX: usize = 32;
 
 /// The largest control frame: a hello with some thousand event names.
 pub(crate) const CONTROL_BYTES_MAX: usize = 256 * 1024;
@@ -255,6 +272,8 @@ mod tests {
     fn bounds_that_do_not_fit_together_are_refused() {
         let large = Limits { frame_bytes_max: 65 * 1024, ..Limits::default() };
         assert!(large.check(&[]).unwrap_err().to_string().contains("frame_bytes_max"));
+        let heavy = Limits { packet_bytes_max: 9_000, ..Limits::default() };
+        assert!(heavy.check(&[]).unwrap_err().to_string().contains("1200 to 6500"));
         let mute = Limits { keep_alive: Duration::from_secs(60), ..Limits::default() };
         assert!(mute.check(&[]).is_err());
         let dear = Limits { outbox_bytes_max: 1 << 30, ..Limits::default() };

@@ -236,7 +236,7 @@ impl QuicTransport {
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * self.limits.handshakes_max as u64);
         let gateway = {
             let _inside = runtime.enter();
-            Gateway::open(self.me, socket, self.limits.socket_buffer_bytes, server)
+            Gateway::open(self.me, socket, &self.limits, server)
         };
         let members = tls.trust.peers().iter().copied().chain([self.me]).collect();
         let mut addresses = AddressBook::new(self.me, hello.incarnation, members);

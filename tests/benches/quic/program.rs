@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use synod_core::NodeId;
+use synod_transport_quic::Limits;
 
 use crate::child::{Order, Times};
 use crate::place::{Place, SENDER};
@@ -16,6 +17,7 @@ use crate::{raw, synod, tcp};
 pub(crate) enum Program {
     Synod,
     Quinn,
+    QuinnLarge,
     Tcp,
     RactorTcp,
     RactorTls,
@@ -41,7 +43,8 @@ pub(crate) fn is_child() -> bool {
             let place = PathBuf::from(place);
             match *name {
                 "synod" => synod::run(&place, node),
-                "quinn" => raw::run(&place, node),
+                "quinn" => raw::run(&place, node, raw::PACKET_BYTES),
+                "quinn-large" => raw::run(&place, node, Limits::PACKET_BYTES_CAP),
                 _ => tcp::run(&place, node),
             }
         }
@@ -55,7 +58,7 @@ impl Program {
 
     /// Those that can run here. Says why others cannot.
     pub(crate) fn all() -> Vec<Self> {
-        let mut all = vec![Self::Synod, Self::Quinn, Self::Tcp];
+        let mut all = vec![Self::Synod, Self::Quinn, Self::QuinnLarge, Self::Tcp];
         match printed(&mut cargo(PEERS, "build")) {
             Ok(_) => all.extend(Self::OTHERS),
             Err(error) => println!("others are NOT MEASURED: they cannot be built here: {error}"),
@@ -67,6 +70,7 @@ impl Program {
         match self {
             Self::Synod => "synod",
             Self::Quinn => "quinn",
+            Self::QuinnLarge => "quinn-large",
             Self::Tcp => "tcp",
             Self::RactorTcp => "ractor-tcp",
             Self::RactorTls => "ractor-tls",
@@ -81,6 +85,7 @@ impl Program {
         match self {
             Self::Synod => String::from("synod"),
             Self::Quinn => String::from("bare quinn"),
+            Self::QuinnLarge => String::from("large packets"),
             Self::Tcp => String::from("TCP, postcard"),
             Self::RactorTcp => format!("ractor {} TCP", version(lock, "ractor_cluster")),
             Self::RactorTls => format!("ractor {} TLS", version(lock, "ractor_cluster")),
@@ -129,7 +134,8 @@ impl Measured {
 impl Session {
     /// A process that sends to itself; none if the program is not measured so.
     pub(crate) fn alone(program: Program) -> Result<Option<Self>, String> {
-        if [Program::Tcp, Program::RactorTls, Program::RactorQuic].contains(&program) {
+        if ![Program::Synod, Program::Quinn, Program::RactorTcp, Program::Kameo].contains(&program)
+        {
             return Ok(None); // As another column.
         }
         let mut process = Running::start(&mut program.command()?)?;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
+    ClientConfig, Connection, Endpoint, EndpointConfig, MtuDiscoveryConfig, RecvStream, SendStream,
+    ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -27,26 +27,31 @@ use crate::child::{self, Order, Payload, RESUME_BYTES, Times};
 use crate::place::{SENDER, bundle_of};
 
 /// Runs an endpoint for as long as it is asked for anything.
-pub(crate) fn run(place: &Path, node: NodeId) {
+pub(crate) fn run(place: &Path, node: NodeId, packet_bytes_max: u16) {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a thread");
     let bundle = Bundle::read(&bundle_of(place, node)).expect("a bundle");
     let begin = Instant::now();
     let _inside = runtime.enter();
     if node != SENDER {
-        let endpoint = endpoint(bundle.listen, Some(server_config(&bundle)));
+        let endpoint = endpoint(
+            bundle.listen,
+            packet_bytes_max,
+            Some(server_config(&bundle, packet_bytes_max)),
+        );
         runtime.spawn(receive_all(endpoint));
         child::serve(begin.elapsed(), |_| Vec::new());
         return;
     }
-    let endpoint = endpoint(bundle.listen, None);
-    let dialing = runtime.spawn(dial_all(endpoint.clone(), bundle.clone()));
+    let endpoint = endpoint(bundle.listen, packet_bytes_max, None);
+    let dialing = runtime.spawn(dial_all(endpoint.clone(), bundle.clone(), packet_bytes_max));
     let mut connections = runtime.block_on(dialing).expect("connections");
     child::serve(begin.elapsed(), |order| {
         let begin = Instant::now();
         if let Order::Resume = order {
             connections.iter().for_each(|lost| lost.close(VarInt::from_u32(0), b"lost"));
-            let dialing = runtime.spawn(dial_all(endpoint.clone(), bundle.clone()));
+            let dialing =
+                runtime.spawn(dial_all(endpoint.clone(), bundle.clone(), packet_bytes_max));
             connections = runtime.block_on(dialing).expect("connections");
         }
         let connections = connections.clone();
@@ -66,8 +71,8 @@ pub(crate) fn run(place: &Path, node: NodeId) {
     });
 }
 
-async fn dial_all(endpoint: Endpoint, bundle: Bundle) -> Vec<Connection> {
-    let client = client_config(&bundle);
+async fn dial_all(endpoint: Endpoint, bundle: Bundle, packet_bytes_max: u16) -> Vec<Connection> {
+    let client = client_config(&bundle, packet_bytes_max);
     let mut connections = Vec::new();
     for (node, address) in bundle.peers.iter().filter(|(node, _)| **node != SENDER) {
         let (name, address) = (bundle.cluster.certificate_name(*node), address.parse());
@@ -186,22 +191,26 @@ fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     bytes.split_at_checked(size_of::<u32>() + length as usize)
 }
 
-fn endpoint(address: SocketAddr, server: Option<ServerConfig>) -> Endpoint {
+fn endpoint(address: SocketAddr, packet_bytes_max: u16, server: Option<ServerConfig>) -> Endpoint {
     let bytes = Limits::default().socket_buffer_bytes;
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).expect("a socket");
     socket.set_recv_buffer_size(bytes).expect("a buffer");
     socket.set_send_buffer_size(bytes).expect("a buffer");
     socket.bind(&address.into()).expect("a port");
-    let config = EndpointConfig::default();
+    let mut config = EndpointConfig::default();
+    config.max_udp_payload_size(packet_bytes_max).expect("a size");
     let endpoint = Endpoint::new(config, server, UdpSocket::from(socket), Arc::new(TokioRuntime));
     endpoint.expect("an endpoint")
 }
 
 /// The bounds that the transport gives a connection by default.
-fn transport_config() -> Arc<TransportConfig> {
+fn transport_config(packet_bytes_max: u16) -> Arc<TransportConfig> {
     let limits = Limits::default();
+    let mut packets = MtuDiscoveryConfig::default();
+    packets.upper_bound(packet_bytes_max);
     let mut config = TransportConfig::default();
     config
+        .mtu_discovery_config(Some(packets))
         .max_idle_timeout(Some(limits.idle_timeout.try_into().expect("a short time")))
         .keep_alive_interval(Some(limits.keep_alive))
         .stream_receive_window(VarInt::from_u32(limits.stream_window))
@@ -213,7 +222,7 @@ fn transport_config() -> Arc<TransportConfig> {
     Arc::new(config)
 }
 
-fn server_config(bundle: &Bundle) -> ServerConfig {
+fn server_config(bundle: &Bundle, packet_bytes_max: u16) -> ServerConfig {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(bundle), provider());
     let (chain, key) = identity(bundle);
     let tls = rustls::ServerConfig::builder_with_provider(provider())
@@ -224,11 +233,11 @@ fn server_config(bundle: &Bundle) -> ServerConfig {
         .expect("a certificate");
     let crypto = QuicServerConfig::try_from(tls).expect("ciphers for QUIC");
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(transport_config());
+    config.transport_config(transport_config(packet_bytes_max));
     config
 }
 
-fn client_config(bundle: &Bundle) -> ClientConfig {
+fn client_config(bundle: &Bundle, packet_bytes_max: u16) -> ClientConfig {
     let (chain, key) = identity(bundle);
     let tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -238,7 +247,7 @@ fn client_config(bundle: &Bundle) -> ClientConfig {
         .expect("a certificate");
     let crypto = QuicClientConfig::try_from(tls).expect("ciphers for QUIC");
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(transport_config());
+    config.transport_config(transport_config(packet_bytes_max));
     config
 }
 
@@ -261,6 +270,9 @@ fn roots(bundle: &Bundle) -> Arc<RootCertStore> {
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
+
+/// What quinn has by itself.
+pub(crate) const PACKET_BYTES: u16 = 1_472;
 
 /// What is written at once, in bytes.
 const WRITE_BYTES: usize = 32 * 1024;
