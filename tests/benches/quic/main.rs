@@ -228,12 +228,13 @@ const EXPLANATION: &str = "\
 synod keeps what it sends until it is acknowledged, and hands events over exactly once and in order, also
 when a connection is lost; both ends prove who they are; all that waits is bounded.
 bare quinn: the same certificates, windows and socket buffers, one stream each, many frames in a write; it
-decodes nothing, keeps nothing for a connection that is lost, and one thread does all. It sends packets of
-1,452 bytes, as quinn does by itself; with large packets, of up to 6,500 bytes as synod. TCP: encrypts nothing; a connection for each order. Its column in one process is a bounded queue of tokio.
+decodes nothing, keeps nothing for a connection that is lost, and one thread does all. Its packets have 1,452
+bytes, as quinn has them by itself; large ones up to 6,500, as synod has them. TCP: encrypts nothing; a
+connection for each order. In one process the column of bare quinn is a bounded queue of tokio.
 What they resume is a new connection and an event to and fro, and what was under way is gone.
 ractor: casts without a bound; its connection ends when it is lost. Over quinn, it has one stream of the
-transport, with the windows and packets that quinn has by itself. kameo: in one process alone, with a bounded mailbox;
-its remote half, over libp2p, is NOT MEASURED.
+transport, with the windows and packets that quinn has by itself. kameo: in one process alone, with a
+bounded mailbox; its remote half, over libp2p, is NOT MEASURED.
 In one process a task hands over 64 bytes: to synod encoded, to the others as they are, cloned for each.
 Within a node, handlers of synod trigger events for each other, encoded, 500 in a step.";
 
