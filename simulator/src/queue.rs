@@ -6,30 +6,30 @@ use synod_core::{Envelope, Input, NodeId, TimerId};
 
 use crate::disk::DiskFault;
 use crate::network::Split;
-use crate::trace::MessageId;
 use crate::treason::Betrayal;
 
 /// Something that will happen at a known time.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
     Message {
-        id: MessageId,
         to: NodeId,
-        sent_us: u64,
+        /// Where a traced run keeps what it knows of the sending.
+        sending: u32,
         /// The delivery.
         input: Input,
     },
     Timer {
         node: NodeId,
         id: TimerId,
-        envelope: Envelope,
+        /// What it will be, where a trace shows it.
+        envelope: Option<Box<Envelope>>,
     },
     /// The application, a job or the link tells a node something.
     Told {
         node: NodeId,
         /// Which life of the node it is for; 0 is whichever.
         life: u64,
-        input: Input,
+        input: Box<Input>,
     },
     Crash(Crash),
     Restart(NodeId),
@@ -64,6 +64,17 @@ pub(crate) enum Happening {
     },
 }
 
+impl Happening {
+    /// Who has sent it, if it is a message.
+    #[inline]
+    pub(crate) fn sender(&self) -> Option<NodeId> {
+        match self {
+            Self::Message { input: Input::Deliver { from, .. }, .. } => Some(*from),
+            _ => None,
+        }
+    }
+}
+
 /// A planned crash.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Crash {
@@ -92,7 +103,7 @@ pub(crate) struct Turn(u64);
 /// much else waits; O(1) to cancel. What is due at the same time happens in the order of adding.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// The time of what was taken last.
+    /// A time that has come, against which what waits is told apart.
     now_us: u64,
     /// What is due now, by turn.
     due: VecDeque<Entry>,
@@ -107,20 +118,18 @@ pub(crate) struct Queue {
     waiting: usize,
 }
 
-/// When something happens, and where it is kept. Two words, which processors hand on in registers.
+/// When something happens, after what, and where it is kept.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    at_us: u64,
+pub(crate) struct Entry {
+    pub(crate) at_us: u64,
+    pub(crate) turn: Turn,
     place: Place,
 }
 
-/// A place of the slab. It fills two lines of a cache, and never touches a third.
+/// A place of the slab. It fills a line of a cache, and never touches a second.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Slot {
-    turn: Turn,
-    happening: Option<Happening>,
-}
+struct Slot(Option<Happening>);
 
 impl Default for Queue {
     fn default() -> Self {
@@ -139,54 +148,89 @@ impl Default for Queue {
 
 impl Queue {
     /// Adds what happens at `at_us`, which is not before what was taken last.
-    #[inline]
     pub(crate) fn add(&mut self, at_us: u64, happening: Happening) -> Place {
+        self.add_made(at_us, || happening)
+    }
+
+    /// The same. It is made where it waits: what was written just now is slow to copy.
+    #[inline(always)]
+    pub(crate) fn add_made(&mut self, at_us: u64, make: impl FnOnce() -> Happening) -> Place {
         self.added += 1;
-        self.put(at_us, Turn(self.added), happening)
+        self.put_made(at_us, Turn(self.added), make)
     }
 
     /// Puts off what was taken. It keeps its turn, so what was added after it stays after it.
-    #[inline]
     pub(crate) fn put(&mut self, at_us: u64, turn: Turn, happening: Happening) -> Place {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.slab.push(Slot { turn, happening: None });
-            Place(u32::try_from(self.slab.len() - 1).expect("fewer than 2^32 things under way"))
-        });
-        self.slot(place).turn = turn;
-        self.file(Entry { at_us, place });
-        self.waiting += 1;
-        // Last: what was written just now costs more to read than what has come to rest.
-        self.slot(place).happening = Some(happening);
+        self.put_made(at_us, turn, || happening)
+    }
+
+    #[inline(always)]
+    fn put_made(&mut self, at_us: u64, turn: Turn, make: impl FnOnce() -> Happening) -> Place {
+        let place = self.reserve(at_us, turn);
+        match &mut self.slot(place).0 {
+            free @ None => *free = Some(make()),
+            Some(other) => unreachable!("{other:?} waits at a free place"),
+        }
         place
     }
 
-    /// The next happening with its time in microseconds.
+    fn reserve(&mut self, at_us: u64, turn: Turn) -> Place {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(Slot(None));
+            Place(u32::try_from(self.slab.len() - 1).expect("fewer than 2^32 things under way"))
+        });
+        self.file(Entry { at_us, turn, place });
+        self.waiting += 1;
+        place
+    }
+
+    /// What happens next: when, after what, and where it is [kept](Self::collect) until it does.
     #[inline]
-    pub(crate) fn take(&mut self) -> Option<(u64, Turn, Happening)> {
+    pub(crate) fn next(&mut self) -> Option<Entry> {
         loop {
-            let next = self.due.pop_front().or_else(|| self.advance());
-            let Entry { at_us, place } = next?;
-            self.free.push(place);
-            let Slot { turn, happening } = self.slot(place);
-            let turn = *turn;
-            if let Some(happening) = happening.take() {
-                self.waiting -= 1;
-                return Some((at_us, turn, happening));
+            let next = self.due.pop_front().or_else(|| self.soonest())?;
+            if self.slot(next.place).0.is_some() {
+                return Some(next);
             }
+            self.free.push(next.place); // It was cancelled.
         }
     }
 
-    /// Goes to the next time at which anything is due, if there is one, and takes what is due first.
-    fn advance(&mut self) -> Option<Entry> {
+    /// What is to happen next, which waits no more.
+    #[inline]
+    pub(crate) fn collect(&mut self, next: Entry) -> Option<Happening> {
+        self.free.push(next.place);
+        self.withdraw(next.place)
+    }
+
+    /// Takes the soonest of what is due later. A few are looked through; many are told apart by time
+    /// first.
+    #[inline]
+    fn soonest(&mut self) -> Option<Entry> {
         let bit = self.filled.trailing_zeros() as usize;
-        let soonest = self.later.get_mut(bit)?;
-        self.filled &= self.filled - 1;
-        if let [only] = soonest[..] {
-            soonest.clear();
-            self.now_us = only.at_us;
-            return Some(only);
+        let first = self.later.get_mut(bit)?;
+        if LOOKED_THROUGH_MAX < first.len() {
+            return self.advance(bit);
         }
-        let mut entries = std::mem::take(soonest);
+        let mut soonest = *first.first()?;
+        let mut index = 0;
+        for (other, entry) in first.iter().enumerate().skip(1) {
+            if (entry.at_us, entry.turn) < (soonest.at_us, soonest.turn) {
+                (soonest, index) = (*entry, other);
+            }
+        }
+        first.swap_remove(index);
+        if first.is_empty() {
+            self.filled &= self.filled - 1;
+        }
+        Some(soonest)
+    }
+
+    /// Goes to the next time at which anything is due, and takes what is due first. `bit` is the lowest
+    /// in which anything waits.
+    fn advance(&mut self, bit: usize) -> Option<Entry> {
+        let mut entries = std::mem::take(self.later.get_mut(bit)?);
+        self.filled &= self.filled - 1;
         self.now_us = entries.iter().map(|entry| entry.at_us).min().unwrap_or(self.now_us);
         // They agree with the new time in the bit in which they differed from the old one, so each
         // goes further down.
@@ -213,9 +257,7 @@ impl Queue {
 
     fn file_by_turn(&mut self, entry: Entry) {
         // What was put off comes before what was added since.
-        let turn = |entry: &Entry| self.slab.get(entry.place.0 as usize).map(|slot| slot.turn);
-        let mine = turn(&entry);
-        match self.due.iter().rev().take_while(|other| mine < turn(other)).count() {
+        match self.due.iter().rev().take_while(|other| entry.turn < other.turn).count() {
             0 => self.due.push_back(entry),
             later => self.due.insert(self.due.len() - later, entry),
         }
@@ -236,8 +278,9 @@ impl Queue {
     }
 
     /// Takes a happening before its time has come, if it is still there.
+    #[inline]
     pub(crate) fn withdraw(&mut self, place: Place) -> Option<Happening> {
-        let happening = self.slot(place).happening.take();
+        let happening = self.slot(place).0.take();
         self.waiting -= usize::from(happening.is_some());
         happening
     }
@@ -246,7 +289,7 @@ impl Queue {
     pub(crate) fn cancel_where(&mut self, unwanted: impl Fn(&Happening) -> bool) -> usize {
         let before = self.waiting;
         for slot in &mut self.slab {
-            if slot.happening.take_if(|happening| unwanted(happening)).is_some() {
+            if slot.0.take_if(|happening| unwanted(happening)).is_some() {
                 self.waiting -= 1;
             }
         }
@@ -263,6 +306,9 @@ impl Queue {
     }
 }
 
+/// So many are looked through for the soonest: faster than to tell them apart by time.
+const LOOKED_THROUGH_MAX: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,8 +317,18 @@ mod tests {
         Happening::Restart(NodeId(node))
     }
 
+    fn take(queue: &mut Queue) -> Option<(u64, Turn, Happening)> {
+        let next = queue.next()?;
+        Some((next.at_us, next.turn, queue.collect(next)?))
+    }
+
     fn taken(queue: &mut Queue) -> Vec<(u64, String)> {
-        std::iter::from_fn(|| queue.take().map(|(at, _, it)| (at, format!("{it:?}")))).collect()
+        std::iter::from_fn(|| take(queue).map(|(at, _, it)| (at, format!("{it:?}")))).collect()
+    }
+
+    #[test]
+    fn a_place_fills_one_line_of_a_cache() {
+        assert_eq!(size_of::<Slot>(), 64);
     }
 
     #[test]
@@ -304,7 +360,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.add(1, restart(1));
         queue.add(9, restart(2));
-        let (_, turn, happening) = queue.take().expect("it was added");
+        let (_, turn, happening) = take(&mut queue).expect("it was added");
         queue.add(9, restart(3));
         queue.put(9, turn, happening);
         queue.add(9, restart(4));
@@ -315,16 +371,18 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn the_earliest_happens_first_whatever_is_added_meanwhile(
+            spread_us in proptest::prop_oneof![1..50_u64, 1..40_000_u64],
             after in proptest::collection::vec(0..40_000_u64, 1..200),
         ) {
             let (mut queue, mut expected, mut now_us) = (Queue::default(), Vec::new(), 0);
             for (node, after_us) in (1..).zip(after) {
+                let after_us = after_us % spread_us;
                 expected.push((now_us + after_us, node));
                 queue.add(now_us + after_us, restart(node));
                 if node % 3 == 0 {
                     let earliest = expected.iter().min().copied().expect("just added");
                     expected.retain(|it| *it != earliest);
-                    let (at_us, _, happening) = queue.take().expect("just added");
+                    let (at_us, _, happening) = take(&mut queue).expect("just added");
                     assert_eq!(format!("{happening:?}"), format!("Restart(n{})", earliest.1));
                     assert_eq!(at_us, earliest.0);
                     now_us = at_us;

@@ -223,6 +223,9 @@ pub(crate) fn hash_of(text: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Tracer {
     trace: Trace,
+    /// Every message sent, and when.
+    sendings: Vec<(MessageId, u64)>,
+    numbers: BTreeMap<NodeId, u64>,
     sent: BTreeMap<MessageId, usize>,
     armed: BTreeMap<(NodeId, String, String), usize>,
 }
@@ -230,7 +233,23 @@ pub(crate) struct Tracer {
 impl Tracer {
     pub(crate) fn new(algorithm: &str, nodes: u32) -> Self {
         let trace = Trace { algorithm: String::from(algorithm), nodes, steps: Vec::new() };
-        Self { trace, sent: BTreeMap::new(), armed: BTreeMap::new() }
+        let (sendings, numbers, sent) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Self { trace, sendings, numbers, sent, armed: BTreeMap::new() }
+    }
+
+    /// The next message of `from`: its identity, and where to [find](Self::sending) it again.
+    pub(crate) fn send(&mut self, from: NodeId, now_us: u64) -> (MessageId, u32) {
+        let number = self.numbers.entry(from).or_default();
+        *number += 1;
+        let id = MessageId { from, number: *number };
+        let index = u32::try_from(self.sendings.len()).expect("fewer than 2^32 messages");
+        self.sendings.push((id, now_us));
+        (id, index)
+    }
+
+    /// Which message it is, and when it was sent.
+    pub(crate) fn sending(&self, index: u32) -> Option<(MessageId, u64)> {
+        self.sendings.get(index as usize).copied()
     }
 
     pub(crate) fn push(&mut self, mut step: Step) {

@@ -4,6 +4,7 @@ mod disk;
 mod faults;
 mod judge;
 mod lender;
+mod place;
 mod races;
 pub(crate) mod settling;
 mod traffic;
@@ -16,23 +17,22 @@ use std::time::Duration;
 use serde_json::Value;
 use synod_core::{
     Cluster, Effect, Envelope, Event, Held, Input, Kind, Member, Monitor, NodeId, PeerDown, PeerUp,
-    Peers, Stack, StepError, Summary, TimerId,
+    Peers, Stack, StepError, Summary,
 };
 
 use crate::choice::{About, Label, Stream};
-use crate::clock::Clock;
 use crate::disk::DiskFault;
 use crate::network::Network;
 use crate::per_node::PerNode;
-use crate::queue::{Crash, Happening, Place, Queue};
+use crate::queue::{Happening, Queue};
 use crate::quiet::quietly;
 use crate::scenario::{Scenario, micros};
 use crate::settings::Settings;
 use crate::trace::{Armed, Step, StepKind, Trace, Tracer, changes};
 use crate::treason::Traitor;
-use disk::NodeDisk;
 pub(crate) use judge::judge;
 pub(crate) use lender::Lender;
+use place::NodePlace;
 use races::Races;
 use settling::Settling;
 
@@ -133,33 +133,6 @@ pub(crate) struct World<'a, T: Stack> {
     disk_faults: Vec<DiskFault>,
 }
 
-/// What is left of a node when it is down, and what the host holds for it when it is up.
-#[derive(Debug, Default)]
-struct NodePlace {
-    incarnation: u64,
-    disk: NodeDisk,
-    timers: BTreeMap<TimerId, Place>,
-    sent: u64,
-    /// A crash that waits for the node's next handler.
-    doomed: Option<Crash>,
-    /// What the node is told last of each other one.
-    heard: BTreeMap<NodeId, News>,
-    /// Until when the node does nothing.
-    paused_until_us: u64,
-    clock: Clock,
-    /// Whether the node starts later than the others.
-    is_late: bool,
-    /// Whether the node has said good-bye.
-    has_left: bool,
-}
-
-/// Which life of another node is up, 0 for none, and when a node learns of it.
-#[derive(Clone, Copy, Debug, Default)]
-struct News {
-    life: u64,
-    at_us: u64,
-}
-
 /// Runs `scenario` once in the world of `settings`, with the choices of `stream`. Returns what
 /// came of it, and the stream with what it recorded. O(steps).
 ///
@@ -251,26 +224,29 @@ impl<'a, T: Stack> World<'a, T> {
                 continue;
             }
             let input = Input::Trigger(envelope.clone());
-            let told = Happening::Told { node: *node, life: 0, input };
+            let told = Happening::Told { node: *node, life: 0, input: Box::new(input) };
             self.queue.add(micros(*at), told);
         }
         let all = (1..=self.settings.nodes).map(NodeId);
-        let first: Vec<NodeId> = all.filter(|node| !self.places[*node].is_late).collect();
+        let first: Vec<NodeId> = all
+            .filter(|node| !self.places[*node].rare().is_some_and(|rare| rare.is_late))
+            .collect();
         first.iter().for_each(|node| self.boot(*node));
         betrayals.into_iter().try_for_each(|betrayal| self.betray(betrayal, false))?;
         first.into_iter().try_for_each(|node| self.start(node))?;
         self.look_at_rest()?;
         self.settle();
-        while let Some((at_us, turn, happening)) = self.queue.take() {
-            if self.settings.time_us < at_us {
-                self.queue.put(at_us, turn, happening); // It is still under way at the end.
-                break;
+        while let Some(next) = self.queue.next() {
+            if self.settings.time_us < next.at_us {
+                break; // It is still under way at the end.
             }
             self.moment();
-            self.pass(at_us)?;
-            match self.held_until_us(&happening) {
-                0 => self.happen(&happening)?,
-                until_us => self.put_off(until_us, turn, happening),
+            self.pass(next.at_us)?;
+            let collected = self.queue.collect(next);
+            let until_us = collected.as_ref().map_or(0, |it| self.held_until_us(it));
+            match &collected {
+                Some(happening) if until_us == 0 => self.happen(happening)?,
+                _ => self.put_off(until_us, next.turn, collected),
             }
             self.has_begun = true;
             self.look_at_rest()?;
@@ -298,9 +274,9 @@ impl<'a, T: Stack> World<'a, T> {
     }
 
     /// Nothing is under way but faults that have not begun.
-    #[inline]
+    #[inline(always)]
     fn look_at_rest(&mut self) -> Result<(), Wrong> {
-        if self.queue.len() == self.planned && 0 < self.planned && self.network.is_whole() {
+        if 0 < self.planned && self.queue.len() == self.planned && self.network.is_whole() {
             return self.check(|kind| kind == Kind::AtRest);
         }
         Ok(())
@@ -320,8 +296,16 @@ impl<'a, T: Stack> World<'a, T> {
 
     /// Lets time pass, in which nothing happens. A promise whose time is over on the way is held
     /// against what stands.
-    #[inline]
+    #[inline(always)]
     fn pass(&mut self, to_us: u64) -> Result<(), Wrong> {
+        if self.scenario.properties.is_empty() {
+            self.now_us = to_us;
+            return Ok(());
+        }
+        self.pass_promises(to_us)
+    }
+
+    fn pass_promises(&mut self, to_us: u64) -> Result<(), Wrong> {
         while let Some(due_us) = self.next_due_us().filter(|due_us| *due_us < to_us) {
             self.now_us = due_us;
             self.check(|kind| matches!(kind, Kind::Eventually { .. }))?;
@@ -343,13 +327,15 @@ impl<'a, T: Stack> World<'a, T> {
     #[inline]
     fn happen(&mut self, happening: &Happening) -> Result<(), Wrong> {
         match happening {
-            Happening::Message { id, to, sent_us, input } => {
-                self.deliver(*id, *to, *sent_us, input)
+            Happening::Message { to, sending, input } => {
+                let from = happening.sender().unwrap_or(*to);
+                self.deliver(from, *to, *sending, input)
             }
             Happening::Timer { node, id, envelope } => {
                 self.places[*node].timers.remove(id);
-                let step =
-                    self.noting(|catalogue| Step::of(StepKind::Timer, *node, envelope, catalogue));
+                let step = envelope.as_ref().and_then(|envelope| {
+                    self.noting(|catalogue| Step::of(StepKind::Timer, *node, envelope, catalogue))
+                });
                 self.step(*node, &Input::Timer(*id), step)
             }
             Happening::Told { node, life, input } => self.tell(*node, *life, input),
@@ -376,7 +362,9 @@ impl<'a, T: Stack> World<'a, T> {
     fn boot(&mut self, node: NodeId) {
         let place = &mut self.places[node];
         place.incarnation += 1;
-        place.heard.clear();
+        if place.rare().is_some() {
+            place.rare_mut().heard.clear();
+        }
         let machine = self.scenario.boot_among(&self.peers, node, place.incarnation);
         self.members[node].node = Some(Held::Own(Box::new(machine)));
     }
@@ -459,41 +447,44 @@ impl<'a, T: Stack> World<'a, T> {
 
     /// Carries out what a node asks for, in the order of asking.
     fn carry_out(&mut self, node: NodeId, effects: &mut Vec<Effect>, step: &mut Option<Box<Step>>) {
-        effects.reverse(); // What is taken off the end needs no room made for.
-        while let Some(effect) = effects.pop() {
+        // What is sent goes from where it was written to where it waits: each stop costs a copy.
+        for effect in effects.iter_mut() {
             match effect {
-                Effect::Send { to, lane, envelope } => self.send(node, to, lane, envelope, step),
+                Effect::Send { to, lane, envelope } => self.send(node, *to, *lane, envelope, step),
                 Effect::Timer { id, after, envelope } => {
+                    let (id, after) = (*id, *after);
                     if let Some(step) = step {
-                        step.armed.push(self.armed(after, &envelope));
+                        step.armed.push(self.armed(after, envelope));
                     }
                     let after_us = self.places[node].clock.takes(micros(after));
                     let at_us = self.now_us.saturating_add(after_us);
+                    let envelope = step.is_some().then(|| Box::new(envelope.take()));
                     let place = self.queue.add(at_us, Happening::Timer { node, id, envelope });
                     self.places[node].timers.insert(id, place);
                 }
                 Effect::Cancel(id) => {
-                    if let Some(place) = self.places[node].timers.remove(&id) {
+                    if let Some(place) = self.places[node].timers.remove(id) {
                         self.queue.cancel(place);
                     }
                 }
-                Effect::Job(job) => self.work(node, &job),
+                Effect::Job(job) => self.work(node, job),
                 Effect::Output(envelope) => {
-                    self.observe(node, &envelope);
+                    self.observe(node, envelope);
                     if let Some(step) = step {
                         let (catalogue, clients) =
                             (&self.scenario.catalogue, self.scenario.clients.as_ref());
-                        step.indicates(node, &envelope, catalogue, clients);
+                        step.indicates(node, envelope, catalogue, clients);
                     }
                 }
                 Effect::Log(line) => {
                     if let Some(step) = step {
-                        step.log.push(line);
+                        step.log.push(std::mem::take(line));
                     }
                 }
                 _ => (),
             }
         }
+        effects.clear();
     }
 
     /// Shows the monitors what a node indicates; the first objection is kept.
@@ -520,12 +511,20 @@ impl<'a, T: Stack> World<'a, T> {
         };
         let label = Label { what: "job", about: About::Node(node) };
         let at_us = self.now_us + 1 + self.stream.choose(label, self.settings.delay_max_us.max(1));
-        let (life, input) = (self.places[node].incarnation, Input::Trigger(result));
+        let (life, input) = (self.places[node].incarnation, Box::new(Input::Trigger(result)));
         self.queue.add(at_us, Happening::Told { node, life, input });
     }
 
     /// Holds the properties of the chosen kinds against the present moment.
+    #[inline(always)]
     fn check(&mut self, due: impl Fn(Kind) -> bool) -> Result<(), Wrong> {
+        if self.scenario.properties.is_empty() {
+            return Ok(());
+        }
+        self.check_all(due)
+    }
+
+    fn check_all(&mut self, due: impl Fn(Kind) -> bool) -> Result<(), Wrong> {
         let quiet_us = self.now_us.checked_sub(self.last_fault_us);
         let cluster = Cluster::new(self.members.all()).having_sent(self.counts.sent);
         let properties = &self.scenario.properties;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::body::{Body, Scratch};
+use crate::body::Scratch;
 use crate::envelope::{Envelope, Instance, Lane, LaneId, Tag};
 use crate::event::{Event, EventId, NodeId, Time};
 use crate::node::Peers;
@@ -151,7 +151,7 @@ impl Context {
         assert!(!E::LOCAL, "`{}` is local and cannot be sent", E::NAME);
         let envelope = self.seal(Tag::Plain, event);
         let peers = self.peers.clone();
-        for &peer in peers.0.iter().filter(|peer| to(**peer)) {
+        for &peer in peers.nodes.iter().filter(|peer| to(**peer)) {
             if peer == self.me {
                 self.local.push_back(envelope.clone());
             } else {
@@ -282,15 +282,15 @@ impl Context {
     /// All nodes of the cluster, this one included, in ascending order.
     #[must_use]
     pub fn peers(&self) -> &[NodeId] {
-        &self.peers.0
+        &self.peers.nodes
     }
 
     /// The node after this one on the ring of [`Context::peers`], this one if it is alone.
     #[must_use]
     #[inline]
     pub fn successor(&self) -> NodeId {
-        let after = self.peers.place_of(self.me).and_then(|place| self.peers.0.get(place + 1));
-        after.or_else(|| self.peers.0.first()).copied().unwrap_or(self.me)
+        let after = self.peers.place_of(self.me).and_then(|place| self.peers.nodes.get(place + 1));
+        after.or_else(|| self.peers.nodes.first()).copied().unwrap_or(self.me)
     }
 
     /// The time since the start of the run.
@@ -348,7 +348,7 @@ impl Context {
     /// The envelope of an `E` that is still to be encoded.
     #[inline(always)]
     fn blank<E: Event>(&self, tag: Tag) -> Envelope {
-        Envelope::of(E::ID, self.scope.instance.clone(), tag, Body::EMPTY)
+        Envelope::blank(E::ID, &self.scope.instance, tag)
     }
 }
 

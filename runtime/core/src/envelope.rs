@@ -1,5 +1,7 @@
 //! What an event travels in.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -12,12 +14,18 @@ use crate::symmetry::Renamer;
 
 /// An event on its way: encoded, so that it can be cloned, compared, hashed and recorded
 /// without asking anything of the event's type.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Envelope {
     event: EventId,
+    /// Where to, unless it is plain and for the root, as most are: they are copied a lot.
+    address: Option<Box<Address>>,
+    body: Body,
+}
+
+#[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
+struct Address {
     instance: Instance,
     tag: Tag,
-    body: Body,
 }
 
 /// Which instance of an algorithm on the node: the keys on the way from the root of the stack.
@@ -148,9 +156,27 @@ impl Envelope {
         Self::of(event, instance, tag, body.into())
     }
 
-    #[inline]
     pub(crate) fn of(event: EventId, instance: Instance, tag: Tag, body: Body) -> Self {
-        Self { event, instance, tag, body }
+        let is_usual = instance.0.is_empty() && tag == Tag::Plain;
+        let address = (!is_usual).then(|| Box::new(Address { instance, tag }));
+        Self { event, address, body }
+    }
+
+    /// One whose event is still to be encoded.
+    #[inline]
+    pub(crate) fn blank(event: EventId, instance: &Instance, tag: Tag) -> Self {
+        if instance.0.is_empty() && tag == Tag::Plain {
+            return Self { event, address: None, body: Body::EMPTY };
+        }
+        Self::of(event, instance.clone(), tag, Body::EMPTY)
+    }
+
+    /// Takes it out of where it stands, and leaves nothing of it there.
+    #[must_use]
+    #[inline]
+    pub fn take(&mut self) -> Self {
+        let event = self.event;
+        std::mem::replace(self, Self { event, address: None, body: Body::EMPTY })
     }
 
     #[inline]
@@ -161,13 +187,15 @@ impl Envelope {
     /// The same event for another instance.
     #[must_use]
     pub fn addressed_to(self, instance: Instance) -> Self {
-        Self { instance, ..self }
+        let tag = self.tag();
+        Self::of(self.event, instance, tag, self.body)
     }
 
     /// The same event as a question or an answer.
     #[must_use]
     pub fn tagged(self, tag: Tag) -> Self {
-        Self { tag, ..self }
+        let instance = self.address.map_or(Instance::ROOT, |address| address.instance);
+        Self::of(self.event, instance, tag, self.body)
     }
 
     /// Decodes the event. O(size). Its values may take 128 bytes of memory for each byte of the
@@ -194,8 +222,8 @@ impl Envelope {
     /// Shows `renamer` everything but the body, in which no node stands.
     pub(crate) fn show_header(&self, renamer: &mut Renamer) {
         renamer.mix(self.event.bits());
-        self.instance.0.iter().for_each(|key| renamer.mix(*key));
-        let (kind, number) = match self.tag {
+        self.instance().0.iter().for_each(|key| renamer.mix(*key));
+        let (kind, number) = match self.tag() {
             Tag::Plain => (0, 0),
             Tag::Ask(number) => (1, number),
             Tag::Answer(number) => (2, number),
@@ -216,14 +244,15 @@ impl Envelope {
     #[must_use]
     #[inline]
     pub fn instance(&self) -> &Instance {
-        &self.instance
+        static ROOT: Instance = Instance::ROOT;
+        self.address.as_ref().map_or(&ROOT, |address| &address.instance)
     }
 
     /// Whether it asks or answers.
     #[must_use]
     #[inline]
     pub fn tag(&self) -> Tag {
-        self.tag
+        self.address.as_ref().map_or(Tag::Plain, |address| address.tag)
     }
 
     /// The encoded event.
@@ -236,14 +265,14 @@ impl Envelope {
     /// Appends the whole envelope to `out`, as frames and records hold it. O(size).
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         let event = self.event.bits().to_le_bytes();
-        if self.instance.0.is_empty() && self.tag == Tag::Plain {
+        if let Some(address) = &self.address {
+            out.extend_from_slice(&event);
+            append(out, &address.instance);
+            append(out, &address.tag);
+        } else {
             let [a, b, c, d, e, f, g, h] = event;
             let [root, plain] = PLAIN_AT_ROOT;
             out.extend_from_slice(&[a, b, c, d, e, f, g, h, root, plain]);
-        } else {
-            out.extend_from_slice(&event);
-            append(out, &self.instance);
-            append(out, &self.tag);
         }
         out.extend_from_slice(&self.body);
     }
@@ -275,6 +304,23 @@ impl Envelope {
     pub fn check(bytes: &[u8]) -> Result<EventId, DecodeError> {
         let (header, _) = Header::read(bytes)?;
         Ok(EventId::from_bits(u64::from_le_bytes(header.event)))
+    }
+}
+
+impl Hash for Envelope {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.event, self.instance(), self.tag(), &self.body).hash(state);
+    }
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("event", &self.event)
+            .field("instance", self.instance())
+            .field("tag", &self.tag())
+            .field("body", &self.body)
+            .finish()
     }
 }
 

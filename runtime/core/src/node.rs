@@ -40,7 +40,11 @@ pub struct Boot {
 /// The nodes of a cluster in ascending order. Cloning copies nothing: in a large cluster the list
 /// is larger than all the rest of a node.
 #[derive(Clone, Debug)]
-pub struct Peers(pub(crate) Arc<[NodeId]>);
+pub struct Peers {
+    pub(crate) nodes: Arc<[NodeId]>,
+    /// Whether they are numbered from 1 without gaps.
+    is_gapless: bool,
+}
 
 impl FromIterator<NodeId> for Peers {
     /// In any order; naming a node twice is harmless.
@@ -48,7 +52,9 @@ impl FromIterator<NodeId> for Peers {
         let mut nodes: Vec<NodeId> = nodes.into_iter().collect();
         nodes.sort_unstable();
         nodes.dedup();
-        Self(nodes.into())
+        let last = nodes.last().map_or(0, |node| node.0 as usize);
+        let is_gapless = last == nodes.len() && nodes.first().is_none_or(|node| node.0 == 1);
+        Self { nodes: nodes.into(), is_gapless }
     }
 }
 
@@ -58,10 +64,10 @@ impl Peers {
     #[inline]
     pub(crate) fn place_of(&self, node: NodeId) -> Option<usize> {
         let usual = (node.0 as usize).wrapping_sub(1);
-        if self.0.get(usual) == Some(&node) {
-            return Some(usual);
+        if self.is_gapless {
+            return (usual < self.nodes.len()).then_some(usual);
         }
-        self.0.binary_search(&node).ok()
+        self.nodes.binary_search(&node).ok()
     }
 }
 
@@ -175,7 +181,7 @@ impl<T: Stack> Node<T> {
         tables: T::Tables,
     ) -> Result<Self, BuildError> {
         if peers.place_of(id).is_none() {
-            return Err(BuildError::NotAMember { node: id, peers: peers.0.to_vec() });
+            return Err(BuildError::NotAMember { node: id, peers: peers.nodes.to_vec() });
         }
         let random = generator(seed, id, incarnation);
         Ok(Self { stack, tables, ctx: Context::new(id, peers, incarnation, random) })

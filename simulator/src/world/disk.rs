@@ -70,11 +70,12 @@ impl<T: Stack> World<'_, T> {
         let writes = effects
             .iter()
             .any(|effect| matches!(effect, Effect::Persist(_) | Effect::Checkpoint { .. }));
-        if !writes && self.places[node].disk.pending.is_empty() {
+        let disk = self.places[node].rare().map(|rare| &rare.disk);
+        if !writes && disk.is_none_or(|disk| disk.pending.is_empty()) {
             return None;
         }
         for (index, effect) in effects.iter().enumerate() {
-            let pending = &mut self.places[node].disk.pending;
+            let pending = &mut self.places[node].rare_mut().disk.pending;
             match effect {
                 Effect::Persist(record) => {
                     let (record, replaces) = (record.clone(), Arc::new([]));
@@ -97,7 +98,7 @@ impl<T: Stack> World<'_, T> {
 
     /// Makes durable what is pending, or claims to.
     fn settle_disk(&mut self, node: NodeId) -> Result<(), LogError> {
-        let NodeDisk { records, pending, .. } = &mut self.places[node].disk;
+        let NodeDisk { records, pending, .. } = &mut self.places[node].rare_mut().disk;
         if pending.is_empty() {
             return Ok(());
         }
@@ -153,7 +154,7 @@ impl<T: Stack> World<'_, T> {
     }
 
     fn faulty(&mut self, node: NodeId) -> &mut Faulty {
-        self.places[node].disk.faulty.get_or_insert_with(Faulty::new)
+        self.places[node].rare_mut().disk.faulty.get_or_insert_with(Faulty::new)
     }
 
     fn ask_for_disk(&mut self, node: NodeId, what: &'static str, options: u64) -> u64 {
@@ -214,7 +215,7 @@ impl<T: Stack> World<'_, T> {
 
     /// The node is gone, and what was not durable may be gone with it.
     pub(super) fn lose_power(&mut self, node: NodeId) {
-        let NodeDisk { records, pending, faulty } = &mut self.places[node].disk;
+        let NodeDisk { records, pending, faulty } = &mut self.places[node].rare_mut().disk;
         let label = Label { what: "disk.kept", about: About::Node(node) };
         if !pending.is_empty() {
             let lost = self.stream.choose_aside(label, pending.len() as u64 + 1);
@@ -241,7 +242,7 @@ impl<T: Stack> World<'_, T> {
     /// The records that a node finds when it comes back; `None` if its log does not open, and the
     /// node stays down: for now if the disk refused, for ever if it is damaged.
     pub(super) fn recover_disk(&mut self, node: NodeId) -> Option<Vec<Envelope>> {
-        let NodeDisk { records, faulty, .. } = &self.places[node].disk;
+        let NodeDisk { records, faulty, .. } = &self.places[node].rare_mut().disk;
         if faulty.is_none() {
             return Some(records.clone());
         }

@@ -2,7 +2,8 @@
 
 use synod_core::{Effect, Input, Kind, Member, NodeId, PeerDown, PeerUp, Reason, Stack};
 
-use super::{News, NodePlace, World, Wrong};
+use super::place::{News, NodePlace};
+use super::{World, Wrong};
 use crate::choice::{About, Label};
 use crate::clock::Clock;
 use crate::network::{Split, members};
@@ -22,10 +23,10 @@ impl<T: Stack> World<'_, T> {
                     continue;
                 }
                 Happening::Crash(crash) if crash.in_start => {
-                    self.places[crash.node].doomed = Some(crash);
+                    self.places[crash.node].rare_mut().doomed = Some(crash);
                     continue;
                 }
-                Happening::Join(node) => self.places[node].is_late = true,
+                Happening::Join(node) => self.places[node].rare_mut().is_late = true,
                 _ => self.planned += 1,
             }
             self.queue.add(at_us, happening);
@@ -39,10 +40,11 @@ impl<T: Stack> World<'_, T> {
 
     /// Cuts the effects of a handler in which its node is to crash.
     pub(super) fn doom(&mut self, node: NodeId, effects: &mut Vec<Effect>) -> Option<Crash> {
-        if effects.is_empty() || self.places[node].doomed.is_none() {
+        if effects.is_empty() {
             return None;
         }
-        let crash = self.places[node].doomed.take()?;
+        self.places[node].rare()?.doomed?;
+        let crash = self.places[node].rare_mut().doomed.take()?;
         if !self.may_crash(node) {
             return None;
         }
@@ -73,7 +75,9 @@ impl<T: Stack> World<'_, T> {
     pub(super) fn may_crash(&self, node: NodeId) -> bool {
         let members = self.members.all().iter().zip(self.places.all());
         let is_bad = |(other, (member, place)): (usize, (&Member<T>, &NodePlace))| {
-            member.node.is_none() || place.disk.is_damaged() && other + 1 != node.0 as usize
+            member.node.is_none()
+                || place.rare().is_some_and(|rare| rare.disk.is_damaged())
+                    && other + 1 != node.0 as usize
         };
         let bad = members.enumerate().filter(|it| is_bad(*it)).count();
         bad < self.settings.down_max as usize
@@ -87,7 +91,7 @@ impl<T: Stack> World<'_, T> {
             self.crash(crash);
             return self.check(|kind| kind == Kind::Always);
         }
-        self.places[crash.node].doomed = Some(crash);
+        self.places[crash.node].rare_mut().doomed = Some(crash);
         Ok(())
     }
 
@@ -95,16 +99,12 @@ impl<T: Stack> World<'_, T> {
         let node = crash.node;
         self.counts.crashes += 1;
         self.disturb(0);
-        self.places[node].paused_until_us = 0;
+        self.places[node].rare_mut().paused_until_us = 0;
         self.members[node].node = None;
         self.forget_timers(node);
         self.lose_power(node);
-        let lost = if crash.losing {
-            self.queue
-                .cancel_where(|it| matches!(it, Happening::Message { id, .. } if id.from == node))
-        } else {
-            0
-        };
+        let lost =
+            if crash.losing { self.queue.cancel_where(|it| it.sender() == Some(node)) } else { 0 };
         self.counts.lost += lost as u64;
         if 0 < crash.down_us {
             self.queue.add(self.now_us + crash.down_us, Happening::Restart(node));
@@ -126,7 +126,7 @@ impl<T: Stack> World<'_, T> {
         self.counts.leaves += 1;
         self.disturb(0);
         self.members[node].node = None;
-        self.places[node].has_left = true;
+        self.places[node].rare_mut().has_left = true;
         self.forget_timers(node);
         let step = self.noting(|_| Step::says(StepKind::Crash, Some(node), "leaves for good"));
         self.note(step);
@@ -144,9 +144,9 @@ impl<T: Stack> World<'_, T> {
     pub(super) fn restart(&mut self, node: NodeId) -> Result<(), Wrong> {
         self.disturb(0);
         // A restart ends the old sessions, with what was under way on them in either direction.
-        let ended = self.queue.cancel_where(
-            |it| matches!(it, Happening::Message { id, to, .. } if id.from == node || *to == node),
-        );
+        let ended = self.queue.cancel_where(|it| {
+            it.sender() == Some(node) || matches!(it, Happening::Message { to, .. } if *to == node)
+        });
         self.counts.lost += ended as u64;
         self.network.forget(node);
         let Some(records) = self.recover_disk(node) else {
@@ -199,7 +199,7 @@ impl<T: Stack> World<'_, T> {
     pub(super) fn pause(&mut self, node: NodeId, length_us: u64) -> Result<(), Wrong> {
         if self.members[node].node.is_some() {
             self.disturb(length_us);
-            self.places[node].paused_until_us = self.now_us + length_us;
+            self.places[node].rare_mut().paused_until_us = self.now_us + length_us;
             self.tell_fault(node, format!("pauses for {} ms", length_us / 1_000));
         }
         Ok(())
@@ -226,19 +226,22 @@ impl<T: Stack> World<'_, T> {
     /// Until when something that is due now has to wait; 0 if it need not.
     pub(super) fn held_until_us(&self, happening: &Happening) -> u64 {
         let until_us = match happening {
-            Happening::Message { id, to, .. } => {
-                let clogged = self.network.held_until_us(id.from, *to);
-                clogged.max(self.places[*to].paused_until_us)
+            Happening::Message { to, .. } => {
+                let from = happening.sender().unwrap_or(*to);
+                let clogged = self.network.held_until_us(from, *to);
+                clogged.max(self.places[*to].paused_until_us())
             }
             Happening::Timer { node, .. } | Happening::Told { node, .. } => {
-                self.places[*node].paused_until_us
+                self.places[*node].paused_until_us()
             }
             _ => 0,
         };
         if self.now_us < until_us { until_us } else { 0 }
     }
 
-    pub(super) fn put_off(&mut self, until_us: u64, turn: Turn, happening: Happening) {
+    #[cold]
+    pub(super) fn put_off(&mut self, until_us: u64, turn: Turn, happening: Option<Happening>) {
+        let Some(happening) = happening else { return };
         let timer = match &happening {
             Happening::Timer { node, id, .. } => Some((*node, *id)),
             _ => None,
@@ -273,7 +276,7 @@ impl<T: Stack> World<'_, T> {
         match up.or_else(|| self.traitors.get(&node).map(Traitor::incarnation)) {
             Some(incarnation) => Input::PeerUp(PeerUp { peer: node, incarnation }),
             None => {
-                let has_left = self.places[node].has_left;
+                let has_left = self.places[node].rare().is_some_and(|rare| rare.has_left);
                 let reason = if has_left { Reason::Closed } else { Reason::Silent };
                 Input::PeerDown(PeerDown { peer: node, reason })
             }
@@ -287,15 +290,15 @@ impl<T: Stack> World<'_, T> {
             Input::PeerDown(down) => (down.peer, 0),
             _ => return,
         };
-        let heard = self.places[node].heard.get(&peer).copied().unwrap_or_default();
+        let heard = self.places[node].rare_mut().heard.get(&peer).copied().unwrap_or_default();
         if heard.life == life {
             return;
         }
         let label = Label { what: "notice", about: About::Node(node) };
         let at_us = self.now_us + 1 + self.stream.choose(label, self.settings.delay_max_us.max(1));
         let at_us = at_us.max(heard.at_us);
-        self.places[node].heard.insert(peer, News { life, at_us });
+        self.places[node].rare_mut().heard.insert(peer, News { life, at_us });
         let life = self.places[node].incarnation;
-        self.queue.add(at_us, Happening::Told { node, life, input });
+        self.queue.add(at_us, Happening::Told { node, life, input: Box::new(input) });
     }
 }

@@ -29,8 +29,14 @@ pub(crate) fn run_settling<T: Stack>(
 
 impl<T: Stack> World<'_, T> {
     /// Looks whether what must hold eventually holds now.
-    #[inline]
+    #[inline(always)]
     pub(super) fn settle(&mut self) {
+        if self.settling.is_some() {
+            self.watch();
+        }
+    }
+
+    fn watch(&mut self) {
         let Some(settling) = &mut self.settling else {
             return;
         };

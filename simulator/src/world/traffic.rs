@@ -7,27 +7,36 @@ use super::{World, Wrong};
 use crate::choice::{About, Label};
 use crate::queue::Happening;
 use crate::settings::Settings;
-use crate::trace::{MessageId, Sent, Step, StepKind};
+use crate::trace::{Sent, Step, StepKind};
+
+/// Between whom a message goes, and how.
+struct Way {
+    from: NodeId,
+    to: NodeId,
+    lane: Lane,
+    about: About,
+    /// Where a traced run keeps what it knows of the sending.
+    sending: u32,
+}
 
 impl<T: Stack> World<'_, T> {
     pub(super) fn deliver(
         &mut self,
-        id: MessageId,
+        from: NodeId,
         to: NodeId,
-        sent_us: u64,
+        sending: u32,
         input: &Input,
     ) -> Result<(), Wrong> {
-        let from = id.from;
-        let delay_us = self.now_us - sent_us;
         let lost = match &self.members[to].node {
             None if !self.traitors.contains_key(&to) => Some("the receiver is down"),
             _ if !self.network.connects(from, to) => Some("partition"),
             _ => None,
         };
         let kind = if lost.is_some() { StepKind::Lost } else { StepKind::Deliver };
+        let sending = self.trace.as_ref().and_then(|trace| trace.sending(sending));
         let step = self.noting(|catalogue| Step {
-            message: Some(id),
-            delay_us: Some(delay_us),
+            message: sending.map(|(id, _)| id),
+            delay_us: sending.map(|(_, sent_us)| self.now_us - sent_us),
             log: lost.iter().map(|why| String::from(*why)).collect(),
             ..Step::upon(kind, to, input, catalogue)
         });
@@ -50,22 +59,21 @@ impl<T: Stack> World<'_, T> {
         from: NodeId,
         to: NodeId,
         lane: Lane,
-        envelope: Envelope,
+        envelope: &mut Envelope,
         step: &mut Option<Box<Step>>,
     ) {
-        let place = &mut self.places[from];
-        place.sent += 1;
         self.counts.sent += 1;
         self.counts.bytes += envelope.body().len() as u64;
-        let id = MessageId { from, number: place.sent };
+        let now_us = self.now_us;
+        let sending = self.trace.as_mut().map(|trace| trace.send(from, now_us));
         let about = About::Message { from, to, event: envelope.event() };
         let lost = self.loss(&about, from, to, lane);
-        if let Some(step) = step {
+        if let (Some(step), Some((id, _))) = (step, sending) {
             step.sends.push(Sent {
                 id,
                 to,
                 event: self.scenario.catalogue.name(envelope.event()),
-                payload: self.scenario.catalogue.show(&envelope),
+                payload: self.scenario.catalogue.show(envelope),
                 lost: lost.map(String::from),
             });
         }
@@ -73,28 +81,23 @@ impl<T: Stack> World<'_, T> {
             self.counts.lost += 1;
             return;
         }
+        let way = Way { from, to, lane, about, sending: sending.map_or(0, |(_, index)| index) };
         if self.befalls("duplicate", &about, self.noise(self.settings.duplicate)) {
-            self.put_on_its_way(&about, id, to, lane, envelope.clone());
+            self.put_on_its_way(&way, &mut envelope.clone());
         }
-        self.put_on_its_way(&about, id, to, lane, envelope);
+        self.put_on_its_way(&way, envelope);
     }
 
     #[inline(always)]
-    fn put_on_its_way(
-        &mut self,
-        about: &About,
-        id: MessageId,
-        to: NodeId,
-        lane: Lane,
-        envelope: Envelope,
-    ) {
-        let (delay_us, most_us) = self.delay(about);
-        let at_us = self.network.arrival(id.from, to, lane, self.now_us + delay_us);
-        let input = Input::Deliver { from: id.from, envelope };
-        let message = Happening::Message { id, to, sent_us: self.now_us, input };
-        let place = self.queue.add(at_us, message);
+    fn put_on_its_way(&mut self, way: &Way, envelope: &mut Envelope) {
+        let Way { from, to, lane, about, sending } = *way;
+        let (delay_us, most_us) = self.delay(&about);
+        let at_us = self.network.arrival(from, to, lane, self.now_us + delay_us);
+        let place = self.queue.add_made(at_us, || {
+            let input = Input::Deliver { from, envelope: envelope.take() };
+            Happening::Message { to, sending, input }
+        });
         if self.settings.races {
-            let about = *about;
             let ordinal = self.stream.asked(Label { what: "delay", about });
             let (earliest_us, latest_us) =
                 (self.now_us + self.settings.delay_min_us, self.now_us + most_us);

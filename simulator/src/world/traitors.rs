@@ -27,7 +27,7 @@ impl<T: Stack> World<'_, T> {
         }
         self.counts.traitors += 1;
         self.disturb(0);
-        self.places[node].doomed = None;
+        self.places[node].rare_mut().doomed = None;
         let mut traitor = self.traitor(betrayal);
         let now = self.places[node].clock.reads(self.now_us);
         let newcomer = match betrayal.treason {
