@@ -100,9 +100,9 @@ impl Gateway {
     }
 
     /// Takes the socket away from the endpoint, as a system can that takes the network down.
-    pub(crate) fn fail_socket(&self) -> io::Result<()> {
+    pub(crate) fn fail_socket(&self, how: Failing) -> io::Result<()> {
         match self.endpoint() {
-            Some(endpoint) => endpoint.rebind_abstract(Arc::new(Failed(self.address))),
+            Some(endpoint) => endpoint.rebind_abstract(Arc::new(Failed(self.address, how))),
             None => Ok(()),
         }
     }
@@ -136,9 +136,18 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// An endpoint that has lived as long is opened anew without a pause.
 const LIVED_LONG: Duration = Duration::from_secs(10);
 
+/// How a socket fails that is made to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Failing {
+    /// As sockets do.
+    Error,
+    /// By a panic within quinn.
+    Panic,
+}
+
 /// What is left of a socket that the system has taken away.
 #[derive(Debug)]
-struct Failed(SocketAddr);
+struct Failed(SocketAddr, Failing);
 
 impl Failed {
     fn error() -> io::Error {
@@ -161,7 +170,10 @@ impl AsyncUdpSocket for Failed {
         _: &mut [IoSliceMut<'_>],
         _: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(Self::error()))
+        match self.1 {
+            Failing::Error => Poll::Ready(Err(Self::error())),
+            Failing::Panic => panic!("this is what is tried"),
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

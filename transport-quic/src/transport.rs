@@ -22,7 +22,7 @@ use crate::accept::{self, Handshakes};
 use crate::addresses::{AddressBook, is_address};
 use crate::control::{self, Greeting};
 use crate::expiry;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Failing, Gateway};
 use crate::identity::{Bundle, CertificateError};
 use crate::journal::Journal;
 use crate::limits::{INCOMING_BYTES_MAX, LAST_WORDS, Limits};
@@ -161,8 +161,18 @@ impl QuicTransport {
     /// comes after: the transport opens another one, and its links go on.
     #[doc(hidden)]
     pub fn fail_socket(&self) {
+        self.fail(Failing::Error);
+    }
+
+    /// Makes the task of quinn panic that has the socket, for tests of what comes after.
+    #[doc(hidden)]
+    pub fn panic_within(&self) {
+        self.fail(Failing::Panic);
+    }
+
+    fn fail(&self, how: Failing) {
         if let Some((_, shared)) = self.shared()
-            && let Err(error) = shared.gateway.fail_socket()
+            && let Err(error) = shared.gateway.fail_socket(how)
         {
             warn!(node = %self.me, %error, "the socket does not fail");
         }

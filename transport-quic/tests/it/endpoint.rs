@@ -1,5 +1,7 @@
 //! The endpoint dies with its socket, and is opened anew.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -63,6 +65,29 @@ fn a_node_whose_endpoint_is_dead_says_so_within_a_second() {
     one.send(N2, LANE, 7);
     two.inbox.wait_until("an event", |told| told.numbers(LANE) == [7]);
 }
+
+/// Says to a process that it is the one of the test below.
+const PANICS: &str = "SYNOD_TEST_PANICS";
+/// How that process ends if it tells that nobody is reached, or if it goes on and says nothing.
+const TOLD: i32 = 71;
+const DEAF: i32 = 72;
+
+#[test]
+fn a_panic_within_quinn_ends_the_process_and_leaves_no_deaf_node() {
+    if std::env::var_os(PANICS).is_some() {
+        let (_one, two) = pair();
+        two.transport.panic_within();
+        sleep(Duration::from_secs(1));
+        std::process::exit(if two.transport.fault().is_some() { TOLD } else { DEAF });
+    }
+    let name = "endpoint::a_panic_within_quinn_ends_the_process_and_leaves_no_deaf_node";
+    let program = std::env::current_exe().unwrap();
+    let child = Command::new(program).args(["--exact", name]).env(PANICS, "1").output().unwrap();
+    assert_eq!((child.status.code(), child.status.signal()), (None, Some(SIGABRT)), "{child:?}");
+}
+
+/// What `abort` ends a process with.
+const SIGABRT: i32 = 6;
 
 /// An inbox that fails once, in the middle of the transport's own work.
 #[derive(Debug, Default)]
