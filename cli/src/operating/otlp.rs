@@ -12,7 +12,7 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{MetricExporter, Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use synod_core::NodeId;
+use synod_core::{LaneCounts, NodeId};
 use synod_runtime::{NodeHandle, PeerStatus, Status};
 
 use crate::problem::{Exit, Problem};
@@ -74,7 +74,7 @@ impl Drop for Exporter {
 /// What is measured, when it is time to send it.
 fn instruments(meter: &Meter, node: &NodeHandle) {
     gauge(meter, node, "synod.ready", |status, told| {
-        told.observe(u64::from(status.running && status.started), &[]);
+        told.observe(u64::from(status.is_ready()), &[]);
     });
     gauge(meter, node, "synod.incarnation", |status, told| told.observe(status.incarnation, &[]));
     gauge(meter, node, "synod.summary", |status, told| {
@@ -116,6 +116,18 @@ fn instruments(meter: &Meter, node: &NodeHandle) {
     counter(meter, node, "synod.peer.events_received", |status, told| {
         observe_peers(status, told, |peer| peer.received);
     });
+    counter(meter, node, "synod.lane.lost", |status, told| {
+        observe_lanes(status, told, |lane| lane.lost);
+    });
+    counter(meter, node, "synod.lane.refused", |status, told| {
+        observe_lanes(status, told, |lane| lane.refused);
+    });
+    gauge(meter, node, "synod.lane.queued", |status, told| {
+        observe_lanes(status, told, |lane| lane.queued);
+    });
+    gauge(meter, node, "synod.lane.unacknowledged", |status, told| {
+        observe_lanes(status, told, |lane| lane.unacknowledged);
+    });
 }
 
 /// A number of one peer.
@@ -126,6 +138,13 @@ type Told<'a> = &'a dyn AsyncInstrument<u64>;
 fn observe_peers(status: &Status, told: Told<'_>, value: OfPeer) {
     for peer in &status.peers {
         told.observe(value(peer), &[KeyValue::new("peer", peer.peer.to_string())]);
+    }
+}
+
+fn observe_lanes(status: &Status, told: Told<'_>, value: fn(&LaneCounts) -> u64) {
+    for lane in &status.lanes {
+        let peer = KeyValue::new("peer", lane.peer.to_string());
+        told.observe(value(&lane.counts), &[peer, KeyValue::new("lane", lane.lane)]);
     }
 }
 
