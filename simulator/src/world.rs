@@ -434,7 +434,7 @@ impl<'a, T: Stack> World<'a, T> {
 
     /// What a trace compares of a live node.
     fn seen(&self, node: NodeId) -> Seen {
-        let seen = |it: &Held<T>| (it.summary(), self.scenario.show(it.stack()));
+        let seen = |it: &Held<T>| (it.stack().summary(), self.scenario.show(it.stack()));
         self.members[node].node.as_ref().map(seen).unwrap_or_default()
     }
 

@@ -28,8 +28,9 @@ pub struct Context {
     pub(crate) now: Time,
     pub(crate) random: Random,
     pub(crate) choices: Lent,
-    /// What is armed; a timer is identified by its event, so equal futures hash equal.
-    pub(crate) timers: BTreeMap<Envelope, TimerId>,
+    /// What is armed; a timer is identified by its event, so equal futures hash equal. Most nodes have
+    /// few timers, and a leaf of the tree has room for eleven.
+    pub(crate) timers: BTreeMap<Arc<Envelope>, TimerId>,
     pub(crate) next_timer: u64,
     /// Requests without an answer, with the event that would answer.
     pub(crate) asked: BTreeMap<u64, EventId>,
@@ -326,7 +327,7 @@ impl Context {
     fn arm(&mut self, delay: Duration, envelope: Envelope) {
         self.next_timer += 1;
         let id = TimerId(self.next_timer);
-        if let Some(replaced) = self.timers.insert(envelope.clone(), id) {
+        if let Some(replaced) = self.timers.insert(Arc::new(envelope.clone()), id) {
             self.effects.push(Effect::Cancel(replaced));
         }
         self.effects.push(Effect::Timer { id, after: delay, envelope });

@@ -49,7 +49,7 @@ pub use handler::{Access, IntoHandler};
 pub use keyed::Keyed;
 pub use machine::Machine;
 pub use model::{Assumption, Faults, Links, Model, Timing, Tolerance, Topology};
-pub use node::{Boot, Input, Node, Peers, StepError};
+pub use node::{Boot, Frame, Input, Node, Peers, StepError};
 pub use property::{Automaton, Cluster, Held, Kind, Member, Monitor, Property, Summary, Verdict};
 pub use quorum::Quorum;
 pub use random::Random;

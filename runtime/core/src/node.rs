@@ -24,6 +24,21 @@ pub struct Node<T: Stack> {
     ctx: Context,
 }
 
+/// All of a node but the states of its algorithms: an exploration meets few of these, each with many
+/// states.
+#[derive(Clone, Debug)]
+pub struct Frame<T: Stack> {
+    tables: T::Tables,
+    ctx: Context,
+}
+
+impl<T: Stack> Frame<T> {
+    /// The timers that are armed, with the event that each would be.
+    pub fn timers(&self) -> impl Iterator<Item = (TimerId, &Envelope)> {
+        self.ctx.armed()
+    }
+}
+
 /// Who a node is, in one life of it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Boot {
@@ -273,7 +288,7 @@ impl<T: Stack> Node<T> {
         renamer.mix(ctx.incarnation);
         renamer.mix(ctx.next_ticket);
         let timers = renamer.in_no_order(&self.ctx.timers, |renamer, (envelope, id)| {
-            Ok((catalogue.renamed(envelope, renamer)?, *id))
+            Ok((Arc::new(catalogue.renamed(envelope, renamer)?), *id))
         })?;
         ctx.timers = timers.into_iter().collect();
         let stack = symmetry.renamed(&self.stack, renamer)?;
@@ -302,7 +317,18 @@ impl<T: Stack> Node<T> {
 
     /// The timers that are armed, with the event that each would be.
     pub fn timers(&self) -> impl Iterator<Item = (TimerId, &Envelope)> {
-        self.ctx.timers.iter().map(|(envelope, id)| (*id, envelope))
+        self.ctx.armed()
+    }
+
+    /// Takes it apart, between two steps.
+    pub fn into_parts(mut self) -> (T, Frame<T>) {
+        self.ctx.local.shrink_to_fit();
+        (self.stack, Frame { tables: self.tables, ctx: self.ctx })
+    }
+
+    /// Puts it together again.
+    pub fn from_parts(stack: T, frame: Frame<T>) -> Self {
+        Self { stack, tables: frame.tables, ctx: frame.ctx }
     }
 
     /// Every event type of the node. O(types).
@@ -358,8 +384,8 @@ impl<T: Stack> Node<T> {
     }
 
     fn tick(&mut self, id: TimerId) {
-        let armed = self.ctx.timers.iter().find(|(_, armed)| **armed == id);
-        let Some(envelope) = armed.map(|(envelope, _)| envelope.clone()) else {
+        let armed = self.ctx.armed().find(|(armed, _)| *armed == id);
+        let Some(envelope) = armed.map(|(_, envelope)| envelope.clone()) else {
             return; // Replaced or cancelled while the tick was on its way.
         };
         self.ctx.timers.remove(&envelope);
@@ -452,6 +478,20 @@ impl Context {
         }
     }
 
+    fn hash_future<H: Hasher>(&self, hasher: &mut H) {
+        self.incarnation.hash(hasher);
+        self.random.hash(hasher);
+        self.next_ticket.hash(hasher);
+        self.timers.len().hash(hasher);
+        for envelope in self.timers.keys() {
+            envelope.hash(hasher);
+        }
+    }
+
+    fn armed(&self) -> impl Iterator<Item = (TimerId, &Envelope)> {
+        self.timers.iter().map(|(envelope, id)| (*id, &**envelope))
+    }
+
     fn forget_requests(&mut self) {
         self.effects.clear();
         self.local.clear();
@@ -465,13 +505,14 @@ impl Context {
 impl<T: Stack + Hash> Hash for Node<T> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.stack.hash(hasher);
-        self.ctx.incarnation.hash(hasher);
-        self.ctx.random.hash(hasher);
-        self.ctx.next_ticket.hash(hasher);
-        self.ctx.timers.len().hash(hasher);
-        for envelope in self.ctx.timers.keys() {
-            envelope.hash(hasher);
-        }
+        self.ctx.hash_future(hasher);
+    }
+}
+
+/// The same but for the states.
+impl<T: Stack> Hash for Frame<T> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.ctx.hash_future(hasher);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -269,9 +268,8 @@ pub struct Member<S: Stack> {
 pub enum Held<S: Stack> {
     /// A node that takes one step after the other.
     Own(Box<Node<S>>),
-    /// One that does not change any more: the states of a checker share the nodes in which they do
-    /// not differ.
-    Shared(Arc<Node<S>>),
+    /// The states of one that takes none: the states of a checker share what they do not differ in.
+    Shared(Arc<S>),
 }
 
 impl<S: Stack> Held<S> {
@@ -283,16 +281,22 @@ impl<S: Stack> Held<S> {
             Self::Shared(_) => None,
         }
     }
-}
 
-impl<S: Stack> Deref for Held<S> {
-    type Target = Node<S>;
-
+    /// The node, if it takes steps.
     #[inline]
-    fn deref(&self) -> &Node<S> {
+    pub fn node(&self) -> Option<&Node<S>> {
         match self {
-            Self::Own(node) => node,
-            Self::Shared(node) => node,
+            Self::Own(node) => Some(node),
+            Self::Shared(_) => None,
+        }
+    }
+
+    /// The algorithms' states.
+    #[inline]
+    pub fn stack(&self) -> &S {
+        match self {
+            Self::Own(node) => node.stack(),
+            Self::Shared(stack) => stack,
         }
     }
 }

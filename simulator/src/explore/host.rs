@@ -19,8 +19,6 @@ pub(crate) struct Host {
     pub(crate) disk: Disk,
     /// The armed timers.
     pub(crate) timers: BTreeMap<TimerId, Due>,
-    /// The hash of the node and of all this.
-    pub(crate) print: u128,
 }
 
 /// Why a handler runs.
@@ -37,7 +35,7 @@ impl Host {
     /// Of a node that has never started.
     pub(crate) fn of(node: NodeId) -> Self {
         let (disk, timers) = (Disk::default(), BTreeMap::new());
-        Self { node, up: false, incarnation: 0, disk, timers, print: 0 }
+        Self { node, up: false, incarnation: 0, disk, timers }
     }
 
     /// The same under other names. Timers keep theirs, which are told to nobody.

@@ -12,8 +12,8 @@ use super::pool::Pool;
 #[derive(Default)]
 pub(crate) struct Memories {
     names: Vec<&'static str>,
-    kept: Pool<Memory>,
-    told: Pool<Told>,
+    kept: Pool<Arc<Memory>>,
+    told: Pool<Arc<Told>>,
 }
 
 /// What all monitors remember of a run.
@@ -73,7 +73,7 @@ impl Memories {
         }
         let mut hasher = Xxh3::new();
         (node, &indicated).hash(&mut hasher);
-        Some(self.told.number(hasher.digest128(), || Told { node, indicated }))
+        Some(self.told.number(hasher.digest128(), || Arc::new(Told { node, indicated })))
     }
 
     /// The memory after `told` was indicated.
@@ -105,6 +105,6 @@ impl Memories {
         wrong.hash(&mut hasher);
         // Without monitors a state is what it would be without this part of it.
         let print = if self.is_empty() { 0 } else { hasher.digest128() };
-        self.kept.number(print, || Memory { print, wrong, automata })
+        self.kept.number(print, || Arc::new(Memory { print, wrong, automata }))
     }
 }

@@ -2,6 +2,7 @@
 //! type of the nodes.
 
 use std::any::Any;
+use std::borrow::Borrow;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use synod_core::{
-    Choices, Cluster, DecodeError, Effect, Envelope, Held, Kind, Member, Monitor, Node, NodeId,
-    Permutation, Renamer, Stack, TimerId, Verdict,
+    Choices, Cluster, DecodeError, Effect, Envelope, Frame, Held, Kind, Member, Monitor, Node,
+    NodeId, Permutation, Renamer, Stack, TimerId, Verdict,
 };
 
 use super::host::{Cause, Host};
@@ -30,13 +31,14 @@ pub(crate) trait Program: Sync {
     /// A node that has never started.
     fn vacant(&self, node: NodeId) -> u32;
     /// What comes of `cause` in a local state, if the handler is answered `choices` (0 beyond) and
-    /// the node crashes after `cut` effects.
+    /// the node crashes after `cut` effects. The effects before are on the `desk` then.
     fn step(
         &self,
         place: u32,
         cause: &Cause,
         choices: &[u32],
         cut: Option<usize>,
+        desk: &mut Desk,
     ) -> Result<Stepped, Wrong>;
     /// The local state a tick later.
     fn tick(&self, place: u32) -> u32;
@@ -46,8 +48,8 @@ pub(crate) trait Program: Sync {
     fn image(&self, place: u32, renamer: &mut Renamer) -> Result<u128, DecodeError>;
     /// A local state under other names.
     fn renamed(&self, place: u32, names: Permutation) -> Result<u32, DecodeError>;
-    /// Brings a thread's own list of what the hosts hold up to date.
-    fn refresh(&self, hosts: &mut Vec<Arc<Host>>);
+    /// Brings a thread's own list of what it has to know of them up to date.
+    fn refresh(&self, known: &mut Vec<Local>);
     fn judge(&self) -> Box<dyn Judge + '_>;
     /// The monitors of a new run whose automata are a part of the states, by name: they may explain
     /// more.
@@ -64,6 +66,14 @@ pub(crate) trait Program: Sync {
     fn keep_only(&self, live: &[bool]) -> Vec<u32>;
 }
 
+/// What a thread knows of a local state.
+#[derive(Debug)]
+pub(crate) struct Local {
+    /// The hash of all of it.
+    pub(crate) print: u128,
+    pub(crate) host: Arc<Host>,
+}
+
 /// What came of one handler activation.
 #[derive(Debug)]
 pub(crate) struct Stepped {
@@ -72,8 +82,14 @@ pub(crate) struct Stepped {
     pub(crate) asked: Vec<u32>,
     /// How many effects the handler had, those after a crash in it included.
     pub(crate) had: usize,
-    /// The effects before the crash in it, if any.
+}
+
+/// What a thread runs handlers with, again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    /// What the last handler asked for, before the crash in it, if any.
     pub(crate) effects: Vec<Effect>,
+    script: Option<Box<Script>>,
 }
 
 /// Holds the properties against states.
@@ -88,15 +104,30 @@ pub(crate) struct Ground<'a, T: Stack> {
     scenario: &'a Scenario<T>,
     setting: Setting<'a>,
     places: Pool<Place<T>>,
+    arounds: Pool<Arc<Around<T>>>,
 }
 
+/// A local state. The states of the algorithms stand apart from the rest, which many have in common.
 struct Place<T: Stack> {
-    node: Option<Arc<Node<T>>>,
+    print: u128,
+    stack: Option<Arc<T>>,
+    around: Arc<Around<T>>,
+}
+
+struct Around<T: Stack> {
+    /// None if the node is down.
+    frame: Option<Frame<T>>,
     host: Arc<Host>,
 }
 
+impl<T: Stack> Clone for Place<T> {
+    fn clone(&self) -> Self {
+        Self { print: self.print, stack: self.stack.clone(), around: Arc::clone(&self.around) }
+    }
+}
+
 /// Answers a handler's questions from a script, and takes down what was asked.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Script {
     given: Vec<u32>,
     asked: Vec<u32>,
@@ -112,27 +143,47 @@ impl Choices for Script {
 
 impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
     pub(crate) fn new(scenario: &'a Scenario<T>, setting: Setting<'a>) -> Self {
-        Self { scenario, setting, places: Pool::default() }
+        Self { scenario, setting, places: Pool::default(), arounds: Pool::default() }
     }
 
-    fn keep(&self, mut host: Host, node: Option<Node<T>>) -> u32 {
-        host.up = node.is_some();
-        let print = Self::print(&host, node.as_ref());
-        host.print = print;
-        self.places.number(print, || Place { node: node.map(Arc::new), host: Arc::new(host) })
+    fn keep<S>(&self, mut host: Host, frame: Option<Frame<T>>, stack: Option<S>) -> u32
+    where
+        S: Borrow<T> + Into<Arc<T>>,
+    {
+        host.up = frame.is_some();
+        let print = Self::print(&host, frame.as_ref(), stack.as_ref().map(S::borrow));
+        self.places.number(print, || Place {
+            print,
+            stack: stack.map(S::into),
+            around: self.around(host, frame),
+        })
+    }
+
+    fn around(&self, host: Host, frame: Option<Frame<T>>) -> Arc<Around<T>> {
+        let mut hasher = Print::new();
+        Self::hash_around(&host, frame.as_ref(), &mut hasher);
+        for (id, _) in frame.iter().flat_map(Frame::timers) {
+            // Timers that are due at once fire in the order of arming.
+            host.timers.range(..id).count().hash(&mut hasher);
+        }
+        let host = Arc::new(host);
+        let number = self.arounds.number(hasher.all(), || Arc::new(Around { frame, host }));
+        self.arounds.get(number)
     }
 
     /// The hash of a node and of all that its host holds for it.
-    fn print(host: &Host, node: Option<&Node<T>>) -> u128 {
+    fn print(host: &Host, frame: Option<&Frame<T>>, stack: Option<&T>) -> u128 {
         let mut hasher = Print::new();
-        (host.node, host.incarnation, &host.disk, node.is_some()).hash(&mut hasher);
-        if let Some(node) = node {
-            node.hash(&mut hasher);
-            for (id, _) in node.timers() {
-                host.timers.get(&id).hash(&mut hasher);
-            }
-        }
+        Self::hash_around(host, frame, &mut hasher);
+        stack.hash(&mut hasher);
         hasher.all()
+    }
+
+    fn hash_around(host: &Host, frame: Option<&Frame<T>>, hasher: &mut Print) {
+        (host.node, host.incarnation, &host.disk, frame).hash(hasher);
+        for (id, _) in frame.into_iter().flat_map(Frame::timers) {
+            host.timers.get(&id).hash(hasher);
+        }
     }
 
     /// A node and what its host holds for it under other names.
@@ -141,10 +192,10 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
         place: u32,
         renamer: &mut Renamer,
     ) -> Result<(Host, Option<Node<T>>), DecodeError> {
-        let Place { node, host } = &*self.places.get(place);
-        let (scenario, catalogue) = (self.scenario, &self.scenario.catalogue);
-        let mut host = host.renamed(catalogue, renamer)?;
-        let Some(node) = node else {
+        let (place, scenario) = (self.places.get(place), self.scenario);
+        let catalogue = &scenario.catalogue;
+        let mut host = place.around.host.renamed(catalogue, renamer)?;
+        let Some(node) = place.node() else {
             return Ok((host, None));
         };
         renamer.in_no_order(node.timers(), |renamer, (id, envelope)| {
@@ -161,10 +212,18 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
     /// The node that `cause` meets: none if it is down.
     fn meets(&self, place: &Place<T>, host: &mut Host, cause: &Cause) -> Option<Node<T>> {
         if !matches!(cause, Cause::Start | Cause::Recover(_)) {
-            return place.node.as_ref().map(|node| Node::clone(node));
+            return place.node();
         }
         host.incarnation += 1;
         Some(self.scenario.boot(host.node, self.setting.bounds.nodes, host.incarnation))
+    }
+}
+
+impl<T: Stack + Clone> Place<T> {
+    /// A copy of the node that may take a step, if it is up.
+    fn node(&self) -> Option<Node<T>> {
+        let (stack, frame) = self.stack.as_deref().zip(self.around.frame.as_ref())?;
+        Some(Node::from_parts(stack.clone(), frame.clone()))
     }
 }
 
@@ -174,7 +233,7 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
     }
 
     fn vacant(&self, node: NodeId) -> u32 {
-        self.keep(Host::of(node), None)
+        self.keep(Host::of(node), None, None::<T>)
     }
 
     fn step(
@@ -183,60 +242,69 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         cause: &Cause,
         choices: &[u32],
         cut: Option<usize>,
+        desk: &mut Desk,
     ) -> Result<Stepped, Wrong> {
+        let Desk { effects, script } = desk;
+        effects.clear();
         let before = self.places.get(place);
-        let mut host = Host::clone(&before.host);
+        let mut host = Host::clone(&before.around.host);
         let Some(mut node) = self.meets(&before, &mut host, cause) else {
-            return Ok(Stepped { place, asked: Vec::new(), had: 0, effects: Vec::new() });
+            return Ok(Stepped { place, asked: Vec::new(), had: 0 });
         };
         let input = host.input(cause, self.setting.bounds);
-        let given = choices.to_vec();
-        node.decide_by(Box::new(Script { given, asked: Vec::new() }));
-        let mut effects = Vec::new();
-        let stepped =
-            catch_unwind(AssertUnwindSafe(|| node.step(Duration::ZERO, &input, &mut effects)));
-        let script: Option<Box<dyn Any>> = node.take_choices().map(|it| -> Box<dyn Any> { it });
+        let mut lent = script.take().unwrap_or_default();
+        lent.given.clear();
+        lent.given.extend_from_slice(choices);
+        node.decide_by(lent);
+        let stepped = catch_unwind(AssertUnwindSafe(|| node.step(Duration::ZERO, &input, effects)));
+        let lent: Option<Box<dyn Any>> = node.take_choices().map(|it| -> Box<dyn Any> { it });
         judge(host.node, stepped, |event| self.setting.catalogue.name(event))?;
+        let mut lent = lent.and_then(|it| it.downcast::<Script>().ok()).expect("it was lent");
+        let asked = std::mem::take(&mut lent.asked);
+        *script = Some(lent);
         let had = effects.len();
         effects.truncate(cut.unwrap_or(had));
-        host.carry_out(&effects, self.setting.bounds);
-        let node = match cut {
+        host.carry_out(effects, self.setting.bounds);
+        let (stack, frame) = match cut {
             Some(_) => {
                 host.timers.clear();
-                None
+                (None, None)
             }
-            None => Some(node),
+            None => Some(node.into_parts()).unzip(),
         };
-        let place = self.keep(host, node);
-        let script = script.and_then(|it| it.downcast::<Script>().ok()).expect("it was lent");
-        Ok(Stepped { place, asked: script.asked, had, effects })
+        Ok(Stepped { place: self.keep(host, frame, stack), asked, had })
     }
 
     fn tick(&self, place: u32) -> u32 {
         let before = self.places.get(place);
-        let mut host = Host::clone(&before.host);
+        let mut host = Host::clone(&before.around.host);
         host.timers.values_mut().for_each(|due| due.pass(1));
-        self.keep(host, before.node.as_ref().map(|node| Node::clone(node)))
+        self.keep(host, before.around.frame.clone(), before.stack)
     }
 
     fn crash(&self, place: u32) -> u32 {
-        let mut host = Host::clone(&self.places.get(place).host);
+        let mut host = Host::clone(&self.places.get(place).around.host);
         host.timers.clear();
-        self.keep(host, None)
+        self.keep(host, None, None::<T>)
     }
 
     fn image(&self, place: u32, renamer: &mut Renamer) -> Result<u128, DecodeError> {
         let (host, node) = self.under_other_names(place, renamer)?;
-        Ok(Self::print(&host, node.as_ref()))
+        let (stack, frame) = node.map(Node::into_parts).unzip();
+        Ok(Self::print(&host, frame.as_ref(), stack.as_ref()))
     }
 
     fn renamed(&self, place: u32, names: Permutation) -> Result<u32, DecodeError> {
         let (host, node) = self.under_other_names(place, &mut Renamer::to(names))?;
-        Ok(self.keep(host, node))
+        let (stack, frame) = node.map(Node::into_parts).unzip();
+        Ok(self.keep(host, frame, stack))
     }
 
-    fn refresh(&self, hosts: &mut Vec<Arc<Host>>) {
-        self.places.refresh(hosts, |place| Arc::clone(&place.host));
+    fn refresh(&self, known: &mut Vec<Local>) {
+        self.places.refresh(known, |place| Local {
+            print: place.print,
+            host: Arc::clone(&place.around.host),
+        });
     }
 
     fn judge(&self) -> Box<dyn Judge + '_> {
@@ -253,18 +321,18 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
 
     fn timer(&self, place: u32, id: TimerId) -> Option<Envelope> {
         let place = self.places.get(place);
-        let node = place.node.as_ref()?;
-        node.timers().find(|(armed, _)| *armed == id).map(|(_, envelope)| envelope.clone())
+        let mut armed = place.around.frame.as_ref()?.timers();
+        armed.find(|(armed, _)| *armed == id).map(|(_, envelope)| envelope.clone())
     }
 
     fn summary(&self, place: u32) -> Option<String> {
-        let summary = self.places.get(place).node.as_ref()?.summary();
+        let summary = self.places.get(place).stack?.summary();
         (!summary.is_empty()).then(|| summary.to_string())
     }
 
     fn shown(&self, place: u32) -> Value {
-        let place = self.places.get(place);
-        place.node.as_ref().map_or(Value::Null, |node| self.scenario.show(node.stack()))
+        let stack = self.places.get(place).stack;
+        stack.map_or(Value::Null, |stack| self.scenario.show(&stack))
     }
 
     fn places(&self) -> usize {
@@ -272,7 +340,11 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
     }
 
     fn keep_only(&self, live: &[bool]) -> Vec<u32> {
-        self.places.keep(live)
+        let renumbered = self.places.keep(live);
+        let mut used = Vec::new();
+        self.arounds.refresh(&mut used, |around| 1 < Arc::strong_count(around));
+        self.arounds.keep(&used);
+        renumbered
     }
 }
 
@@ -291,7 +363,7 @@ impl<T: Stack + Clone + Hash + Sync> Court<'_, T> {
         self.seated.resize(places.len(), u32::MAX);
         for ((member, seated), place) in self.members.iter_mut().zip(&mut self.seated).zip(places) {
             if seated != place {
-                member.node = self.ground.places.get(*place).node.clone().map(Held::Shared);
+                member.node = self.ground.places.get(*place).stack.map(Held::Shared);
                 *seated = *place;
             }
         }

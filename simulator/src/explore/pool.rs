@@ -1,10 +1,10 @@
 //! Values that are kept once each and called by number: a state is a handful of such numbers.
 
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 /// Values by number, and numbers by fingerprint. Two values are one if their 128-bit fingerprints
-/// are equal. What is kept stays until the pool is swept.
+/// are equal. What is kept stays until the pool is swept. Values are small, and cheap to clone.
 #[derive(Debug)]
 pub(crate) struct Pool<V> {
     kept: RwLock<Kept<V>>,
@@ -13,7 +13,7 @@ pub(crate) struct Pool<V> {
 #[derive(Debug)]
 struct Kept<V> {
     numbers: Numbers,
-    values: Vec<Arc<V>>,
+    values: Vec<V>,
 }
 
 /// Only asked for the number of a fingerprint, so its order is nobody's.
@@ -49,7 +49,7 @@ impl<V> Default for Pool<V> {
     }
 }
 
-impl<V> Pool<V> {
+impl<V: Clone> Pool<V> {
     /// The number of the value with this fingerprint, which `value` makes if it is new.
     ///
     /// # Panics
@@ -64,19 +64,19 @@ impl<V> Pool<V> {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         let Kept { numbers, values } = &mut *kept;
         *numbers.entry(fingerprint).or_insert_with(|| {
-            values.push(Arc::new(value()));
+            values.push(value());
             u32::try_from(values.len() - 1).expect("fewer than 2^32 values")
         })
     }
 
     /// The value of a number that this pool has given.
-    pub(crate) fn get(&self, number: u32) -> Arc<V> {
+    pub(crate) fn get(&self, number: u32) -> V {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(kept.values.get(number as usize).expect("a number of this pool"))
+        kept.values.get(number as usize).expect("a number of this pool").clone()
     }
 
     /// Brings a thread's own copy of the list up to date, so that it reads without a lock.
-    pub(crate) fn refresh<R>(&self, mirror: &mut Vec<R>, of: impl Fn(&Arc<V>) -> R) {
+    pub(crate) fn refresh<R>(&self, mirror: &mut Vec<R>, of: impl Fn(&V) -> R) {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         mirror.extend(kept.values.iter().skip(mirror.len()).map(of));
     }

@@ -1,5 +1,6 @@
 //! Fingerprints: 128 bits for whatever can be hashed.
 
+use std::cell::Cell;
 use std::hash::Hasher;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -8,17 +9,27 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 #[derive(Debug)]
 pub(crate) struct Print(Vec<u8>);
 
-/// Bytes that most nodes and messages hash to.
-const USUAL: usize = 512;
+thread_local! {
+    /// The memory of the last one, for the next.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 impl Print {
     pub(crate) fn new() -> Self {
-        Self(Vec::with_capacity(USUAL))
+        Self(SPARE.take())
     }
 
     /// The fingerprint of all that was hashed so far.
     pub(crate) fn all(&self) -> u128 {
         xxh3_128(&self.0)
+    }
+}
+
+impl Drop for Print {
+    fn drop(&mut self) {
+        let mut spare = std::mem::take(&mut self.0);
+        spare.clear();
+        SPARE.set(spare);
     }
 }
 

@@ -83,7 +83,7 @@ impl<'a, 'w> Search<'a, 'w> {
         self.found.places = self.found.places.max(self.program.places() as u64);
         let places = self.program.keep_only(&live.places);
         let parcels = self.program.setting().parcels.keep(&live.parcels);
-        self.sweep_at = SWEEP_MIN.max(2 * self.kept());
+        self.sweep_at = SWEEP_MIN.max(self.kept() + self.kept() / 2);
         [places, parcels]
     }
 

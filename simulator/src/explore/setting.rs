@@ -1,5 +1,6 @@
 //! What an exploration stands on, whatever the type of its nodes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use synod_core::{Catalogue, Envelope, Kind, Model, NodeId, Role};
@@ -51,7 +52,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) has_local: bool,
     /// The bound of the longest `eventually`, in ticks: quiet beyond it tells nothing new.
     pub(crate) patience: u64,
-    pub(crate) parcels: Pool<Parcel>,
+    pub(crate) parcels: Pool<Arc<Parcel>>,
     pub(crate) memories: Memories,
     /// Whether runs without end are judged: `eventually` without a clock.
     pub(crate) live: bool,

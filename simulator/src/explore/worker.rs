@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use synod_core::{Effect, Input, NodeId, TimerId, Verdict};
 
+use self::memo::Memo;
 use super::host::{Cause, Host};
 use super::memory::{Memory, NOTHING_SEEN};
 use super::orbit::Orbits;
 use super::parcel::{APPLICATION, JOBS, Parcel};
-use super::place::{Judge, Program, Stepped};
+use super::place::{Desk, Judge, Local, Program, Stepped};
 use super::setting::{Moment, Setting, Wrong};
 use super::state::State;
 use crate::action::{Act, Action, Cut};
@@ -20,6 +21,7 @@ mod actions;
 mod collectors;
 mod faults;
 mod foresight;
+mod memo;
 mod symmetry;
 mod wire;
 
@@ -27,12 +29,12 @@ mod wire;
 pub(crate) struct Worker<'a> {
     program: &'a dyn Program,
     judge: Box<dyn Judge + 'a>,
-    hosts: Vec<Arc<Host>>,
+    places: Vec<Local>,
     parcels: Vec<Arc<Parcel>>,
     memories: Vec<Arc<Memory>>,
-    moves: Moves,
+    moves: Memo<Key>,
     /// The same where a handler was answered something, or its node crashed in it.
-    varied: Varied,
+    varied: Memo<(Key, Vec<u32>, Option<usize>)>,
     /// The memory after each one, once it is told something.
     remembered: Remembered,
     /// The parcel that is left of one when time has passed; `UNKNOWN` before it was asked.
@@ -41,26 +43,17 @@ pub(crate) struct Worker<'a> {
     commuting: BTreeSet<(u32, u32, u32)>,
     /// Finds the orbits of states, where states that differ in names only are one.
     orbits: Option<Orbits>,
+    desk: Desk,
     scratch: State,
 }
 
 /// Only asked for what it holds, so its order is nobody's.
 #[expect(clippy::disallowed_types, reason = "it is never iterated")]
-type Moves = std::collections::HashMap<Key, Arc<Move>, BuildHasherDefault<Folding>>;
-
-#[expect(clippy::disallowed_types, reason = "it is never iterated")]
-type Varied = std::collections::HashMap<
-    (Key, Vec<u32>, Option<usize>),
-    Arc<Move>,
-    BuildHasherDefault<Folding>,
->;
-
-#[expect(clippy::disallowed_types, reason = "it is never iterated")]
 type Remembered = std::collections::HashMap<(u32, u32), u32, BuildHasherDefault<Folding>>;
 
-/// Handler activations that are remembered at most, of each sort. Beyond, all are forgotten: what
-/// comes again is soon known again, and what does not is not worth its memory.
-const MOVES_MAX: usize = 1 << 16;
+/// Memories after others that are remembered at most. Beyond, all are forgotten: what comes again is
+/// soon known again.
+const REMEMBERED_MAX: usize = 1 << 16;
 
 /// What happens to one node.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -149,15 +142,16 @@ impl<'a> Worker<'a> {
         let mut worker = Self {
             program,
             judge: program.judge(),
-            hosts: Vec::new(),
+            places: Vec::new(),
             parcels: Vec::new(),
             memories: Vec::new(),
-            moves: Moves::default(),
-            varied: Varied::default(),
+            moves: Memo::default(),
+            varied: Memo::default(),
             remembered: Remembered::default(),
             later: Vec::new(),
             commuting: BTreeSet::new(),
             orbits: program.setting().group.clone().map(Orbits::new),
+            desk: Desk::default(),
             scratch: State::default(),
         };
         worker.learn();
@@ -179,7 +173,7 @@ impl<'a> Worker<'a> {
 
     /// Takes note of the local states and parcels that others have found.
     pub(crate) fn learn(&mut self) {
-        self.program.refresh(&mut self.hosts);
+        self.program.refresh(&mut self.places);
         self.setting().parcels.refresh(&mut self.parcels, Arc::clone);
         self.setting().memories.refresh(&mut self.memories);
     }
@@ -188,8 +182,17 @@ impl<'a> Worker<'a> {
         self.memories.get(memory as usize).expect("a memory that this worker knows")
     }
 
+    fn local(&self, place: u32) -> &Local {
+        self.places.get(place as usize).expect("a local state that this worker knows")
+    }
+
     pub(crate) fn host(&self, place: u32) -> &Host {
-        self.hosts.get(place as usize).expect("a local state that this worker knows")
+        &self.local(place).host
+    }
+
+    /// The fingerprint of a local state.
+    pub(crate) fn print(&self, place: u32) -> u128 {
+        self.local(place).print
     }
 
     pub(crate) fn parcel(&self, number: u32) -> &Arc<Parcel> {
@@ -246,14 +249,16 @@ impl<'a> Worker<'a> {
     /// What each node asks for as it starts with these choices.
     pub(crate) fn start_effects(&self, start: &Action) -> Vec<(NodeId, Vec<Effect>)> {
         let (mut all, mut asked) = (Vec::new(), 0);
+        let mut desk = Desk::default();
         for node in self.nodes() {
             let choices = start.choices().get(asked..).unwrap_or_default();
             let vacant = self.program.vacant(node);
-            let Ok(stepped) = self.program.step(vacant, &Cause::Start, choices, None) else {
+            let stepped = self.program.step(vacant, &Cause::Start, choices, None, &mut desk);
+            let Ok(stepped) = stepped else {
                 break;
             };
             asked += stepped.asked.len();
-            all.push((node, stepped.effects));
+            all.push((node, desk.effects.clone()));
         }
         all
     }
@@ -399,9 +404,6 @@ impl<'a> Worker<'a> {
                 return Ok(Arc::clone(moved));
             }
             let moved = self.run(node, key, &[], None)?;
-            if MOVES_MAX <= self.moves.len() {
-                self.moves.clear();
-            }
             self.moves.insert(key, Arc::clone(&moved));
             return Ok(moved);
         }
@@ -410,9 +412,6 @@ impl<'a> Worker<'a> {
             return Ok(Arc::clone(moved));
         }
         let moved = self.run(node, key, choices, cut)?;
-        if MOVES_MAX <= self.varied.len() {
-            self.varied.clear();
-        }
         self.varied.insert(varied, Arc::clone(&moved));
         Ok(moved)
     }
@@ -432,18 +431,31 @@ impl<'a> Worker<'a> {
             What::Tick => return Ok(self.silently(key.place, self.program.tick(key.place))),
             What::Crash => return Ok(self.silently(key.place, self.program.crash(key.place))),
         };
-        let stepped = self.program.step(key.place, &cause, choices, cut)?;
-        let moved = Arc::new(self.moved(node, key.place, stepped));
+        let mut desk = std::mem::take(&mut self.desk);
+        let stepped = self.program.step(key.place, &cause, choices, cut, &mut desk);
+        let moved = stepped.map(|stepped| self.moved(node, key.place, stepped, &desk.effects));
+        self.desk = desk;
+        let moved = Arc::new(moved?);
         self.try_other_names(key.place, &cause, choices, &moved)?;
         Ok(moved)
     }
 
     /// What an activation at `node` in a local state has come to.
-    fn moved(&mut self, node: NodeId, before: u32, stepped: Stepped) -> Move {
-        let Stepped { place, asked, had, effects } = stepped;
-        let sends = effects.iter().filter_map(|it| self.sent(node, it)).collect();
-        let told = self.setting().memories.told(node, &effects);
-        self.learn();
+    fn moved(
+        &mut self,
+        node: NodeId,
+        before: u32,
+        Stepped { place, asked, had }: Stepped,
+        effects: &[Effect],
+    ) -> Move {
+        let sends: Vec<(NodeId, u32)> =
+            effects.iter().filter_map(|it| self.sent(node, it)).collect();
+        let told = self.setting().memories.told(node, effects);
+        let parcels = sends.iter().map(|(_, parcel)| *parcel as usize).max();
+        if self.places.len() <= place as usize || parcels.is_some_and(|it| self.parcels.len() <= it)
+        {
+            self.learn();
+        }
         Move { place, asked, had, sends, told, shift: self.shift(before, place) }
     }
 
@@ -457,7 +469,7 @@ impl<'a> Worker<'a> {
             Some(after) => *after,
             None => {
                 let after = self.setting().memories.after(state.memory, told);
-                if MOVES_MAX <= self.remembered.len() {
+                if REMEMBERED_MAX <= self.remembered.len() {
                     self.remembered.clear();
                 }
                 self.remembered.insert(key, after);
@@ -479,7 +491,7 @@ impl<'a> Worker<'a> {
 
     /// By how much the fingerprint of one local state is larger than that of another.
     fn shift(&self, before: u32, after: u32) -> u128 {
-        self.host(after).print.wrapping_sub(self.host(before).print)
+        self.print(after).wrapping_sub(self.print(before))
     }
 
     /// What an effect puts under way, and to whom.
@@ -534,8 +546,9 @@ impl<'a> Worker<'a> {
             _ => return Vec::new(),
         };
         let cut = action.cut.map(|cut| cut.after);
-        let stepped = self.program.step(Self::place(state, node), &cause, action.choices(), cut);
-        stepped.map(|stepped| stepped.effects).unwrap_or_default()
+        let (place, mut desk) = (Self::place(state, node), Desk::default());
+        let stepped = self.program.step(place, &cause, action.choices(), cut, &mut desk);
+        stepped.map(|_| desk.effects).unwrap_or_default()
     }
 }
 

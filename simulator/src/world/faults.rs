@@ -1,6 +1,8 @@
 //! What goes wrong in a run: nodes crash and come back, the network falls apart and heals.
 
-use synod_core::{Effect, Input, Kind, Member, NodeId, PeerDown, PeerUp, Reason, Stack};
+use synod_core::{
+    Effect, Held, Input, Kind, Member, Node, NodeId, PeerDown, PeerUp, Reason, Stack,
+};
 
 use super::place::{News, NodePlace};
 use super::{World, Wrong};
@@ -272,7 +274,7 @@ impl<T: Stack> World<'_, T> {
 
     /// What the others learn of `node` as it is now.
     fn indication(&self, node: NodeId) -> Input {
-        let up = self.members[node].node.as_ref().map(|up| up.incarnation());
+        let up = self.members[node].node.as_ref().and_then(Held::node).map(Node::incarnation);
         match up.or_else(|| self.traitors.get(&node).map(Traitor::incarnation)) {
             Some(incarnation) => Input::PeerUp(PeerUp { peer: node, incarnation }),
             None => {

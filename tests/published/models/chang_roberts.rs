@@ -28,7 +28,7 @@ enum Standing {
 }
 
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-enum Message {
+pub(crate) enum Message {
     Claim(usize),
     Elected(usize),
 }
@@ -43,6 +43,14 @@ struct Process {
     inbox: Vec<Message>,
 }
 
+#[derive(Clone, Copy)]
+pub(crate) enum Step {
+    /// A process comes to life.
+    Begin(usize),
+    /// It takes this message out of its inbox.
+    Receive(usize, Message),
+}
+
 /// The model of three processes, so many changes away from the published one.
 #[derive(Clone, Hash, Serialize)]
 pub(crate) struct ChangRoberts<const CHANGES: u8>(Vec<Process>);
@@ -50,24 +58,31 @@ pub(crate) struct ChangRoberts<const CHANGES: u8>(Vec<Process>);
 impl<const CHANGES: u8> Specification for ChangRoberts<CHANGES> {
     const NAME: &'static str = "tla-chang-roberts";
 
+    type Step = Step;
+
     fn initial() -> Vec<Self> {
         let all = 1_usize << PROCESSES;
         let subsets = if CHANGES < AT_ONCE { 0..all } else { all - 1..all };
         subsets.map(Self::of).collect()
     }
 
-    fn next(&self) -> Vec<Self> {
-        let mut all = Vec::new();
-        for (index, process) in self.0.iter().enumerate() {
-            let first = if CHANGES < COMPARING { process.inbox.len() } else { 1 };
-            if process.is_up {
-                let inbox = process.inbox.iter().take(first);
-                all.extend(inbox.map(|message| self.receiving(index, *message)));
-            } else {
-                all.push(self.beginning(index));
-            }
+    fn steps(&self) -> impl Iterator<Item = Step> {
+        self.0.iter().enumerate().flat_map(|(index, process)| {
+            let begins = (!process.is_up).then_some(Step::Begin(index));
+            let first = match process.is_up {
+                true if CHANGES < COMPARING => process.inbox.len(),
+                is_up => usize::from(is_up),
+            };
+            let inbox = process.inbox.iter().take(first);
+            begins.into_iter().chain(inbox.map(move |message| Step::Receive(index, *message)))
+        })
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Begin(index) => self.begin(index),
+            Step::Receive(index, message) => self.receive(index, message),
         }
-        all
     }
 }
 
@@ -82,34 +97,30 @@ impl<const CHANGES: u8> ChangRoberts<CHANGES> {
         let mut state = Self((0..PROCESSES).map(process).collect());
         if AT_ONCE <= CHANGES {
             for index in 0..PROCESSES {
-                state = state.beginning(index);
+                state.begin(index);
             }
         }
         state
     }
 
-    fn beginning(&self, index: usize) -> Self {
-        let mut next = self.clone();
-        next.0[index].is_up = true;
-        if next.0[index].begins {
-            next.pass_on(index, Message::Claim(index + 1));
+    fn begin(&mut self, index: usize) {
+        self.0[index].is_up = true;
+        if self.0[index].begins {
+            self.pass_on(index, Message::Claim(index + 1));
         }
-        next
     }
 
-    fn receiving(&self, index: usize, message: Message) -> Self {
-        let mut next = self.clone();
-        next.0[index].inbox.retain(|it| *it != message);
+    fn receive(&mut self, index: usize, message: Message) {
+        self.0[index].inbox.retain(|it| *it != message);
         match message {
-            Message::Claim(number) => next.claim(index, number),
+            Message::Claim(number) => self.claim(index, number),
             Message::Elected(number) => {
-                next.0[index].leader = Some(number);
+                self.0[index].leader = Some(number);
                 if number != index + 1 {
-                    next.pass_on(index, message);
+                    self.pass_on(index, message);
                 }
             }
         }
-        next
     }
 
     fn claim(&mut self, index: usize, number: usize) {

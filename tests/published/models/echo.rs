@@ -14,7 +14,7 @@ const NODES: usize = 3;
 const INITIATOR: usize = 0;
 
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-enum Kind {
+pub(crate) enum Kind {
     Message,
     Child,
 }
@@ -37,6 +37,14 @@ struct Node {
     inbox: BTreeSet<(Kind, usize)>,
 }
 
+#[derive(Clone, Copy)]
+pub(crate) enum Step {
+    /// A node takes this message out of its inbox.
+    Receive(usize, (Kind, usize)),
+    /// It goes on in its program.
+    MoveOn(usize),
+}
+
 /// The model of three nodes; with `MERGED`, what a node does upon a message is one step, and only
 /// the initiator has to come to life.
 #[derive(Clone, Hash, Serialize)]
@@ -44,6 +52,8 @@ pub(crate) struct Echo<const MERGED: bool>(Vec<Node>);
 
 impl<const MERGED: bool> Specification for Echo<MERGED> {
     const NAME: &'static str = "tla-echo";
+
+    type Step = Step;
 
     fn initial() -> Vec<Self> {
         let node = |index| Node {
@@ -56,27 +66,28 @@ impl<const MERGED: bool> Specification for Echo<MERGED> {
         vec![Self((0..NODES).map(node).collect())]
     }
 
-    fn next(&self) -> Vec<Self> {
-        let mut all = Vec::new();
-        for (index, node) in self.0.iter().enumerate() {
-            match node.at {
-                At::Receiving if node.received < NODES - 1 => {
-                    let inbox = node.inbox.iter();
-                    all.extend(inbox.map(|message| self.receiving(index, *message)));
-                }
-                At::Done => (),
-                _ => all.push(self.moving_on(index)),
-            }
+    fn steps(&self) -> impl Iterator<Item = Step> {
+        self.0.iter().enumerate().flat_map(|(index, node)| {
+            let receives = node.at == At::Receiving && node.received < NODES - 1;
+            let moves_on = !receives && node.at != At::Done;
+            let inbox = node.inbox.iter().filter(move |_| receives);
+            let received = inbox.map(move |message| Step::Receive(index, *message));
+            received.chain(moves_on.then_some(Step::MoveOn(index)))
+        })
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Receive(index, message) => self.receive(index, message),
+            Step::MoveOn(index) => self.move_on(index),
         }
-        all
     }
 }
 
 impl<const MERGED: bool> Echo<MERGED> {
-    fn receiving(&self, index: usize, message: (Kind, usize)) -> Self {
-        let mut next = self.clone();
+    fn receive(&mut self, index: usize, message: (Kind, usize)) {
         let (kind, from) = message;
-        let node = &mut next.0[index];
+        let node = &mut self.0[index];
         node.inbox.remove(&message);
         node.received += 1;
         if kind == Kind::Child {
@@ -84,28 +95,26 @@ impl<const MERGED: bool> Echo<MERGED> {
         }
         if index != INITIATOR && node.received == 1 {
             node.parent = Some(from);
-            next.send(index, Kind::Message, |to| to != from);
+            self.send(index, Kind::Message, |to| to != from);
         }
-        if MERGED && next.0[index].received == NODES - 1 {
-            next = next.moving_on(index).moving_on(index);
+        if MERGED && self.0[index].received == NODES - 1 {
+            self.move_on(index);
+            self.move_on(index);
         }
-        next
     }
 
-    fn moving_on(&self, index: usize) -> Self {
-        let mut next = self.clone();
-        let at = self.0[index].at;
-        next.0[index].at = match at {
+    fn move_on(&mut self, index: usize) {
+        let (at, parent) = (self.0[index].at, self.0[index].parent);
+        self.0[index].at = match at {
             At::Beginning => At::Receiving,
             At::Receiving => At::Echoing,
             At::Echoing | At::Done => At::Done,
         };
-        match (at, self.0[index].parent) {
-            (At::Beginning, _) if index == INITIATOR => next.send(index, Kind::Message, |_| true),
-            (At::Echoing, Some(parent)) => next.send(index, Kind::Child, |to| to == parent),
+        match (at, parent) {
+            (At::Beginning, _) if index == INITIATOR => self.send(index, Kind::Message, |_| true),
+            (At::Echoing, Some(parent)) => self.send(index, Kind::Child, |to| to == parent),
             _ => (),
         }
-        next
     }
 
     fn send(&mut self, from: usize, kind: Kind, to: impl Fn(usize) -> bool) {

@@ -20,11 +20,17 @@ use synod_core::{Algorithm, Context, Event, Handlers, Property};
 pub(crate) trait Specification: Clone + Hash + Serialize + Send + Sync + 'static {
     const NAME: &'static str;
 
+    /// A step of the next-state relation.
+    type Step;
+
     /// The states in which it may begin.
     fn initial() -> Vec<Self>;
 
-    /// The states to which a step leads, in any order.
-    fn next(&self) -> Vec<Self>;
+    /// The steps that are possible, always in the same order.
+    fn steps(&self) -> impl Iterator<Item = Self::Step>;
+
+    /// Takes one of them.
+    fn take(&mut self, step: Self::Step);
 
     /// What is held against each state.
     fn properties() -> Vec<Property<Published<Self>>> {
@@ -50,7 +56,10 @@ impl<S: Specification> Algorithm for Published<S> {
     }
 
     fn start(&mut self, ctx: &mut Context) {
-        self.choose(S::initial(), ctx);
+        let mut all = S::initial();
+        let begun = ctx.choose(count(all.len()));
+        self.0 = Some(all.swap_remove(begun as usize));
+        self.go_on(ctx);
     }
 
     fn properties() -> Vec<Property<Self>> {
@@ -60,17 +69,23 @@ impl<S: Specification> Algorithm for Published<S> {
 
 impl<S: Specification> Published<S> {
     fn step(&mut self, _: Step, ctx: &mut Context) {
-        let next = self.0.as_ref().map(S::next).unwrap_or_default();
-        self.choose(next, ctx);
+        if let Some(state) = &mut self.0 {
+            let chosen = ctx.choose(count(state.steps().count()));
+            let step = state.steps().nth(chosen as usize);
+            state.take(step.expect("a number below that of the steps"));
+        }
+        self.go_on(ctx);
     }
 
-    fn choose(&mut self, mut from: Vec<S>, ctx: &mut Context) {
-        let options = u32::try_from(from.len()).expect("few steps");
-        self.0 = Some(from.swap_remove(ctx.choose(options) as usize));
-        if self.0.as_ref().is_some_and(|state| !state.next().is_empty()) {
+    fn go_on(&self, ctx: &mut Context) {
+        if self.0.as_ref().is_some_and(|state| state.steps().next().is_some()) {
             ctx.after(Duration::ZERO, &Step);
         }
     }
+}
+
+fn count(ways: usize) -> u32 {
+    u32::try_from(ways).expect("few ways to go on")
 }
 
 #[derive(Event, Debug, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use synod_core::{Cluster, Property, Verdict};
 use super::{Published, Specification};
 
 #[derive(Clone, Copy, Eq, Hash, PartialEq, Serialize)]
-enum Manager {
+pub(crate) enum Manager {
     Working,
     Prepared,
     Committed,
@@ -26,6 +26,18 @@ enum Message {
     Prepared(usize),
     Commit,
     Abort,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Step {
+    /// The transaction manager decides.
+    Decide(Manager),
+    /// It takes note that a resource manager is prepared.
+    Note(usize),
+    /// A resource manager prepares.
+    Prepare(usize),
+    /// It gives up, or learns of the decision.
+    Become(usize, Manager),
 }
 
 /// The model with `MANAGERS` resource managers.
@@ -41,6 +53,8 @@ pub(crate) struct TwoPhase<const MANAGERS: usize> {
 impl<const MANAGERS: usize> Specification for TwoPhase<MANAGERS> {
     const NAME: &'static str = "tla-two-phase-commit";
 
+    type Step = Step;
+
     fn initial() -> Vec<Self> {
         vec![Self {
             managers: vec![Manager::Working; MANAGERS],
@@ -50,52 +64,48 @@ impl<const MANAGERS: usize> Specification for TwoPhase<MANAGERS> {
         }]
     }
 
-    fn next(&self) -> Vec<Self> {
-        let mut all = Vec::new();
-        if self.transaction == Manager::Working {
-            if self.prepared.len() == MANAGERS {
-                all.push(self.deciding(Manager::Committed, Message::Commit));
+    fn steps(&self) -> impl Iterator<Item = Step> {
+        let has = |message| self.messages.contains(&message);
+        let undecided = self.transaction == Manager::Working;
+        let (commits, aborts) = (has(Message::Commit), has(Message::Abort));
+        let all_prepared = undecided && self.prepared.len() == MANAGERS;
+        let decides = [
+            all_prepared.then_some(Step::Decide(Manager::Committed)),
+            undecided.then_some(Step::Decide(Manager::Aborted)),
+        ];
+        let others = self.managers.iter().enumerate().flat_map(move |(index, state)| {
+            let works = *state == Manager::Working;
+            [
+                (undecided && has(Message::Prepared(index))).then_some(Step::Note(index)),
+                works.then_some(Step::Prepare(index)),
+                works.then_some(Step::Become(index, Manager::Aborted)),
+                commits.then_some(Step::Become(index, Manager::Committed)),
+                aborts.then_some(Step::Become(index, Manager::Aborted)),
+            ]
+        });
+        decides.into_iter().chain(others).flatten()
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Decide(decision) => {
+                let commits = decision == Manager::Committed;
+                self.transaction = decision;
+                self.messages.insert(if commits { Message::Commit } else { Message::Abort });
             }
-            all.push(self.deciding(Manager::Aborted, Message::Abort));
+            Step::Note(index) => {
+                self.prepared.insert(index);
+            }
+            Step::Prepare(index) => {
+                self.managers[index] = Manager::Prepared;
+                self.messages.insert(Message::Prepared(index));
+            }
+            Step::Become(index, state) => self.managers[index] = state,
         }
-        for (index, state) in self.managers.iter().enumerate() {
-            let has = |message| self.messages.contains(&message);
-            if self.transaction == Manager::Working && has(Message::Prepared(index)) {
-                let mut next = self.clone();
-                next.prepared.insert(index);
-                all.push(next);
-            }
-            if *state == Manager::Working {
-                let mut next = self.moving(index, Manager::Prepared);
-                next.messages.insert(Message::Prepared(index));
-                all.extend([next, self.moving(index, Manager::Aborted)]);
-            }
-            if has(Message::Commit) {
-                all.push(self.moving(index, Manager::Committed));
-            }
-            if has(Message::Abort) {
-                all.push(self.moving(index, Manager::Aborted));
-            }
-        }
-        all
     }
 
     fn properties() -> Vec<Property<Published<Self>>> {
         vec![Property::always("nobody commits what another aborts", all_agree)]
-    }
-}
-
-impl<const MANAGERS: usize> TwoPhase<MANAGERS> {
-    fn deciding(&self, transaction: Manager, message: Message) -> Self {
-        let mut next = Self { transaction, ..self.clone() };
-        next.messages.insert(message);
-        next
-    }
-
-    fn moving(&self, index: usize, to: Manager) -> Self {
-        let mut next = self.clone();
-        next.managers[index] = to;
-        next
     }
 }
 

@@ -103,7 +103,7 @@ fn look(
         nodes = renamer.seen();
     }
     let print = match thing {
-        Thing::Place(place) => worker.host(place).print,
+        Thing::Place(place) => worker.print(place),
         Thing::Parcel(parcel) => worker.parcel(parcel).print,
     };
     Ok(Known { print, nodes, shapes: shapes.into() })

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{Algorithm, Context, Event, Handlers, Property, Renamer, Symmetry};
@@ -212,7 +213,7 @@ fn renamed(state: &State, names: Permutation, worker: &mut Worker<'_>) -> u128 {
     for number in &state.wire {
         let parcel = worker.parcel(*number);
         let parcel = parcel.renamed(setting.catalogue, &mut Renamer::to(names)).expect("so has it");
-        wire.push((parcel.link, setting.parcels.number(parcel.print, || parcel)));
+        wire.push((parcel.link, setting.parcels.number(parcel.print, || Arc::new(parcel))));
     }
     wire.sort_by_key(|(link, _)| *link);
     other.wire = wire.into_iter().map(|(_, number)| number).collect();

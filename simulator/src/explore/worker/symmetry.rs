@@ -9,6 +9,7 @@ use super::{Move, Worker};
 use crate::explore::host::Cause;
 use crate::explore::orbit::{Group, Identity};
 use crate::explore::parcel::Link;
+use crate::explore::place::Desk;
 use crate::explore::report::Untrue;
 use crate::explore::setting::Wrong;
 use crate::explore::state::State;
@@ -66,20 +67,21 @@ impl<'a> Worker<'a> {
     ) -> Result<(), String> {
         let unnamed = |cause| format!("the state or an event cannot be renamed: {cause}");
         let kept = self.program.image(moved.place, &mut Renamer::to(Permutation::IDENTITY));
-        if kept.map_err(unnamed)? != self.host(moved.place).print {
+        if kept.map_err(unnamed)? != self.print(moved.place) {
             return Err(String::from("the state is not what it was, once encoded and decoded"));
         }
         let other_place = self.program.renamed(place, names).map_err(unnamed)?;
         let other_cause = self.cause_renamed(cause, names).map_err(unnamed)?;
         let expected = self.program.image(moved.place, &mut Renamer::to(names)).map_err(unnamed)?;
         let sent = self.on_lanes(moved, names).map_err(unnamed)?;
-        let stepped = self.program.step(other_place, &other_cause, choices, None);
+        let mut desk = Desk::default();
+        let stepped = self.program.step(other_place, &other_cause, choices, None, &mut desk);
         let stepped = stepped.map_err(|_| String::from("it panics"))?;
         let node = names.of(self.host(place).node);
-        let other = self.moved(node, other_place, stepped);
+        let other = self.moved(node, other_place, stepped, &desk.effects);
         let other_sent = self.on_lanes(&other, Permutation::IDENTITY).map_err(unnamed)?;
         let all = [
-            ("it leads to another state", self.host(other.place).print == expected),
+            ("it leads to another state", self.print(other.place) == expected),
             ("it sends something else", other_sent == sent),
             ("it chooses from something else", other.asked == moved.asked),
         ];
@@ -93,7 +95,7 @@ impl<'a> Worker<'a> {
             Cause::Timer(id) => u128::from(id.0),
             Cause::Start | Cause::Recover(_) => 0,
         };
-        let mixed = self.host(place).print ^ print;
+        let mixed = self.print(place) ^ print;
         u64::try_from(mixed >> u64::BITS).unwrap_or_default()
     }
 

@@ -17,7 +17,7 @@ pub(super) const WEIGHT: u128 = 0xa076_1d64_78bd_642f_e703_7ed1_a0b4_28dd;
 impl Worker<'_> {
     /// Computes the sum of a state anew.
     pub(crate) fn weigh(&self, state: &mut State) {
-        let places = state.places.iter().map(|place| self.host(*place).print);
+        let places = state.places.iter().map(|place| self.print(*place));
         let sum = self.weight(&state.wire).wrapping_add(self.memory(state.memory).print);
         state.sum = places.fold(sum, u128::wrapping_add);
     }
@@ -49,7 +49,7 @@ impl Worker<'_> {
 
     pub(super) fn number(&self, link: Link, input: Input, left: u64) -> u32 {
         let parcel = Parcel::new(link, input, left, self.setting().bounds);
-        self.setting().parcels.number(parcel.print, || parcel)
+        self.setting().parcels.number(parcel.print, || Arc::new(parcel))
     }
 
     pub(super) fn send(&mut self, state: &mut State, link: Link, input: Input, left: u64) {
