@@ -1,7 +1,7 @@
 //! Takes an exploration from state to state.
 
 use std::collections::BTreeSet;
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -56,13 +56,13 @@ type Remembered = std::collections::HashMap<(u32, u32), u32, BuildHasherDefault<
 const REMEMBERED_MAX: usize = 1 << 16;
 
 /// What happens to one node.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Key {
     place: u32,
     what: What,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum What {
     Start,
     Recover(u32),
@@ -70,6 +70,21 @@ enum What {
     Parcel(u32),
     Tick,
     Crash,
+}
+
+/// As one number: this is asked for with every transition.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let (kind, number) = match self.what {
+            What::Start => (0, 0),
+            What::Recover(lost) => (1, u64::from(lost)),
+            What::Timer(id) => (2, id.0),
+            What::Parcel(number) => (3, u64::from(number)),
+            What::Tick => (4, 0),
+            What::Crash => (5, 0),
+        };
+        hasher.write_u64((u64::from(self.place) << 3 | kind) ^ number.rotate_left(35));
+    }
 }
 
 /// What came of it.
@@ -108,7 +123,7 @@ pub(crate) struct Taken<'s> {
 #[derive(Default)]
 pub(super) struct Folding(u64);
 
-impl std::hash::Hasher for Folding {
+impl Hasher for Folding {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -310,7 +325,7 @@ impl<'a> Worker<'a> {
             return;
         }
         let other = successor(action.choices(), &moved.asked);
-        waiting.extend(other.map(|choices| action.clone().choosing(choices)));
+        waiting.extend(other.map(|choices| Action::of(action.act).choosing(choices)));
         if 1 < moved.had && self.may_crash(state) {
             waiting.extend(Cut::all(moved.had).map(|cut| action.clone().cut(cut)));
         }
@@ -451,9 +466,9 @@ impl<'a> Worker<'a> {
         let sends: Vec<(NodeId, u32)> =
             effects.iter().filter_map(|it| self.sent(node, it)).collect();
         let told = self.setting().memories.told(node, effects);
+        let places = before.max(place) as usize;
         let parcels = sends.iter().map(|(_, parcel)| *parcel as usize).max();
-        if self.places.len() <= place as usize || parcels.is_some_and(|it| self.parcels.len() <= it)
-        {
+        if self.places.len() <= places || parcels.is_some_and(|it| self.parcels.len() <= it) {
             self.learn();
         }
         Move { place, asked, had, sends, told, shift: self.shift(before, place) }

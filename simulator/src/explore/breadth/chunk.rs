@@ -117,9 +117,11 @@ impl View<'_> {
         found: &mut Yield,
         from: u32,
     ) -> ControlFlow<()> {
+        let here = state.fingerprint();
         // All at once: what one has to wait for in memory, the others wait for too.
+        let known = |next: &Next| next.print == here || self.visited.holds(next.print);
         batch.known.clear();
-        batch.known.extend(batch.next.iter().map(|next| self.visited.holds(next.print)));
+        batch.known.extend(batch.next.iter().map(known));
         for (next, known) in batch.next.iter().zip(&batch.known) {
             found.transitions += 1;
             let (print, ordinal) = (next.print, next.ordinal);
