@@ -4,6 +4,7 @@ mod disk;
 mod faults;
 mod judge;
 mod lender;
+mod pace;
 mod place;
 mod races;
 pub(crate) mod settling;
@@ -115,6 +116,8 @@ pub(crate) struct World<'a, T: Stack> {
     stream: Lender,
     peers: Peers,
     now_us: u64,
+    /// What has happened while no time passed.
+    at_once: u64,
     last_fault_us: u64,
     counts: Counts,
     trace: Option<Tracer>,
@@ -201,6 +204,7 @@ impl<'a, T: Stack> World<'a, T> {
             peers: (1..=settings.nodes).map(NodeId).collect(),
             stream: Lender::new(stream),
             now_us: 0,
+            at_once: 0,
             last_fault_us: 0,
             counts: Counts::default(),
             trace: traced.then_some(trace),
@@ -241,6 +245,7 @@ impl<'a, T: Stack> World<'a, T> {
                 break; // It is still under way at the end.
             }
             self.moment();
+            self.keep_pace(next.at_us)?;
             self.pass(next.at_us)?;
             let collected = self.queue.collect(next);
             let until_us = collected.as_ref().map_or(0, |it| self.held_until_us(it));

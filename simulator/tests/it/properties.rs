@@ -260,3 +260,57 @@ fn a_panic_of_a_property_is_the_panic_of_the_test() {
     let broken = |_: &Cluster<'_, Task>| panic!("a property that panics");
     let _ = violation(&task(ms(1)).property(Property::always("broken", broken)), 1);
 }
+
+/// Asks for itself again, at once and `copies` times.
+#[derive(Clone, Debug, Hash)]
+struct Echoing {
+    copies: u32,
+}
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "echoing.again", local)]
+struct Again;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "echoing.more")]
+struct More;
+
+impl Algorithm for Echoing {
+    const NAME: &'static str = "echoing";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::again).on(Self::more)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        self.again(Again, ctx);
+    }
+}
+
+impl Echoing {
+    fn again(&mut self, _: Again, ctx: &mut Context) {
+        match self.copies {
+            0 => {
+                ctx.after(Duration::ZERO, &Again);
+            }
+            _ => self.more(More, ctx),
+        }
+    }
+
+    fn more(&mut self, _: More, ctx: &mut Context) {
+        let me = ctx.me();
+        (0..self.copies).for_each(|_| ctx.send_where(&More, |peer| peer != me));
+    }
+}
+
+#[test]
+fn a_run_in_which_time_stands_still_is_a_violation() {
+    let violation = violation(&Scenario::of(|_| Echoing { copies: 0 }), 1).expect("no end");
+    assert_eq!((violation.property.as_str(), violation.time_us), ("time goes on", 0));
+}
+
+#[test]
+fn a_run_that_sends_ever_more_is_a_violation() {
+    let violation = violation(&Scenario::of(|_| Echoing { copies: 50 }), 2).expect("no room");
+    assert_eq!(violation.property, "what is sent has room", "{}", violation.reason);
+}
