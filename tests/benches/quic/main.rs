@@ -67,7 +67,7 @@ const FLOODS: [(Row, u32, u64, usize); 5] = [
 const BULK_BYTES: usize = 60_000;
 const EVENTS_IN_PROCESS: u64 = 2_000_000;
 const PING_BYTES: usize = 64;
-const PINGS: u64 = 5_000;
+const PINGS: u64 = 30_000;
 /// How often a connection is lost in each turn.
 const RESUMES: usize = 5;
 
