@@ -19,6 +19,9 @@ use crate::refusal::{Kind, Turned, printable};
 use crate::serve::Lanes;
 use crate::shared::{self, Shared};
 
+/// A lane that has read so much lets others pass.
+const TURN_BYTES: usize = 4 * 1024;
+
 /// Reads one lane that the peer has opened.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -32,6 +35,8 @@ pub(crate) struct Reader {
     large: Option<(EventId, OwnedMutexGuard<()>)>,
     /// Frames that come again, and are left out.
     known: u64,
+    /// Bytes that were read since others had their turn.
+    in_turn: usize,
     /// When the first byte of the unfinished frame came.
     unfinished_since: Instant,
 }
@@ -45,7 +50,19 @@ impl Reader {
     ) -> Self {
         let splitter = Splitter::new(Arc::clone(&shared.sizes));
         let (large, unfinished_since) = (None, Instant::now());
-        Self { shared, link, wire, lanes, stream, splitter, large, known: 0, unfinished_since }
+        let (known, in_turn) = (0, 0);
+        Self {
+            shared,
+            link,
+            wire,
+            lanes,
+            stream,
+            splitter,
+            large,
+            known,
+            in_turn,
+            unfinished_since,
+        }
     }
 
     /// Reads to the end of the stream. An error ends the link.
@@ -72,8 +89,12 @@ impl Reader {
             if !self.fill().await? {
                 return self.check_end();
             }
-            // One lane that always has data must not keep the others waiting.
-            tokio::task::yield_now().await;
+            // One lane that always has data must not keep the others waiting. What comes alone is not
+            // made to wait for a look at the socket.
+            if TURN_BYTES <= self.in_turn {
+                self.in_turn = 0;
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -141,7 +162,9 @@ impl Reader {
         match self.read_in_time(&mut chunks).await? {
             Ok(Some(count)) => {
                 let chunks = chunks.get(..count).unwrap_or_default();
-                self.splitter.reserve(chunks.iter().map(Bytes::len).sum());
+                let bytes = chunks.iter().map(Bytes::len).sum();
+                self.in_turn += bytes;
+                self.splitter.reserve(bytes);
                 chunks.iter().for_each(|chunk| self.splitter.push(chunk));
                 Ok(true)
             }
