@@ -16,7 +16,7 @@ use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
 /// A program with the commands `demo`, `sim`, `check`, `replay`, `why`, `sweep`, `cluster`, `node`,
-/// `status`, `store`, `cert`, `trace` and `history` over some algorithms.
+/// `doctor`, `status`, `store`, `cert`, `trace` and `history` over some algorithms.
 ///
 /// ```no_run
 /// # use synod::algorithms::Bully as MyElection;
