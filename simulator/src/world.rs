@@ -31,7 +31,7 @@ use crate::scenario::{Scenario, micros};
 use crate::settings::Settings;
 use crate::trace::{Armed, Step, StepKind, Trace, Tracer, changes};
 use crate::treason::Traitor;
-pub(crate) use judge::judge;
+pub(crate) use judge::{judge, weigh};
 pub(crate) use lender::Lender;
 use place::NodePlace;
 use races::Races;

@@ -10,7 +10,7 @@ use crate::envelope::{DecodeError, Envelope, LaneId, Tag};
 use crate::event::{EventId, NodeId};
 use crate::handler::Access;
 use crate::symmetry::Renamer;
-use crate::transport::WireEvent;
+use crate::transport::{SendError, WireEvent};
 
 /// An event type as a node knows it.
 #[derive(Clone)]
@@ -197,6 +197,31 @@ impl Catalogue {
     pub fn show(&self, envelope: &Envelope) -> String {
         let shown = self.any(envelope.event()).and_then(|info| info.show(envelope).ok());
         shown.unwrap_or_else(|| format!("{} bytes", envelope.body().len()))
+    }
+
+    /// Whether a link takes `envelope`: whether it is no larger, encoded, than its event
+    /// [declares](crate::Event::BYTES_MAX). O(1) for any that is well below what every event may have,
+    /// O(size) for others. Of datagrams, a network may take only smaller ones.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooLarge`].
+    #[inline]
+    pub fn fits(&self, envelope: &Envelope) -> Result<(), SendError> {
+        if envelope.body().len() + Envelope::HEADER_BYTES_MAX <= Envelope::BYTES_MAX as usize {
+            return Ok(());
+        }
+        self.measure(envelope)
+    }
+
+    #[cold]
+    fn measure(&self, envelope: &Envelope) -> Result<(), SendError> {
+        let declared = self.any(envelope.event()).map(|info| info.bytes_max);
+        let size_max = declared.unwrap_or(Envelope::BYTES_MAX) as usize;
+        let mut encoded = Vec::new();
+        envelope.encode_into(&mut encoded);
+        let size = encoded.len();
+        if size <= size_max { Ok(()) } else { Err(SendError::TooLarge { size, size_max }) }
     }
 
     /// The same envelope with the nodes in its event renamed. O(size).

@@ -112,6 +112,10 @@ impl Envelope {
     /// Keys that an instance may have at most. A deeper one does not decode.
     pub const DEPTH_MAX: usize = 8;
 
+    /// What stands before the body has so many bytes at most: the event, the keys with their number, and
+    /// the tag with its own.
+    pub(crate) const HEADER_BYTES_MAX: usize = 8 + 1 + 10 * Self::DEPTH_MAX + 1 + 10;
+
     /// The largest envelope in bytes, encoded, of an event that does not
     /// [declare](crate::Event::BYTES_MAX) more.
     pub const BYTES_MAX: u32 = 64 * 1024;

@@ -19,7 +19,7 @@ use super::pool::Pool;
 use super::print::Print;
 use super::setting::{Moment, Setting, Wrong};
 use crate::scenario::{SEED, Scenario};
-use crate::world::judge;
+use crate::world::{judge, weigh};
 
 /// The nodes of an exploration, by the numbers of their local states.
 ///
@@ -259,6 +259,11 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         let stepped = catch_unwind(AssertUnwindSafe(|| node.step(Duration::ZERO, &input, effects)));
         let lent: Option<Box<dyn Any>> = node.take_choices().map(|it| -> Box<dyn Any> { it });
         judge(host.node, stepped, |event| self.setting.catalogue.name(event))?;
+        for effect in effects.iter() {
+            if let Effect::Send { envelope, .. } = effect {
+                weigh(host.node, envelope, self.setting.catalogue)?;
+            }
+        }
         let mut lent = lent.and_then(|it| it.downcast::<Script>().ok()).expect("it was lent");
         let asked = std::mem::take(&mut lent.asked);
         *script = Some(lent);

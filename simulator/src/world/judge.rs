@@ -1,6 +1,6 @@
 //! What the result of a step means for the run.
 
-use synod_core::{EventId, NodeId, StepError};
+use synod_core::{Catalogue, Envelope, EventId, NodeId, StepError};
 
 use super::Wrong;
 
@@ -27,4 +27,15 @@ pub(crate) fn judge(
             Err((String::from("no handler panics"), reason))
         }
     }
+}
+
+/// A deployed link would refuse an event that is larger than it declares, and nobody would learn of it but
+/// the operator.
+#[inline]
+pub(crate) fn weigh(node: NodeId, envelope: &Envelope, catalogue: &Catalogue) -> Result<(), Wrong> {
+    catalogue.fits(envelope).map_err(|error| {
+        let name = catalogue.name(envelope.event());
+        let reason = format!("{node} sends `{name}`: {error}; see `bytes_max` of `#[event(..)]`");
+        (String::from("every event fits into its frame"), reason)
+    })
 }

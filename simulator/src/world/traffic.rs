@@ -3,7 +3,7 @@
 use synod_core::{Envelope, Input, Lane, NodeId, Stack};
 
 use super::races::Racer;
-use super::{World, Wrong};
+use super::{World, Wrong, weigh};
 use crate::choice::{About, Label};
 use crate::queue::Happening;
 use crate::settings::Settings;
@@ -67,7 +67,10 @@ impl<T: Stack> World<'_, T> {
         let now_us = self.now_us;
         let sending = self.trace.as_mut().map(|trace| trace.send(from, now_us));
         let about = About::Message { from, to, event: envelope.event() };
-        let lost = self.loss(&about, from, to, lane);
+        let lost = match weigh(from, envelope, &self.scenario.catalogue) {
+            Ok(()) => self.loss(&about, from, to, lane),
+            Err(wrong) => self.refuse(from, wrong),
+        };
         if let (Some(step), Some((id, _))) = (step, sending) {
             step.sends.push(Sent {
                 id,
@@ -104,6 +107,15 @@ impl<T: Stack> World<'_, T> {
             let racer = Racer { place, about, lane, at_us, latest_us, earliest_us, ordinal };
             self.races.enter(to, racer);
         }
+    }
+
+    /// What a traitor does wrong is nobody's fault, and comes no further than anybody's.
+    #[cold]
+    fn refuse(&mut self, from: NodeId, wrong: Wrong) -> Option<&'static str> {
+        if !self.traitors.contains_key(&from) {
+            self.objection.get_or_insert(wrong);
+        }
+        Some("too large")
     }
 
     #[inline]

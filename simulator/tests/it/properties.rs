@@ -200,6 +200,59 @@ fn a_panic_is_found_shrunk_and_reported_like_any_violation() {
     assert!(failure.schedule.property.as_deref() == Some("no handler panics"));
 }
 
+/// Sends as many bytes as it is told, in an event that may have the usual size or a larger one.
+#[derive(Clone, Hash)]
+struct Stout;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "stout.send", local)]
+struct SendBytes(usize);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "stout.usual")]
+struct Usual(Vec<u8>);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "stout.large", bytes_max = 100_000)]
+struct Large(Vec<u8>);
+
+impl Algorithm for Stout {
+    const NAME: &'static str = "stout";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+            .on(|_: &mut Self, SendBytes(size): SendBytes, ctx: &mut Context| {
+                ctx.send(N2, &Large(vec![7; size]));
+                ctx.send(N2, &Usual(vec![7; size.min(70_000)]));
+            })
+            .on(|_: &mut Self, _: Usual, _: &mut Context| ())
+            .on(|_: &mut Self, _: Large, _: &mut Context| ())
+    }
+}
+
+#[test]
+fn an_event_that_no_link_would_take_is_a_violation_that_names_its_size() {
+    let told = |size| Scenario::of(|_| Stout).trigger(N1, ms(5), &SendBytes(size));
+    let refused = |name, size, size_max| {
+        let bounds = format!("the event has {size} bytes, and a frame {size_max} at most");
+        format!("n1 sends `{name}`: {bounds}; see `bytes_max` of `#[event(..)]`")
+    };
+    // Ten bytes stand before a body, three of it are its length.
+    for (size, expected) in [
+        (65_523, None),
+        (65_524, Some(refused("stout.usual", 65_537, 65_536))),
+        (99_988, Some(refused("stout.large", 100_001, 100_000))),
+    ] {
+        let found = violation(&told(size), 2);
+        let explored = explore(&told(size), &calm_bounds(2)).failure;
+        for violation in [found, explored.map(|failure| failure.violation)] {
+            assert_eq!(violation.as_ref().map(|it| &it.reason), expected.as_ref());
+            let property = violation.map(|it| it.property);
+            assert!(property.is_none_or(|it| it == "every event fits into its frame"));
+        }
+    }
+}
+
 #[test]
 fn an_event_without_a_handler_is_a_violation_that_names_both() {
     let scenario = Scenario::of(|_| Clumsy).trigger(N1, ms(5), &Shout);
