@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{ClientConfig, Connection, ConnectionError, RecvStream, SendStream};
-use synod_core::{LinkChange, NodeId};
+use synod_core::{LinkChange, NodeId, Reason};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::control::{self, Greeting, Message, Silence};
 use crate::limits::LAST_WORDS;
-use crate::link::{Link, Wire};
+use crate::link::{End, Link, Wire};
 use crate::peers::{Attempt, Peer};
 use crate::refusal::{Close, Kind, Turned, printable, turned_by};
 use crate::serve;
@@ -34,6 +34,8 @@ enum Outcome {
     Answered(Box<Answered>),
     /// In a sentence for the operator.
     Failed(String),
+    /// The peer does not believe this node any more, in such a sentence. It has proved who it is.
+    Refused(String),
     /// The peer's own attempt has become the link.
     Cancelled,
 }
@@ -56,6 +58,16 @@ pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt, pa
         Outcome::Failed(text) => {
             if peer.end_attempt(&attempt) && peer.link().is_none() {
                 shared.inbox.link(node, LinkChange::Unreachable(text));
+            }
+            shared.peers.changed.notify_waiters();
+        }
+        Outcome::Refused(text) => {
+            if peer.end_attempt(&attempt) {
+                match peer.link() {
+                    // Nothing is to be resumed any more, so there is nothing to wait for.
+                    Some(link) => drop(link.end(End::new(Reason::Refused, Close::Leaving, &text))),
+                    None => shared.inbox.link(node, LinkChange::Unreachable(text)),
+                }
             }
             shared.peers.changed.notify_waiters();
         }
@@ -161,7 +173,7 @@ impl Dialer<'_> {
         };
         match greeted {
             Ok(Ok(answered)) => Outcome::Answered(Box::new(answered)),
-            Ok(Err(text)) => Outcome::Failed(text),
+            Ok(Err(outcome)) => outcome,
             Err(_) => {
                 connection.close(Close::GivenUp.code(), b"no hello came in time");
                 let (at, patience) = (self.at(), self.patience);
@@ -200,7 +212,7 @@ impl Dialer<'_> {
     }
 
     /// Says hello and hears the answer. Until then the peer may still refuse our certificate.
-    async fn greet(&self, connection: &Connection, offer: Offer) -> Result<Answered, String> {
+    async fn greet(&self, connection: &Connection, offer: Offer) -> Result<Answered, Outcome> {
         let lost = || self.lost(connection);
         let Ok((mut send, mut receive)) = connection.open_bi().await else {
             return Err(lost().await);
@@ -217,13 +229,15 @@ impl Dialer<'_> {
             Ok(Message::Refused { kind, text }) => {
                 connection.close(Close::Leaving.code(), b"understood");
                 let kind = Kind::of_word(&kind).unwrap_or(Kind::BadHello);
-                return Err(self.is_refused(&Turned::new(kind, printable(&text))));
+                return Err(self.is_turned_away(&Turned::new(kind, printable(&text))));
             }
             Ok(_) => {
                 let turned = Turned::new(Kind::BadHello, "the answer to a hello is a hello-ack");
-                return Err(self.refuse(connection, &turned));
+                return Err(Outcome::Failed(self.refuse(connection, &turned)));
             }
-            Err(Silence::Turned(turned)) => return Err(self.refuse(connection, &turned)),
+            Err(Silence::Turned(turned)) => {
+                return Err(Outcome::Failed(self.refuse(connection, &turned)));
+            }
             Err(Silence::Ended) => return Err(lost().await),
         };
         match self.shared.greeting().agree(&theirs, self.node) {
@@ -231,16 +245,28 @@ impl Dialer<'_> {
                 let connection = connection.clone();
                 Ok(Answered { connection, send, receive, theirs, offer, answer })
             }
-            Err(turned) => Err(self.refuse(connection, &turned)),
+            Err(turned) => Err(Outcome::Failed(self.refuse(connection, &turned))),
         }
     }
 
     /// The connection has ended before the answer came.
-    async fn lost(&self, connection: &Connection) -> String {
+    async fn lost(&self, connection: &Connection) -> Outcome {
         let Ok(error) = timeout(LAST_WORDS, connection.closed()).await else {
-            return format!("{} ended the control stream", self.at());
+            return Outcome::Failed(format!("{} ended the control stream", self.at()));
         };
-        self.explain(&error, None)
+        match (&error, turned_by(&error)) {
+            (
+                ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_),
+                Some(turned),
+            ) => self.is_turned_away(&turned),
+            _ => Outcome::Failed(self.explain(&error, None)),
+        }
+    }
+
+    /// The peer has turned this node away, after the handshake: nobody else can have said so.
+    fn is_turned_away(&self, turned: &Turned) -> Outcome {
+        let text = self.is_refused(turned);
+        if turned.kind.is_of_identity() { Outcome::Refused(text) } else { Outcome::Failed(text) }
     }
 
     /// Finds out who refused whom.

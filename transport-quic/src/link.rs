@@ -29,6 +29,8 @@ pub(crate) struct Link {
     asked: AtomicU64,
     pub(crate) channel: Channel,
     wire: Mutex<Option<Arc<Wire>>>,
+    /// The last one that was there, for the certificate that the peer has shown on it.
+    last_wire: Mutex<Option<Arc<Wire>>>,
     rooms: Rooms,
     places: Mutex<BTreeMap<EventId, Place>>,
     end: Mutex<Option<End>>,
@@ -112,6 +114,7 @@ impl Link {
             asked: AtomicU64::new(0),
             channel,
             wire: Mutex::default(),
+            last_wire: Mutex::default(),
             rooms: Rooms::default(),
             places: Mutex::default(),
             end: Mutex::default(),
@@ -136,6 +139,11 @@ impl Link {
         locked(&self.wire).clone()
     }
 
+    /// The connection that carries the link, or carried it last.
+    pub(crate) fn last_wire(&self) -> Option<Arc<Wire>> {
+        locked(&self.last_wire).clone()
+    }
+
     /// When the certificate of the peer ends, as it was shown last; none while nothing is connected.
     pub(crate) fn certificate_ends(&self) -> Option<SystemTime> {
         self.wire()?.certificate_ends()
@@ -144,6 +152,9 @@ impl Link {
     /// Puts a connection in its place, or none. Returns the one before. Only the endpoint's thread
     /// does so.
     pub(crate) fn set_wire(&self, wire: Option<Arc<Wire>>) -> Option<Arc<Wire>> {
+        if wire.is_some() {
+            locked(&self.last_wire).clone_from(&wire);
+        }
         let old = std::mem::replace(&mut *locked(&self.wire), wire);
         self.stirred.notify_one();
         old

@@ -121,6 +121,22 @@ impl Kind {
         }
     }
 
+    /// Whether it is about who a node is: no later connection of the same node fares better.
+    pub(crate) const fn is_of_identity(self) -> bool {
+        matches!(
+            self,
+            Self::NoCertificate
+                | Self::BadAuthority
+                | Self::Expired
+                | Self::NotYetValid
+                | Self::Revoked
+                | Self::BadCertificate
+                | Self::BadIdentity
+                | Self::OtherCluster
+                | Self::UnknownNode
+        )
+    }
+
     pub(crate) fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.word() == word)
     }

@@ -13,14 +13,13 @@ use crate::shared::Shared;
 pub(crate) fn apply(shared: &Shared) {
     let tls = shared.identity.get();
     for link in shared.peers.links() {
-        let (peer, wire) = (link.peer, link.wire());
+        let (peer, wire) = (link.peer, link.last_wire());
         let judged = match &wire {
             _ if !tls.trust.peers().contains(&peer) => {
                 let text = format!("{peer} is not in the peer list of {} any more", shared.me);
                 Err(Turned::new(Kind::UnknownNode, text).claiming(Some(peer)))
             }
             Some(wire) => judge(&tls.trust, wire, wire.dialer == peer),
-            // Judged when the next connection comes.
             None => Ok(()),
         };
         match (judged, wire) {

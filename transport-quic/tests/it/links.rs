@@ -218,7 +218,7 @@ fn dropping_a_farewell_ends_the_transport_and_frees_the_port() {
 }
 
 /// Bounds with which a lost connection is noticed within a moment.
-fn quick() -> Limits {
+pub(crate) fn quick() -> Limits {
     Limits {
         idle_timeout: Duration::from_millis(600),
         keep_alive: Duration::from_millis(50),
@@ -255,7 +255,7 @@ fn a_connection_that_is_given_up_is_followed_by_another_and_no_host_is_told() {
 }
 
 /// Relays datagrams to `target` until it is told to stop. Then its port is closed.
-fn relay(target: SocketAddr) -> (SocketAddr, Arc<AtomicBool>) {
+pub(crate) fn relay(target: SocketAddr) -> (SocketAddr, Arc<AtomicBool>) {
     let [front, behind] = [(); 2].map(|()| {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();

@@ -1,11 +1,15 @@
 //! Certificates that their authority has taken back.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use synod_core::{LinkChange, NodeId, Reason, Transport};
 use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport, Revocations};
 
+use crate::links::{quick, relay};
 use crate::raw::forge_list;
 use crate::support::{
     DAY, Directory, LANE, N1, N2, N3, assert_says, authority, bundle, hello, introduce, link,
@@ -29,10 +33,7 @@ fn heeding(bundle: &Bundle, lists: &[&Revocations]) -> Bundle {
 fn a_revoked_peer_is_out_while_it_is_linked_and_both_sides_are_told_why() {
     let authority = authority();
     let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
-    // Under load a reset can overtake the last frame: then n2 is refused when it dials anew, and
-    // gives the link up when its time is over.
-    let limits = Limits { session_grace: Duration::from_secs(3), ..Limits::default() };
-    let (one, two) = (start(&first), start_with(&second, hello(N2, &["a"]), limits));
+    let (one, two) = (start(&first), start(&second));
     let three = start(&bundle(&authority, N3, &ALL));
     link(&two, &one);
     link(&three, &one);
@@ -54,6 +55,41 @@ fn a_revoked_peer_is_out_while_it_is_linked_and_both_sides_are_told_why() {
     one.inbox.wait_until("an event of the other", |told| told.numbers(LANE) == [7]);
     assert_eq!(three.inbox.look(|told| told.downs()), 0);
 }
+
+#[test]
+fn a_peer_that_is_revoked_while_its_connection_is_lost_is_out_at_once_on_both_sides() {
+    let authority = authority();
+    let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
+    // Nothing here may wait for the end of the grace.
+    let limits = Limits { session_grace: 100 * DAY, ..quick() };
+    let one = start_with(&first, hello(N1, &["a"]), limits.clone());
+    let two = start_with(&second, hello(N2, &["a"]), limits);
+    let (between, stop) = relay(one.address());
+    two.transport.set_address(N1, between);
+    two.transport.connect(N1);
+    two.wait_up(N1);
+    one.wait_up(N2);
+    for (node, peer) in [(&one, N2), (&two, N1)] {
+        node.transport.set_address(peer, NOWHERE);
+    }
+    stop.store(true, Ordering::Relaxed);
+    while [&one, &two].iter().any(|node| node.transport.links().iter().any(|it| it.connected)) {
+        sleep(Duration::from_millis(10));
+    }
+    assert_eq!([&one, &two].map(|node| node.inbox.look(|told| told.downs())), [0, 0]);
+    let list = list(&authority, None, &[&second]);
+    one.transport.renew(&heeding(&first, &[&list])).expect("it is a good list");
+    one.wait_down(N2);
+    two.transport.set_address(N1, one.address());
+    two.wait_down(N1);
+    for (node, peer) in [(&one, N2), (&two, N1)] {
+        let down = (peer, LinkChange::Down(Reason::Refused));
+        assert!(node.inbox.look(|told| told.links.contains(&down)));
+    }
+}
+
+/// Where nobody listens.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1)), 9);
 
 #[test]
 fn a_revoked_peer_does_not_come_back_by_either_side_and_a_renewed_one_does() {
