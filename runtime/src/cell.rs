@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use synod_core::{
-    Effect, Envelope, Fingerprint, Input, LinkChange, Machine, NodeId, PeerDown, PeerUp, StepError,
-    Tag, Time,
+    Effect, Envelope, EnvelopeRef, Fingerprint, Input, LinkChange, Machine, NodeId, PeerDown,
+    PeerUp, StepError, Tag, Time,
 };
 
 use crate::counters::DropReason;
@@ -146,7 +146,8 @@ impl Cell {
 
 impl Engine {
     /// A new life begins.
-    pub(crate) fn replace(&mut self, machine: Box<dyn Machine>, now: Time) {
+    pub(crate) fn replace(&mut self, mut machine: Box<dyn Machine>, now: Time) {
+        machine.gather_sends();
         if let Some(recorder) = &mut self.recorder {
             recorder.begin(machine.incarnation());
         }
@@ -166,6 +167,25 @@ impl Engine {
             let returned = stepped.as_ref().map(|returned| Fingerprint::of(returned, effects));
             recorder.note(now, input, returned.unwrap_or(Fingerprint::PANICKED));
         }
+        self.conclude(host, stepped)
+    }
+
+    /// The same for an event of a peer that stands elsewhere, and that no recorder wants.
+    fn deliver(&mut self, host: &Arc<Host>, from: NodeId, envelope: EnvelopeRef<'_>) -> Stepped {
+        let (now, effects) = (self.now, &mut self.effects);
+        let Some(machine) = &mut self.machine else {
+            return Stepped::Died(String::from("there is no machine"));
+        };
+        let deliver = || machine.deliver(now, from, envelope, effects);
+        let stepped = catch_unwind(AssertUnwindSafe(deliver));
+        self.conclude(host, stepped)
+    }
+
+    fn conclude(
+        &mut self,
+        host: &Arc<Host>,
+        stepped: std::thread::Result<Result<(), StepError>>,
+    ) -> Stepped {
         match stepped {
             Ok(Ok(())) => {
                 if !self.effects.is_empty() {
@@ -219,11 +239,26 @@ impl Engine {
             if budget.is_used_up() || !host.is_open() {
                 return false;
             }
-            let Some(envelope) = batch.events.next() else {
+            if batch.events.is_empty() {
                 return true;
-            };
+            }
             budget.take();
             done.taken += 1;
+            self.handle_next(host, slot, batch);
+        }
+    }
+
+    /// Handles the next event of a batch, where it stands if it may.
+    fn handle_next(&mut self, host: &Arc<Host>, slot: &Slot, batch: &mut Batch) {
+        let peer = batch.source.peer().filter(|peer| *peer != host.id && self.recorder.is_none());
+        if let Some(peer) = peer
+            && let Some(envelope) = batch.events.next_in_place()
+        {
+            match self.deliver(host, peer, envelope) {
+                Stepped::Handled => slot.count_handled(),
+                stepped => self.refuse(host, slot, Some(peer), &envelope.to_owned(), stepped),
+            }
+        } else if let Some(envelope) = batch.events.next() {
             self.handle(host, slot, batch.source, envelope);
         }
     }
@@ -235,7 +270,7 @@ impl Engine {
                 (Some(ticket.peer), Input::Deliver { from: ticket.peer, envelope })
             }
             Source::Job { life } if life != host.incarnation() => {
-                return host.count_drop(DropReason::LifeEnded, None, &envelope);
+                return host.count_drop(DropReason::LifeEnded, None, envelope.event());
             }
             Source::Peer(_) | Source::Job { .. } => (None, Input::Trigger(envelope)),
         };
@@ -243,9 +278,8 @@ impl Engine {
         if let Stepped::Handled = stepped {
             return slot.count_handled();
         }
-        slot.refused.fetch_add(1, Ordering::Relaxed);
         if let Input::Deliver { envelope, .. } | Input::Trigger(envelope) = &input {
-            self.refuse(host, from, envelope, stepped);
+            self.refuse(host, slot, from, envelope, stepped);
         }
     }
 
@@ -253,20 +287,22 @@ impl Engine {
     fn refuse(
         &self,
         host: &Arc<Host>,
+        slot: &Slot,
         from: Option<NodeId>,
         envelope: &Envelope,
         stepped: Stepped,
     ) {
+        slot.refused.fetch_add(1, Ordering::Relaxed);
         match stepped {
             Stepped::Handled => (),
             Stepped::Refused(error) => {
-                host.count_drop(DropReason::from(&error), from, envelope);
+                host.count_drop(DropReason::from(&error), from, envelope.event());
                 if let (Tag::Ask(number), None) = (envelope.tag(), from) {
                     host.asks.resolve(number, Err(error.to_string()));
                 }
             }
             Stepped::Died(panic) => {
-                host.count_drop(DropReason::Poison, from, envelope);
+                host.count_drop(DropReason::Poison, from, envelope.event());
                 let name = host.catalogue.name(envelope.event());
                 host.died(self.letter(host, &name, from, envelope.body(), panic));
             }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use ractor::ActorRef;
 use synod_core::{
-    Acknowledgement, BuildError, Catalogue, Envelope, EventId, Hello, Input, LaneId, Machine,
-    NodeId, Role, Time, Transport,
+    Acknowledgement, BuildError, Catalogue, EventId, Hello, Input, LaneId, Machine, NodeId, Role,
+    Time, Transport,
 };
 use tokio::sync::{Notify, watch};
 
@@ -220,9 +220,9 @@ impl Host {
         }
     }
 
-    pub(crate) fn count_drop(&self, reason: DropReason, peer: Option<NodeId>, what: &Envelope) {
+    pub(crate) fn count_drop(&self, reason: DropReason, peer: Option<NodeId>, event: EventId) {
         if self.drops.add(reason, 1) {
-            let (event, count) = (self.catalogue.name(what.event()), self.drops.of(reason));
+            let (event, count) = (self.catalogue.name(event), self.drops.of(reason));
             let peer = peer.map(tracing::field::display);
             tracing::warn!(node = %self.id, peer, event, reason = reason.word(), count, "dropped");
         }

@@ -49,7 +49,7 @@ impl Host {
             load.waiting.push_back((life, job));
         } else {
             drop(load);
-            self.count_drop(DropReason::JobsFull, None, &job);
+            self.count_drop(DropReason::JobsFull, None, job.event());
         }
     }
 
@@ -63,7 +63,7 @@ impl Host {
             }
             Err(error) => {
                 tracing::error!(node = %host.id, job = host.catalogue.name(job.event()), error);
-                host.count_drop(DropReason::JobFailed, None, &job);
+                host.count_drop(DropReason::JobFailed, None, job.event());
                 host.job_done();
             }
         });

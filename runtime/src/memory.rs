@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use synod_core::{
-    Closing, Envelope, Hello, Inbox, Lane, LinkChange, LinkStatus, NodeId, Reason, SendError, Sent,
-    Transport, TransportError,
+    Closing, Envelope, Framed, Hello, Inbox, Lane, LaneId, LinkChange, LinkStatus, NodeId, Reason,
+    SendError, Sent, Transport, TransportError,
 };
 use tokio::runtime::Handle;
 
@@ -180,21 +180,16 @@ impl Transport for MemoryTransport {
     }
 
     fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError> {
-        self.send_all(to, lane, &mut std::iter::once(envelope)).single()
+        let link = self.link(to).ok_or(SendError::Down)?;
+        let sent = link.send(to, lane, std::iter::once(envelope.clone()));
+        sent.refused.into_iter().next().map_or(Ok(()), Err)
     }
 
-    fn send_all<'a>(
-        &self,
-        to: NodeId,
-        lane: Lane,
-        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
-    ) -> Sent<'a> {
-        let mut sent = Sent::default();
+    fn send_all(&self, to: NodeId, lane: LaneId, envelopes: &Framed) -> Sent {
         match self.link(to) {
-            Some(link) => link.send(to, lane, envelopes, &mut sent),
-            None => envelopes.for_each(|it| sent.count(it, Err(SendError::Down))),
+            Some(link) => link.send(to, Lane::Ordered(lane), envelopes.envelopes()),
+            None => Sent::none(envelopes.len(), SendError::Down),
         }
-        sent
     }
 
     fn links(&self) -> Vec<LinkStatus> {

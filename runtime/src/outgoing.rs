@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use synod_core::{Acknowledgement, Effect, Envelope, Lane, NodeId, Receipt, Tag, Time};
+use synod_core::{
+    Acknowledgement, Effect, Envelope, EventId, Framed, Lane, LaneId, NodeId, Receipt, Sent, Tag,
+    Time,
+};
 
 use crate::counters::DropReason;
 use crate::gate::locked;
@@ -66,27 +69,34 @@ impl Outgoing {
 }
 
 impl Host {
-    /// Takes the effects of a step that ended well. Events for one lane that are sent one after the
-    /// other leave together.
+    /// Takes the effects of a step that ended well.
     pub(crate) fn hand_over(self: &Arc<Self>, effects: &mut Vec<Effect>) {
         // None of them is tried again if a transport panics over one.
         let mut taken = std::mem::take(effects);
         let mut outgoing = locked(&self.outgoing);
-        for run in taken.chunk_by(leave_together) {
-            match run {
-                [Effect::Send { to, lane, .. }, ..] if outgoing.lets_pass(*to) => {
-                    self.transmit(*to, *lane, &mut run.iter().filter_map(sent));
+        for effect in taken.drain(..) {
+            match effect {
+                Effect::SendAll { to, lane, envelopes } if outgoing.lets_pass(to) => {
+                    self.transmit_all(to, lane, &envelopes);
                 }
-                run => run.iter().for_each(|effect| self.take(&mut outgoing, effect)),
+                Effect::SendAll { to, lane, envelopes } => {
+                    for envelope in envelopes.envelopes() {
+                        let lane = Lane::Ordered(lane);
+                        self.take(&mut outgoing, Effect::Send { to, lane, envelope });
+                    }
+                }
+                Effect::Send { to, lane, envelope } if outgoing.lets_pass(to) => {
+                    self.transmit(to, lane, &envelope);
+                }
+                effect => self.take(&mut outgoing, effect),
             }
         }
-        taken.clear();
         *effects = taken;
         self.set_held(&outgoing);
     }
 
-    fn take(self: &Arc<Self>, outgoing: &mut Outgoing, effect: &Effect) {
-        match effect.clone() {
+    fn take(self: &Arc<Self>, outgoing: &mut Outgoing, effect: Effect) {
+        match effect {
             Effect::Persist(record) => {
                 outgoing.writes_asked += 1;
                 self.writer.append(record);
@@ -137,22 +147,22 @@ impl Host {
     pub(crate) fn release_early(&self, peer: NodeId) {
         let mut outgoing = locked(&self.outgoing);
         for (lane, envelope) in outgoing.early.remove(&peer).unwrap_or_default() {
-            self.transmit(peer, lane, &mut std::iter::once(&envelope));
+            self.transmit(peer, lane, &envelope);
         }
     }
 
     fn release(self: &Arc<Self>, outgoing: &mut Outgoing, at: Time, effect: Effect) {
         match effect {
             Effect::Send { to, lane, envelope } => match outgoing.early.get_mut(&to) {
-                None => self.transmit(to, lane, &mut std::iter::once(&envelope)),
+                None => self.transmit(to, lane, &envelope),
                 Some(early) if early.len() < self.limits.early_sends => {
                     early.push_back((lane, envelope));
                 }
-                Some(_) => self.count_drop(DropReason::EarlyFull, Some(to), &envelope),
+                Some(_) => self.count_drop(DropReason::EarlyFull, Some(to), envelope.event()),
             },
             Effect::Timer { id, after, envelope } => {
                 if !self.timers.arm(id, at.saturating_add(after)) {
-                    self.count_drop(DropReason::TimersFull, None, &envelope);
+                    self.count_drop(DropReason::TimersFull, None, envelope.event());
                 }
             }
             Effect::Cancel(id) => self.timers.cancel(id),
@@ -163,13 +173,23 @@ impl Host {
         }
     }
 
-    fn transmit(&self, to: NodeId, lane: Lane, envelopes: &mut dyn Iterator<Item = &Envelope>) {
+    fn transmit(&self, to: NodeId, lane: Lane, envelope: &Envelope) {
+        let mut sent = Sent::default();
+        sent.count(self.transport.send(to, lane, envelope));
+        self.count_sent(to, envelope.event(), sent);
+    }
+
+    fn transmit_all(&self, to: NodeId, lane: LaneId, envelopes: &Framed) {
         let sent = self.transport.send_all(to, lane, envelopes);
+        self.count_sent(to, envelopes.event(), sent);
+    }
+
+    fn count_sent(&self, to: NodeId, event: EventId, sent: Sent) {
         if let Some(link) = self.links.get(&to) {
             link.sent.fetch_add(sent.queued, Ordering::Relaxed);
         }
-        for (envelope, error) in sent.refused {
-            self.count_drop(error.into(), Some(to), envelope);
+        for error in sent.refused {
+            self.count_drop(error.into(), Some(to), event);
         }
     }
 
@@ -178,7 +198,7 @@ impl Host {
         match envelope.tag() {
             Tag::Answer(number) => {
                 if !self.asks.resolve(number, Ok(envelope.clone())) {
-                    self.count_drop(DropReason::Stale, None, &envelope);
+                    self.count_drop(DropReason::Stale, None, envelope.event());
                 }
             }
             Tag::Plain | Tag::Ask(_) | Tag::Expired(_) => self.speaker.say(envelope),
@@ -190,22 +210,5 @@ impl Host {
         if self.held_full.swap(full, Ordering::AcqRel) && !full {
             self.changed.notify_waiters();
         }
-    }
-}
-
-/// Whether two effects are events for the same lane.
-fn leave_together(one: &Effect, other: &Effect) -> bool {
-    match (one, other) {
-        (Effect::Send { to, lane, .. }, Effect::Send { to: other_to, lane: other_lane, .. }) => {
-            (to, lane) == (other_to, other_lane)
-        }
-        _ => false,
-    }
-}
-
-fn sent(effect: &Effect) -> Option<&Envelope> {
-    match effect {
-        Effect::Send { envelope, .. } => Some(envelope),
-        _ => None,
     }
 }

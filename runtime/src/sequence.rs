@@ -36,6 +36,14 @@ pub(crate) struct Ticket {
 }
 
 impl Source {
+    /// The peer, or the node itself.
+    pub(crate) fn peer(self) -> Option<NodeId> {
+        match self {
+            Self::Peer(ticket) => Some(ticket.peer),
+            Self::Job { .. } => None,
+        }
+    }
+
     /// Whether `ticket` comes next in the lane of this source.
     pub(crate) fn is_just_before(self, ticket: Ticket) -> bool {
         let Self::Peer(own) = self else { return false };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    BuildError, Catalogue, Cluster, Context, Envelope, Event, EventId, HandlerSet, Handlers, Model,
-    NodeId, PeerUp, Property, Stack, StepError, Summary, Verdict,
+    BuildError, Catalogue, Cluster, Context, EnvelopeRef, Event, EventId, HandlerSet, Handlers,
+    Model, NodeId, PeerUp, Property, Stack, StepError, Summary, Verdict,
 };
 use synod_runtime::NodeBuilder;
 use synod_simulator::{Fault, Scenario, Script, Settings, Simulation};
@@ -102,7 +102,7 @@ impl Stack for Program {
     fn replay(
         &mut self,
         tables: &Tables,
-        record: &Envelope,
+        record: EnvelopeRef<'_>,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
         let table = Arc::clone(self.table(tables));
@@ -112,7 +112,7 @@ impl Stack for Program {
     fn admit(
         &self,
         tables: &Tables,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
@@ -122,7 +122,7 @@ impl Stack for Program {
     fn dispatch(
         &mut self,
         tables: &Tables,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {

@@ -4,11 +4,12 @@
 //! once: one write per event would be fifty times slower. Knows nothing of connections but their
 //! names.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use synod_core::{Envelope, LaneCounts, LaneId, SendError, Sent};
+use synod_core::{Envelope, Framed, LaneCounts, LaneId, SendError, Sent};
 use tokio::sync::Notify;
 
 use crate::frame::Sizes;
@@ -63,24 +64,44 @@ impl Channel {
         }
     }
 
-    /// Queues envelopes in order, and counts what became of each. After `Full` the channel takes
-    /// nothing any more: a gap in a lane would be silent otherwise.
-    pub(crate) fn push<'a>(
-        &self,
-        lane: LaneId,
-        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
-        sent: &mut Sent<'a>,
-    ) {
+    /// Queues an envelope. After `Full` the channel takes nothing any more: a gap in a lane would be
+    /// silent otherwise.
+    pub(crate) fn push(&self, lane: LaneId, envelope: &Envelope) -> Sent {
+        self.push_each(&mut self.lock(), lane, std::iter::once(envelope))
+    }
+
+    /// Queues envelopes in order, as [`Channel::push`] does each. They are copied as a whole if all
+    /// of them fit.
+    pub(crate) fn push_all(&self, lane: LaneId, envelopes: &Framed) -> Sent {
         let mut state = self.lock();
-        let mut was_idle = false;
+        match state.push_all(lane, envelopes) {
+            Ok(pushed) => {
+                if pushed.was_idle {
+                    self.wake_writer(&mut state, lane);
+                }
+                Sent { queued: envelopes.len() as u64, refused: Vec::new() }
+            }
+            // Some may fit.
+            Err(_) => self.push_each(&mut state, lane, envelopes.envelopes()),
+        }
+    }
+
+    fn push_each(
+        &self,
+        state: &mut State,
+        lane: LaneId,
+        envelopes: impl Iterator<Item = impl Borrow<Envelope>>,
+    ) -> Sent {
+        let (mut sent, mut was_idle) = (Sent::default(), false);
         for envelope in envelopes {
-            let pushed = state.push(lane, envelope);
+            let pushed = state.push(lane, envelope.borrow());
             was_idle |= pushed.is_ok_and(|pushed| pushed.was_idle);
-            sent.count(envelope, pushed.map(drop));
+            sent.count(pushed.map(drop));
         }
         if was_idle {
-            self.wake_writer(&mut state, lane);
+            self.wake_writer(state, lane);
         }
+        sent
     }
 
     fn wake_writer(&self, state: &mut State, lane: LaneId) {
@@ -310,6 +331,14 @@ impl State {
             self.phase = Phase::Closed;
         }
         pushed
+    }
+
+    /// Queues all of them, or none.
+    fn push_all(&mut self, lane: LaneId, envelopes: &Framed) -> Result<Pushed, SendError> {
+        if self.phase != Phase::Open {
+            return Err(SendError::Down);
+        }
+        self.session.outgoing.push_all(lane, envelopes)
     }
 }
 

@@ -13,25 +13,15 @@ pub(crate) fn append(
     sizes: &Sizes,
 ) -> Result<(), SendError> {
     let start = out.len();
-    let (event, body) = (envelope.event(), envelope.body().len());
-    let too_large = |size| SendError::TooLarge { size, size_max: sizes.of(event) as usize };
-    if !sizes.allow(event, body) {
-        return Err(too_large(body));
-    }
+    sizes.check_whole(envelope.event(), envelope.body().len())?;
     out.extend_from_slice(&[0; LENGTH_BYTES]);
     envelope.encode_into(out);
     let size = out.len() - start - LENGTH_BYTES;
-    let length = u32::try_from(size).ok().filter(|_| sizes.allow(event, size));
-    match (length, out.get_mut(start..start + LENGTH_BYTES)) {
-        (Some(length), Some(place)) => {
-            place.copy_from_slice(&length.to_le_bytes());
-            Ok(())
-        }
-        _ => {
-            out.truncate(start);
-            Err(too_large(size))
-        }
+    let length = sizes.check_whole(envelope.event(), size).inspect_err(|_| out.truncate(start))?;
+    if let Some(place) = out.get_mut(start..start + LENGTH_BYTES) {
+        place.copy_from_slice(&length.to_le_bytes());
     }
+    Ok(())
 }
 
 /// A frame claims to be larger than a frame of its event may be.
@@ -60,8 +50,11 @@ impl Sizes {
         self.declared.get(&event).copied().unwrap_or(self.common)
     }
 
-    fn allow(&self, event: EventId, size: usize) -> bool {
-        size <= self.common as usize || size <= self.of(event) as usize
+    /// Checks an envelope that is to be sent. Returns its size.
+    pub(crate) fn check_whole(&self, event: EventId, size: usize) -> Result<u32, SendError> {
+        let allowed = |size: u32| size <= self.common || size <= self.of(event);
+        let too_large = || SendError::TooLarge { size, size_max: self.of(event) as usize };
+        u32::try_from(size).ok().filter(|size| allowed(*size)).ok_or_else(too_large)
     }
 
     fn largest(&self) -> u32 {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use quinn::{SendDatagramError, ServerConfig};
 use synod_core::{
-    Closing, Envelope, Hello, Inbox, Lane, LaneCounts, LaneId, LinkChange, LinkStatus, NodeId,
-    Reason, SendError, Sent, Transport, TransportError,
+    Closing, Envelope, EventId, Framed, Hello, Inbox, Lane, LaneCounts, LaneId, LinkChange,
+    LinkStatus, NodeId, Reason, SendError, Sent, Transport, TransportError,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, watch};
@@ -20,13 +20,14 @@ use tracing::{error, info, warn};
 
 use crate::accept::{self, Handshakes};
 use crate::addresses::{AddressBook, is_address};
+use crate::channel::Channel;
 use crate::control::{self, Greeting};
 use crate::expiry;
 use crate::gateway::{self, Failing, Gateway};
 use crate::identity::{Bundle, CertificateError};
 use crate::journal::Journal;
 use crate::limits::{INCOMING_BYTES_MAX, LAST_WORDS, Limits};
-use crate::link::{End, Link};
+use crate::link::End;
 use crate::peers::{Peer, Peers};
 use crate::refusal::Close;
 use crate::renewal;
@@ -273,37 +274,38 @@ impl QuicTransport {
         })
     }
 
-    /// As [`Transport::send_all`], on a link that is up.
-    fn send_on<'a>(
+    /// Queues so many events of one type for an ordered lane, and counts what became of them.
+    fn queue(
         &self,
-        link: &Link,
-        lane: Lane,
-        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
-    ) -> Sent<'a> {
-        let mut sent = Sent::default();
-        let (mut taken, mut unhandled) = (None, Vec::new());
-        let mut envelopes = envelopes.filter(|it| {
-            if taken == Some(it.event()) || link.takes(it.event()) {
-                taken = Some(it.event());
-                return true;
+        to: NodeId,
+        lane: LaneId,
+        (event, count): (EventId, usize),
+        push: impl FnOnce(&Channel) -> Sent,
+    ) -> Sent {
+        let peer = self.peers.get(to);
+        let sent = match peer.and_then(Peer::link) {
+            None => Sent::none(count, SendError::Down),
+            Some(link) if !link.takes(event) => Sent::none(count, SendError::Unhandled),
+            Some(link) => {
+                let sent = push(&link.channel);
+                if sent.refused.contains(&SendError::Full) {
+                    let text = "the queue to the peer is full";
+                    link.end(End::new(Reason::Overflow, Close::Overflow, text));
+                }
+                sent
             }
-            unhandled.push((*it, SendError::Unhandled));
-            false
-        });
-        match lane {
-            Lane::Datagram => {
-                envelopes.for_each(|it| sent.count(it, self.send_datagram(link, it)));
-            }
-            Lane::Ordered(lane) => link.channel.push(lane, &mut envelopes, &mut sent),
+        };
+        if let (Some(peer), [_, ..]) = (peer, &*sent.refused) {
+            peer.count_refused(lane, sent.refused.len());
         }
-        if sent.refused.iter().any(|(_, error)| *error == SendError::Full) {
-            link.end(End::new(Reason::Overflow, Close::Overflow, "the queue to the peer is full"));
-        }
-        sent.refused.append(&mut unhandled);
         sent
     }
 
-    fn send_datagram(&self, link: &Link, envelope: &Envelope) -> Result<(), SendError> {
+    fn send_datagram(&self, to: NodeId, envelope: &Envelope) -> Result<(), SendError> {
+        let link = self.peers.get(to).and_then(Peer::link).ok_or(SendError::Down)?;
+        if !link.takes(envelope.event()) {
+            return Err(SendError::Unhandled);
+        }
         let wire = link.wire().ok_or(SendError::Down)?;
         let mut bytes = Vec::with_capacity(DATAGRAM_HEADER_GUESS + envelope.body().len());
         envelope.encode_into(&mut bytes);
@@ -371,28 +373,15 @@ impl Transport for QuicTransport {
     }
 
     fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError> {
-        self.send_all(to, lane, &mut std::iter::once(envelope)).single()
+        let Lane::Ordered(lane) = lane else { return self.send_datagram(to, envelope) };
+        let push = |channel: &Channel| channel.push(lane, envelope);
+        let sent = self.queue(to, lane, (envelope.event(), 1), push);
+        sent.refused.into_iter().next().map_or(Ok(()), Err)
     }
 
-    fn send_all<'a>(
-        &self,
-        to: NodeId,
-        lane: Lane,
-        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
-    ) -> Sent<'a> {
-        let peer = self.peers.get(to);
-        let sent = match peer.and_then(Peer::link) {
-            Some(link) => self.send_on(&link, lane, envelopes),
-            None => {
-                let mut sent = Sent::default();
-                envelopes.for_each(|it| sent.count(it, Err(SendError::Down)));
-                sent
-            }
-        };
-        if let (Some(peer), Lane::Ordered(lane), [_, ..]) = (peer, lane, &*sent.refused) {
-            peer.count_refused(lane, sent.refused.len());
-        }
-        sent
+    fn send_all(&self, to: NodeId, lane: LaneId, envelopes: &Framed) -> Sent {
+        let push = |channel: &Channel| channel.push_all(lane, envelopes);
+        self.queue(to, lane, (envelopes.event(), envelopes.len()), push)
     }
 
     fn lends_threads(&self) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::catalogue::{BuildError, Catalogue, EventInfo, JobFn, Registration, Role};
 use crate::context::{Context, Scope};
-use crate::envelope::{Envelope, Instance, LaneId, Tag};
+use crate::envelope::{Envelope, EnvelopeRef, Instance, LaneId, Tag};
 use crate::event::{Event, EventId, NodeId};
 use crate::handler::{Access, Handler, IntoHandler, info};
 use crate::model::Model;
@@ -265,7 +265,7 @@ impl<S> Handlers<S> {
     /// Whether there is a handler of `envelope`. O(log handlers).
     pub(crate) fn admit(
         &self,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &Context,
     ) -> Result<bool, StepError> {
@@ -283,7 +283,7 @@ impl<S> Handlers<S> {
     pub(crate) fn run(
         &self,
         state: &mut S,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
@@ -303,7 +303,7 @@ impl<S> Handlers<S> {
     pub(crate) fn replay(
         &self,
         state: &mut S,
-        record: &Envelope,
+        record: EnvelopeRef<'_>,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
         if record.instance() != &ctx.scope.instance {
@@ -319,7 +319,7 @@ impl<S> Handlers<S> {
 
     /// An algorithm hears what is for its own instance, and what instances below it trigger on
     /// this very node.
-    fn is_addressed(&self, envelope: &Envelope, from: NodeId, ctx: &Context) -> bool {
+    fn is_addressed(&self, envelope: EnvelopeRef<'_>, from: NodeId, ctx: &Context) -> bool {
         let (target, own) = (envelope.instance(), &ctx.scope.instance);
         // Not `==`: that calls `memcmp`, and for the empty keys of the root its vector load of no
         // bytes at a dangling address costs some processors more than the whole step.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::body::Scratch;
 use crate::envelope::{Envelope, Instance, Lane, LaneId, Tag};
 use crate::event::{Event, EventId, NodeId, Time};
+use crate::framed::Framed;
 use crate::node::Peers;
 use crate::random::Random;
 use crate::request::{Request, Ticket};
@@ -40,6 +41,8 @@ pub struct Context {
     /// Who is running: set by the stack around each handler.
     pub(crate) scope: Scope,
     pub(crate) scratch: Scratch,
+    /// Whether events for one lane that are sent one after the other become one effect.
+    pub(crate) gathers: bool,
 }
 
 /// Which algorithm of the node is running.
@@ -88,6 +91,16 @@ pub enum Effect {
         lane: Lane,
         /// The event.
         envelope: Envelope,
+    },
+    /// Deliver several events of one type to another node, in order: asked for one after the other.
+    /// Only a node that [gathers](crate::Node::gather_sends) them asks for it.
+    SendAll {
+        /// The receiver, never the node itself.
+        to: NodeId,
+        /// In which order with others.
+        lane: LaneId,
+        /// The events.
+        envelopes: Framed,
     },
     /// Tell this node [`Input::Timer`](crate::Input::Timer) with `id` once `after` has passed.
     Timer {
@@ -308,10 +321,42 @@ impl Context {
             return;
         }
         assert!(!E::LOCAL, "`{}` is local and cannot be sent", E::NAME);
-        let (lane, envelope) = (self.lane::<E>(), self.blank::<E>(tag));
+        let lane = self.lane::<E>();
+        if self.gathers && self.gather(to, lane, tag, event) {
+            return;
+        }
+        let envelope = self.blank::<E>(tag);
         self.effects.push(Effect::Send { to, lane, envelope });
         if let Some(Effect::Send { envelope, .. }) = self.effects.last_mut() {
             self.scratch.encode(event, envelope.body_mut());
+        }
+    }
+
+    /// Adds a plain event for the root to what was asked for last, if that is another one of its type
+    /// for the same lane.
+    #[inline]
+    fn gather<E: Event>(&mut self, to: NodeId, lane: Lane, tag: Tag, event: &E) -> bool {
+        let (Lane::Ordered(lane), Tag::Plain, []) = (lane, tag, self.scope.instance.keys()) else {
+            return false;
+        };
+        let Some(last) = self.effects.last_mut() else { return false };
+        match last {
+            Effect::SendAll { to: same_to, lane: same_lane, envelopes }
+                if (to, lane) == (*same_to, *same_lane) && envelopes.takes(E::ID) =>
+            {
+                envelopes.push(event);
+                true
+            }
+            Effect::Send { to: same_to, lane: same_lane, envelope }
+                if (to, Lane::Ordered(lane)) == (*same_to, *same_lane)
+                    && envelope.event() == E::ID =>
+            {
+                let Some(mut envelopes) = Framed::begin(envelope) else { return false };
+                envelopes.push(event);
+                *last = Effect::SendAll { to, lane, envelopes };
+                true
+            }
+            _ => false,
         }
     }
 

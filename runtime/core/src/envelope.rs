@@ -22,7 +22,16 @@ pub struct Envelope {
     body: Body,
 }
 
-#[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
+/// An [`Envelope`] whose body stands somewhere else, as among others that were read together: nothing
+/// is copied or counted for it.
+#[derive(Clone, Copy, Debug)]
+pub struct EnvelopeRef<'a> {
+    event: EventId,
+    address: Option<&'a Address>,
+    body: &'a [u8],
+}
+
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Address {
     instance: Instance,
     tag: Tag,
@@ -210,10 +219,14 @@ impl Envelope {
     /// [`DecodeError`] if the envelope holds another event, if the body is not an `E` in the one form
     /// in which it is written, if bytes are left over, or if one of the bounds is passed.
     pub fn open<E: Event>(&self) -> Result<E, DecodeError> {
-        if self.event != E::ID {
-            return Err(DecodeError(format!("this is {:?}, not `{}`", self.event, E::NAME)));
-        }
-        decoding::decode(&self.body)
+        self.by_ref().open()
+    }
+
+    /// The same without its own body.
+    #[must_use]
+    #[inline]
+    pub fn by_ref(&self) -> EnvelopeRef<'_> {
+        EnvelopeRef { event: self.event, address: self.address.as_deref(), body: &self.body }
     }
 
     /// The same event with its nodes renamed.
@@ -237,6 +250,10 @@ impl Envelope {
         renamer.mix(number);
     }
 
+    pub(crate) fn is_plain_at_root(&self) -> bool {
+        self.address.is_none()
+    }
+
     /// Which event type it holds.
     #[must_use]
     #[inline]
@@ -248,15 +265,14 @@ impl Envelope {
     #[must_use]
     #[inline]
     pub fn instance(&self) -> &Instance {
-        static ROOT: Instance = Instance::ROOT;
-        self.address.as_ref().map_or(&ROOT, |address| &address.instance)
+        self.by_ref().instance()
     }
 
     /// Whether it asks or answers.
     #[must_use]
     #[inline]
     pub fn tag(&self) -> Tag {
-        self.address.as_ref().map_or(Tag::Plain, |address| address.tag)
+        self.by_ref().tag()
     }
 
     /// The encoded event.
@@ -268,15 +284,12 @@ impl Envelope {
 
     /// Appends the whole envelope to `out`, as frames and records hold it. O(size).
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        let event = self.event.bits().to_le_bytes();
         if let Some(address) = &self.address {
-            out.extend_from_slice(&event);
+            out.extend_from_slice(&self.event.bits().to_le_bytes());
             append(out, &address.instance);
             append(out, &address.tag);
         } else {
-            let [a, b, c, d, e, f, g, h] = event;
-            let [root, plain] = PLAIN_AT_ROOT;
-            out.extend_from_slice(&[a, b, c, d, e, f, g, h, root, plain]);
+            out.extend_from_slice(&plain_header(self.event));
         }
         out.extend_from_slice(&self.body);
     }
@@ -308,6 +321,57 @@ impl Envelope {
     pub fn check(bytes: &[u8]) -> Result<EventId, DecodeError> {
         let (header, _) = Header::read(bytes)?;
         Ok(EventId::from_bits(u64::from_le_bytes(header.event)))
+    }
+}
+
+impl<'a> EnvelopeRef<'a> {
+    /// An encoded envelope of that event as it stands, if it is plain and for the root.
+    #[inline]
+    pub(crate) fn plain(event: EventId, encoded: &'a [u8]) -> Option<Self> {
+        let body = encoded.strip_prefix(&plain_header(event))?;
+        Some(Self { event, address: None, body })
+    }
+
+    /// As [`Envelope::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Envelope::open`].
+    #[inline]
+    pub fn open<E: Event>(self) -> Result<E, DecodeError> {
+        if self.event != E::ID {
+            return Err(DecodeError(format!("this is {:?}, not `{}`", self.event, E::NAME)));
+        }
+        decoding::decode(self.body)
+    }
+
+    /// As [`Envelope::event`].
+    #[must_use]
+    #[inline]
+    pub fn event(self) -> EventId {
+        self.event
+    }
+
+    /// As [`Envelope::instance`].
+    #[must_use]
+    #[inline]
+    pub fn instance(self) -> &'a Instance {
+        static ROOT: Instance = Instance::ROOT;
+        self.address.map_or(&ROOT, |address| &address.instance)
+    }
+
+    /// As [`Envelope::tag`].
+    #[must_use]
+    #[inline]
+    pub fn tag(self) -> Tag {
+        self.address.map_or(Tag::Plain, |address| address.tag)
+    }
+
+    /// An envelope with a body of its own. O(size).
+    #[must_use]
+    pub fn to_owned(self) -> Envelope {
+        let body = Bytes::copy_from_slice(self.body).into();
+        Envelope { event: self.event, address: self.address.cloned().map(Box::new), body }
     }
 }
 
@@ -354,11 +418,24 @@ impl Header {
 /// written and read without the codec.
 const PLAIN_AT_ROOT: [u8; 2] = [0, 0];
 
-/// Appends plain data of this crate.
+/// The header of a plain envelope for the root.
+#[inline]
+pub(crate) fn plain_header(event: EventId) -> [u8; 10] {
+    let [a, b, c, d, e, f, g, h] = event.bits().to_le_bytes();
+    let [root, plain] = PLAIN_AT_ROOT;
+    [a, b, c, d, e, f, g, h, root, plain]
+}
+
+/// Appends a value.
+///
+/// # Panics
+///
+/// If its `Serialize` implementation reports an error.
+#[inline]
 pub(crate) fn append<T: Serialize>(out: &mut Vec<u8>, value: &T) {
     match postcard::serialize_with_flavor(value, Tail(out)) {
         Ok(()) => (),
-        Err(error) => panic!("integers and bytes do not serialize: {error}"),
+        Err(error) => panic!("`{}` does not serialize: {error}", std::any::type_name::<T>()),
     }
 }
 
@@ -377,11 +454,13 @@ struct Tail<'a>(&'a mut Vec<u8>);
 impl postcard::ser_flavors::Flavor for Tail<'_> {
     type Output = ();
 
+    #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
         self.0.extend_from_slice(data);
         Ok(())
     }
 
+    #[inline]
     fn try_push(&mut self, data: u8) -> postcard::Result<()> {
         self.0.push(data);
         Ok(())

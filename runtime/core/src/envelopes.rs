@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::envelope::{DecodeError, Envelope};
+use crate::envelope::{DecodeError, Envelope, EnvelopeRef};
 use crate::event::EventId;
 
 /// Envelopes of one event type, in the order of their lane. A transport hands them over together:
@@ -21,8 +21,12 @@ pub struct Envelopes {
 #[derive(Clone, Debug)]
 enum Rest {
     Open(VecDeque<Envelope>),
-    /// So many frames, whose headers have been checked.
-    Framed(usize, Bytes),
+    /// So many frames, whose headers have been checked, from a place on.
+    Framed {
+        left: usize,
+        frames: Bytes,
+        at: usize,
+    },
 }
 
 impl Envelopes {
@@ -61,7 +65,12 @@ impl Envelopes {
             }
             count += 1;
         }
-        Ok(Some(Self { event: first, rest: Rest::Framed(count, frames.split_to(end)) }))
+        Ok(Some(Self { event: first, rest: Rest::framed(count, frames.split_to(end)) }))
+    }
+
+    /// Frames that were written on this node.
+    pub(crate) fn framed(event: EventId, count: usize, frames: Bytes) -> Self {
+        Self { event, rest: Rest::framed(count, frames) }
     }
 
     /// Which event type they hold.
@@ -75,7 +84,7 @@ impl Envelopes {
     pub fn len(&self) -> usize {
         match &self.rest {
             Rest::Open(envelopes) => envelopes.len(),
-            Rest::Framed(count, _) => *count,
+            Rest::Framed { left, .. } => *left,
         }
     }
 
@@ -83,6 +92,18 @@ impl Envelopes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Takes the next one where it stands, if it is encoded, plain and for the root, as most are. None
+    /// if it is not, or if there is none: then nothing is taken.
+    #[inline]
+    pub fn next_in_place(&mut self) -> Option<EnvelopeRef<'_>> {
+        let Rest::Framed { left, frames, at } = &mut self.rest else { return None };
+        let (encoded, size) = check_length(frames.get(*at..)?)?;
+        let envelope = EnvelopeRef::plain(self.event, encoded)?;
+        *left -= 1;
+        *at += size;
+        Some(envelope)
     }
 
     /// Adds one more of the same type at the end, unless they are encoded.
@@ -96,8 +117,14 @@ impl Envelopes {
                 envelopes.push_back(envelope);
                 Ok(())
             }
-            Rest::Open(_) | Rest::Framed(..) => Err(envelope),
+            Rest::Open(_) | Rest::Framed { .. } => Err(envelope),
         }
+    }
+}
+
+impl Rest {
+    fn framed(left: usize, frames: Bytes) -> Self {
+        Self::Framed { left, frames, at: 0 }
     }
 }
 
@@ -113,11 +140,12 @@ impl Iterator for Envelopes {
     fn next(&mut self) -> Option<Envelope> {
         match &mut self.rest {
             Rest::Open(envelopes) => envelopes.pop_front(),
-            Rest::Framed(count, frames) => {
-                let (_, size) = check_length(frames)?;
-                let envelope = Envelope::decode_within(frames, Self::LENGTH_BYTES..size);
-                *count = count.saturating_sub(1);
-                bytes::Buf::advance(frames, size);
+            Rest::Framed { left, frames, at } => {
+                let (_, size) = check_length(frames.get(*at..)?)?;
+                let part = *at + Self::LENGTH_BYTES..*at + size;
+                let envelope = Envelope::decode_within(frames, part);
+                *left -= 1;
+                *at += size;
                 Some(envelope.expect("the header was checked when the frames were cut off"))
             }
         }
@@ -185,6 +213,27 @@ mod tests {
         let expected: Vec<(u64, Vec<Envelope>)> =
             vec![(1, of(&[0, 1])), (1, of(&[2])), (2, of(&[3, 4])), (1, of(&[5]))];
         assert_eq!(runs, expected);
+    }
+
+    #[test]
+    fn what_is_plain_and_for_the_root_is_taken_where_it_stands_and_nothing_else_is() {
+        let plain = |size| {
+            Envelope::from_parts(
+                EventId::from_bits(1),
+                Instance::ROOT,
+                Tag::Plain,
+                vec![b'x'; size].into(),
+            )
+        };
+        let all = [plain(0), plain(40), envelope(1, 3), plain(7)];
+        let mut run = Envelopes::cut_off(&mut frames(&all), 9).unwrap().unwrap();
+        let in_place = |run: &mut Envelopes| run.next_in_place().map(|it| it.to_owned());
+        assert_eq!(in_place(&mut run), Some(all[0].clone()));
+        assert_eq!(in_place(&mut run), Some(all[1].clone()));
+        assert_eq!((in_place(&mut run), run.len()), (None, 2));
+        assert_eq!(run.next(), Some(all[2].clone()));
+        assert_eq!(in_place(&mut run), Some(all[3].clone()));
+        assert_eq!((in_place(&mut run), run.next(), run.len()), (None, None, 0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::catalogue::{EventInfo, Role};
 use crate::context::Context;
-use crate::envelope::{DecodeError, Envelope, Tag};
+use crate::envelope::{DecodeError, Envelope, EnvelopeRef, Tag};
 use crate::event::{Event, NodeId};
 use crate::node::StepError;
 use crate::request::{Call, Reply, Request, Ticket};
@@ -62,8 +62,9 @@ enum Takes {
 }
 
 /// The erased function: decode, then call.
-type Run<S> =
-    Arc<dyn Fn(&mut S, &Envelope, NodeId, &mut Context) -> Result<(), DecodeError> + Send + Sync>;
+type Run<S> = Arc<
+    dyn Fn(&mut S, EnvelopeRef<'_>, NodeId, &mut Context) -> Result<(), DecodeError> + Send + Sync,
+>;
 
 impl<S> Clone for Handler<S> {
     fn clone(&self) -> Self {
@@ -76,7 +77,7 @@ impl<S> Handler<S> {
     pub(crate) fn run(
         &self,
         state: &mut S,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<(), StepError> {
@@ -91,7 +92,7 @@ impl<S> Handler<S> {
     #[inline]
     pub(crate) fn admit(
         &self,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         me: NodeId,
     ) -> Result<(), StepError> {
@@ -201,7 +202,7 @@ pub(crate) fn info<E: Event>(access: Access) -> EventInfo {
     }
 }
 
-fn call<R: Request>(envelope: &Envelope, from: NodeId) -> Result<Call<R>, DecodeError> {
+fn call<R: Request>(envelope: EnvelopeRef<'_>, from: NodeId) -> Result<Call<R>, DecodeError> {
     match envelope.tag() {
         Tag::Ask(number) => {
             Ok(Call { request: envelope.open()?, ticket: Ticket::new(from, number) })
@@ -211,7 +212,7 @@ fn call<R: Request>(envelope: &Envelope, from: NodeId) -> Result<Call<R>, Decode
 }
 
 fn reply<R: Request>(
-    envelope: &Envelope,
+    envelope: EnvelopeRef<'_>,
     from: NodeId,
     me: NodeId,
 ) -> Result<Reply<R>, DecodeError> {

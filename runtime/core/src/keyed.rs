@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::catalogue::{BuildError, Catalogue};
 use crate::context::Context;
-use crate::envelope::Envelope;
+use crate::envelope::EnvelopeRef;
 use crate::event::{EventId, NodeId};
 use crate::node::StepError;
 use crate::property::Summary;
@@ -81,7 +81,7 @@ impl<A: Stack> Stack for Keyed<A> {
     fn replay(
         &mut self,
         tables: &Self::Tables,
-        record: &Envelope,
+        record: EnvelopeRef<'_>,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
         let Some(key) = own_key(record, ctx) else {
@@ -101,7 +101,7 @@ impl<A: Stack> Stack for Keyed<A> {
     fn admit(
         &self,
         tables: &Self::Tables,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
@@ -122,7 +122,7 @@ impl<A: Stack> Stack for Keyed<A> {
     fn dispatch(
         &mut self,
         tables: &Self::Tables,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
@@ -158,7 +158,7 @@ impl<A: Stack> Stack for Keyed<A> {
 }
 
 /// The key under the running instance that `envelope` is for.
-fn own_key(envelope: &Envelope, ctx: &Context) -> Option<u64> {
+fn own_key(envelope: EnvelopeRef<'_>, ctx: &Context) -> Option<u64> {
     let below = envelope.instance().keys().strip_prefix(ctx.scope.instance.keys())?;
     below.first().copied()
 }

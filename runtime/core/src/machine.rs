@@ -2,6 +2,7 @@
 
 use crate::catalogue::Catalogue;
 use crate::context::{Choices, Effect};
+use crate::envelope::EnvelopeRef;
 use crate::event::{NodeId, Time};
 use crate::node::{Input, Node, StepError};
 use crate::property::Summary;
@@ -18,11 +19,27 @@ pub trait Machine: Send {
     /// As [`Node::step`].
     fn step(&mut self, now: Time, input: &Input, out: &mut Vec<Effect>) -> Result<(), StepError>;
 
+    /// See [`Node::deliver`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::step`].
+    fn deliver(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        envelope: EnvelopeRef<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), StepError>;
+
     /// See [`Node::decide_by`].
     fn decide_by(&mut self, choices: Box<dyn Choices>);
 
     /// See [`Node::take_choices`].
     fn take_choices(&mut self) -> Option<Box<dyn Choices>>;
+
+    /// See [`Node::gather_sends`].
+    fn gather_sends(&mut self);
 
     /// See [`Node::id`].
     fn id(&self) -> NodeId;
@@ -42,12 +59,26 @@ impl<T: Stack> Machine for Node<T> {
         Self::step(self, now, input, out)
     }
 
+    fn deliver(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        envelope: EnvelopeRef<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), StepError> {
+        Self::deliver(self, now, from, envelope, out)
+    }
+
     fn decide_by(&mut self, choices: Box<dyn Choices>) {
         Self::decide_by(self, choices);
     }
 
     fn take_choices(&mut self) -> Option<Box<dyn Choices>> {
         Self::take_choices(self)
+    }
+
+    fn gather_sends(&mut self) {
+        Self::gather_sends(self);
     }
 
     fn id(&self) -> NodeId {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::body::Scratch;
 use crate::catalogue::{BuildError, Catalogue};
 use crate::context::{Choices, Context, Effect, Lent, Scope, TimerId, expiry};
-use crate::envelope::{DecodeError, Envelope, Tag};
+use crate::envelope::{DecodeError, Envelope, EnvelopeRef, Tag};
 use crate::event::{EventId, NodeId, PeerDown, PeerUp, Time};
 use crate::property::Summary;
 use crate::random::Random;
@@ -209,6 +209,12 @@ impl<T: Stack> Node<T> {
         self.ctx.choices = Lent(Some(choices));
     }
 
+    /// From now on, events of one type for one lane that are sent one after the other are one
+    /// [`Effect::SendAll`]: for a host that has much to send.
+    pub fn gather_sends(&mut self) {
+        self.ctx.gathers = true;
+    }
+
     /// Takes back who decides; the seed does from now on.
     #[inline]
     pub fn take_choices(&mut self) -> Option<Box<dyn Choices>> {
@@ -233,13 +239,46 @@ impl<T: Stack> Node<T> {
         input: &Input,
         out: &mut Vec<Effect>,
     ) -> Result<(), StepError> {
+        self.run(now, out, |node| node.take(input))
+    }
+
+    /// As [`Node::step`] with [`Input::Deliver`], for a host that keeps the event elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::step`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Node::step`].
+    pub fn deliver(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        envelope: EnvelopeRef<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), StepError> {
+        self.run(now, out, |node| {
+            node.arrive(envelope, from)?;
+            node.settle();
+            Ok(())
+        })
+    }
+
+    #[inline]
+    fn run(
+        &mut self,
+        now: Time,
+        out: &mut Vec<Effect>,
+        take: impl FnOnce(&mut Self) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
         self.ctx.now = now;
         // The host's buffer is warm and used by all its nodes, so none keeps one of its own.
         let lent = out.is_empty();
         if lent {
             std::mem::swap(out, &mut self.ctx.effects);
         }
-        let taken = self.take(input);
+        let taken = take(self);
         if taken.is_err() {
             self.ctx.effects.clear();
         }
@@ -255,8 +294,8 @@ impl<T: Stack> Node<T> {
         match input {
             Input::Start => self.stack.start(&self.tables, &mut self.ctx),
             Input::Recover(records) => self.recover(records)?,
-            Input::Deliver { from, envelope } => self.deliver(envelope, *from)?,
-            Input::Trigger(envelope) => self.local(envelope)?,
+            Input::Deliver { from, envelope } => self.arrive(envelope.by_ref(), *from)?,
+            Input::Trigger(envelope) => self.local(envelope.by_ref())?,
             Input::Timer(id) => self.tick(*id),
             Input::PeerUp(event) => self.indicate(&Envelope::seal(event)),
             Input::PeerDown(event) => self.indicate(&Envelope::seal(event)),
@@ -346,7 +385,7 @@ impl<T: Stack> Node<T> {
 
     fn recover(&mut self, records: &[Envelope]) -> Result<(), StepError> {
         for record in records {
-            if !self.stack.replay(&self.tables, record, &mut self.ctx)? {
+            if !self.stack.replay(&self.tables, record.by_ref(), &mut self.ctx)? {
                 return Err(StepError::Unhandled(record.event()));
             }
         }
@@ -355,7 +394,7 @@ impl<T: Stack> Node<T> {
         Ok(())
     }
 
-    fn deliver(&mut self, envelope: &Envelope, from: NodeId) -> Result<(), StepError> {
+    fn arrive(&mut self, envelope: EnvelopeRef<'_>, from: NodeId) -> Result<(), StepError> {
         if from == self.ctx.me || self.ctx.peers.place_of(from).is_none() {
             return Err(StepError::Stranger(from));
         }
@@ -370,7 +409,7 @@ impl<T: Stack> Node<T> {
     fn answered(
         &mut self,
         number: u64,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
     ) -> Result<(), StepError> {
         let expiry = expiry(number, envelope.event(), envelope.instance().clone());
@@ -408,7 +447,7 @@ impl<T: Stack> Node<T> {
             let Some(envelope) = self.ctx.local.pop_front() else {
                 return;
             };
-            match self.local(&envelope) {
+            match self.local(envelope.by_ref()) {
                 Ok(()) => (),
                 // A peer may bring an algorithm to open instances, but not to crash its node.
                 Err(full @ StepError::Full { .. }) => {
@@ -422,7 +461,7 @@ impl<T: Stack> Node<T> {
 
     /// Runs an event of this very node. What no algorithm listens to is for the application, and
     /// so is the answer to a question that no algorithm has open.
-    fn local(&mut self, envelope: &Envelope) -> Result<(), StepError> {
+    fn local(&mut self, envelope: EnvelopeRef<'_>) -> Result<(), StepError> {
         let me = self.ctx.me;
         let heard = match envelope.tag() {
             Tag::Answer(number) if self.ctx.asked.contains_key(&number) => {
@@ -434,20 +473,20 @@ impl<T: Stack> Node<T> {
             Tag::Expired(_) => self.dispatch(envelope, me).map(|_| true)?,
         };
         if !heard {
-            self.ctx.effects.push(Effect::Output(envelope.clone()));
+            self.ctx.effects.push(Effect::Output(envelope.to_owned()));
         }
         Ok(())
     }
 
     /// Runs an event that somebody must listen to.
-    fn dispatch_known(&mut self, envelope: &Envelope, from: NodeId) -> Result<(), StepError> {
+    fn dispatch_known(&mut self, envelope: EnvelopeRef<'_>, from: NodeId) -> Result<(), StepError> {
         if self.dispatch(envelope, from)? {
             return Ok(());
         }
         Err(StepError::Unhandled(envelope.event()))
     }
 
-    fn dispatch(&mut self, envelope: &Envelope, from: NodeId) -> Result<bool, StepError> {
+    fn dispatch(&mut self, envelope: EnvelopeRef<'_>, from: NodeId) -> Result<bool, StepError> {
         self.stack.dispatch(&self.tables, envelope, from, &mut self.ctx)
     }
 }
@@ -475,6 +514,7 @@ impl Context {
             local: std::collections::VecDeque::new(),
             scope: Scope::root(),
             scratch: Scratch::default(),
+            gathers: false,
         }
     }
 

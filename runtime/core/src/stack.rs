@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::algorithm::{Algorithm, HandlerSet, Handlers};
 use crate::catalogue::{BuildError, Catalogue};
 use crate::context::Context;
-use crate::envelope::Envelope;
+use crate::envelope::EnvelopeRef;
 use crate::event::{EventId, NodeId};
 use crate::node::StepError;
 use crate::property::Summary;
@@ -44,7 +44,7 @@ pub trait Stack: Send + Sized + 'static {
     fn replay(
         &mut self,
         tables: &Self::Tables,
-        record: &Envelope,
+        record: EnvelopeRef<'_>,
         ctx: &mut Context,
     ) -> Result<bool, StepError>;
 
@@ -59,7 +59,7 @@ pub trait Stack: Send + Sized + 'static {
     fn admit(
         &self,
         tables: &Self::Tables,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<bool, StepError>;
@@ -73,7 +73,7 @@ pub trait Stack: Send + Sized + 'static {
     fn dispatch(
         &mut self,
         tables: &Self::Tables,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<bool, StepError>;
@@ -104,7 +104,7 @@ impl<A: Algorithm> Stack for A {
     fn replay(
         &mut self,
         tables: &Self::Tables,
-        record: &Envelope,
+        record: EnvelopeRef<'_>,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
         tables.replay(self, record, ctx)
@@ -113,7 +113,7 @@ impl<A: Algorithm> Stack for A {
     fn admit(
         &self,
         tables: &Self::Tables,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
@@ -123,7 +123,7 @@ impl<A: Algorithm> Stack for A {
     fn dispatch(
         &mut self,
         tables: &Self::Tables,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
@@ -157,7 +157,7 @@ impl<S: Send + 'static> Stack for HandlerSet<S> {
     fn replay(
         &mut self,
         tables: &Self::Tables,
-        record: &Envelope,
+        record: EnvelopeRef<'_>,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
         tables.replay(&mut self.state, record, ctx)
@@ -166,7 +166,7 @@ impl<S: Send + 'static> Stack for HandlerSet<S> {
     fn admit(
         &self,
         tables: &Self::Tables,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
@@ -176,7 +176,7 @@ impl<S: Send + 'static> Stack for HandlerSet<S> {
     fn dispatch(
         &mut self,
         tables: &Self::Tables,
-        envelope: &Envelope,
+        envelope: EnvelopeRef<'_>,
         from: NodeId,
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
@@ -213,7 +213,7 @@ macro_rules! impl_stack_for_tuple {
             fn replay(
                 &mut self,
                 tables: &Self::Tables,
-                record: &Envelope,
+                record: EnvelopeRef<'_>,
                 ctx: &mut Context,
             ) -> Result<bool, StepError> {
                 let mut known = false;
@@ -224,7 +224,7 @@ macro_rules! impl_stack_for_tuple {
             fn admit(
                 &self,
                 tables: &Self::Tables,
-                envelope: &Envelope,
+                envelope: EnvelopeRef<'_>,
                 from: NodeId,
                 ctx: &mut Context,
             ) -> Result<bool, StepError> {
@@ -236,7 +236,7 @@ macro_rules! impl_stack_for_tuple {
             fn dispatch(
                 &mut self,
                 tables: &Self::Tables,
-                envelope: &Envelope,
+                envelope: EnvelopeRef<'_>,
                 from: NodeId,
                 ctx: &mut Context,
             ) -> Result<bool, StepError> {

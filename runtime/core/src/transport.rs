@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::envelope::{Envelope, Lane, LaneId};
 use crate::envelopes::Envelopes;
 use crate::event::{EventId, NodeId, Reason};
+use crate::framed::Framed;
 
 /// Carries envelopes to peers: those of a lane once and in order for as long as a link lasts,
 /// datagrams at most once. A link may outlast the connections that carry it.
@@ -53,14 +54,9 @@ pub trait Transport: Debug + Send + Sync {
     fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError>;
 
     /// Queues envelopes for one lane of `to`, in order, as [`Transport::send`] does each.
-    fn send_all<'a>(
-        &self,
-        to: NodeId,
-        lane: Lane,
-        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
-    ) -> Sent<'a> {
+    fn send_all(&self, to: NodeId, lane: LaneId, envelopes: &Framed) -> Sent {
         let mut sent = Sent::default();
-        envelopes.for_each(|it| sent.count(it, self.send(to, lane, it)));
+        envelopes.envelopes().for_each(|it| sent.count(self.send(to, Lane::Ordered(lane), &it)));
         sent
     }
 
@@ -273,29 +269,26 @@ impl AddAssign for LaneCounts {
 
 /// What became of envelopes that were to be sent.
 #[derive(Clone, Debug, Default)]
-pub struct Sent<'a> {
+pub struct Sent {
     /// How many were queued.
     pub queued: u64,
-    /// Those that were not, and why.
-    pub refused: Vec<(&'a Envelope, SendError)>,
+    /// Why others were not, for each of them.
+    pub refused: Vec<SendError>,
 }
 
-impl<'a> Sent<'a> {
-    /// Counts one more.
-    pub fn count(&mut self, envelope: &'a Envelope, sent: Result<(), SendError>) {
-        match sent {
-            Ok(()) => self.queued += 1,
-            Err(error) => self.refused.push((envelope, error)),
-        }
+impl Sent {
+    /// None of so many was queued.
+    #[must_use]
+    pub fn none(count: usize, why: SendError) -> Self {
+        Self { queued: 0, refused: vec![why; count] }
     }
 
-    /// What became of the only one.
-    ///
-    /// # Errors
-    ///
-    /// Why it was not queued.
-    pub fn single(mut self) -> Result<(), SendError> {
-        self.refused.pop().map_or(Ok(()), |(_, error)| Err(error))
+    /// Counts one more.
+    pub fn count(&mut self, sent: Result<(), SendError>) {
+        match sent {
+            Ok(()) => self.queued += 1,
+            Err(error) => self.refused.push(error),
+        }
     }
 }
 

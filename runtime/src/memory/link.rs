@@ -74,17 +74,17 @@ impl MemoryLink {
     }
 
     /// Queues envelopes, and counts what became of each.
-    pub(super) fn send<'a>(
+    pub(super) fn send(
         self: &Arc<Self>,
         to: NodeId,
         lane: Lane,
-        envelopes: &mut dyn Iterator<Item = &'a Envelope>,
-        sent: &mut Sent<'a>,
-    ) {
+        envelopes: impl Iterator<Item = Envelope>,
+    ) -> Sent {
+        let mut sent = Sent::default();
         let mut state = locked(&self.state);
         let had = state.lanes.get(&(to, lane)).map(VecDeque::len);
         for envelope in envelopes {
-            sent.count(envelope, self.queue(&mut state, (to, lane), envelope));
+            sent.count(self.queue(&mut state, (to, lane), envelope));
         }
         let has = state.lanes.get(&(to, lane)).map(VecDeque::len);
         match (had, has) {
@@ -92,13 +92,14 @@ impl MemoryLink {
             (Some(0), Some(1..)) => self.changed.notify_waiters(),
             _ => (),
         }
+        sent
     }
 
     fn queue(
         &self,
         state: &mut State,
         (to, lane): (NodeId, Lane),
-        envelope: &Envelope,
+        envelope: Envelope,
     ) -> Result<(), SendError> {
         let (size, size_max) = (envelope.body().len(), MemoryNetwork::EVENT_BYTES_MAX);
         if size_max < size {
@@ -108,12 +109,12 @@ impl MemoryLink {
             return Err(SendError::Down);
         }
         let bytes = state.bytes.entry(to).or_default();
-        *bytes += weight(envelope);
+        *bytes += weight(&envelope);
         if MemoryNetwork::QUEUED_BYTES_MAX < *bytes {
             self.end_locked(state, Reason::Overflow);
             return Err(SendError::Full);
         }
-        state.lanes.entry((to, lane)).or_default().push_back(envelope.clone());
+        state.lanes.entry((to, lane)).or_default().push_back(envelope);
         Ok(())
     }
 

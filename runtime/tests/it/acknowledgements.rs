@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use synod_core::{
-    Acknowledgement, Closing, Context, Envelope, Event, EventId, Handlers, Hello, Inbox, Lane,
-    LaneId, LinkStatus, NodeId, Reason, Receipt, SendError, Transport, TransportError,
+    Acknowledgement, Closing, Context, Envelope, Envelopes, Event, EventId, Handlers, Hello, Inbox,
+    Lane, LaneId, LinkStatus, NodeId, Reason, Receipt, SendError, Transport, TransportError,
 };
 use synod_runtime::NodeBuilder;
 
 use crate::durability::Slow;
-use crate::support::{Door, Journal, N1, N2, Number, Word, start, table, until};
+use crate::support::{Door, Journal, N1, N2, Number, Word, drops, start, status_of, table, until};
 
 const LANE: LaneId = LaneId(7);
 
@@ -83,6 +83,31 @@ async fn an_event_is_acknowledged_as_handled_when_its_handler_has_returned() {
     door.open();
     until("both are handled", || heard.read() == ["a word", "a number"]).await;
     drop(node);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_events_that_come_encoded_each_is_handled_or_refused() {
+    let (hand, door) = (Hand::default(), Door::default());
+    let node = start(builder(&hand, &door)).await;
+    let longer = Envelope::from_parts(
+        Number::ID,
+        synod_core::Instance::ROOT,
+        synod_core::Tag::Plain,
+        bytes::Bytes::from_static(&[1, 2]),
+    );
+    let all = [Envelope::seal(&Number(1)), longer, Envelope::seal(&Number(300))];
+    let mut frames = Vec::new();
+    for envelope in &all {
+        let mut bytes = Vec::new();
+        envelope.encode_into(&mut bytes);
+        frames.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+        frames.extend(bytes);
+    }
+    let batch = Envelopes::cut_off(&mut frames.into(), 9).unwrap().unwrap();
+    assert!(hand.inbox().deliver(N2, Lane::Ordered(LANE), batch).is_none());
+    let handled = || status_of::<Number>(&node).handled;
+    until("the good ones are handled", || handled() == 2).await;
+    assert_eq!((status_of::<Number>(&node).refused, drops(&node, "undecodable")), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

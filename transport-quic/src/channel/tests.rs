@@ -20,9 +20,7 @@ fn envelope(size: usize) -> Envelope {
 }
 
 fn push(channel: &Channel, size: usize) -> Result<(), SendError> {
-    let (envelope, mut sent) = (envelope(size), Sent::default());
-    channel.push(LANE, &mut std::iter::once(&envelope), &mut sent);
-    sent.single()
+    channel.push(LANE, &envelope(size)).refused.pop().map_or(Ok(()), Err)
 }
 
 /// Waits on one thread for what is ready already.

@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use synod_core::{Envelope, LaneCounts, LaneId, SendError};
+use synod_core::{Envelope, Framed, LaneCounts, LaneId, SendError};
 
 use super::{Bounds, Counts, Misstep};
 use crate::frame::{self, Sizes};
@@ -63,6 +63,32 @@ impl Outgoing {
 
     /// Appends an envelope to its lane. If it does not fit, nothing has changed. O(size).
     pub(crate) fn push(&mut self, lane: LaneId, envelope: &Envelope) -> Result<Pushed, SendError> {
+        let write = |out: &mut Vec<u8>, sizes: &Sizes| frame::append(out, envelope, sizes);
+        self.append(lane, 1, envelope.body().len(), write)
+    }
+
+    /// Appends envelopes to their lane. If not all of them fit, nothing has changed. O(bytes).
+    pub(crate) fn push_all(
+        &mut self,
+        lane: LaneId,
+        envelopes: &Framed,
+    ) -> Result<Pushed, SendError> {
+        let (frames, bytes) = (envelopes.len() as u64, envelopes.bytes());
+        self.append(lane, frames, bytes.len(), |out, sizes| {
+            sizes.check_whole(envelopes.event(), envelopes.largest())?;
+            out.extend_from_slice(bytes);
+            Ok(())
+        })
+    }
+
+    /// Appends so many frames of about so many bytes.
+    fn append(
+        &mut self,
+        lane: LaneId,
+        frames: u64,
+        bytes: usize,
+        write: impl FnOnce(&mut Vec<u8>, &Sizes) -> Result<(), SendError>,
+    ) -> Result<Pushed, SendError> {
         let count = self.lanes.len();
         let room = self.bounds.kept_bytes_max.saturating_sub(self.kept);
         let state = match self.lanes.get_mut(&lane) {
@@ -71,17 +97,17 @@ impl Outgoing {
             None => self.lanes.entry(lane).or_default(),
         };
         let was_idle = state.cursor == state.next;
-        if state.is_full_for(envelope.body().len()) {
+        if state.is_full_for(bytes) {
             self.kept += state.seal();
         }
         let before = state.growing.len();
-        frame::append(&mut state.growing, envelope, &self.sizes)?;
+        write(&mut state.growing, &self.sizes)?;
         let size = state.growing.len() - before;
         if room < size {
             state.growing.truncate(before);
             return Err(SendError::Full);
         }
-        state.next += 1;
+        state.next += frames;
         self.kept += size;
         Ok(Pushed { was_idle })
     }
@@ -185,9 +211,9 @@ impl Outgoing {
 }
 
 impl Lane {
-    /// Whether a body of this size begins a segment of its own.
-    fn is_full_for(&self, body: usize) -> bool {
-        !self.growing.is_empty() && SEGMENT_BYTES < self.growing.len() + body + FRAME_BYTES_MIN
+    /// Whether so many bytes begin a segment of their own.
+    fn is_full_for(&self, bytes: usize) -> bool {
+        !self.growing.is_empty() && SEGMENT_BYTES < self.growing.len() + bytes + FRAME_BYTES_MIN
     }
 
     /// Ends the segment that grows. Returns what keeping it costs beside its bytes.

@@ -1,5 +1,11 @@
+use std::time::Duration;
+
 use bytes::Bytes;
-use synod_core::{Envelope, EventId, Instance, SendError, Tag};
+use serde::{Deserialize, Serialize};
+use synod_core::{
+    Boot, Context, Effect, Envelope, Event, EventId, Framed, HandlerSet, Input, Instance, Node,
+    NodeId, SendError, Tag,
+};
 
 use super::incoming::{Misstep, Owed};
 use super::*;
@@ -47,6 +53,51 @@ fn a_writer_takes_everything_that_waits_at_once() {
     assert_eq!(drained(&mut outgoing), [3]);
     assert_eq!(outgoing.waiting().count(), 0);
     assert!(outgoing.push(LANE, &envelope(1)).unwrap().was_idle);
+}
+
+/// So many events of one type, as a node gathers them.
+fn framed(count: u8) -> Framed {
+    #[derive(Clone, Debug, Deserialize, Event, Serialize)]
+    #[event(name = "a")]
+    struct A(Vec<u8>);
+    let handlers = HandlerSet::new(()).on(|(): &mut (), a: A, ctx: &mut Context| {
+        a.0.iter().for_each(|size| ctx.send(NodeId(2), &A(vec![7; usize::from(*size)])));
+    });
+    let boot = Boot { id: NodeId(1), peers: vec![NodeId(1), NodeId(2)], incarnation: 1, seed: 1 };
+    let mut node = Node::new(boot, handlers).unwrap();
+    node.gather_sends();
+    let (order, mut effects) = (Envelope::seal(&A((0..count).collect())), Vec::new());
+    node.step(Duration::ZERO, &Input::Trigger(order), &mut effects).unwrap();
+    match effects.pop() {
+        Some(Effect::SendAll { envelopes, .. }) => envelopes,
+        other => panic!("{other:?} is not gathered"),
+    }
+}
+
+#[test]
+fn events_that_are_pushed_together_are_those_that_are_pushed_one_by_one() {
+    let together = framed(200);
+    let [mut one, mut other] = [(); 2].map(|()| Outgoing::new(BOUNDS, sizes()));
+    assert!(one.push_all(LANE, &together).unwrap().was_idle);
+    assert!(!one.push_all(LANE, &together).unwrap().was_idle);
+    for envelope in together.envelopes().chain(together.envelopes()) {
+        other.push(LANE, &envelope).unwrap();
+    }
+    assert_eq!(one.kept(), other.kept());
+    assert_eq!(one.take(LANE).unwrap(), other.take(LANE).unwrap());
+    assert_eq!(one.unacknowledged(), 400);
+}
+
+#[test]
+fn events_that_do_not_all_fit_are_not_pushed_together() {
+    let together = framed(100);
+    let bounds = Bounds { kept_bytes_max: together.bytes().len() - 1, lanes_max: 2 };
+    let mut narrow = Outgoing::new(bounds, sizes());
+    assert_eq!(narrow.push_all(LANE, &together).unwrap_err(), SendError::Full);
+    let mut small = Outgoing::new(BOUNDS, Arc::new(Sizes::new(80, std::iter::empty())));
+    let too_large = SendError::TooLarge { size: together.largest(), size_max: 80 };
+    assert_eq!(small.push_all(LANE, &together).unwrap_err(), too_large);
+    assert_eq!([narrow.unacknowledged(), small.unacknowledged()], [0, 0]);
 }
 
 #[test]

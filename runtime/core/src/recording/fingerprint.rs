@@ -21,7 +21,8 @@ impl Fingerprint {
     pub fn of(stepped: &Result<(), StepError>, effects: &[Effect]) -> Self {
         Self(match stepped {
             Ok(()) => {
-                let hash = Fnv::NEW.number(ENDED).number(effects.len() as u64);
+                let count: usize = effects.iter().map(effects_in).sum();
+                let hash = Fnv::NEW.number(ENDED).number(count as u64);
                 effects.iter().fold(hash, effect).0
             }
             Err(error) => refusal(Fnv::NEW.number(REFUSED), error).0,
@@ -70,6 +71,14 @@ impl Fnv {
     }
 }
 
+/// Events that were gathered are as many effects as they would be otherwise.
+fn effects_in(effect: &Effect) -> usize {
+    match effect {
+        Effect::SendAll { envelopes, .. } => envelopes.len(),
+        _ => 1,
+    }
+}
+
 fn effect(hash: Fnv, effect: &Effect) -> Fnv {
     match effect {
         Effect::Send { to, lane, envelope: sent } => {
@@ -79,6 +88,10 @@ fn effect(hash: Fnv, effect: &Effect) -> Fnv {
                 Lane::Datagram => hash.number(1),
             };
             envelope(hash, sent)
+        }
+        Effect::SendAll { to, lane, envelopes } => {
+            let to = |hash: Fnv| hash.number(0).node(*to).number(0).number(lane.0);
+            envelopes.envelopes().fold(hash, |hash, sent| envelope(to(hash), &sent))
         }
         Effect::Timer { id, after, envelope: tick } => {
             let hash = hash.number(1).number(id.0).number(after.as_secs());

@@ -5,6 +5,7 @@ mod build;
 mod decoding;
 mod determinism;
 mod envelopes;
+mod gathering;
 mod instances;
 mod kit;
 mod purity;

@@ -1,0 +1,67 @@
+//! Events that are sent one after the other, as one effect.
+
+use serde::{Deserialize, Serialize};
+use synod_core::{Context, Effect, Envelope, Event, Fingerprint, HandlerSet, Lane, Node};
+
+use crate::kit::{N2, N3, node, step, trigger};
+
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "gather.number")]
+struct Number(u64);
+
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "gather.text")]
+struct Text(String);
+
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "gather.loose", unreliable)]
+struct Loose(u64);
+
+/// Asks for everything at once.
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "gather.go", local)]
+struct Go;
+
+fn sender() -> Node<HandlerSet<()>> {
+    let handlers = HandlerSet::new(()).on(|(): &mut (), _: Go, ctx: &mut Context| {
+        for number in 0..5 {
+            ctx.send(N2, &Number(number));
+        }
+        ctx.send(N3, &Number(5));
+        ctx.send(N2, &Number(6));
+        ctx.send(N2, &Text("x".repeat(40_000)));
+        ctx.send(N2, &Text("y".repeat(40_000)));
+        ctx.send(N2, &Text(String::from("z")));
+        ctx.persist(&Number(7));
+        ctx.send(N2, &Loose(8));
+        ctx.send(N2, &Loose(9));
+    });
+    node(handlers)
+}
+
+/// The same effects, each event by itself.
+fn alone(effects: &[Effect]) -> Vec<Effect> {
+    let each = effects.iter().flat_map(|effect| match effect {
+        Effect::SendAll { to, lane, envelopes } => {
+            let (to, lane) = (*to, Lane::Ordered(*lane));
+            let envelopes: Vec<Envelope> = envelopes.envelopes().collect();
+            envelopes.into_iter().map(|envelope| Effect::Send { to, lane, envelope }).collect()
+        }
+        other => vec![other.clone()],
+    });
+    each.collect()
+}
+
+#[test]
+fn events_of_one_type_for_one_lane_are_gathered_and_are_what_they_were() {
+    let mut gathering = sender();
+    gathering.gather_sends();
+    let (effects, single) = (step(&mut gathering, trigger(&Go)), step(&mut sender(), trigger(&Go)));
+    assert_eq!(alone(&effects), single);
+    assert_eq!(single.len(), 13);
+    let sizes: Vec<usize> =
+        effects.iter().map(|it| alone(std::slice::from_ref(it)).len()).collect();
+    // Another node, another event type, a full batch, a record and datagrams are the borders.
+    assert_eq!(sizes, [5, 1, 1, 2, 1, 1, 1, 1]);
+    assert_eq!(Fingerprint::of(&Ok(()), &effects), Fingerprint::of(&Ok(()), &single));
+}
