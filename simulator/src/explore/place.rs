@@ -162,10 +162,6 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
     fn around(&self, host: Host, frame: Option<Frame<T>>) -> Arc<Around<T>> {
         let mut hasher = Print::new();
         Self::hash_around(&host, frame.as_ref(), &mut hasher);
-        for (id, _) in frame.iter().flat_map(Frame::timers) {
-            // Timers that are due at once fire in the order of arming.
-            host.timers.range(..id).count().hash(&mut hasher);
-        }
         let host = Arc::new(host);
         let number = self.arounds.number(hasher.all(), || Arc::new(Around { frame, host }));
         self.arounds.get(number)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Algorithm, Context, Event, Faults, Handlers, Model, Tolerance};
+use synod_core::{Algorithm, Context, Event, Faults, Handlers, Model, Property, Tolerance};
 use synod_simulator::{Bounds, Scenario, Settings, StepKind, Stream, explore, run};
 
 use crate::kit::{N1, calm_bounds, ms, run_clean, run_decided, steps, watch_rest};
@@ -167,6 +167,39 @@ fn the_exploration_fires_the_same_timers_with_and_without_a_bound_on_delays() {
         let bounds = Bounds { tick_us, ..calm_bounds(1) };
         explore(&scenario, &bounds).expect_complete();
         assert_eq!(seen.list(), [vec![4, 3, 6, 1]]);
+    }
+}
+
+/// Arms timers that are due at once, in a given order.
+#[derive(Clone, Debug, Hash)]
+struct Alarm {
+    order: [u32; 3],
+    fired: Option<u32>,
+}
+
+impl Algorithm for Alarm {
+    const NAME: &'static str = "alarm";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|it: &mut Self, Tick(number): Tick| it.fired = Some(number))
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        self.order.iter().for_each(|number| ctx.after(ms(10), &Tick(*number)));
+    }
+}
+
+#[test]
+fn which_of_equally_short_counterexamples_is_told_does_not_depend_on_the_order_of_arming() {
+    for order in [[1, 2, 3], [2, 3, 1], [3, 2, 1]] {
+        let scenario = Scenario::of(move |_| Alarm { order, fired: None });
+        let scenario = scenario.property(Property::local("no timer fires", |_, it: &Alarm| {
+            it.fired.map_or(Ok(()), |number| Err(format!("{number} did")))
+        }));
+        for tick_us in [0, 10_000] {
+            let explored = explore(&scenario, &Bounds { tick_us, ..calm_bounds(1) });
+            assert_eq!(explored.expect_failure().violation.reason, "1 did", "{order:?}");
+        }
     }
 }
 

@@ -49,11 +49,13 @@ impl Worker<'_> {
         for host in hosts().filter(|host| !host.timers.is_empty()) {
             let next = host.timers.values().map(|due| due.earliest).min();
             let next = if timed { Some(0) } else { next };
+            let first = all.len();
             for (id, due) in &host.timers {
                 if Some(due.earliest) == next {
                     all.push(Act::Fire { node: host.node, id: *id });
                 }
             }
+            self.order_by_event(state, all.get_mut(first..).unwrap_or_default());
         }
         if timed {
             let mut timers = hosts().flat_map(|host| host.timers.values());
@@ -61,6 +63,17 @@ impl Worker<'_> {
             if timers.all(|due| due.latest > 0) && wire.all(|left| left > 0) {
                 all.push(Act::Tick);
             }
+        }
+    }
+
+    /// Timers have numbers in the order of arming, which is no part of a state: of two ways to a state, the
+    /// one that a thread happened to find first would say what is tried first.
+    fn order_by_event(&self, state: &State, due: &mut [Act]) {
+        if 1 < due.len() {
+            due.sort_by_cached_key(|act| match act {
+                Act::Fire { node, id } => self.timer(state, *node, *id),
+                _ => None,
+            });
         }
     }
 
