@@ -1,8 +1,9 @@
 //! Rules about the sources that no lint knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Lines of a source file, its tests not counted, at most.
 const LINES_MAX: usize = 600;
@@ -101,4 +102,18 @@ fn only_the_ring_provider_is_in_the_lock_file() {
     for crate_name in ["aws-lc-rs", "aws-lc-sys", "openssl-sys"] {
         assert!(!lock.contains(&format!("name = \"{crate_name}\"")), "{crate_name}");
     }
+}
+
+#[test]
+fn one_version_of_syn_is_built() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--workspace", "--edges", "normal,build", "--prefix", "none"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8_lossy(&output.stdout);
+    let syn = tree.lines().filter_map(|line| line.strip_prefix("syn "));
+    let versions: BTreeSet<&str> = syn.filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(versions.len(), 1, "see the dependencies in Cargo.toml: {versions:?}");
 }
