@@ -57,6 +57,7 @@ mod print;
 mod reduced;
 mod report;
 mod search;
+mod segments;
 mod setting;
 mod state;
 mod visited;

@@ -1,5 +1,6 @@
 //! One node, one step at a time.
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -24,18 +25,25 @@ pub struct Node<T: Stack> {
     ctx: Context,
 }
 
-/// All of a node but the states of its algorithms: an exploration meets few of these, each with many
-/// states.
+/// All of a node but the states of its algorithms, between two steps: an exploration meets few of these,
+/// each with many states.
 #[derive(Clone, Debug)]
 pub struct Frame<T: Stack> {
     tables: T::Tables,
-    ctx: Context,
+    me: NodeId,
+    incarnation: u64,
+    peers: Peers,
+    random: Random,
+    timers: BTreeMap<Arc<Envelope>, TimerId>,
+    next_timer: u64,
+    asked: BTreeMap<u64, EventId>,
+    next_ticket: u64,
 }
 
 impl<T: Stack> Frame<T> {
-    /// The timers that are armed, with the event that each would be.
+    /// The timers that are armed, with the event that each would be, in the order of these.
     pub fn timers(&self) -> impl Iterator<Item = (TimerId, &Envelope)> {
-        self.ctx.armed()
+        self.timers.iter().map(|(envelope, id)| (*id, &**envelope))
     }
 }
 
@@ -360,14 +368,31 @@ impl<T: Stack> Node<T> {
     }
 
     /// Takes it apart, between two steps.
-    pub fn into_parts(mut self) -> (T, Frame<T>) {
-        self.ctx.local.shrink_to_fit();
-        (self.stack, Frame { tables: self.tables, ctx: self.ctx })
+    pub fn into_parts(self) -> (T, Frame<T>) {
+        let Self { stack, tables, ctx } = self;
+        let Context { me, incarnation, peers, random, .. } = ctx;
+        let Context { timers, next_timer, asked, next_ticket, .. } = ctx;
+        let frame = Frame {
+            tables,
+            me,
+            incarnation,
+            peers,
+            random,
+            timers,
+            next_timer,
+            asked,
+            next_ticket,
+        };
+        (stack, frame)
     }
 
-    /// Puts it together again.
+    /// Puts it together again, as a node whose effects are told one by one.
     pub fn from_parts(stack: T, frame: Frame<T>) -> Self {
-        Self { stack, tables: frame.tables, ctx: frame.ctx }
+        let Frame { tables, me, incarnation, peers, random, .. } = frame;
+        let Frame { timers, next_timer, asked, next_ticket, .. } = frame;
+        let blank = Context::new(me, peers, incarnation, random);
+        let ctx = Context { timers, next_timer, asked, next_ticket, ..blank };
+        Self { stack, tables, ctx }
     }
 
     /// Every event type of the node. O(types).
@@ -506,25 +531,15 @@ impl Context {
             now: Time::ZERO,
             random,
             choices: Lent::default(),
-            timers: std::collections::BTreeMap::new(),
+            timers: BTreeMap::new(),
             next_timer: 0,
-            asked: std::collections::BTreeMap::new(),
+            asked: BTreeMap::new(),
             next_ticket: 0,
             effects: Vec::new(),
             local: std::collections::VecDeque::new(),
             scope: Scope::root(),
             scratch: Scratch::default(),
             gathers: false,
-        }
-    }
-
-    fn hash_future<H: Hasher>(&self, hasher: &mut H) {
-        self.incarnation.hash(hasher);
-        self.random.hash(hasher);
-        self.next_ticket.hash(hasher);
-        self.timers.len().hash(hasher);
-        for envelope in self.timers.keys() {
-            envelope.hash(hasher);
         }
     }
 
@@ -545,14 +560,32 @@ impl Context {
 impl<T: Stack + Hash> Hash for Node<T> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.stack.hash(hasher);
-        self.ctx.hash_future(hasher);
+        let Context { incarnation, random, timers, next_ticket, .. } = &self.ctx;
+        hash_future(hasher, *incarnation, random, timers, *next_ticket);
     }
 }
 
 /// The same but for the states.
 impl<T: Stack> Hash for Frame<T> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.ctx.hash_future(hasher);
+        let Self { incarnation, random, timers, next_ticket, .. } = self;
+        hash_future(hasher, *incarnation, random, timers, *next_ticket);
+    }
+}
+
+fn hash_future<H: Hasher>(
+    hasher: &mut H,
+    incarnation: u64,
+    random: &Random,
+    timers: &BTreeMap<Arc<Envelope>, TimerId>,
+    next_ticket: u64,
+) {
+    incarnation.hash(hasher);
+    random.hash(hasher);
+    next_ticket.hash(hasher);
+    timers.len().hash(hasher);
+    for envelope in timers.keys() {
+        envelope.hash(hasher);
     }
 }
 

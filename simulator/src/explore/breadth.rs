@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use self::chunk::{Batch, CHUNK, Chunk, Failed, View, Yield};
 use super::report::{Limit, Progress};
 use super::search::{Search, Stop, starts};
+use super::segments::Segments;
 use super::setting::Wrong;
 use super::state::{State, each_packed, rename};
 use super::visited::Visited;
@@ -25,13 +26,9 @@ const CHUNKS_EACH: usize = 4;
 /// A violation: the state before it, which of its transitions, and what is wrong.
 pub(super) type Violated = (u32, u32, Wrong);
 
-/// How each state was reached first: from which one, by which of its transitions. In blocks, so
-/// that growing copies nothing.
+/// How each state was reached first: from which one, by which of its transitions.
 #[derive(Debug, Default)]
-struct Reached(Vec<Vec<(u32, u32)>>);
-
-/// States of a block.
-const BLOCK: usize = 1 << 14;
+struct Reached(Segments<(u32, u32), 256>);
 
 /// The predecessor of the first states.
 const NOWHERE: u32 = u32::MAX;
@@ -40,6 +37,7 @@ const NOWHERE: u32 = u32::MAX;
 struct Hand<'a> {
     worker: Worker<'a>,
     batch: Batch,
+    found: Yield,
 }
 
 struct Breadth<'s, 'a, 'w> {
@@ -81,20 +79,18 @@ enum Halt {
 impl Breadth<'_, '_, '_> {
     fn run(&mut self, threads: usize) -> Result<(), Halt> {
         let program = self.search.program;
-        let hand = || Hand { worker: Worker::new(program), batch: Batch::default() };
+        let hand = || Hand {
+            worker: Worker::new(program),
+            batch: Batch::default(),
+            found: Yield::default(),
+        };
         let mut hands: Vec<Hand<'_>> = (0..threads).map(|_| hand()).collect();
         self.begin(&mut hands)?;
         let mut beyond = false;
         while !self.chunks.is_empty() {
             let count = self.chunks.len().min(threads * CHUNKS_EACH);
             let round: Vec<Chunk> = self.chunks.drain(..count).collect();
-            let yields = self.expand(&mut hands, &round);
-            for (chunk, found) in round.iter().zip(yields) {
-                beyond |= found.beyond;
-                self.take_in(chunk.depth + 1, found)?;
-                self.waiting -= chunk.states as u64;
-                self.packed_bytes -= chunk.packed.capacity() as u64;
-            }
+            beyond |= self.round(&mut hands, round)?;
             self.tell()?;
             if self.search.is_full() {
                 self.sweep();
@@ -104,16 +100,43 @@ impl Breadth<'_, '_, '_> {
         if beyond { Err(Halt::Cut(Limit::Depth)) } else { Ok(()) }
     }
 
+    /// Expands some chunks and takes in what they led to. Returns whether a state at the bound of depth
+    /// had transitions.
+    fn round(&mut self, hands: &mut [Hand<'_>], round: Vec<Chunk>) -> Result<bool, Halt> {
+        let mut beyond = false;
+        if 1 < hands.len() && 1 < round.len() {
+            let yields = self.expand(hands, &round);
+            for (chunk, found) in round.iter().zip(&yields) {
+                beyond |= found.beyond;
+                self.finish(chunk, found)?;
+            }
+        } else if let Some(Hand { worker, batch, found }) = hands.first_mut() {
+            // So little is not worth a thread.
+            for chunk in round {
+                self.view().expand(worker, batch, &chunk, found);
+                beyond |= found.beyond;
+                self.finish(&chunk, found)?;
+            }
+        }
+        Ok(beyond)
+    }
+
+    fn finish(&mut self, chunk: &Chunk, found: &Yield) -> Result<(), Halt> {
+        self.take_in(chunk.depth + 1, found)?;
+        self.waiting -= chunk.states as u64;
+        self.packed_bytes -= chunk.packed.capacity() as u64;
+        Ok(())
+    }
+
     fn begin(&mut self, hands: &mut [Hand<'_>]) -> Result<(), Halt> {
-        let Some(Hand { worker, batch }) = hands.first_mut() else {
+        let Some(Hand { worker, batch, found }) = hands.first_mut() else {
             return Ok(());
         };
-        let mut found = Yield::default();
         for (ordinal, (_, mut begun)) in (0..).zip(starts(worker)) {
             let outcome = begun.as_mut().map_err(|wrong| wrong.clone());
             batch.add(worker, ordinal, outcome);
         }
-        let _ = self.view().look(worker, &State::default(), batch, &mut found, NOWHERE);
+        let _ = self.view().look(worker, &State::default(), batch, found, NOWHERE);
         found.transitions = 0;
         found.found.iter_mut().for_each(|state| state.transitions = 0);
         self.take_in(0, found)
@@ -130,9 +153,6 @@ impl Breadth<'_, '_, '_> {
     /// Expands the chunks of a round side by side. The results are in the order of the chunks.
     fn expand(&self, hands: &mut [Hand<'_>], round: &[Chunk]) -> Vec<Yield> {
         let view = self.view();
-        if let [Hand { worker, batch }] = hands {
-            return round.iter().map(|chunk| view.expand(worker, batch, chunk)).collect();
-        }
         let next = Mutex::new(round.iter().enumerate());
         let mut all: Vec<(usize, Yield)> = std::thread::scope(|scope| {
             let (next, view) = (&next, &view);
@@ -150,7 +170,7 @@ impl Breadth<'_, '_, '_> {
     }
 
     /// Takes in what a chunk led to, in its order, up to a bound or a violation.
-    fn take_in(&mut self, depth: u32, found: Yield) -> Result<(), Halt> {
+    fn take_in(&mut self, depth: u32, found: &Yield) -> Result<(), Halt> {
         let mut begin = 0;
         let before = self.search.found.transitions;
         for (index, state) in found.found.iter().enumerate() {
@@ -175,19 +195,19 @@ impl Breadth<'_, '_, '_> {
             begin = state.end;
         }
         self.search.found.transitions = before + found.transitions;
-        match found.wrong {
+        match &found.wrong {
             Some(failed) => Err(self.fail(depth, failed)),
             None => Ok(()),
         }
     }
 
-    fn fail(&mut self, depth: u32, failed: Failed) -> Halt {
+    fn fail(&mut self, depth: u32, failed: &Failed) -> Halt {
         let found = &mut self.search.found;
         if failed.print.is_some() {
             found.states += 1;
         }
         found.depth = depth;
-        Halt::Wrong((failed.from, failed.ordinal, failed.wrong))
+        Halt::Wrong((failed.from, failed.ordinal, failed.wrong.clone()))
     }
 
     fn queue(&mut self, number: u32, depth: u32, packed: &[u8]) {
@@ -263,7 +283,9 @@ impl Hand<'_> {
                 return yields;
             };
             drop(chunks);
-            yields.push((index, view.expand(&mut self.worker, &mut self.batch, chunk)));
+            let mut found = Yield::default();
+            view.expand(&mut self.worker, &mut self.batch, chunk, &mut found);
+            yields.push((index, found));
         }
     }
 }
@@ -273,36 +295,24 @@ impl Reached {
     ///
     /// Beyond 2^32 states, which the bound on states excludes.
     fn push(&mut self, from: u32, ordinal: u32) -> u32 {
-        if self.0.last().is_none_or(|block| block.len() == BLOCK) {
-            // A small exploration takes little.
-            let room = if self.0.is_empty() { 0 } else { BLOCK };
-            self.0.push(Vec::with_capacity(room));
-        }
-        let full = BLOCK * (self.0.len() - 1);
-        let block = self.0.last_mut().expect("one was pushed if there was none");
-        block.push((from, ordinal));
-        u32::try_from(full + block.len() - 1).expect("the bound on states is below 2^32")
-    }
-
-    fn get(&self, state: u32) -> Option<(u32, u32)> {
-        let state = state as usize;
-        self.0.get(state / BLOCK)?.get(state % BLOCK).copied()
+        let number = u32::try_from(self.0.len()).expect("the bound on states is below 2^32");
+        self.0.push((from, ordinal));
+        number
     }
 
     /// The transitions from the start to a state's transition.
     fn path(&self, from: u32, ordinal: u32) -> Vec<u32> {
         let mut path = vec![ordinal];
         let mut at = from;
-        while let Some((before, ordinal)) = self.get(at) {
-            path.push(ordinal);
-            at = before;
+        while let Some((before, ordinal)) = self.0.get(at as usize) {
+            path.push(*ordinal);
+            at = *before;
         }
         path.reverse();
         path
     }
 
     fn bytes(&self) -> u64 {
-        let places: usize = self.0.iter().map(Vec::capacity).sum();
-        (places * size_of::<(u32, u32)>()) as u64
+        self.0.bytes()
     }
 }

@@ -63,10 +63,7 @@ impl Depth<'_, '_, '_> {
         };
         let mut next = State::default();
         match self.worker.act(&frame.state, &action, &mut next) {
-            Ok(Some(moved)) => {
-                self.worker.vary(&frame.state, &action, &moved, &mut frame.waiting);
-            }
-            Ok(None) => (),
+            Ok(moved) => self.worker.vary(&frame.state, &action, moved, &mut frame.waiting),
             Err(wrong) => return Err(Stop::Wrong(self.path(action), wrong)),
         }
         self.search.found.transitions += 1;

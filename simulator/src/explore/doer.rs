@@ -110,9 +110,10 @@ fn cuts(worker: &mut Worker<'_>, state: &State, action: &Action) -> Vec<Action> 
     while let Some(action) = waiting.pop() {
         // What is wrong without a crash is found without one.
         if let Ok(Some(moved)) = worker.act(state, &action, &mut next) {
-            cuts.extend(Cut::all(moved.had).map(|cut| action.clone().cut(cut)));
+            let had = worker.moved(moved).had;
+            cuts.extend(Cut::all(had).map(|cut| action.clone().cut(cut)));
             let mut ways = Vec::new();
-            worker.vary(state, &action, &moved, &mut ways);
+            worker.vary(state, &action, Some(moved), &mut ways);
             waiting.extend(ways.into_iter().filter(|way| way.cut.is_none()));
         }
     }

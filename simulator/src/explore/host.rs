@@ -1,6 +1,5 @@
 //! What is left of a node when it is down, and what its host holds for it when it is up.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use synod_core::{Catalogue, DecodeError, Effect, Input, NodeId, Renamer, TimerId};
@@ -17,8 +16,52 @@ pub(crate) struct Host {
     pub(crate) up: bool,
     pub(crate) incarnation: u64,
     pub(crate) disk: Disk,
-    /// The armed timers.
-    pub(crate) timers: BTreeMap<TimerId, Due>,
+    pub(crate) timers: Timers,
+}
+
+/// The armed timers. A node has few, so that a list is smaller than a tree, and as fast.
+///
+/// Timers have numbers in the order of arming, which is no part of a state. Where a local state is kept
+/// they are in the order of their events, in which they are tried.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timers(Vec<(TimerId, Due)>);
+
+impl Timers {
+    pub(crate) fn get(&self, id: TimerId) -> Option<Due> {
+        self.iter().find(|(armed, _)| *armed == id).map(|(_, due)| due)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TimerId, Due)> {
+        self.0.iter().copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Some time has passed for all of them.
+    pub(crate) fn pass(&mut self, time: u64) {
+        self.0.iter_mut().for_each(|(_, due)| due.pass(time));
+    }
+
+    /// The same in this order.
+    pub(crate) fn ordered(&self, ids: impl Iterator<Item = TimerId>) -> Self {
+        Self(ids.filter_map(|id| Some((id, self.get(id)?))).collect())
+    }
+
+    /// A number stands for one timer in each life of a node.
+    fn arm(&mut self, id: TimerId, due: Due) {
+        self.0.push((id, due));
+    }
+
+    fn disarm(&mut self, id: TimerId) -> Option<Due> {
+        let at = self.0.iter().position(|(armed, _)| *armed == id)?;
+        Some(self.0.swap_remove(at).1)
+    }
 }
 
 /// Why a handler runs.
@@ -34,7 +77,7 @@ pub(crate) enum Cause {
 impl Host {
     /// Of a node that has never started.
     pub(crate) fn of(node: NodeId) -> Self {
-        let (disk, timers) = (Disk::default(), BTreeMap::new());
+        let (disk, timers) = (Disk::default(), Timers::default());
         Self { node, up: false, incarnation: 0, disk, timers }
     }
 
@@ -57,9 +100,9 @@ impl Host {
             Cause::Recover(lost) => Input::Recover(self.disk.recover(*lost as usize)),
             Cause::Parcel(parcel) => parcel.input.clone(),
             Cause::Timer(id) => {
-                let passed = self.timers.remove(id).map_or(0, |due| due.earliest);
+                let passed = self.timers.disarm(*id).map_or(0, |due| due.earliest);
                 if bounds.tick_us == 0 {
-                    self.timers.values_mut().for_each(|due| due.pass(passed));
+                    self.timers.pass(passed);
                 }
                 Input::Timer(*id)
             }
@@ -79,10 +122,10 @@ impl Host {
                     continue;
                 }
                 Effect::Timer { id, after, .. } => {
-                    self.timers.insert(*id, bounds.due(*after));
+                    self.timers.arm(*id, bounds.due(*after));
                 }
                 Effect::Cancel(id) => {
-                    self.timers.remove(id);
+                    self.timers.disarm(*id);
                 }
                 _ => (),
             }

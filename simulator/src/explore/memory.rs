@@ -54,7 +54,7 @@ impl Memories {
 
     /// Brings a thread's own list up to date.
     pub(crate) fn refresh(&self, mirror: &mut Vec<Arc<Memory>>) {
-        self.kept.refresh(mirror, Arc::clone);
+        self.kept.refresh(mirror, |_, memory| Arc::clone(memory));
     }
 
     /// The number of what a node indicates with some effects; none if that is nothing, or nobody

@@ -109,7 +109,6 @@ pub(crate) struct Ground<'a, T: Stack> {
 
 /// A local state. The states of the algorithms stand apart from the rest, which many have in common.
 struct Place<T: Stack> {
-    print: u128,
     stack: Option<Arc<T>>,
     around: Arc<Around<T>>,
 }
@@ -122,7 +121,7 @@ struct Around<T: Stack> {
 
 impl<T: Stack> Clone for Place<T> {
     fn clone(&self) -> Self {
-        Self { print: self.print, stack: self.stack.clone(), around: Arc::clone(&self.around) }
+        Self { stack: self.stack.clone(), around: Arc::clone(&self.around) }
     }
 }
 
@@ -151,19 +150,22 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
         S: Borrow<T> + Into<Arc<T>>,
     {
         host.up = frame.is_some();
-        let print = Self::print(&host, frame.as_ref(), stack.as_ref().map(S::borrow));
-        self.places.number(print, || Place {
-            print,
+        let mut hasher = Print::new();
+        Self::hash_around(&host, frame.as_ref(), &mut hasher);
+        let around = hasher.all();
+        stack.as_ref().map(S::borrow).hash(&mut hasher);
+        self.places.number(hasher.all(), || Place {
             stack: stack.map(S::into),
-            around: self.around(host, frame),
+            around: self.around(around, host, frame),
         })
     }
 
-    fn around(&self, host: Host, frame: Option<Frame<T>>) -> Arc<Around<T>> {
-        let mut hasher = Print::new();
-        Self::hash_around(&host, frame.as_ref(), &mut hasher);
-        let host = Arc::new(host);
-        let number = self.arounds.number(hasher.all(), || Arc::new(Around { frame, host }));
+    /// What is kept under this fingerprint: its timers are in the order of their events.
+    fn around(&self, print: u128, host: Host, frame: Option<Frame<T>>) -> Arc<Around<T>> {
+        let number = self.arounds.number(print, || {
+            let timers = host.timers.ordered(frame.iter().flat_map(Frame::timers).map(|it| it.0));
+            Arc::new(Around { frame, host: Arc::new(Host { timers, ..host }) })
+        });
         self.arounds.get(number)
     }
 
@@ -178,7 +180,7 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
     fn hash_around(host: &Host, frame: Option<&Frame<T>>, hasher: &mut Print) {
         (host.node, host.incarnation, &host.disk, frame).hash(hasher);
         for (id, _) in frame.into_iter().flat_map(Frame::timers) {
-            host.timers.get(&id).hash(hasher);
+            host.timers.get(id).hash(hasher);
         }
     }
 
@@ -195,7 +197,7 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
             return Ok((host, None));
         };
         renamer.in_no_order(node.timers(), |renamer, (id, envelope)| {
-            let due = host.timers.get(&id).copied().unwrap_or_default();
+            let due = host.timers.get(id).unwrap_or_default();
             renamer.mix(due.earliest);
             renamer.mix(due.latest);
             catalogue.renamed(envelope, renamer)
@@ -279,12 +281,12 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
     fn tick(&self, place: u32) -> u32 {
         let before = self.places.get(place);
         let mut host = Host::clone(&before.around.host);
-        host.timers.values_mut().for_each(|due| due.pass(1));
+        host.timers.pass(1);
         self.keep(host, before.around.frame.clone(), before.stack)
     }
 
     fn crash(&self, place: u32) -> u32 {
-        let mut host = Host::clone(&self.places.get(place).around.host);
+        let mut host = self.places.look(place, |place| Host::clone(&place.around.host));
         host.timers.clear();
         self.keep(host, None, None::<T>)
     }
@@ -302,10 +304,8 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
     }
 
     fn refresh(&self, known: &mut Vec<Local>) {
-        self.places.refresh(known, |place| Local {
-            print: place.print,
-            host: Arc::clone(&place.around.host),
-        });
+        self.places
+            .refresh(known, |print, place| Local { print, host: Arc::clone(&place.around.host) });
     }
 
     fn judge(&self) -> Box<dyn Judge + '_> {
@@ -343,7 +343,7 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
     fn keep_only(&self, live: &[bool]) -> Vec<u32> {
         let renumbered = self.places.keep(live);
         let mut used = Vec::new();
-        self.arounds.refresh(&mut used, |around| 1 < Arc::strong_count(around));
+        self.arounds.refresh(&mut used, |_, around| 1 < Arc::strong_count(around));
         self.arounds.keep(&used);
         renumbered
     }
@@ -364,7 +364,8 @@ impl<T: Stack + Clone + Hash + Sync> Court<'_, T> {
         self.seated.resize(places.len(), u32::MAX);
         for ((member, seated), place) in self.members.iter_mut().zip(&mut self.seated).zip(places) {
             if seated != place {
-                member.node = self.ground.places.get(*place).stack.map(Held::Shared);
+                let stack = self.ground.places.look(*place, |place| place.stack.clone());
+                member.node = stack.map(Held::Shared);
                 *seated = *place;
             }
         }

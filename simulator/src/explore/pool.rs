@@ -1,7 +1,8 @@
 //! Values that are kept once each and called by number: a state is a handful of such numbers.
 
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{PoisonError, RwLock};
+
+use hashbrown::HashTable;
 
 /// Values by number, and numbers by fingerprint. Two values are one if their 128-bit fingerprints
 /// are equal. What is kept stays until the pool is swept. Values are small, and cheap to clone.
@@ -13,28 +14,29 @@ pub(crate) struct Pool<V> {
 #[derive(Debug)]
 struct Kept<V> {
     numbers: Numbers,
+    prints: Vec<u128>,
     values: Vec<V>,
 }
 
-/// Only asked for the number of a fingerprint, so its order is nobody's.
-#[expect(clippy::disallowed_types, reason = "it is never iterated")]
-type Numbers = std::collections::HashMap<u128, u32, BuildHasherDefault<Half>>;
+/// The numbers of fingerprints that stand elsewhere: whoever looks for one says where.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers(HashTable<u32>);
 
-/// Takes half of a fingerprint, which is as good as any hash of it.
-#[derive(Default)]
-pub(crate) struct Half(u64);
-
-impl Hasher for Half {
-    fn finish(&self) -> u64 {
-        self.0
+impl Numbers {
+    /// The number of a fingerprint, if it has one; `of` has those of all numbers.
+    pub(crate) fn find(&self, print: u128, of: impl Fn(u32) -> Option<u128>) -> Option<u32> {
+        self.0.find(high(print), |number| of(*number) == Some(print)).copied()
     }
 
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |all, byte| (all << 8) ^ u64::from(*byte));
+    /// Takes in a fingerprint that it does not have.
+    pub(crate) fn add(&mut self, print: u128, number: u32, of: impl Fn(u32) -> Option<u128>) {
+        // Half of a fingerprint is as good as any hash of it.
+        let hash = |number: &u32| of(*number).map_or(0, high);
+        self.0.insert_unique(high(print), number, hash);
     }
 
-    fn write_u128(&mut self, fingerprint: u128) {
-        self.0 = high(fingerprint);
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -43,9 +45,36 @@ pub(crate) fn high(fingerprint: u128) -> u64 {
     u64::try_from(fingerprint >> 64).unwrap_or(u64::MAX)
 }
 
+/// Appends to a list that grows by a quarter once it is long: it does not take much more than it holds.
+fn append<V>(list: &mut Vec<V>, value: V) {
+    if list.len() == list.capacity() && LONG <= list.len() {
+        list.reserve_exact(list.len() / 4);
+    }
+    list.push(value);
+}
+
+/// What short lists leave over is soon used for others.
+const LONG: usize = 1 << 10;
+
 impl<V> Default for Pool<V> {
     fn default() -> Self {
-        Self { kept: RwLock::new(Kept { numbers: Numbers::default(), values: Vec::new() }) }
+        let kept = Kept { numbers: Numbers::default(), prints: Vec::new(), values: Vec::new() };
+        Self { kept: RwLock::new(kept) }
+    }
+}
+
+impl<V> Kept<V> {
+    fn number(&self, fingerprint: u128) -> Option<u32> {
+        self.numbers.find(fingerprint, |number| self.prints.get(number as usize).copied())
+    }
+
+    fn add(&mut self, fingerprint: u128, value: V) -> u32 {
+        let Self { numbers, prints, values } = self;
+        let number = u32::try_from(values.len()).expect("fewer than 2^32 values");
+        append(values, value);
+        append(prints, fingerprint);
+        numbers.add(fingerprint, number, |number| prints.get(number as usize).copied());
+        number
     }
 }
 
@@ -56,57 +85,53 @@ impl<V: Clone> Pool<V> {
     ///
     /// Beyond 2^32 values.
     pub(crate) fn number(&self, fingerprint: u128, value: impl FnOnce() -> V) -> u32 {
-        let known = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(number) = known.numbers.get(&fingerprint) {
-            return *number;
+        let known = self.kept.read().unwrap_or_else(PoisonError::into_inner).number(fingerprint);
+        if let Some(number) = known {
+            return number;
         }
-        drop(known);
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let Kept { numbers, values } = &mut *kept;
-        *numbers.entry(fingerprint).or_insert_with(|| {
-            values.push(value());
-            u32::try_from(values.len() - 1).expect("fewer than 2^32 values")
-        })
+        // Another thread may have been faster.
+        kept.number(fingerprint).unwrap_or_else(|| kept.add(fingerprint, value()))
     }
 
     /// The value of a number that this pool has given.
     pub(crate) fn get(&self, number: u32) -> V {
+        self.look(number, V::clone)
+    }
+
+    /// What there is to see in the value of a number that this pool has given.
+    pub(crate) fn look<R>(&self, number: u32, see: impl FnOnce(&V) -> R) -> R {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        kept.values.get(number as usize).expect("a number of this pool").clone()
+        see(kept.values.get(number as usize).expect("a number of this pool"))
     }
 
     /// Brings a thread's own copy of the list up to date, so that it reads without a lock.
-    pub(crate) fn refresh<R>(&self, mirror: &mut Vec<R>, of: impl Fn(&V) -> R) {
+    pub(crate) fn refresh<R>(&self, mirror: &mut Vec<R>, of: impl Fn(u128, &V) -> R) {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        mirror.extend(kept.values.iter().skip(mirror.len()).map(of));
+        if mirror.capacity() < kept.values.len() {
+            mirror.reserve_exact(kept.values.capacity() - mirror.len());
+        }
+        let new = kept.prints.iter().zip(&kept.values).skip(mirror.len());
+        mirror.extend(new.map(|(print, value)| of(*print, value)));
     }
 
     /// Keeps only the values of the numbers that are `live`, and gives them new numbers. Returns the
     /// new number of each old one that is live.
     pub(crate) fn keep(&self, live: &[bool]) -> Vec<u32> {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let is_live = |number: u32| live.get(number as usize) == Some(&true);
         let mut renumbered = Vec::with_capacity(live.len());
         let mut count = 0;
         for is_live in live {
             renumbered.push(count);
             count += u32::from(*is_live);
         }
-        let Kept { numbers, values } = &mut *kept;
-        let old = std::mem::take(numbers);
-        #[expect(clippy::iter_over_hash_type, reason = "into another one, in any order")]
-        for (print, number) in old {
-            if is_live(number) {
-                let new = renumbered.get(number as usize).copied().unwrap_or(u32::MAX);
-                numbers.insert(print, new);
-            }
+        let Kept { numbers, prints, values } = &mut *kept;
+        retain(prints, live);
+        retain(values, live);
+        *numbers = Numbers::default();
+        for (number, print) in (0..).zip(prints.iter()) {
+            numbers.add(*print, number, |number| prints.get(number as usize).copied());
         }
-        let mut number = 0;
-        values.retain(|_| {
-            number += 1;
-            is_live(number - 1)
-        });
-        values.shrink_to_fit();
         renumbered
     }
 
@@ -114,4 +139,11 @@ impl<V: Clone> Pool<V> {
     pub(crate) fn len(&self) -> usize {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).values.len()
     }
+}
+
+/// Keeps only what is live, in its order.
+fn retain<V>(list: &mut Vec<V>, live: &[bool]) {
+    let mut live = live.iter();
+    list.retain(|_| live.next() == Some(&true));
+    list.shrink_to_fit();
 }

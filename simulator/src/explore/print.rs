@@ -38,10 +38,12 @@ impl Hasher for Print {
         xxh3_64(&self.0)
     }
 
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
+    #[inline]
     fn write_u8(&mut self, byte: u8) {
         self.0.push(byte);
     }

@@ -111,13 +111,13 @@ impl Reduced<'_, '_, '_> {
             Err(wrong) => return Err(Stop::Wrong(self.path(action), wrong)),
         };
         let mut sent = Vec::new();
-        if let Some(moved) = moved {
+        if let Some(at) = moved {
             if let Some((_, waiting)) = &mut frame.acting {
                 let mut ways = Vec::new();
-                self.worker.vary(&frame.state, &action, &moved, &mut ways);
+                self.worker.vary(&frame.state, &action, moved, &mut ways);
                 waiting.extend(ways.into_iter().filter(|way| way.cut.is_none()));
             }
-            let parcels = moved.parcels().map(|parcel| self.worker.parcel(parcel));
+            let parcels = self.worker.moved(at).sends.iter().map(|it| self.worker.parcel(*it));
             sent.extend(parcels.map(|parcel| Doer::of_parcel(parcel)));
         }
         self.search.found.transitions += 1;

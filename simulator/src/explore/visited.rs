@@ -28,8 +28,10 @@ const OF: usize = 20;
 const TAKEN_MAX: usize = 15;
 /// .. by so many.
 const MORE: usize = 8;
-/// Places of a part that has any.
+/// Places of a part that has any ..
 const PLACES_MIN: usize = 16;
+/// .. and of a single one: what a few hundred states take.
+const PLACES_MIN_ALONE: usize = 600;
 
 impl Visited {
     pub(crate) fn new() -> Self {
@@ -46,21 +48,19 @@ impl Visited {
     /// Inserts a fingerprint. Returns whether it was new.
     pub(crate) fn insert(&mut self, fingerprint: u128) -> bool {
         let fingerprint = fingerprint.max(1);
-        if let [alone] = self.parts.as_slice()
-            && PLACES_ALONE <= alone.places.len()
-            && alone.is_full()
-        {
-            self.divide();
-        }
         let (part, rest) = self.split(fingerprint);
         let parts_log2 = self.parts_log2;
-        let part = self.parts.get_mut(part);
-        part.is_some_and(|part| {
-            if part.is_full() {
-                part.grow(parts_log2);
+        let Some(part) = self.parts.get_mut(part) else {
+            return false;
+        };
+        if part.is_full() {
+            if parts_log2 < PARTS_LOG2 && PLACES_ALONE <= part.places.len() {
+                self.divide();
+                return self.insert(fingerprint);
             }
-            part.insert(fingerprint, rest)
-        })
+            part.grow(parts_log2);
+        }
+        part.insert(fingerprint, rest)
     }
 
     fn divide(&mut self) {
@@ -133,9 +133,9 @@ impl Part {
     }
 
     fn grow(&mut self, parts_log2: u32) {
-        let places = self.places.len();
-        let more = if parts_log2 == 0 { 2 * places } else { places * (OF + MORE) / OF };
-        let old = std::mem::replace(&mut self.places, vec![0; more.max(PLACES_MIN)]);
+        let least = if parts_log2 == 0 { PLACES_MIN_ALONE } else { PLACES_MIN };
+        let more = least.max(self.places.len() * (OF + MORE) / OF);
+        let old = std::mem::replace(&mut self.places, vec![0; more]);
         self.taken = 0;
         for fingerprint in old.into_iter().filter(|place| *place != 0) {
             self.insert(fingerprint, rest(fingerprint, parts_log2));

@@ -1,23 +1,27 @@
 //! Takes an exploration from state to state.
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use synod_core::{Effect, Input, NodeId, TimerId, Verdict};
+use synod_core::{Effect, Input, NodeId, Verdict};
 
+use self::activation::{Move, Way, What};
 use self::memo::Memo;
 use super::host::{Cause, Host};
 use super::memory::{Memory, NOTHING_SEEN};
 use super::orbit::Orbits;
-use super::parcel::{APPLICATION, JOBS, Parcel};
-use super::place::{Desk, Judge, Local, Program, Stepped};
+use super::parcel::{APPLICATION, Parcel};
+use super::place::{Desk, Judge, Local, Program};
 use super::setting::{Moment, Setting, Wrong};
 use super::state::State;
 use crate::action::{Act, Action, Cut};
 
+pub(crate) use self::memo::At;
+
 mod actions;
+mod activation;
 mod collectors;
 mod faults;
 mod foresight;
@@ -32,9 +36,7 @@ pub(crate) struct Worker<'a> {
     places: Vec<Local>,
     parcels: Vec<Arc<Parcel>>,
     memories: Vec<Arc<Memory>>,
-    moves: Memo<Key>,
-    /// The same where a handler was answered something, or its node crashed in it.
-    varied: Memo<(Key, Vec<u32>, Option<usize>)>,
+    moves: Memo,
     /// The memory after each one, once it is told something.
     remembered: Remembered,
     /// The parcel that is left of one when time has passed; `UNKNOWN` before it was asked.
@@ -44,6 +46,8 @@ pub(crate) struct Worker<'a> {
     /// Finds the orbits of states, where states that differ in names only are one.
     orbits: Option<Orbits>,
     desk: Desk,
+    /// What the last handler sent.
+    sent: Vec<u32>,
     scratch: State,
 }
 
@@ -54,61 +58,6 @@ type Remembered = std::collections::HashMap<(u32, u32), u32, BuildHasherDefault<
 /// Memories after others that are remembered at most. Beyond, all are forgotten: what comes again is
 /// soon known again.
 const REMEMBERED_MAX: usize = 1 << 16;
-
-/// What happens to one node.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Key {
-    place: u32,
-    what: What,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum What {
-    Start,
-    Recover(u32),
-    Timer(TimerId),
-    Parcel(u32),
-    Tick,
-    Crash,
-}
-
-/// As one number: this is asked for with every transition.
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let (kind, number) = match self.what {
-            What::Start => (0, 0),
-            What::Recover(lost) => (1, u64::from(lost)),
-            What::Timer(id) => (2, id.0),
-            What::Parcel(number) => (3, u64::from(number)),
-            What::Tick => (4, 0),
-            What::Crash => (5, 0),
-        };
-        hasher.write_u64((u64::from(self.place) << 3 | kind) ^ number.rotate_left(35));
-    }
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub(crate) struct Move {
-    place: u32,
-    /// The options of each question that the handler asked.
-    pub(crate) asked: Vec<u32>,
-    /// How many effects it had: places where a crash could fall.
-    pub(crate) had: usize,
-    /// What is under way since then, and to whom.
-    sends: Vec<(NodeId, u32)>,
-    /// By how much the fingerprint of the local state has become larger.
-    shift: u128,
-    /// What it indicated, if a monitor remembers such things.
-    told: Option<u32>,
-}
-
-impl Move {
-    /// What is under way since then.
-    pub(crate) fn parcels(&self) -> impl Iterator<Item = u32> {
-        self.sends.iter().map(|(_, parcel)| *parcel)
-    }
-}
 
 /// One transition, as [`Worker::expand`] tells it.
 pub(crate) struct Taken<'s> {
@@ -161,12 +110,12 @@ impl<'a> Worker<'a> {
             parcels: Vec::new(),
             memories: Vec::new(),
             moves: Memo::default(),
-            varied: Memo::default(),
             remembered: Remembered::default(),
             later: Vec::new(),
             commuting: BTreeSet::new(),
             orbits: program.setting().group.clone().map(Orbits::new),
             desk: Desk::default(),
+            sent: Vec::new(),
             scratch: State::default(),
         };
         worker.learn();
@@ -189,7 +138,7 @@ impl<'a> Worker<'a> {
     /// Takes note of the local states and parcels that others have found.
     pub(crate) fn learn(&mut self) {
         self.program.refresh(&mut self.places);
-        self.setting().parcels.refresh(&mut self.parcels, Arc::clone);
+        self.setting().parcels.refresh(&mut self.parcels, |_, parcel| Arc::clone(parcel));
         self.setting().memories.refresh(&mut self.memories);
     }
 
@@ -237,6 +186,7 @@ impl<'a> Worker<'a> {
             ..State::default()
         };
         state.places = self.nodes().map(|node| self.program.vacant(node)).collect();
+        self.moves.make_room();
         self.learn();
         let here = |node: NodeId| node.0 <= bounds.nodes;
         let inputs = self.setting().inputs.iter().filter(|(node, ..)| here(*node));
@@ -250,12 +200,14 @@ impl<'a> Worker<'a> {
         let mut all_asked = Vec::new();
         for node in self.nodes() {
             let choices = start.choices().get(all_asked.len()..).unwrap_or_default();
-            let moved = self.step(state, node, What::Start, choices, None)?;
+            let at = self.step(state, node, What::Start, Way { choices, cut: None })?;
+            let moved = self.moves.at(at);
+            all_asked.extend(moved.asked);
             // Every node is up, whether or not it has had its turn.
-            moved.sends.iter().for_each(|(_, parcel)| self.enqueue(state, *parcel));
-            self.remember(state, moved.told);
+            moved.sends.iter().for_each(|parcel| self.enqueue(state, *parcel));
+            let told = moved.told;
+            self.remember(state, told);
             self.tell_of_start(state, node, |peer| peer < node);
-            all_asked.extend(&moved.asked);
         }
         self.weigh(state);
         Ok(all_asked)
@@ -293,9 +245,7 @@ impl<'a> Worker<'a> {
         {
             let outcome = match self.act(state, &action, &mut next) {
                 Ok(moved) => {
-                    if let Some(moved) = moved {
-                        self.vary(state, &action, &moved, &mut waiting);
-                    }
+                    self.vary(state, &action, moved, &mut waiting);
                     Ok(&mut next)
                 }
                 Err(wrong) => Err(wrong),
@@ -308,7 +258,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Whether what a handler did is one of several ways that it can go.
-    fn varies(&self, state: &State, moved: &Move) -> bool {
+    fn varies(&self, state: &State, moved: Move<'_>) -> bool {
         !moved.asked.is_empty() || (1 < moved.had && self.may_crash(state))
     }
 
@@ -318,17 +268,25 @@ impl<'a> Worker<'a> {
         &self,
         state: &State,
         action: &Action,
-        moved: &Move,
+        moved: Option<At>,
         waiting: &mut Vec<Action>,
     ) {
+        let Some(moved) = moved.map(|at| self.moved(at)) else {
+            return;
+        };
         if action.cut.is_some() || !self.varies(state, moved) {
             return;
         }
-        let other = successor(action.choices(), &moved.asked);
+        let other = successor(action.choices(), moved.asked);
         waiting.extend(other.map(|choices| Action::of(action.act).choosing(choices)));
         if 1 < moved.had && self.may_crash(state) {
             waiting.extend(Cut::all(moved.had).map(|cut| action.clone().cut(cut)));
         }
+    }
+
+    /// What a handler did, as long as no other action was taken.
+    pub(crate) fn moved(&self, at: At) -> Move<'_> {
+        self.moves.at(at)
     }
 
     /// The state after `action`. Returns what its handler did, if one ran.
@@ -337,7 +295,8 @@ impl<'a> Worker<'a> {
         state: &State,
         action: &Action,
         next: &mut State,
-    ) -> Result<Option<Arc<Move>>, Wrong> {
+    ) -> Result<Option<At>, Wrong> {
+        self.moves.make_room();
         next.copy(state);
         let (node, what) = match action.act {
             Act::Deliver { at } | Act::Repeat { at } => {
@@ -371,21 +330,24 @@ impl<'a> Worker<'a> {
             }
             Act::Start => return Ok(None),
         };
-        let cut = action.cut.map(|cut| cut.after);
-        let moved = self.step(next, node, what, action.choices(), cut)?;
-        for (to, parcel) in &moved.sends {
-            if self.host(Self::place(next, *to)).up || *to == node {
+        let cut = action.cut.map(|cut| u32::try_from(cut.after).unwrap_or(u32::MAX));
+        let at = self.step(next, node, what, Way { choices: action.choices(), cut })?;
+        let moved = self.moves.at(at);
+        for parcel in moved.sends {
+            let to = self.parcel(*parcel).link.1;
+            if to == node || self.host(Self::place(next, to)).up {
                 self.enqueue(next, *parcel);
             }
         }
-        self.remember(next, moved.told);
+        let told = moved.told;
+        self.remember(next, told);
         if let Act::Restart { .. } = action.act {
             self.tell_of_start(next, node, |_| true);
         }
         if let Some(cut) = action.cut {
             self.crash(next, node, cut.losing);
         }
-        Ok(Some(moved))
+        Ok(Some(at))
     }
 
     /// Lets something happen to one node of a state.
@@ -394,84 +356,15 @@ impl<'a> Worker<'a> {
         state: &mut State,
         node: NodeId,
         what: What,
-        choices: &[u32],
-        cut: Option<usize>,
-    ) -> Result<Arc<Move>, Wrong> {
-        let key = Key { place: Self::place(state, node), what };
-        let moved = self.activate(node, key, choices, cut)?;
+        way: Way<'_>,
+    ) -> Result<At, Wrong> {
+        let at = self.activate(Self::place(state, node), what, way)?;
+        let moved = self.moves.at(at);
         if let Some(place) = state.places.get_mut(node.0 as usize - 1) {
             state.sum = state.sum.wrapping_add(moved.shift);
             *place = moved.place;
         }
-        Ok(moved)
-    }
-
-    /// One handler activation, remembered from the last time if there was one.
-    fn activate(
-        &mut self,
-        node: NodeId,
-        key: Key,
-        choices: &[u32],
-        cut: Option<usize>,
-    ) -> Result<Arc<Move>, Wrong> {
-        if choices.is_empty() && cut.is_none() {
-            if let Some(moved) = self.moves.get(&key) {
-                return Ok(Arc::clone(moved));
-            }
-            let moved = self.run(node, key, &[], None)?;
-            self.moves.insert(key, Arc::clone(&moved));
-            return Ok(moved);
-        }
-        let varied = (key, choices.to_vec(), cut);
-        if let Some(moved) = self.varied.get(&varied) {
-            return Ok(Arc::clone(moved));
-        }
-        let moved = self.run(node, key, choices, cut)?;
-        self.varied.insert(varied, Arc::clone(&moved));
-        Ok(moved)
-    }
-
-    fn run(
-        &mut self,
-        node: NodeId,
-        key: Key,
-        choices: &[u32],
-        cut: Option<usize>,
-    ) -> Result<Arc<Move>, Wrong> {
-        let cause = match key.what {
-            What::Start => Cause::Start,
-            What::Recover(lost) => Cause::Recover(lost),
-            What::Timer(id) => Cause::Timer(id),
-            What::Parcel(number) => Cause::Parcel(Arc::clone(self.parcel(number))),
-            What::Tick => return Ok(self.silently(key.place, self.program.tick(key.place))),
-            What::Crash => return Ok(self.silently(key.place, self.program.crash(key.place))),
-        };
-        let mut desk = std::mem::take(&mut self.desk);
-        let stepped = self.program.step(key.place, &cause, choices, cut, &mut desk);
-        let moved = stepped.map(|stepped| self.moved(node, key.place, stepped, &desk.effects));
-        self.desk = desk;
-        let moved = Arc::new(moved?);
-        self.try_other_names(key.place, &cause, choices, &moved)?;
-        Ok(moved)
-    }
-
-    /// What an activation at `node` in a local state has come to.
-    fn moved(
-        &mut self,
-        node: NodeId,
-        before: u32,
-        Stepped { place, asked, had }: Stepped,
-        effects: &[Effect],
-    ) -> Move {
-        let sends: Vec<(NodeId, u32)> =
-            effects.iter().filter_map(|it| self.sent(node, it)).collect();
-        let told = self.setting().memories.told(node, effects);
-        let places = before.max(place) as usize;
-        let parcels = sends.iter().map(|(_, parcel)| *parcel as usize).max();
-        if self.places.len() <= places || parcels.is_some_and(|it| self.parcels.len() <= it) {
-            self.learn();
-        }
-        Move { place, asked, had, sends, told, shift: self.shift(before, place) }
+        Ok(at)
     }
 
     /// Lets the monitors remember what was indicated.
@@ -497,36 +390,8 @@ impl<'a> Worker<'a> {
         state.memory = after;
     }
 
-    /// A change of a local state in which no handler runs.
-    fn silently(&mut self, before: u32, place: u32) -> Arc<Move> {
-        self.learn();
-        let shift = self.shift(before, place);
-        Arc::new(Move { place, asked: Vec::new(), had: 0, sends: Vec::new(), told: None, shift })
-    }
-
-    /// By how much the fingerprint of one local state is larger than that of another.
-    fn shift(&self, before: u32, after: u32) -> u128 {
-        self.print(after).wrapping_sub(self.print(before))
-    }
-
-    /// What an effect puts under way, and to whom.
-    fn sent(&self, node: NodeId, effect: &Effect) -> Option<(NodeId, u32)> {
-        let (link, input) = match effect {
-            Effect::Send { to, lane, envelope } => {
-                let input = Input::Deliver { from: node, envelope: envelope.clone() };
-                ((node, *to, *lane), input)
-            }
-            Effect::Job(job) => {
-                let done = self.setting().catalogue.job(job.event())?(job).ok()?;
-                ((node, node, JOBS), Input::Trigger(done))
-            }
-            _ => return None,
-        };
-        Some((link.1, self.number(link, input, self.setting().bounds.delay())))
-    }
-
     fn change(&mut self, state: &mut State, node: NodeId, what: What) {
-        let changed = self.step(state, node, what, &[], None);
+        let changed = self.step(state, node, what, Way::CALM);
         debug_assert!(changed.is_ok(), "no handler runs");
     }
 

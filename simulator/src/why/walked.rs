@@ -72,9 +72,10 @@ fn take(
     let mut action = action.clone();
     let mut next = State::default();
     loop {
-        let Some(moved) = worker.act(state, &action, &mut next)? else {
+        let Some(at) = worker.act(state, &action, &mut next)? else {
             return Ok(next);
         };
+        let moved = worker.moved(at);
         let mut choices = action.choices().to_vec();
         if let Some(options) = moved.asked.get(choices.len()) {
             choices.push(u32::try_from(random.below(u64::from(*options))).unwrap_or(0));

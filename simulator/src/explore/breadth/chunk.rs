@@ -1,11 +1,10 @@
 //! What one chunk of the frontier leads to.
 
-use std::hash::BuildHasherDefault;
 use std::ops::ControlFlow;
 
 use crate::action::{Act, Action};
 use crate::explore::orbit::Identity;
-use crate::explore::pool::Half;
+use crate::explore::pool::Numbers;
 use crate::explore::setting::Wrong;
 use crate::explore::state::State;
 use crate::explore::visited::Visited;
@@ -23,10 +22,13 @@ pub(super) struct Chunk {
 
 /// States of a chunk, at most.
 pub(super) const CHUNK: usize = 512;
-/// What one chunk led to.
+
+/// What one chunk led to. Emptied rather than made anew.
 #[derive(Default)]
 pub(super) struct Yield {
     pub(super) found: Vec<Found>,
+    /// Where in `found` a fingerprint is.
+    fresh: Numbers,
     pub(super) packed: Vec<u8>,
     pub(super) transitions: u64,
     pub(super) wrong: Option<Failed>,
@@ -58,9 +60,30 @@ pub(super) struct Failed {
     pub(super) wrong: Wrong,
 }
 
-/// A state's fingerprints within a chunk. Membership only.
-#[expect(clippy::disallowed_types, reason = "it is never iterated")]
-type Fresh = std::collections::HashSet<u128, BuildHasherDefault<Half>>;
+impl Yield {
+    fn clear(&mut self) {
+        self.found.clear();
+        self.fresh.clear();
+        self.packed.clear();
+        self.happened.clear();
+        (self.transitions, self.wrong, self.beyond) = (0, None, false);
+    }
+
+    fn has(&self, print: u128) -> bool {
+        self.fresh.find(print, |at| print_of(&self.found, at)).is_some()
+    }
+
+    fn add(&mut self, found: Found) {
+        let at = u32::try_from(self.found.len()).expect("a chunk leads to fewer than 2^32 states");
+        let print = found.print;
+        self.found.push(found);
+        self.fresh.add(print, at, |at| print_of(&self.found, at));
+    }
+}
+
+fn print_of(found: &[Found], at: u32) -> Option<u128> {
+    found.get(at as usize).map(|state| state.print)
+}
 
 /// What the threads of a round look at, and do not change.
 pub(super) struct View<'v> {
@@ -76,14 +99,15 @@ impl View<'_> {
         worker: &mut Worker<'_>,
         batch: &mut Batch,
         chunk: &Chunk,
-    ) -> Yield {
+        found: &mut Yield,
+    ) {
         worker.learn();
         batch.clear();
+        found.clear();
         let nodes = worker.setting().bounds.nodes as usize;
-        let mut found = Yield::default();
         if self.depth_max <= chunk.depth {
             found.beyond = self.goes_on(worker, chunk);
-            return found;
+            return;
         }
         let mut state = State::default();
         let mut packed = chunk.packed.as_slice();
@@ -91,11 +115,10 @@ impl View<'_> {
             packed = state.unpack(nodes, packed);
             worker.weigh(&mut state);
             batch.spread(worker, &state);
-            if self.look(worker, &state, batch, &mut found, from).is_break() {
+            if self.look(worker, &state, batch, found, from).is_break() {
                 break;
             }
         }
-        found
     }
 
     /// Whether a state of the chunk has a transition.
@@ -125,7 +148,7 @@ impl View<'_> {
         for (next, known) in batch.next.iter().zip(&batch.known) {
             found.transitions += 1;
             let (print, ordinal) = (next.print, next.ordinal);
-            if *known || !batch.fresh.insert(print) {
+            if *known || found.has(print) {
                 continue;
             }
             next.make(worker, state, &batch.packed, &mut batch.state);
@@ -139,7 +162,7 @@ impl View<'_> {
             batch.state.pack(&mut found.packed);
             let (end, transitions) = (found.packed.len(), found.transitions);
             let orbit = next.orbit;
-            found.found.push(Found { print, from, ordinal, end, transitions, orbit });
+            found.add(Found { print, from, ordinal, end, transitions, orbit });
         }
         batch.next.clear();
         batch.packed.clear();
@@ -160,8 +183,8 @@ pub(super) struct Batch {
     packed: Vec<u8>,
     /// Which of `next` were visited before this round.
     known: Vec<bool>,
-    /// What the chunk has found so far.
-    fresh: Fresh,
+    /// The ways of an act that are still to be tried.
+    waiting: Vec<Action>,
     state: State,
     /// The transition that is wrong, the last one of the state.
     wrong: Option<(u32, Wrong)>,
@@ -203,7 +226,7 @@ impl Batch {
     fn clear(&mut self) {
         self.next.clear();
         self.packed.clear();
-        self.fresh.clear();
+        self.waiting.clear();
         self.wrong = None;
     }
 
@@ -232,14 +255,14 @@ impl Batch {
 
     /// Takes the transitions of one act, up to one that is wrong.
     fn take(&mut self, worker: &mut Worker<'_>, state: &State, act: Act, ordinal: &mut u32) {
-        let mut waiting = vec![Action::of(act)];
         let mut next = std::mem::take(&mut self.state);
-        while let Some(action) = waiting.pop()
-            && self.wrong.is_none()
+        self.waiting.push(Action::of(act));
+        while self.wrong.is_none()
+            && let Some(action) = self.waiting.pop()
         {
             let acted = worker.act(state, &action, &mut next);
-            if let Ok(Some(moved)) = &acted {
-                worker.vary(state, &action, moved, &mut waiting);
+            if let Ok(moved) = &acted {
+                worker.vary(state, &action, *moved, &mut self.waiting);
             }
             self.add(worker, *ordinal, acted.map(|_| &mut next));
             *ordinal += 1;

@@ -47,33 +47,17 @@ impl Worker<'_> {
     pub(super) fn timer_actions(&self, state: &State, timed: bool, all: &mut Vec<Act>) {
         let hosts = || state.places.iter().map(|place| self.host(*place));
         for host in hosts().filter(|host| !host.timers.is_empty()) {
-            let next = host.timers.values().map(|due| due.earliest).min();
+            let next = host.timers.iter().map(|(_, due)| due.earliest).min();
             let next = if timed { Some(0) } else { next };
-            let first = all.len();
-            for (id, due) in &host.timers {
-                if Some(due.earliest) == next {
-                    all.push(Act::Fire { node: host.node, id: *id });
-                }
-            }
-            self.order_by_event(state, all.get_mut(first..).unwrap_or_default());
+            let due = host.timers.iter().filter(|(_, due)| Some(due.earliest) == next);
+            all.extend(due.map(|(id, _)| Act::Fire { node: host.node, id }));
         }
         if timed {
-            let mut timers = hosts().flat_map(|host| host.timers.values());
+            let mut timers = hosts().flat_map(|host| host.timers.iter());
             let mut wire = state.wire.iter().map(|number| self.parcel(*number).left);
-            if timers.all(|due| due.latest > 0) && wire.all(|left| left > 0) {
+            if timers.all(|(_, due)| due.latest > 0) && wire.all(|left| left > 0) {
                 all.push(Act::Tick);
             }
-        }
-    }
-
-    /// Timers have numbers in the order of arming, which is no part of a state: of two ways to a state, the
-    /// one that a thread happened to find first would say what is tried first.
-    fn order_by_event(&self, state: &State, due: &mut [Act]) {
-        if 1 < due.len() {
-            due.sort_by_cached_key(|act| match act {
-                Act::Fire { node, id } => self.timer(state, *node, *id),
-                _ => None,
-            });
         }
     }
 

@@ -115,7 +115,7 @@ impl Worker<'_> {
             let mut next = State::default();
             let moved = self.act(&at, &action, &mut next);
             let moved = moved.map_err(|_| String::from("one of two deliveries panics"))?;
-            if moved.is_some_and(|moved| !moved.asked.is_empty()) {
+            if moved.is_some_and(|at| !self.moved(at).asked.is_empty()) {
                 return Err(String::from("it makes a choice"));
             }
             let effects = self.effects(&at, &action);

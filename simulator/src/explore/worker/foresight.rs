@@ -4,7 +4,7 @@
 use synod_core::NodeId;
 
 use super::wire::WEIGHT;
-use super::{Key, Move, What, Worker};
+use super::{Move, Way, What, Worker};
 use crate::action::Act;
 use crate::explore::parcel::Parcel;
 use crate::explore::setting::Wrong;
@@ -28,15 +28,9 @@ impl Worker<'_> {
             Act::Fire { node, id } => (node, What::Timer(id), None),
             _ => return Ok(None),
         };
-        let key = Key { place: Self::place(state, node), what };
-        let known = self.moves.get(&key).map(|moved| self.shift_by(state, node, moved, taken));
-        match known {
-            Some(shift) => Ok(shift),
-            None => {
-                let moved = self.activate(node, key, &[], None)?;
-                Ok(self.shift_by(state, node, &moved, taken))
-            }
-        }
+        self.moves.make_room();
+        let at = self.activate(Self::place(state, node), what, Way::CALM)?;
+        Ok(self.shift_by(state, node, self.moves.at(at), taken))
     }
 
     /// By how much the fingerprint becomes larger with what a handler of `node` did, and without what
@@ -45,7 +39,7 @@ impl Worker<'_> {
         &self,
         state: &State,
         node: NodeId,
-        moved: &Move,
+        moved: Move<'_>,
         taken: Option<usize>,
     ) -> Option<u128> {
         if self.varies(state, moved) {
@@ -62,8 +56,9 @@ impl Worker<'_> {
             shift = shift.wrapping_sub(self.lost_by_taking(state, at, parcel));
         }
         let taken = taken.map(|(_, parcel)| parcel);
-        for (index, (to, number)) in moved.sends.iter().enumerate() {
-            if *to == node || self.host(Self::place(state, *to)).up {
+        for (index, number) in moved.sends.iter().enumerate() {
+            let to = self.parcel(*number).link.1;
+            if to == node || self.host(Self::place(state, to)).up {
                 let sent = moved.sends.get(..index).unwrap_or_default();
                 shift = shift.wrapping_add(self.won_by_sending(state, *number, sent, taken));
             }
@@ -87,11 +82,10 @@ impl Worker<'_> {
         &self,
         state: &State,
         number: u32,
-        sent: &[(NodeId, u32)],
+        sent: &[u32],
         taken: Option<&Parcel>,
     ) -> u128 {
         let parcel = self.parcel(number);
-        let sent = sent.iter().map(|(_, number)| number);
         if parcel.stays {
             let is_there = state.wire.iter().chain(sent).any(|other| *other == number);
             return if is_there { 0 } else { parcel.print };

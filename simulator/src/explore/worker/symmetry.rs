@@ -42,7 +42,7 @@ impl<'a> Worker<'a> {
         place: u32,
         cause: &Cause,
         choices: &[u32],
-        moved: &Move,
+        moved: Move<'_>,
     ) -> Result<(), Wrong> {
         let begins = matches!(cause, Cause::Start | Cause::Recover(_));
         let Some(group) = self.group().filter(|_| !begins) else {
@@ -62,7 +62,7 @@ impl<'a> Worker<'a> {
         place: u32,
         cause: &Cause,
         choices: &[u32],
-        moved: &Move,
+        moved: Move<'_>,
         names: Permutation,
     ) -> Result<(), String> {
         let unnamed = |cause| format!("the state or an event cannot be renamed: {cause}");
@@ -77,9 +77,10 @@ impl<'a> Worker<'a> {
         let mut desk = Desk::default();
         let stepped = self.program.step(other_place, &other_cause, choices, None, &mut desk);
         let stepped = stepped.map_err(|_| String::from("it panics"))?;
-        let node = names.of(self.host(place).node);
-        let other = self.moved(node, other_place, stepped, &desk.effects);
-        let other_sent = self.on_lanes(&other, Permutation::IDENTITY).map_err(unnamed)?;
+        self.learn();
+        let mut sends = Vec::new();
+        let other = self.outcome(other_place, &stepped, &desk.effects, &mut sends);
+        let other_sent = self.on_lanes(other, Permutation::IDENTITY).map_err(unnamed)?;
         let all = [
             ("it leads to another state", self.print(other.place) == expected),
             ("it sends something else", other_sent == sent),
@@ -102,14 +103,14 @@ impl<'a> Worker<'a> {
     /// What is sent, lane by lane: in order where there is one.
     fn on_lanes(
         &self,
-        moved: &Move,
+        moved: Move<'_>,
         names: Permutation,
     ) -> Result<BTreeMap<Link, Vec<u128>>, DecodeError> {
         let mut lanes: BTreeMap<Link, Vec<u128>> = BTreeMap::new();
         let mut unordered = Vec::new();
-        for number in moved.parcels() {
+        for number in moved.sends {
             let mut renamer = Renamer::to(names);
-            let parcel = self.parcel(number).renamed(self.setting().catalogue, &mut renamer)?;
+            let parcel = self.parcel(*number).renamed(self.setting().catalogue, &mut renamer)?;
             lanes.entry(parcel.link).or_default().push(parcel.print);
             if !parcel.ordered {
                 unordered.push(parcel.link);
