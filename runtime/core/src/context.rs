@@ -37,12 +37,20 @@ pub struct Context {
     pub(crate) asked: BTreeMap<u64, EventId>,
     pub(crate) next_ticket: u64,
     pub(crate) effects: Vec<Effect>,
-    pub(crate) local: VecDeque<Envelope>,
+    pub(crate) local: VecDeque<Local>,
     /// Who is running: set by the stack around each handler.
     pub(crate) scope: Scope,
     pub(crate) scratch: Scratch,
-    /// Whether events for one lane that are sent one after the other become one effect.
+    /// Whether events for one lane that are sent one after the other become one effect, and those that
+    /// are triggered so stand together.
     pub(crate) gathers: bool,
+}
+
+/// What waits to be handled by this very node.
+#[derive(Clone, Debug)]
+pub(crate) enum Local {
+    One(Envelope),
+    Several(Framed),
 }
 
 /// Which algorithm of the node is running.
@@ -167,7 +175,7 @@ impl Context {
         let peers = self.peers.clone();
         for &peer in peers.nodes.iter().filter(|peer| to(**peer)) {
             if peer == self.me {
-                self.local.push_back(envelope.clone());
+                self.local.push_back(Local::One(envelope.clone()));
             } else {
                 let (lane, envelope) = (self.lane::<E>(), envelope.clone());
                 self.effects.push(Effect::Send { to: peer, lane, envelope });
@@ -178,8 +186,11 @@ impl Context {
     /// Triggers `event` on this node, in every algorithm that listens to it; if none does, the
     /// application gets it.
     pub fn trigger<E: Event>(&mut self, event: &E) {
+        if self.gathers && self.gather_local(event) {
+            return;
+        }
         let envelope = self.seal(Tag::Plain, event);
-        self.local.push_back(envelope);
+        self.local.push_back(Local::One(envelope));
     }
 
     /// Triggers `event` in the instance of `key` under the running one: how a parent speaks to a
@@ -189,7 +200,7 @@ impl Context {
         let mut instance = self.scope.instance.clone();
         instance.0.push(key);
         envelope = envelope.addressed_to(instance);
-        self.local.push_back(envelope);
+        self.local.push_back(Local::One(envelope));
     }
 
     /// Triggers `event` on this node once `delay` has passed.
@@ -317,7 +328,7 @@ impl Context {
     fn route<E: Event>(&mut self, to: NodeId, tag: Tag, event: &E) {
         if to == self.me {
             let envelope = self.seal(tag, event);
-            self.local.push_back(envelope);
+            self.local.push_back(Local::One(envelope));
             return;
         }
         assert!(!E::LOCAL, "`{}` is local and cannot be sent", E::NAME);
@@ -348,12 +359,31 @@ impl Context {
                 true
             }
             Effect::Send { to: same_to, lane: same_lane, envelope }
-                if (to, Lane::Ordered(lane)) == (*same_to, *same_lane)
-                    && envelope.event() == E::ID =>
+                if (to, Lane::Ordered(lane)) == (*same_to, *same_lane) =>
             {
-                let Some(mut envelopes) = Framed::begin(envelope) else { return false };
-                envelopes.push(event);
+                let Some(envelopes) = Framed::pair(envelope, event) else { return false };
                 *last = Effect::SendAll { to, lane, envelopes };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The same for an event that is triggered.
+    #[inline]
+    fn gather_local<E: Event>(&mut self, event: &E) -> bool {
+        if !self.scope.instance.keys().is_empty() {
+            return false;
+        }
+        match self.local.back_mut() {
+            Some(Local::Several(envelopes)) if envelopes.takes(E::ID) => {
+                envelopes.push(event);
+                true
+            }
+            Some(last @ Local::One(_)) => {
+                let Local::One(envelope) = &*last else { return false };
+                let Some(envelopes) = Framed::pair(envelope, event) else { return false };
+                *last = Local::Several(envelopes);
                 true
             }
             _ => false,

@@ -159,7 +159,7 @@ impl Iterator for Envelopes {
 impl ExactSizeIterator for Envelopes {}
 
 /// The envelope of the first frame, and the size of the frame with its length, if it is whole.
-fn check_length(frames: &[u8]) -> Option<(&[u8], usize)> {
+pub(crate) fn check_length(frames: &[u8]) -> Option<(&[u8], usize)> {
     let length = frames.first_chunk::<{ Envelopes::LENGTH_BYTES }>()?;
     let size = Envelopes::LENGTH_BYTES + u32::from_le_bytes(*length) as usize;
     frames.get(Envelopes::LENGTH_BYTES..size).map(|envelope| (envelope, size))

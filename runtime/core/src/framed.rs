@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::envelope::{Envelope, append, plain_header};
-use crate::envelopes::Envelopes;
+use crate::envelope::{Envelope, EnvelopeRef, append, plain_header};
+use crate::envelopes::{Envelopes, check_length};
 use crate::event::{Event, EventId};
 
 /// Events of one type for one lane of one node, in the order of sending: each is a frame, as
@@ -22,14 +22,21 @@ impl Framed {
     /// Bytes after which nothing more is added.
     pub const BYTES_MAX: usize = 64 * 1024;
 
-    /// The envelope as the first of several; none if it is for no root, or asks or answers.
-    pub(crate) fn begin(envelope: &Envelope) -> Option<Self> {
+    /// The envelope and an event that follows it; none if they are of two types, or if the envelope is
+    /// for no root, or asks or answers.
+    ///
+    /// # Panics
+    ///
+    /// As [`Framed::push`].
+    pub(crate) fn pair<E: Event>(envelope: &Envelope, event: &E) -> Option<Self> {
+        if envelope.event() != E::ID || !envelope.is_plain_at_root() {
+            return None;
+        }
         let bytes = Vec::with_capacity(FIRST_BYTES);
-        let mut framed = Self { event: envelope.event(), count: 0, largest: 0, bytes };
-        envelope.is_plain_at_root().then(|| {
-            framed.frame(|bytes| envelope.encode_into(bytes));
-            framed
-        })
+        let mut framed = Self { event: E::ID, count: 0, largest: 0, bytes };
+        framed.frame(|bytes| envelope.encode_into(bytes));
+        framed.push(event);
+        Some(framed)
     }
 
     /// Whether one more event of this type may be added.
@@ -88,6 +95,16 @@ impl Framed {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Each of them where it stands.
+    pub(crate) fn each(&self) -> impl Iterator<Item = EnvelopeRef<'_>> {
+        let mut rest = self.bytes.as_slice();
+        std::iter::from_fn(move || {
+            let (encoded, size) = check_length(rest)?;
+            rest = rest.get(size..)?;
+            EnvelopeRef::plain(self.event, encoded)
+        })
     }
 
     /// The same, to be taken one by one. O(bytes).

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::body::Scratch;
 use crate::catalogue::{BuildError, Catalogue};
-use crate::context::{Choices, Context, Effect, Lent, Scope, TimerId, expiry};
+use crate::context::{Choices, Context, Effect, Lent, Local, Scope, TimerId, expiry};
 use crate::envelope::{DecodeError, Envelope, EnvelopeRef, Tag};
 use crate::event::{EventId, NodeId, PeerDown, PeerUp, Time};
 use crate::property::Summary;
@@ -456,32 +456,44 @@ impl<T: Stack> Node<T> {
         if let Tag::Expired(number) = envelope.tag() {
             self.ctx.asked.remove(&number);
         }
-        self.ctx.local.push_back(envelope);
+        self.ctx.local.push_back(Local::One(envelope));
     }
 
     /// Tells whoever wants to know; the application has its own ways to see links.
     fn indicate(&mut self, envelope: &Envelope) {
         if T::listens_to(&self.tables, envelope.event()) {
-            self.ctx.local.push_back(envelope.clone());
+            self.ctx.local.push_back(Local::One(envelope.clone()));
         }
     }
 
     /// Runs the events that handlers have triggered, first in, first out.
     fn settle(&mut self) {
-        for _ in 0..LOCAL_EVENTS_MAX {
-            let Some(envelope) = self.ctx.local.pop_front() else {
-                return;
-            };
-            match self.local(envelope.by_ref()) {
-                Ok(()) => (),
-                // A peer may bring an algorithm to open instances, but not to crash its node.
-                Err(full @ StepError::Full { .. }) => {
-                    self.ctx.effects.push(Effect::Log(format!("an event was dropped: {full}")));
+        let mut count = 0;
+        while let Some(local) = self.ctx.local.pop_front() {
+            match local {
+                Local::One(envelope) => self.settle_one(envelope.by_ref(), &mut count),
+                Local::Several(envelopes) => {
+                    envelopes.each().for_each(|it| self.settle_one(it, &mut count));
                 }
-                Err(error) => panic!("an event of this very node was refused: {error}"),
             }
         }
-        assert!(self.ctx.local.is_empty(), "more than {LOCAL_EVENTS_MAX} local events in one step");
+    }
+
+    #[inline]
+    fn settle_one(&mut self, envelope: EnvelopeRef<'_>, count: &mut usize) {
+        *count += 1;
+        assert!(
+            *count <= LOCAL_EVENTS_MAX,
+            "more than {LOCAL_EVENTS_MAX} local events in one step"
+        );
+        match self.local(envelope) {
+            Ok(()) => (),
+            // A peer may bring an algorithm to open instances, but not to crash its node.
+            Err(full @ StepError::Full { .. }) => {
+                self.ctx.effects.push(Effect::Log(format!("an event was dropped: {full}")));
+            }
+            Err(error) => panic!("an event of this very node was refused: {error}"),
+        }
     }
 
     /// Runs an event of this very node. What no algorithm listens to is for the application, and

@@ -65,3 +65,55 @@ fn events_of_one_type_for_one_lane_are_gathered_and_are_what_they_were() {
     assert_eq!(sizes, [5, 1, 1, 2, 1, 1, 1, 1]);
     assert_eq!(Fingerprint::of(&Ok(()), &effects), Fingerprint::of(&Ok(()), &single));
 }
+
+/// Logs what it handles, and triggers more upon every second number.
+fn listener() -> Node<HandlerSet<()>> {
+    let handlers = HandlerSet::new(())
+        .on(|(): &mut (), _: Go, ctx: &mut Context| {
+            (0..4).for_each(|number| ctx.trigger(&Number(number)));
+            ctx.trigger(&Text(String::from("between")));
+            ctx.trigger(&Number(4));
+            ctx.trigger(&Text("x".repeat(40_000)));
+            ctx.trigger(&Text("y".repeat(40_000)));
+            ctx.trigger(&Text(String::from("last")));
+            ctx.trigger(&Loose(5));
+        })
+        .on(|(): &mut (), Number(number): Number, ctx: &mut Context| {
+            ctx.log(number);
+            if number < 100 && number % 2 == 0 {
+                ctx.trigger(&Number(100 + number));
+                ctx.trigger(&Number(200 + number));
+            }
+        })
+        .on(|(): &mut (), Text(text): Text, ctx: &mut Context| ctx.log(text));
+    node(handlers)
+}
+
+#[test]
+fn events_that_are_triggered_in_a_row_are_handled_in_the_order_of_triggering() {
+    let mut gathering = listener();
+    gathering.gather_sends();
+    let effects = step(&mut gathering, trigger(&Go));
+    assert_eq!(effects, step(&mut listener(), trigger(&Go)));
+    let logged = |at: usize| match &effects[at] {
+        Effect::Log(line) => line.get(..7).unwrap_or(line),
+        other => panic!("{other:?} at {at}"),
+    };
+    let first = ["0", "1", "2", "3", "between", "4", "xxxxxxx", "yyyyyyy", "last"];
+    assert!((0..9).map(logged).eq(first));
+    assert!((10..16).map(logged).eq(["100", "200", "102", "202", "104", "204"]));
+    assert!(matches!(effects[9], Effect::Output(_)), "nobody listens to the loose one");
+}
+
+#[test]
+#[should_panic(expected = "more than 10000 local events in one step")]
+fn too_many_events_in_a_row_are_too_many() {
+    let handlers = HandlerSet::new(())
+        .on(|(): &mut (), _: Go, ctx: &mut Context| {
+            (0..10_001).for_each(|number| ctx.trigger(&Number(number)));
+        })
+        .on(|(): &mut (), _: Number| ());
+    let mut node = node(handlers);
+    node.gather_sends();
+    step(&mut node, trigger(&Go));
+}
