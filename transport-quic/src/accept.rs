@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
@@ -166,7 +165,7 @@ async fn receive_guest(shared: &Arc<Shared>, incoming: Incoming) -> Option<Guest
     }
 }
 
-/// The TLS handshake, and once more the judgement on the certificate that it was made with.
+/// The TLS handshake, and the node behind the certificate that it was made with.
 async fn shake_hands(
     shared: &Shared,
     incoming: Incoming,
@@ -207,10 +206,10 @@ async fn shake_hands(
 fn identity(connection: &Connection, verifier: &Verifier) -> Result<NodeId, Turned> {
     let shown = connection.peer_identity();
     let chain = shown.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-    match chain.as_deref().map(Vec::as_slice) {
-        Some([leaf, rest @ ..]) => verifier.judge(leaf, rest, SystemTime::now()),
-        _ => Err(Turned::new(Kind::NoCertificate, "a certificate is wanted and none was shown")),
-    }
+    let leaf = chain.as_ref().and_then(|chain| chain.first());
+    leaf.and_then(|leaf| verifier.believed(leaf)).ok_or_else(|| {
+        Turned::new(Kind::NoCertificate, "a certificate is wanted and none was shown")
+    })
 }
 
 /// Tells who refused whom, if anybody did; other failures are the network's.

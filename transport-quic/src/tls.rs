@@ -115,21 +115,32 @@ fn unusable(error: rustls::Error) -> CertificateError {
 pub(crate) struct Verifier {
     trust: Arc<Trust>,
     expected: Option<(NodeId, String)>,
-    turned: Mutex<Option<Turned>>,
+    judgement: Mutex<Option<Judgement>>,
 }
+
+/// The certificate that was shown, and the node behind it.
+type Judgement = Result<(CertificateDer<'static>, NodeId), Turned>;
 
 impl Verifier {
     fn new(trust: &Arc<Trust>, expected: Option<(NodeId, String)>) -> Arc<Self> {
-        Arc::new(Self { trust: Arc::clone(trust), expected, turned: Mutex::new(None) })
+        Arc::new(Self { trust: Arc::clone(trust), expected, judgement: Mutex::new(None) })
     }
 
     /// What this verifier refused, if it did.
     pub(crate) fn turned(&self) -> Option<Turned> {
-        self.turned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let judgement = self.judgement.lock().unwrap_or_else(PoisonError::into_inner);
+        judgement.as_ref()?.as_ref().err().cloned()
+    }
+
+    /// The node behind a certificate, if this is the one that was believed in the handshake.
+    pub(crate) fn believed(&self, certificate: &CertificateDer<'_>) -> Option<NodeId> {
+        let judgement = self.judgement.lock().unwrap_or_else(PoisonError::into_inner);
+        let (shown, node) = judgement.as_ref()?.as_ref().ok()?;
+        (shown == certificate).then_some(*node)
     }
 
     /// The node behind a certificate, which must be the expected one if one is expected.
-    pub(crate) fn judge(
+    fn judge(
         &self,
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -153,12 +164,12 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
         let now = UNIX_EPOCH + Duration::from_secs(now.as_secs());
-        self.judge(certificate, intermediates, now).map(|_| ()).map_err(|turned| {
-            // The text reaches the peer as the reason of the close frame.
-            let error = rustls::Error::General(turned.reason());
-            *self.turned.lock().unwrap_or_else(PoisonError::into_inner) = Some(turned);
-            error
-        })
+        let judged = self.judge(certificate, intermediates, now);
+        // The text reaches the peer as the reason of the close frame.
+        let refused = judged.as_ref().err().map(|turned| rustls::Error::General(turned.reason()));
+        let judgement = judged.map(|node| (certificate.clone().into_owned(), node));
+        *self.judgement.lock().unwrap_or_else(PoisonError::into_inner) = Some(judgement);
+        refused.map_or(Ok(()), Err)
     }
 
     fn verify_signature(

@@ -141,8 +141,7 @@ impl Bundle {
     ///
     /// [`CertificateError`] with a sentence for the operator: what is wrong, and what to do.
     pub fn check(&self) -> Result<(), CertificateError> {
-        self.check_form()?;
-        let trust = Trust::of(self)?;
+        let trust = self.trusted()?;
         let certificate = parse_pem(&self.credentials.certificate_pem)?;
         let now = SystemTime::now();
         for side in [Side::Dialer, Side::Acceptor] {
@@ -160,14 +159,19 @@ impl Bundle {
     ///
     /// As [`Bundle::check`].
     pub fn check_form(&self) -> Result<(), CertificateError> {
-        Trust::of(self)?;
+        self.trusted().map(drop)
+    }
+
+    /// Whom its node believes, if it is in form.
+    fn trusted(&self) -> Result<Trust, CertificateError> {
+        let trust = Trust::of(self)?;
         self.credentials.facts()?;
         if !self.credentials.match_each_other()? {
             let text =
                 format!("the key in the bundle of {} is not that of its certificate", self.node);
             return Err(CertificateError::new(text));
         }
-        Ok(())
+        Ok(trust)
     }
 
     /// The bundle as its file holds it.
