@@ -181,8 +181,7 @@ impl Transport for MemoryTransport {
 
     fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError> {
         let link = self.link(to).ok_or(SendError::Down)?;
-        let sent = link.send(to, lane, std::iter::once(envelope.clone()));
-        sent.refused.into_iter().next().map_or(Ok(()), Err)
+        link.send(to, lane, std::iter::once(envelope.clone())).single()
     }
 
     fn send_all(&self, to: NodeId, lane: LaneId, envelopes: &Framed) -> Sent {

@@ -375,8 +375,7 @@ impl Transport for QuicTransport {
     fn send(&self, to: NodeId, lane: Lane, envelope: &Envelope) -> Result<(), SendError> {
         let Lane::Ordered(lane) = lane else { return self.send_datagram(to, envelope) };
         let push = |channel: &Channel| channel.push(lane, envelope);
-        let sent = self.queue(to, lane, (envelope.event(), 1), push);
-        sent.refused.into_iter().next().map_or(Ok(()), Err)
+        self.queue(to, lane, (envelope.event(), 1), push).single()
     }
 
     fn send_all(&self, to: NodeId, lane: LaneId, envelopes: &Framed) -> Sent {

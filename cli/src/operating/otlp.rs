@@ -100,38 +100,46 @@ fn instruments(meter: &Meter, node: &NodeHandle) {
             told.observe(*times, &[KeyValue::new("reason", *reason)]);
         }
     });
-    let each: [(&'static str, OfPeer); 3] = [
-        ("synod.peer.up", |peer| u64::from(peer.up)),
-        ("synod.peer.round_trip_us", |peer| {
-            u64::try_from(peer.round_trip.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
-        }),
-        ("synod.peer.outbox_bytes", |peer| u64::try_from(peer.queued_bytes).unwrap_or(u64::MAX)),
-    ];
-    for (name, value) in each {
+    for (name, value) in PEER_GAUGES {
         gauge(meter, node, name, move |status, told| observe_peers(status, told, value));
     }
-    counter(meter, node, "synod.peer.events_sent", |status, told| {
-        observe_peers(status, told, |peer| peer.sent);
-    });
-    counter(meter, node, "synod.peer.events_received", |status, told| {
-        observe_peers(status, told, |peer| peer.received);
-    });
-    counter(meter, node, "synod.lane.lost", |status, told| {
-        observe_lanes(status, told, |lane| lane.lost);
-    });
-    counter(meter, node, "synod.lane.refused", |status, told| {
-        observe_lanes(status, told, |lane| lane.refused);
-    });
-    gauge(meter, node, "synod.lane.queued", |status, told| {
-        observe_lanes(status, told, |lane| lane.queued);
-    });
-    gauge(meter, node, "synod.lane.unacknowledged", |status, told| {
-        observe_lanes(status, told, |lane| lane.unacknowledged);
-    });
+    for (name, value) in PEER_COUNTERS {
+        counter(meter, node, name, move |status, told| observe_peers(status, told, value));
+    }
+    for (name, value) in LANE_GAUGES {
+        gauge(meter, node, name, move |status, told| observe_lanes(status, told, value));
+    }
+    for (name, value) in LANE_COUNTERS {
+        counter(meter, node, name, move |status, told| observe_lanes(status, told, value));
+    }
 }
 
 /// A number of one peer.
 type OfPeer = fn(&PeerStatus) -> u64;
+
+const PEER_GAUGES: [(&str, OfPeer); 3] = [
+    ("synod.peer.up", |peer| u64::from(peer.up)),
+    ("synod.peer.round_trip_us", |peer| {
+        u64::try_from(peer.round_trip.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
+    }),
+    ("synod.peer.outbox_bytes", |peer| u64::try_from(peer.queued_bytes).unwrap_or(u64::MAX)),
+];
+
+const PEER_COUNTERS: [(&str, OfPeer); 2] = [
+    ("synod.peer.events_sent", |peer| peer.sent),
+    ("synod.peer.events_received", |peer| peer.received),
+];
+
+/// A number of one lane.
+type OfLane = fn(&LaneCounts) -> u64;
+
+const LANE_GAUGES: [(&str, OfLane); 2] = [
+    ("synod.lane.queued", |lane| lane.queued),
+    ("synod.lane.unacknowledged", |lane| lane.unacknowledged),
+];
+
+const LANE_COUNTERS: [(&str, OfLane); 2] =
+    [("synod.lane.lost", |lane| lane.lost), ("synod.lane.refused", |lane| lane.refused)];
 
 type Told<'a> = &'a dyn AsyncInstrument<u64>;
 
@@ -141,7 +149,7 @@ fn observe_peers(status: &Status, told: Told<'_>, value: OfPeer) {
     }
 }
 
-fn observe_lanes(status: &Status, told: Told<'_>, value: fn(&LaneCounts) -> u64) {
+fn observe_lanes(status: &Status, told: Told<'_>, value: OfLane) {
     for lane in &status.lanes {
         let peer = KeyValue::new("peer", lane.peer.to_string());
         told.observe(value(&lane.counts), &[peer, KeyValue::new("lane", lane.lane)]);

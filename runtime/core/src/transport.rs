@@ -283,6 +283,15 @@ impl Sent {
         Self { queued: 0, refused: vec![why; count] }
     }
 
+    /// What became of the only one.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not queued.
+    pub fn single(self) -> Result<(), SendError> {
+        self.refused.into_iter().next().map_or(Ok(()), Err)
+    }
+
     /// Counts one more.
     pub fn count(&mut self, sent: Result<(), SendError>) {
         match sent {
