@@ -8,6 +8,7 @@ use std::ops::{Deref, Range};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::encoding::{Sink, encode};
 use crate::event::Event;
 
 /// The bytes of an encoded event. Short ones, which most are, stand in the envelope itself: copying
@@ -131,12 +132,14 @@ impl Scratch {
     pub(crate) fn encode<E: Event>(&mut self, event: &E, body: &mut Body) {
         *body = Body::EMPTY;
         let Body::Short { length, bytes } = body else { return };
-        let Self { encoded, .. } = self;
-        encoded.clear();
-        match postcard::serialize_with_flavor(event, Pen { bytes, length, encoded }) {
-            Ok(()) if self.encoded.is_empty() => (),
-            Ok(()) => *body = Body::Long(self.cut_off()),
-            Err(error) => panic!("`{}` does not serialize: {error}", E::NAME),
+        self.encoded.clear();
+        let mut pen = Pen { bytes, length: 0, encoded: &mut self.encoded };
+        if let Err(error) = encode(event, &mut pen) {
+            panic!("`{}` does not serialize: {error}", E::NAME);
+        }
+        *length = u8::try_from(pen.length).unwrap_or(u8::MAX);
+        if !self.encoded.is_empty() {
+            *body = Body::Long(self.cut_off());
         }
     }
 
@@ -157,48 +160,65 @@ impl Scratch {
     }
 }
 
-/// Lets postcard write a short body in place, and what becomes longer into a vector.
+/// Writes a short body in place, and what becomes longer into a vector.
 struct Pen<'a> {
     bytes: &'a mut [u8; Body::SHORT_MAX],
-    length: &'a mut u8,
+    /// Bytes in place. All of them are taken once the vector holds any.
+    length: usize,
     encoded: &'a mut Vec<u8>,
 }
 
 impl Pen<'_> {
-    /// No longer a short body: the vector gets what is written so far, and all that follows.
-    fn spill(&mut self, data: &[u8]) {
+    /// No longer a short body: the vector has what is written so far, and gets all that follows.
+    #[cold]
+    fn spill(&mut self) -> &mut Vec<u8> {
         if self.encoded.is_empty() {
-            let written = self.bytes.get(..usize::from(*self.length)).unwrap_or_default();
+            let written = self.bytes.get(..self.length).unwrap_or_default();
             self.encoded.extend_from_slice(written);
+            self.length = Body::SHORT_MAX;
         }
-        self.encoded.extend_from_slice(data);
+        self.encoded
     }
 }
 
-impl postcard::ser_flavors::Flavor for Pen<'_> {
-    type Output = ();
-
+impl Sink for Pen<'_> {
     #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        let begin = usize::from(*self.length);
-        let end = begin + data.len();
-        match (self.bytes.get_mut(begin..end), u8::try_from(end)) {
-            (Some(room), Ok(length)) if self.encoded.is_empty() => {
-                room.copy_from_slice(data);
-                *self.length = length;
+    fn push(&mut self, byte: u8) {
+        match self.bytes.get_mut(self.length) {
+            Some(place) => {
+                *place = byte;
+                self.length += 1;
             }
-            _ => self.spill(data),
+            None => self.spill().push(byte),
         }
-        Ok(())
     }
 
     #[inline]
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.try_extend(&[data])
+    fn number(&mut self, number: u64) {
+        let mut rest = number;
+        for (index, place) in self.bytes.iter_mut().enumerate().skip(self.length) {
+            let [lowest, ..] = rest.to_le_bytes();
+            if rest < 0x80 {
+                *place = lowest;
+                self.length = index + 1;
+                return;
+            }
+            *place = lowest | 0x80;
+            rest >>= 7;
+        }
+        self.spill().number(number);
     }
 
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
+    #[inline]
+    fn extend(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        match self.bytes.get_mut(self.length..end) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.length = end;
+            }
+            None => self.spill().extend_from_slice(bytes),
+        }
     }
 }
 

@@ -1,230 +1,307 @@
 //! Events out of bytes that somebody else has chosen.
 //!
-//! Postcard alone lets a frame of 64 KiB become 200 MB, nests as deep as the frame is long, which
-//! ends the process, and reads a list of nothings for ever. Here decoding has a budget, a depth,
-//! and takes each value in one form only: that in which it is written.
+//! Postcard writes events, and its encoding is documented. Its own reader lets a frame of 64 KiB become
+//! 200 MB, nests as deep as the frame is long, which ends the process, and reads a list of nothings
+//! for ever. This one has a budget and a depth, and takes each value in one form only: that in which
+//! it is written.
 
-use std::cell::Cell;
 use std::fmt;
 
-use postcard::Deserializer as Reader;
-use postcard::de_flavors::Flavor;
+use serde::de::value::U32Deserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess,
+    SeqAccess, VariantAccess, Visitor,
 };
 
 use crate::envelope::DecodeError;
 
 /// Decodes a value that takes up all of `bytes`. O(size).
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let meter = Meter::new(bytes.len());
-    let mut reader = Reader::from_flavor(Input { bytes, meter: &meter });
-    let decoded = T::deserialize(Metered { inner: &mut reader, meter: &meter });
-    match decoded {
-        Ok(value) if meter.at.get() == bytes.len() => Ok(value),
-        Ok(_) => {
-            let rest = bytes.len() - meter.at.get();
-            Err(DecodeError::new(format!("{rest} bytes are left over")))
-        }
-        Err(error) => Err(match meter.exceeded.get() {
-            Some(exceeded) => DecodeError::new(exceeded),
-            None => DecodeError::codec(&error),
-        }),
+    let mut reader = Reader::new(bytes);
+    match T::deserialize(&mut reader) {
+        Ok(value) if reader.rest.is_empty() => Ok(value),
+        Ok(_) => Err(DecodeError::new(format!("{} bytes are left over", reader.rest.len()))),
+        Err(Refused(why)) => Err(*why),
     }
 }
 
-/// What decoding one event may still use.
-struct Meter {
-    /// Bytes of the input.
-    size: usize,
-    /// Bytes of memory that values may still take.
-    left: Cell<usize>,
-    depth: Cell<u32>,
-    /// The place of the next byte.
-    at: Cell<usize>,
-    /// From which place on bytes belong to a number of several bytes.
-    number_from: Cell<usize>,
-    exceeded: Cell<Option<&'static str>>,
+/// Why a value is not read. Small, so that reading costs little where nothing is wrong.
+#[derive(Debug)]
+struct Refused(Box<DecodeError>);
+
+#[cold]
+fn refused(why: &str) -> Refused {
+    Refused(Box::new(DecodeError::new(why)))
 }
 
-impl Meter {
-    fn new(size: usize) -> Self {
-        let left = size.saturating_mul(MEMORY_PER_BYTE_MAX).saturating_add(MEMORY_FREE);
-        Self {
-            size,
-            left: Cell::new(left),
-            depth: Cell::new(0),
-            at: Cell::new(0),
-            number_from: Cell::new(0),
-            exceeded: Cell::new(None),
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl serde::de::Error for Refused {
+    #[cold]
+    fn custom<T: fmt::Display>(why: T) -> Self {
+        refused(&format!("the bytes do not decode: {why}"))
+    }
+}
+
+/// The bytes that are not read yet, and what reading them may still use.
+struct Reader<'de> {
+    rest: &'de [u8],
+    /// Bytes in all.
+    size: usize,
+    /// Bytes of memory that values may still take.
+    room: usize,
+    /// Levels that values may still be nested.
+    levels: u32,
+}
+
+/// Whole numbers: seven bits in each byte, the lowest first. A last byte that adds nothing is one too
+/// many.
+macro_rules! read_numbers {
+    ($($number:ident)*) => {$(
+        #[inline]
+        fn $number(&mut self) -> Result<$number, Refused> {
+            let (mut number, mut shift) = (0, 0);
+            let mut bytes = self.rest.iter();
+            while shift < $number::BITS {
+                let byte = *bytes.next().ok_or_else(|| refused(END))?;
+                let part = $number::from(byte & 0x7f);
+                number |= part << shift;
+                if byte < 0x80 {
+                    self.rest = bytes.as_slice();
+                    return match part {
+                        0 if 0 < shift => Err(refused("a number in it is written longer than it is")),
+                        _ if (part << shift) >> shift != part => break,
+                        _ => Ok(number),
+                    };
+                }
+                shift += 7;
+            }
+            Err(refused("a number in it is too large for its type"))
         }
+    )*};
+}
+
+impl<'de> Reader<'de> {
+    fn new(bytes: &'de [u8]) -> Self {
+        let size = bytes.len();
+        let room = size.saturating_mul(MEMORY_PER_BYTE_MAX).saturating_add(MEMORY_FREE);
+        Self { rest: bytes, size, room, levels: DEPTH_MAX }
+    }
+
+    read_numbers! { u16 u32 u64 u128 }
+
+    #[inline]
+    fn byte(&mut self) -> Result<u8, Refused> {
+        let (byte, rest) = self.rest.split_first().ok_or_else(|| refused(END))?;
+        self.rest = rest;
+        Ok(*byte)
+    }
+
+    /// How many there are of something.
+    #[inline]
+    fn length(&mut self) -> Result<usize, Refused> {
+        let length = self.u64()?;
+        usize::try_from(length).map_err(|_| refused(END))
+    }
+
+    #[inline]
+    fn take(&mut self, count: usize) -> Result<&'de [u8], Refused> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or_else(|| refused(END))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    fn array<const SIZE: usize>(&mut self) -> Result<[u8; SIZE], Refused> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or_else(|| refused(END))?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn text(&mut self) -> Result<&'de str, Refused> {
+        let length = self.length()?;
+        std::str::from_utf8(self.take(length)?).map_err(|_| refused("a text in it is not UTF-8"))
     }
 
     /// Takes the room of one value out of the budget. Nothing is one byte, or it would be free.
     #[inline]
-    fn charge<T, E: serde::de::Error>(&self) -> Result<(), E> {
-        let size = size_of::<T>().max(1);
-        match self.left.get().checked_sub(size) {
-            Some(left) => {
-                self.left.set(left);
-                Ok(())
-            }
-            None => Err(self.exceed("its values take too much memory for its size")),
-        }
-    }
-
-    /// Goes into a value that holds others.
-    #[inline]
-    fn enter<T, E: serde::de::Error>(&self) -> Result<(), E> {
-        self.charge::<T, E>()?;
-        let depth = self.depth.get() + 1;
-        if DEPTH_MAX < depth {
-            return Err(self.exceed("its values are nested too deep"));
-        }
-        self.depth.set(depth);
+    fn charge<T>(&mut self) -> Result<(), Refused> {
+        let room = self.room.checked_sub(size_of::<T>().max(1));
+        self.room = room.ok_or_else(|| refused("its values take too much memory for its size"))?;
         Ok(())
     }
 
+    /// Reads a value that holds others.
     #[inline]
-    fn leave(&self) {
-        self.depth.set(self.depth.get() - 1);
-    }
-
-    #[cold]
-    fn exceed<E: serde::de::Error>(&self, what: &'static str) -> E {
-        self.exceeded.set(Some(what));
-        E::custom(what)
-    }
-}
-
-/// The bytes, read one number after the other. A number whose last byte adds nothing is written
-/// longer than it need be.
-struct Input<'de> {
-    bytes: &'de [u8],
-    meter: &'de Meter,
-}
-
-impl Input<'_> {
-    /// Whether the byte before `at` says that its number goes on.
-    fn goes_on(&self, at: usize) -> bool {
-        let before = at.checked_sub(1).filter(|before| self.meter.number_from.get() <= *before);
-        before.and_then(|before| self.bytes.get(before)).is_some_and(|byte| 0x80 <= *byte)
+    fn nested<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        self.charge::<T>()?;
+        let levels = self.levels.checked_sub(1);
+        self.levels = levels.ok_or_else(|| refused("its values are nested too deep"))?;
+        let value = read(self)?;
+        self.levels += 1;
+        Ok(value)
     }
 }
 
-impl<'de> Flavor<'de> for Input<'de> {
-    type Remainder = ();
-    type Source = &'de [u8];
-
-    #[inline]
-    fn pop(&mut self) -> postcard::Result<u8> {
-        let at = self.meter.at.get();
-        let byte = *self.bytes.get(at).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-        self.meter.at.set(at + 1);
-        if byte == 0 && self.goes_on(at) {
-            return Err(self.meter.exceed("a number in it is written longer than it is"));
-        }
-        Ok(byte)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.bytes.len() - self.meter.at.get())
-    }
-
-    #[inline]
-    fn try_take_n(&mut self, count: usize) -> postcard::Result<&'de [u8]> {
-        let at = self.meter.at.get();
-        let end = at.checked_add(count).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-        let taken = self.bytes.get(at..end).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-        self.meter.at.set(end);
-        self.meter.number_from.set(end);
-        Ok(taken)
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
-/// A deserializer that is watched.
-struct Metered<'m, D> {
-    inner: D,
-    meter: &'m Meter,
-}
-
-/// Numbers and texts, which hold no other values.
+/// Values that are read in one go: what each asks its visitor, and how it is read.
 macro_rules! plain {
+    ($($method:ident: $visit:ident($reader:ident) $read:expr;)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+            let $reader = self;
+            visitor.$visit($read)
+        }
+    )*};
+}
+
+/// A number with a sign, which is written as its lowest bit.
+macro_rules! unfolded {
+    ($folded:expr) => {{
+        let folded = $folded;
+        (folded >> 1).cast_signed() ^ -(folded & 1).cast_signed()
+    }};
+}
+
+/// Questions that only a format can answer that describes itself.
+macro_rules! unanswered {
     ($($method:ident)*) => {$(
-        #[inline]
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.inner.$method(visitor)
+        fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Refused> {
+            Err(refused("the bytes do not decode: they do not say of which type they are"))
         }
     )*};
 }
 
-/// Single bytes: none of them says that a number goes on.
-macro_rules! single {
-    ($($method:ident)*) => {$(
-        #[inline]
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            let value = self.inner.$method(visitor);
-            self.meter.number_from.set(self.meter.at.get());
-            value
-        }
-    )*};
-}
-
-/// Values that hold others: as parts of themselves, or any number of them beside.
-macro_rules! nested {
-    ($beside:literal: $($method:ident($($argument:ident: $kind:ty),*))*) => {$(
-        #[inline]
-        fn $method<V: Visitor<'de>>(
-            self,
-            $($argument: $kind,)*
-            visitor: V,
-        ) -> Result<V::Value, D::Error> {
-            self.meter.enter::<V::Value, D::Error>()?;
-            let visitor = Watched::<_, $beside> { inner: visitor, meter: self.meter };
-            let value = self.inner.$method($($argument,)* visitor)?;
-            self.meter.leave();
-            Ok(value)
-        }
-    )*};
-}
-
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
-    type Error = D::Error;
+impl<'de> Deserializer<'de> for &mut Reader<'de> {
+    type Error = Refused;
 
     plain! {
-        deserialize_any deserialize_bool deserialize_i16 deserialize_i32 deserialize_i64
-        deserialize_i128 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
-        deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
-        deserialize_bytes deserialize_byte_buf deserialize_unit deserialize_identifier
-        deserialize_ignored_any
+        deserialize_bool: visit_bool(it) match it.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(refused("a truth value in it is neither 0 nor 1")),
+        };
+        deserialize_i8: visit_i8(it) it.byte()?.cast_signed();
+        deserialize_i16: visit_i16(it) unfolded!(it.u16()?);
+        deserialize_i32: visit_i32(it) unfolded!(it.u32()?);
+        deserialize_i64: visit_i64(it) unfolded!(it.u64()?);
+        deserialize_i128: visit_i128(it) unfolded!(it.u128()?);
+        deserialize_u8: visit_u8(it) it.byte()?;
+        deserialize_u16: visit_u16(it) it.u16()?;
+        deserialize_u32: visit_u32(it) it.u32()?;
+        deserialize_u64: visit_u64(it) it.u64()?;
+        deserialize_u128: visit_u128(it) it.u128()?;
+        deserialize_f32: visit_f32(it) f32::from_le_bytes(it.array()?);
+        deserialize_f64: visit_f64(it) f64::from_le_bytes(it.array()?);
+        deserialize_str: visit_borrowed_str(it) it.text()?;
+        deserialize_string: visit_borrowed_str(it) it.text()?;
+        deserialize_bytes: visit_borrowed_bytes(it) { let length = it.length()?; it.take(length)? };
+        deserialize_byte_buf: visit_borrowed_bytes(it) { let length = it.length()?; it.take(length)? };
     }
 
-    single! { deserialize_i8 deserialize_u8 }
+    unanswered! { deserialize_any deserialize_identifier deserialize_ignored_any }
 
-    nested! { true: deserialize_seq() deserialize_map() }
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        let mut letters = self.text()?.chars();
+        match (letters.next(), letters.next()) {
+            (Some(letter), None) => visitor.visit_char(letter),
+            _ => Err(refused("a letter in it is not one letter")),
+        }
+    }
 
-    nested! { false:
-        deserialize_option()
-        deserialize_newtype_struct(name: &'static str)
-        deserialize_tuple(len: usize)
-        deserialize_tuple_struct(name: &'static str, len: usize)
-        deserialize_struct(name: &'static str, fields: &'static [&'static str])
-        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+    #[inline]
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_unit()
     }
 
     #[inline]
     fn deserialize_unit_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_unit_struct(name, visitor)
+    ) -> Result<V::Value, Refused> {
+        visitor.visit_unit()
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.nested(|it| match it.byte()? {
+            0 => visitor.visit_none(),
+            1 => visitor.visit_some(it),
+            _ => Err(refused("an option in it is neither nothing nor something")),
+        })
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.nested(|it| visitor.visit_newtype_struct(it))
+    }
+
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.nested(|reader| visitor.visit_seq(Parts { reader, left: length }))
+    }
+
+    #[inline]
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.deserialize_tuple(length, visitor)
+    }
+
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.deserialize_tuple(fields.len(), visitor)
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.nested(|reader| {
+            let left = reader.length()?;
+            visitor.visit_seq(Elements { reader, left })
+        })
+    }
+
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.nested(|reader| {
+            let left = reader.length()?;
+            visitor.visit_map(Elements { reader, left })
+        })
+    }
+
+    #[inline]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.nested(|it| visitor.visit_enum(it))
     }
 
     #[inline]
@@ -233,144 +310,136 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
     }
 }
 
-/// A visitor, a seed or an access that watches what it is given. Elements that stand `BESIDE` their list
-/// take room of their own.
-struct Watched<'m, V, const BESIDE: bool = false> {
-    inner: V,
-    meter: &'m Meter,
+/// What a tuple or a struct holds within itself.
+struct Parts<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    left: usize,
 }
 
-impl<'de, V: Visitor<'de>, const BESIDE: bool> Visitor<'de> for Watched<'_, V, BESIDE> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.expecting(f)
-    }
-
-    #[inline]
-    fn visit_none<E: serde::de::Error>(self) -> Result<V::Value, E> {
-        self.inner.visit_none()
-    }
-
-    #[inline]
-    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.inner.visit_some(Metered { inner, meter: self.meter })
-    }
-
-    #[inline]
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.inner.visit_newtype_struct(Metered { inner, meter: self.meter })
-    }
-
-    #[inline]
-    fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_seq(Watched::<_, BESIDE> { inner, meter: self.meter })
-    }
-
-    #[inline]
-    fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_map(Watched::<_, BESIDE> { inner, meter: self.meter })
-    }
-
-    #[inline]
-    fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_enum(Watched::<_> { inner, meter: self.meter })
-    }
-}
-
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Watched<'_, S> {
-    type Value = S::Value;
-
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        self.inner.deserialize(Metered { inner, meter: self.meter })
-    }
-}
-
-impl<'de, A: SeqAccess<'de>, const BESIDE: bool> SeqAccess<'de> for Watched<'_, A, BESIDE> {
-    type Error = A::Error;
+impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
+    type Error = Refused;
 
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
-        inner: S,
-    ) -> Result<Option<S::Value>, A::Error> {
-        if BESIDE {
-            self.meter.charge::<S::Value, _>()?;
-        }
-        self.inner.next_element_seed(Watched::<_> { inner, meter: self.meter })
+        seed: S,
+    ) -> Result<Option<S::Value>, Refused> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        seed.deserialize(&mut *self.reader).map(Some)
     }
 
-    /// Nobody makes room for more elements than there are bytes.
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint().map(|hint| hint.min(self.meter.size))
+        Some(self.left)
     }
 }
 
-impl<'de, A: MapAccess<'de>, const BESIDE: bool> MapAccess<'de> for Watched<'_, A, BESIDE> {
-    type Error = A::Error;
+/// What a list or a table holds beside itself: each takes room of its own.
+struct Elements<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    left: usize,
+}
+
+impl<'de> Elements<'_, 'de> {
+    #[inline]
+    fn element<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Refused> {
+        self.reader.charge::<S::Value>()?;
+        seed.deserialize(&mut *self.reader)
+    }
+
+    /// Nobody makes room for more elements than there are bytes.
+    #[inline]
+    fn hint(&self) -> Option<usize> {
+        Some(self.left.min(self.reader.size))
+    }
+}
+
+impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
+    type Error = Refused;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Refused> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        self.element(seed).map(Some)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.hint()
+    }
+}
+
+impl<'de> MapAccess<'de> for Elements<'_, 'de> {
+    type Error = Refused;
 
     #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
-        inner: S,
-    ) -> Result<Option<S::Value>, A::Error> {
-        self.meter.charge::<S::Value, _>()?;
-        self.inner.next_key_seed(Watched::<_> { inner, meter: self.meter })
-    }
-
-    #[inline]
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, inner: S) -> Result<S::Value, A::Error> {
-        self.meter.charge::<S::Value, _>()?;
-        self.inner.next_value_seed(Watched::<_> { inner, meter: self.meter })
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint().map(|hint| hint.min(self.meter.size))
-    }
-}
-
-impl<'m, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Watched<'m, A> {
-    type Error = A::Error;
-    type Variant = Watched<'m, A::Variant>;
-
-    #[inline]
-    fn variant_seed<S: DeserializeSeed<'de>>(
-        self,
         seed: S,
-    ) -> Result<(S::Value, Self::Variant), A::Error> {
-        let (value, inner) = self.inner.variant_seed(seed)?;
-        Ok((value, Watched::<_> { inner, meter: self.meter }))
+    ) -> Result<Option<S::Value>, Refused> {
+        self.next_element_seed(seed)
+    }
+
+    #[inline]
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Refused> {
+        self.element(seed)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.hint()
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Watched<'_, A> {
-    type Error = A::Error;
+impl<'de> EnumAccess<'de> for &mut Reader<'de> {
+    type Error = Refused;
+    type Variant = Self;
 
     #[inline]
-    fn unit_variant(self) -> Result<(), A::Error> {
-        self.inner.unit_variant()
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Refused> {
+        let variant: U32Deserializer<Refused> = self.u32()?.into_deserializer();
+        Ok((seed.deserialize(variant)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for &mut Reader<'de> {
+    type Error = Refused;
+
+    #[inline]
+    fn unit_variant(self) -> Result<(), Refused> {
+        Ok(())
     }
 
     #[inline]
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, inner: S) -> Result<S::Value, A::Error> {
-        self.inner.newtype_variant_seed(Watched::<_> { inner, meter: self.meter })
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Refused> {
+        seed.deserialize(self)
     }
 
     #[inline]
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, inner: V) -> Result<V::Value, A::Error> {
-        self.inner.tuple_variant(len, Watched::<_> { inner, meter: self.meter })
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        visitor.visit_seq(Parts { reader: self, left: length })
     }
 
     #[inline]
     fn struct_variant<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
-        inner: V,
-    ) -> Result<V::Value, A::Error> {
-        self.inner.struct_variant(fields, Watched::<_> { inner, meter: self.meter })
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.tuple_variant(fields.len(), visitor)
     }
 }
+
+const END: &str = "the bytes end too early";
 
 /// Bytes of memory that the values of an event may take for each byte of it. A list of options or
 /// of small structs takes a few dozen.

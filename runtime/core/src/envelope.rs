@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
 use crate::decoding;
+use crate::encoding::encode;
 use crate::event::{Event, EventId};
 use crate::symmetry::Renamer;
 
@@ -35,6 +36,14 @@ pub struct EnvelopeRef<'a> {
 struct Address {
     instance: Instance,
     tag: Tag,
+}
+
+impl Address {
+    /// Apart, so that an envelope is made where it stays in the usual case.
+    #[inline(never)]
+    fn boxed(instance: &Instance, tag: Tag) -> Box<Self> {
+        Box::new(Self { instance: instance.clone(), tag })
+    }
 }
 
 /// Which instance of an algorithm on the node: the keys on the way from the root of the stack.
@@ -178,10 +187,9 @@ impl Envelope {
     /// One whose event is still to be encoded.
     #[inline]
     pub(crate) fn blank(event: EventId, instance: &Instance, tag: Tag) -> Self {
-        if instance.0.is_empty() && tag == Tag::Plain {
-            return Self { event, address: None, body: Body::EMPTY };
-        }
-        Self::of(event, instance.clone(), tag, Body::EMPTY)
+        let is_usual = instance.0.is_empty() && tag == Tag::Plain;
+        let address = if is_usual { None } else { Some(Address::boxed(instance, tag)) };
+        Self { event, address, body: Body::EMPTY }
     }
 
     /// Takes it out of where it stands, and leaves nothing of it there.
@@ -232,8 +240,7 @@ impl Envelope {
     /// The same event with its nodes renamed.
     pub(crate) fn renamed<E: Event>(&self, renamer: &mut Renamer) -> Result<Self, DecodeError> {
         let event: E = renamer.decoded(&self.body)?;
-        let body = encoded(&event).map_err(|error| DecodeError::codec(&error))?;
-        Ok(Self { body: body.into(), ..self.clone() })
+        Ok(Self { body: encoded(&event)?.into(), ..self.clone() })
     }
 
     /// Shows `renamer` everything but the body, in which no node stands.
@@ -433,40 +440,20 @@ pub(crate) fn plain_header(event: EventId) -> [u8; 10] {
 /// If its `Serialize` implementation reports an error.
 #[inline]
 pub(crate) fn append<T: Serialize>(out: &mut Vec<u8>, value: &T) {
-    match postcard::serialize_with_flavor(value, Tail(out)) {
+    match encode(value, out) {
         Ok(()) => (),
         Err(error) => panic!("`{}` does not serialize: {error}", std::any::type_name::<T>()),
     }
 }
 
 /// The bytes of any value.
-pub(crate) fn encoded<T: Serialize>(value: &T) -> postcard::Result<Vec<u8>> {
+pub(crate) fn encoded<T: Serialize>(value: &T) -> Result<Vec<u8>, DecodeError> {
     let mut bytes = Vec::with_capacity(ENCODED_BYTES);
-    postcard::serialize_with_flavor(value, Tail(&mut bytes)).map(|()| bytes)
+    match encode(value, &mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(DecodeError(format!("it does not encode: {error}"))),
+    }
 }
 
 /// Room for a value whose size is not known: most are smaller, and growing costs more than room.
 const ENCODED_BYTES: usize = 256;
-
-/// Lets postcard append to a vector that somebody else owns.
-struct Tail<'a>(&'a mut Vec<u8>);
-
-impl postcard::ser_flavors::Flavor for Tail<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(data);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.0.push(data);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}

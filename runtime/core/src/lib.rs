@@ -21,6 +21,7 @@ mod catalogue;
 mod context;
 mod decoding;
 pub mod durable;
+mod encoding;
 mod envelope;
 mod envelopes;
 pub mod event;

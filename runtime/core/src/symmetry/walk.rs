@@ -67,7 +67,7 @@ impl Renamer {
         &mut self,
         value: &V,
     ) -> Result<V, DecodeError> {
-        self.decoded(&encoded(value).map_err(|error| DecodeError::codec(&error))?)
+        self.decoded(&encoded(value)?)
     }
 
     /// The value of these bytes with other names.

@@ -117,6 +117,17 @@ fn a_value_has_one_form_only() {
     refused::<u8>(vec![1, 2], "1 bytes are left over");
 }
 
+fn tree() -> impl Strategy<Value = Tree> {
+    let grown = |inner: BoxedStrategy<Tree>| {
+        let pair = (inner.clone(), proptest::collection::vec(inner.clone(), 0..4));
+        prop_oneof![
+            inner.prop_map(|it| Tree::Node(Box::new(it))),
+            pair.prop_map(|(left, right)| Tree::Pair { left: Box::new(left), right }),
+        ]
+    };
+    Just(Tree::Leaf).prop_recursive(4, 40, 4, grown)
+}
+
 fn rich() -> impl Strategy<Value = Rich> {
     let plain = (any::<(u8, i8, char)>(), any::<(Vec<u64>, [u8; 4], String)>());
     let nested = (any::<BTreeMap<u16, (i64, bool)>>(), any::<Result<u32, ()>>());
@@ -142,6 +153,14 @@ proptest! {
     fn whatever_is_written_is_read_back(value in rich()) {
         let body = Envelope::seal(&Holds(value.clone())).body().to_vec();
         prop_assert_eq!(opened::<Rich>(body), Ok(value));
+    }
+
+    #[test]
+    fn what_is_written_is_in_the_encoding_of_postcard(value in rich(), tree in tree()) {
+        let by_postcard = postcard::to_allocvec(&value).expect("plain data");
+        prop_assert_eq!(Envelope::seal(&Holds(value)).body().to_vec(), by_postcard);
+        let by_postcard = postcard::to_allocvec(&tree).expect("plain data");
+        prop_assert_eq!(Envelope::seal(&Holds(tree)).body().to_vec(), by_postcard);
     }
 
     #[test]
