@@ -1,7 +1,5 @@
 //! What is going to happen, in the order of virtual time.
 
-use std::collections::VecDeque;
-
 use synod_core::{Envelope, Input, NodeId, TimerId};
 
 use crate::disk::DiskFault;
@@ -101,14 +99,18 @@ pub(crate) struct Turn(u64);
 /// R. Tarjan, "Faster algorithms for the shortest path problem", JACM 1990), which knows that time
 /// never runs backwards: O(1) to add, O(log delay) for each happening until it is taken, however
 /// much else waits; O(1) to cancel. What is due at the same time happens in the order of adding.
+///
+/// The few that happen next are sorted, so that taking one looks at no other.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// A time that has come, against which what waits is told apart.
+    /// What happens next, the first of it last.
+    next: Vec<Entry>,
+    /// Whatever is before this is among what happens next.
+    later_from: Due,
+    /// A time that has come, against which the rest is told apart.
     now_us: u64,
-    /// What is due now, by turn.
-    due: VecDeque<Entry>,
-    /// What is due later, by the highest bit in which its time differs from now: what differs in a
-    /// lower bit is due earlier.
+    /// The rest, by the highest bit in which its time differs from now: what differs in a lower bit is
+    /// due earlier.
     later: [Vec<Entry>; u64::BITS as usize],
     /// In which of these anything waits, as a set of bits.
     filled: u64,
@@ -118,12 +120,22 @@ pub(crate) struct Queue {
     waiting: usize,
 }
 
+/// When something happens, and whose turn it is among what is due then.
+type Due = (u64, Turn);
+
 /// When something happens, after what, and where it is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     pub(crate) at_us: u64,
     pub(crate) turn: Turn,
     place: Place,
+}
+
+impl Entry {
+    #[inline]
+    fn due(&self) -> Due {
+        (self.at_us, self.turn)
+    }
 }
 
 /// A place of the slab. It fills a line of a cache, and never touches a second.
@@ -134,8 +146,9 @@ struct Slot(Option<Happening>);
 impl Default for Queue {
     fn default() -> Self {
         Self {
+            next: Vec::new(),
+            later_from: (0, Turn(0)),
             now_us: 0,
-            due: VecDeque::new(),
             later: [const { Vec::new() }; u64::BITS as usize],
             filled: 0,
             slab: Vec::new(),
@@ -174,6 +187,7 @@ impl Queue {
         place
     }
 
+    #[inline]
     fn reserve(&mut self, at_us: u64, turn: Turn) -> Place {
         let place = self.free.pop().unwrap_or_else(|| {
             self.slab.push(Slot(None));
@@ -188,7 +202,10 @@ impl Queue {
     #[inline]
     pub(crate) fn next(&mut self) -> Option<Entry> {
         loop {
-            let next = self.due.pop_front().or_else(|| self.soonest())?;
+            let Some(next) = self.next.pop() else {
+                self.advance()?;
+                continue;
+            };
             if self.slot(next.place).0.is_some() {
                 return Some(next);
             }
@@ -203,64 +220,62 @@ impl Queue {
         self.withdraw(next.place)
     }
 
-    /// Takes the soonest of what is due later. A few are looked through; many are told apart by time
-    /// first.
-    #[inline]
-    fn soonest(&mut self) -> Option<Entry> {
-        let bit = self.filled.trailing_zeros() as usize;
-        let first = self.later.get_mut(bit)?;
-        if LOOKED_THROUGH_MAX < first.len() {
-            return self.advance(bit);
-        }
-        let mut soonest = *first.first()?;
-        let mut index = 0;
-        for (other, entry) in first.iter().enumerate().skip(1) {
-            if (entry.at_us, entry.turn) < (soonest.at_us, soonest.turn) {
-                (soonest, index) = (*entry, other);
+    /// Sorts what happens next, if anything does: the lowest bit in which anything waits, once few wait
+    /// there.
+    fn advance(&mut self) -> Option<()> {
+        loop {
+            let bit = self.filled.trailing_zeros() as usize;
+            let first = self.later.get_mut(bit)?;
+            self.filled &= self.filled - 1;
+            if first.len() <= SORTED_MAX || bit == 0 {
+                self.next.append(first);
+                self.next.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.due()));
+                self.later_from = self.next.first()?.due();
+                return Some(());
+            }
+            let mut entries = std::mem::take(first);
+            self.now_us = entries.iter().map(|entry| entry.at_us).min()?;
+            // They agree with the new time in the bit in which they differed from the old one, so each
+            // goes further down.
+            entries.drain(..).for_each(|entry| self.file_later(entry));
+            if let Some(emptied) = self.later.get_mut(bit) {
+                *emptied = entries; // Its memory serves again.
             }
         }
-        first.swap_remove(index);
-        if first.is_empty() {
-            self.filled &= self.filled - 1;
-        }
-        Some(soonest)
-    }
-
-    /// Goes to the next time at which anything is due, and takes what is due first. `bit` is the lowest
-    /// in which anything waits.
-    fn advance(&mut self, bit: usize) -> Option<Entry> {
-        let mut entries = std::mem::take(self.later.get_mut(bit)?);
-        self.filled &= self.filled - 1;
-        self.now_us = entries.iter().map(|entry| entry.at_us).min().unwrap_or(self.now_us);
-        // They agree with the new time in the bit in which they differed from the old one, so each
-        // goes further down.
-        entries.drain(..).for_each(|entry| self.file(entry));
-        if let Some(emptied) = self.later.get_mut(bit) {
-            *emptied = entries; // Its memory serves again.
-        }
-        self.due.pop_front()
     }
 
     #[inline]
     fn file(&mut self, entry: Entry) {
         debug_assert!(self.now_us <= entry.at_us, "time runs backwards");
-        match (entry.at_us ^ self.now_us).checked_ilog2() {
-            None => self.file_by_turn(entry),
-            Some(bit) => {
-                self.filled |= 1 << bit;
-                if let Some(bucket) = self.later.get_mut(bit as usize) {
-                    bucket.push(entry);
-                }
-            }
+        if self.later_from <= entry.due() {
+            self.file_later(entry);
+        } else {
+            self.file_next(entry);
         }
     }
 
-    fn file_by_turn(&mut self, entry: Entry) {
-        // What was put off comes before what was added since.
-        match self.due.iter().rev().take_while(|other| entry.turn < other.turn).count() {
-            0 => self.due.push_back(entry),
-            later => self.due.insert(self.due.len() - later, entry),
+    #[inline]
+    fn file_later(&mut self, entry: Entry) {
+        // What is due now waits with what differs in the lowest bit.
+        let bit = ((entry.at_us ^ self.now_us) | 1).ilog2();
+        self.filled |= 1 << bit;
+        if let Some(bucket) = self.later.get_mut(bit as usize) {
+            bucket.push(entry);
         }
+    }
+
+    fn file_next(&mut self, entry: Entry) {
+        if self.next.len() < SORTED_MAX {
+            let later = self.next.iter().rposition(|other| entry.due() < other.due());
+            self.next.insert(later.map_or(0, |later| later + 1), entry);
+            return;
+        }
+        // The later half waits with the rest again.
+        let mut sorted = std::mem::take(&mut self.next);
+        sorted.drain(..sorted.len() - SORTED_MAX / 2).for_each(|later| self.file_later(later));
+        self.later_from = sorted.first().map_or((0, Turn(0)), Entry::due);
+        self.next = sorted;
+        self.file(entry);
     }
 
     #[inline]
@@ -306,8 +321,8 @@ impl Queue {
     }
 }
 
-/// So many are looked through for the soonest: faster than to tell them apart by time.
-const LOOKED_THROUGH_MAX: usize = 16;
+/// So many are sorted as they are: faster than to tell them apart by time first.
+const SORTED_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
