@@ -255,18 +255,18 @@ impl Stream {
     #[inline]
     pub(crate) fn choose_delay(
         &mut self,
-        about: &About,
+        about: impl FnOnce() -> About,
         options: u64,
         min: u64,
         shape: Shape,
     ) -> u64 {
-        let draw = |random: &mut Random| shape.draw(random.next_u64(), min, options);
+        let draw = move |random: &mut Random| shape.draw(random.next_u64(), min, options);
         if let (Origin::Seeded(driver), None) = (&mut self.origin, &self.log)
             && let Some(random) = driver.free()
         {
             return draw(random);
         }
-        self.decide(Label { what: "delay", about: *about }, options, draw)
+        self.decide(Label { what: "delay", about: about() }, options, draw)
     }
 
     /// Whether something happens that is not calm, with `per_million` chances in a million.
@@ -344,6 +344,7 @@ impl Stream {
     }
 
     /// Remembers that the run could be left here, with so many `steps` written down.
+    #[cold]
     pub(crate) fn mark(&mut self, steps: usize, after_us: Option<u64>) {
         self.moments.push(Moment { asked: self.asked_in_run, steps, after_us });
     }

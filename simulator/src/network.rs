@@ -79,6 +79,12 @@ impl Network {
         self.burst_until_us.insert((from, to), until_us);
     }
 
+    /// Whether any pair ever lost everything for a while.
+    #[inline]
+    pub(crate) fn has_bursts(&self) -> bool {
+        !self.burst_until_us.is_empty()
+    }
+
     #[inline]
     pub(crate) fn is_in_burst(&self, from: NodeId, to: NodeId, now_us: u64) -> bool {
         self.burst_until_us.get(&(from, to)).is_some_and(|until| now_us < *until)

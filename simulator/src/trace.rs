@@ -238,6 +238,7 @@ impl Tracer {
     }
 
     /// The next message of `from`: its identity, and where to [find](Self::sending) it again.
+    #[cold]
     pub(crate) fn send(&mut self, from: NodeId, now_us: u64) -> (MessageId, u32) {
         let number = self.numbers.entry(from).or_default();
         *number += 1;

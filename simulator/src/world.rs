@@ -1,6 +1,7 @@
 //! One run: nodes, a virtual clock, a network with faults, and a stream of choices.
 
 mod disk;
+mod effects;
 mod faults;
 mod judge;
 mod lender;
@@ -13,15 +14,14 @@ mod traitors;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use serde_json::Value;
 use synod_core::{
-    Cluster, Effect, Envelope, Event, Held, Input, Kind, Member, Monitor, NodeId, PeerDown, PeerUp,
-    Peers, Stack, StepError, Summary,
+    Catalogue, Cluster, Effect, Event, Held, Input, Kind, Member, Monitor, NodeId, PeerDown,
+    PeerUp, Peers, Stack, Summary,
 };
 
-use crate::choice::{About, Label, Stream};
+use crate::choice::Stream;
 use crate::disk::DiskFault;
 use crate::network::Network;
 use crate::per_node::PerNode;
@@ -29,8 +29,9 @@ use crate::queue::{Happening, Queue};
 use crate::quiet::quietly;
 use crate::scenario::{Scenario, micros};
 use crate::settings::Settings;
-use crate::trace::{Armed, Step, StepKind, Trace, Tracer, changes};
+use crate::trace::{Step, StepKind, Trace, Tracer, changes};
 use crate::treason::Traitor;
+use judge::Halted;
 pub(crate) use judge::{judge, weigh};
 pub(crate) use lender::Lender;
 use place::NodePlace;
@@ -124,6 +125,8 @@ pub(crate) struct World<'a, T: Stack> {
     settling: Option<Settling>,
     /// Whether something has happened since the nodes started.
     has_begun: bool,
+    /// Whether any node was ever clogged or paused.
+    has_held: bool,
     effects: Vec<Effect>,
     /// Whether some algorithm of the stack wants to know of links.
     links_are_told: bool,
@@ -210,6 +213,7 @@ impl<'a, T: Stack> World<'a, T> {
             trace: traced.then_some(trace),
             settling: None,
             has_begun: false,
+            has_held: false,
             effects: Vec::new(),
             never: sometimes.map(|property| property.name).collect(),
             monitors: monitors.collect(),
@@ -247,11 +251,12 @@ impl<'a, T: Stack> World<'a, T> {
             self.moment();
             self.keep_pace(next.at_us)?;
             self.pass(next.at_us)?;
-            let collected = self.queue.collect(next);
-            let until_us = collected.as_ref().map_or(0, |it| self.held_until_us(it));
-            match &collected {
-                Some(happening) if until_us == 0 => self.happen(happening)?,
-                _ => self.put_off(until_us, next.turn, collected),
+            let Some(happening) = self.queue.collect(next) else { continue };
+            let until_us = if self.has_held { self.held_until_us(&happening) } else { 0 };
+            if until_us == 0 {
+                self.happen(&happening)?;
+            } else {
+                self.put_off(until_us, next.turn, happening);
             }
             self.has_begun = true;
             self.look_at_rest()?;
@@ -384,21 +389,14 @@ impl<'a, T: Stack> World<'a, T> {
         if self.members[node].node.is_none() {
             return self.step_traitor(node, input, step);
         }
-        let before = step.as_ref().map(|_| Box::new(self.seen(node)));
+        let before = if step.is_some() { Some(self.seen(node)) } else { None };
         let mut effects = std::mem::take(&mut self.effects);
         let stepped = self.handle(node, input, &mut effects);
         if let (Some(step), Some(before)) = (&mut step, before) {
             self.tell_changes(node, step, &before);
         }
-        let mut crash = self.doom(node, &mut effects);
-        let carried = match stepped {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) if self.is_of_traitor(input) => Ok(()),
-            wrong => {
-                let wrong = wrong.map(|it| it.map_err(|error| *error));
-                judge(node, wrong, |event| self.scenario.catalogue.name(event))
-            }
-        };
+        let mut crash = if effects.is_empty() { None } else { self.doom(node, &mut effects) };
+        let carried = stepped.or_else(|halted| self.judge(node, input, halted));
         if carried.is_ok() && !effects.is_empty() {
             crash = self.write_down(node, &mut effects).or(crash);
             self.carry_out(node, &mut effects, &mut step);
@@ -425,7 +423,7 @@ impl<'a, T: Stack> World<'a, T> {
         node: NodeId,
         input: &Input,
         effects: &mut Vec<Effect>,
-    ) -> std::thread::Result<Result<(), Box<StepError>>> {
+    ) -> Result<(), Halted> {
         let now = self.places[node].clock.reads(self.now_us);
         let machine = &mut self.members[node].node;
         let machine = machine.as_mut().and_then(Held::own).expect("an event for a live node");
@@ -434,90 +432,26 @@ impl<'a, T: Stack> World<'a, T> {
         let step = || machine.step(now, input, effects).map_err(Box::new);
         let stepped = catch_unwind(AssertUnwindSafe(step));
         self.stream.take_back(machine.take_choices());
-        stepped
+        match stepped {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Halted::Refused(error)),
+            Err(panic) => Err(Halted::Panicked(panic)),
+        }
     }
 
     /// What a trace compares of a live node.
-    fn seen(&self, node: NodeId) -> Seen {
+    #[cold]
+    fn seen(&self, node: NodeId) -> Box<Seen> {
         let seen = |it: &Held<T>| (it.stack().summary(), self.scenario.show(it.stack()));
-        self.members[node].node.as_ref().map(seen).unwrap_or_default()
+        Box::new(self.members[node].node.as_ref().map(seen).unwrap_or_default())
     }
 
-    fn tell_changes(&self, node: NodeId, step: &mut Step, (summary, state): &Seen) {
-        let (summary_now, state_now) = self.seen(node);
+    #[cold]
+    fn tell_changes(&self, node: NodeId, step: &mut Step, before: &Seen) {
+        let ((summary, state), (summary_now, state_now)) = (before, *self.seen(node));
         let tells = *summary != summary_now || step.kind == StepKind::Start;
         step.state = (tells && !summary_now.is_empty()).then(|| summary_now.to_string());
         step.changes = changes(state, &state_now);
-    }
-
-    /// Carries out what a node asks for, in the order of asking.
-    fn carry_out(&mut self, node: NodeId, effects: &mut Vec<Effect>, step: &mut Option<Box<Step>>) {
-        // What is sent goes from where it was written to where it waits: each stop costs a copy.
-        for effect in effects.iter_mut() {
-            match effect {
-                Effect::Send { to, lane, envelope } => self.send(node, *to, *lane, envelope, step),
-                Effect::Timer { id, after, envelope } => {
-                    let (id, after) = (*id, *after);
-                    if let Some(step) = step {
-                        step.armed.push(self.armed(after, envelope));
-                    }
-                    let after_us = self.places[node].clock.takes(micros(after));
-                    let at_us = self.now_us.saturating_add(after_us);
-                    let envelope = step.is_some().then(|| Box::new(envelope.take()));
-                    let place = self.queue.add(at_us, Happening::Timer { node, id, envelope });
-                    self.places[node].timers.insert(id, place);
-                }
-                Effect::Cancel(id) => {
-                    if let Some(place) = self.places[node].timers.remove(id) {
-                        self.queue.cancel(place);
-                    }
-                }
-                Effect::Job(job) => self.work(node, job),
-                Effect::Output(envelope) => {
-                    self.observe(node, envelope);
-                    if let Some(step) = step {
-                        let (catalogue, clients) =
-                            (&self.scenario.catalogue, self.scenario.clients.as_ref());
-                        step.indicates(node, envelope, catalogue, clients);
-                    }
-                }
-                Effect::Log(line) => {
-                    if let Some(step) = step {
-                        step.log.push(std::mem::take(line));
-                    }
-                }
-                _ => (),
-            }
-        }
-        effects.clear();
-    }
-
-    /// Shows the monitors what a node indicates; the first objection is kept.
-    fn observe(&mut self, node: NodeId, envelope: &Envelope) {
-        for (name, monitor) in &mut self.monitors {
-            if let Err(reason) = monitor(node, envelope) {
-                self.objection.get_or_insert_with(|| (String::from(*name), reason));
-            }
-        }
-    }
-
-    fn armed(&self, after: Duration, envelope: &Envelope) -> Armed {
-        Armed {
-            event: self.scenario.catalogue.name(envelope.event()),
-            payload: self.scenario.catalogue.show(envelope),
-            after_us: micros(after),
-        }
-    }
-
-    /// A job is done at once; when its node learns of it is a choice.
-    fn work(&mut self, node: NodeId, job: &Envelope) {
-        let Some(Ok(result)) = self.scenario.catalogue.job(job.event()).map(|run| run(job)) else {
-            return;
-        };
-        let label = Label { what: "job", about: About::Node(node) };
-        let at_us = self.now_us + 1 + self.stream.choose(label, self.settings.delay_max_us.max(1));
-        let (life, input) = (self.places[node].incarnation, Box::new(Input::Trigger(result)));
-        self.queue.add(at_us, Happening::Told { node, life, input });
     }
 
     /// Holds the properties of the chosen kinds against the present moment.
@@ -556,6 +490,7 @@ impl<'a, T: Stack> World<'a, T> {
     }
 
     /// Marks the last step as the one that went wrong.
+    #[cold]
     fn blame(&mut self, verdict: Result<(), Wrong>) -> Result<(), Wrong> {
         if let (Err((property, reason)), Some(trace)) = (&verdict, &mut self.trace) {
             let late = trace.last_mut().is_none_or(|step| step.time_us < self.now_us);
@@ -571,14 +506,28 @@ impl<'a, T: Stack> World<'a, T> {
         verdict
     }
 
-    fn noting(&self, step: impl FnOnce(&synod_core::Catalogue) -> Step) -> Option<Box<Step>> {
-        self.trace.as_ref().map(|_| Box::new(step(&self.scenario.catalogue)))
+    /// What the trace is to say of a step, if there is one.
+    #[inline]
+    fn noting(&self, step: impl FnOnce(&Catalogue) -> Step) -> Option<Box<Step>> {
+        if self.trace.is_some() { Some(self.noted(step)) } else { None }
+    }
+
+    #[cold]
+    fn noted(&self, step: impl FnOnce(&Catalogue) -> Step) -> Box<Step> {
+        Box::new(step(&self.scenario.catalogue))
     }
 
     #[inline]
     fn note(&mut self, step: Option<Box<Step>>) {
         self.counts.steps += 1;
-        if let (Some(mut step), Some(trace)) = (step, &mut self.trace) {
+        if let Some(step) = step {
+            self.keep(step);
+        }
+    }
+
+    #[cold]
+    fn keep(&mut self, mut step: Box<Step>) {
+        if let Some(trace) = &mut self.trace {
             step.time_us = self.now_us;
             trace.push(*step);
         }

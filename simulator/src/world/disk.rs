@@ -66,6 +66,7 @@ impl Decide for LentTo {
 impl<T: Stack> World<'_, T> {
     /// Makes durable what the effects of a step ask for. Returns the crash of a node whose disk
     /// has failed; its effects end where they would have left behind a write that is not durable.
+    #[inline]
     pub(super) fn write_down(&mut self, node: NodeId, effects: &mut Vec<Effect>) -> Option<Crash> {
         let writes = effects
             .iter()
@@ -74,6 +75,11 @@ impl<T: Stack> World<'_, T> {
         if !writes && disk.is_none_or(|disk| disk.pending.is_empty()) {
             return None;
         }
+        self.write_all_down(node, effects)
+    }
+
+    #[inline(never)]
+    fn write_all_down(&mut self, node: NodeId, effects: &mut Vec<Effect>) -> Option<Crash> {
         for (index, effect) in effects.iter().enumerate() {
             let pending = &mut self.places[node].rare_mut().disk.pending;
             match effect {

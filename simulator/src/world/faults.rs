@@ -41,11 +41,14 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// Cuts the effects of a handler in which its node is to crash.
+    #[inline]
     pub(super) fn doom(&mut self, node: NodeId, effects: &mut Vec<Effect>) -> Option<Crash> {
-        if effects.is_empty() {
-            return None;
-        }
         self.places[node].rare()?.doomed?;
+        self.doom_now(node, effects)
+    }
+
+    #[cold]
+    fn doom_now(&mut self, node: NodeId, effects: &mut Vec<Effect>) -> Option<Crash> {
         let crash = self.places[node].rare_mut().doomed.take()?;
         if !self.may_crash(node) {
             return None;
@@ -55,6 +58,7 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// A planned fault begins.
+    #[cold]
     pub(super) fn strike(&mut self, planned: &Happening) -> Result<(), Wrong> {
         match *planned {
             Happening::Crash(crash) => self.plan_crash(crash),
@@ -97,6 +101,7 @@ impl<T: Stack> World<'_, T> {
         Ok(())
     }
 
+    #[cold]
     pub(super) fn crash(&mut self, crash: Crash) {
         let node = crash.node;
         self.counts.crashes += 1;
@@ -143,6 +148,7 @@ impl<T: Stack> World<'_, T> {
         }
     }
 
+    #[cold]
     pub(super) fn restart(&mut self, node: NodeId) -> Result<(), Wrong> {
         self.disturb(0);
         // A restart ends the old sessions, with what was under way on them in either direction.
@@ -162,6 +168,7 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// A node that was left out at the beginning starts. It may be drawn twice, and starts once.
+    #[cold]
     pub(super) fn join(&mut self, node: NodeId) -> Result<(), Wrong> {
         if 0 < self.places[node].incarnation {
             return Ok(());
@@ -182,6 +189,7 @@ impl<T: Stack> World<'_, T> {
         Ok(())
     }
 
+    #[cold]
     pub(super) fn heal(&mut self, split: Split) -> Result<(), Wrong> {
         self.disturb(0);
         self.network.heal(split);
@@ -193,6 +201,7 @@ impl<T: Stack> World<'_, T> {
 
     pub(super) fn clog(&mut self, node: NodeId, length_us: u64) -> Result<(), Wrong> {
         self.disturb(length_us);
+        self.has_held = true;
         self.network.clog(node, self.now_us + length_us);
         self.tell_fault(node, format!("is clogged for {} ms", length_us / 1_000));
         Ok(())
@@ -201,6 +210,7 @@ impl<T: Stack> World<'_, T> {
     pub(super) fn pause(&mut self, node: NodeId, length_us: u64) -> Result<(), Wrong> {
         if self.members[node].node.is_some() {
             self.disturb(length_us);
+            self.has_held = true;
             self.places[node].rare_mut().paused_until_us = self.now_us + length_us;
             self.tell_fault(node, format!("pauses for {} ms", length_us / 1_000));
         }
@@ -242,8 +252,7 @@ impl<T: Stack> World<'_, T> {
     }
 
     #[cold]
-    pub(super) fn put_off(&mut self, until_us: u64, turn: Turn, happening: Option<Happening>) {
-        let Some(happening) = happening else { return };
+    pub(super) fn put_off(&mut self, until_us: u64, turn: Turn, happening: Happening) {
         let timer = match &happening {
             Happening::Timer { node, id, .. } => Some((*node, *id)),
             _ => None,

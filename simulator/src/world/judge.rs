@@ -1,8 +1,29 @@
 //! What the result of a step means for the run.
 
-use synod_core::{Catalogue, Envelope, EventId, NodeId, StepError};
+use std::any::Any;
 
-use super::Wrong;
+use synod_core::{Catalogue, Envelope, EventId, Input, NodeId, Stack, StepError};
+
+use super::{World, Wrong};
+
+/// Why a step of a node came to nothing.
+pub(super) enum Halted {
+    Refused(Box<StepError>),
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl<T: Stack> World<'_, T> {
+    /// What it means for the run that a step did not go well.
+    #[cold]
+    pub(super) fn judge(&self, node: NodeId, input: &Input, halted: Halted) -> Result<(), Wrong> {
+        let stepped = match halted {
+            Halted::Refused(_) if self.is_of_traitor(input) => return Ok(()),
+            Halted::Refused(error) => Ok(Err(*error)),
+            Halted::Panicked(panic) => Err(panic),
+        };
+        judge(node, stepped, |event| self.scenario.catalogue.name(event))
+    }
+}
 
 /// What a step's result means for the run: what the network may bring is no violation, anything
 /// else is.

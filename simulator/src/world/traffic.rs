@@ -1,22 +1,29 @@
 //! Messages on their way: sent, delayed, doubled, lost, delivered.
 
-use synod_core::{Envelope, Input, Lane, NodeId, Stack};
+use synod_core::{Envelope, EventId, Input, Lane, NodeId, Stack};
 
 use super::races::Racer;
 use super::{World, Wrong, weigh};
 use crate::choice::{About, Label};
-use crate::queue::Happening;
+use crate::queue::{Happening, Place};
 use crate::settings::Settings;
-use crate::trace::{Sent, Step, StepKind};
+use crate::trace::{MessageId, Sent, Step, StepKind};
 
-/// Between whom a message goes, and how.
+/// Between whom a message goes, what, and how.
 struct Way {
     from: NodeId,
     to: NodeId,
+    event: EventId,
     lane: Lane,
-    about: About,
-    /// Where a traced run keeps what it knows of the sending.
-    sending: u32,
+    /// Whether the network does nothing to it but take its time.
+    is_calm: bool,
+}
+
+impl Way {
+    /// A label is made only for what is asked.
+    fn about(&self) -> About {
+        About::Message { from: self.from, to: self.to, event: self.event }
+    }
 }
 
 impl<T: Stack> World<'_, T> {
@@ -66,46 +73,61 @@ impl<T: Stack> World<'_, T> {
         self.counts.bytes += envelope.body().len() as u64;
         let now_us = self.now_us;
         let sending = self.trace.as_mut().map(|trace| trace.send(from, now_us));
-        let about = About::Message { from, to, event: envelope.event() };
+        let is_calm = lane != Lane::Datagram
+            && self.noisy_until_us <= self.now_us
+            && !self.network.has_bursts();
+        let way = Way { from, to, event: envelope.event(), lane, is_calm };
         let lost = match weigh(from, envelope, &self.scenario.catalogue) {
-            Ok(()) => self.loss(&about, from, to, lane),
+            Ok(()) => self.loss(&way),
             Err(wrong) => self.refuse(from, wrong),
         };
         if let (Some(step), Some((id, _))) = (step, sending) {
-            step.sends.push(Sent {
-                id,
-                to,
-                event: self.scenario.catalogue.name(envelope.event()),
-                payload: self.scenario.catalogue.show(envelope),
-                lost: lost.map(String::from),
-            });
+            step.sends.push(self.sent(id, to, envelope, lost));
         }
         if lost.is_some() {
             self.counts.lost += 1;
             return;
         }
-        let way = Way { from, to, lane, about, sending: sending.map_or(0, |(_, index)| index) };
-        if self.befalls("duplicate", &about, self.noise(self.settings.duplicate)) {
-            self.put_on_its_way(&way, &mut envelope.clone());
+        let sending = sending.map_or(0, |(_, index)| index);
+        if !is_calm {
+            self.double(&way, sending, envelope);
         }
-        self.put_on_its_way(&way, envelope);
+        self.put_on_its_way(&way, sending, envelope);
     }
 
+    /// What a trace tells of a message that is sent.
+    #[cold]
+    fn sent(
+        &self,
+        id: MessageId,
+        to: NodeId,
+        envelope: &Envelope,
+        lost: Option<&'static str>,
+    ) -> Sent {
+        let catalogue = &self.scenario.catalogue;
+        let (event, payload) = (catalogue.name(envelope.event()), catalogue.show(envelope));
+        Sent { id, to, event, payload, lost: lost.map(String::from) }
+    }
+
+    #[inline(never)]
+    fn double(&mut self, way: &Way, sending: u32, envelope: &Envelope) {
+        if self.befalls("duplicate", way, self.noise(self.settings.duplicate)) {
+            self.put_on_its_way(way, sending, &mut envelope.clone());
+        }
+    }
+
+    /// `sending` is where a traced run keeps what it knows of the sending.
     #[inline(always)]
-    fn put_on_its_way(&mut self, way: &Way, envelope: &mut Envelope) {
-        let Way { from, to, lane, about, sending } = *way;
-        let (delay_us, most_us) = self.delay(&about);
+    fn put_on_its_way(&mut self, way: &Way, sending: u32, envelope: &mut Envelope) {
+        let Way { from, to, lane, .. } = *way;
+        let (delay_us, most_us) = self.delay(way);
         let at_us = self.network.arrival(from, to, lane, self.now_us + delay_us);
         let place = self.queue.add_made(at_us, || {
             let input = Input::Deliver { from, envelope: envelope.take() };
             Happening::Message { to, sending, input }
         });
         if self.settings.races {
-            let ordinal = self.stream.asked(Label { what: "delay", about });
-            let (earliest_us, latest_us) =
-                (self.now_us + self.settings.delay_min_us, self.now_us + most_us);
-            let racer = Racer { place, about, lane, at_us, latest_us, earliest_us, ordinal };
-            self.races.enter(to, racer);
+            self.enter_race(way, place, at_us, self.now_us + most_us);
         }
     }
 
@@ -118,27 +140,36 @@ impl<T: Stack> World<'_, T> {
         Some("too large")
     }
 
+    #[inline(never)]
+    fn enter_race(&mut self, way: &Way, place: Place, at_us: u64, latest_us: u64) {
+        let (about, lane) = (way.about(), way.lane);
+        let ordinal = self.stream.asked(Label { what: "delay", about });
+        let earliest_us = self.now_us + self.settings.delay_min_us;
+        let racer = Racer { place, about, lane, at_us, latest_us, earliest_us, ordinal };
+        self.races.enter(way.to, racer);
+    }
+
     #[inline]
-    fn loss(
-        &mut self,
-        about: &About,
-        from: NodeId,
-        to: NodeId,
-        lane: Lane,
-    ) -> Option<&'static str> {
-        if !self.is_up(to) {
+    fn loss(&mut self, way: &Way) -> Option<&'static str> {
+        if !self.is_up(way.to) {
             return Some("the receiver is down");
         }
-        if !self.network.connects(from, to) {
+        if !self.network.connects(way.from, way.to) {
             return Some("partition");
         }
+        if way.is_calm { None } else { self.loss_in_noise(way) }
+    }
+
+    #[inline(never)]
+    fn loss_in_noise(&mut self, way: &Way) -> Option<&'static str> {
+        let Way { from, to, lane, .. } = *way;
         let lose = self.noise(self.settings.lose);
         let datagrams = if lane == Lane::Datagram { self.settings.lose_datagram } else { 0 };
-        if self.befalls("lose", about, lose.max(datagrams)) {
+        if self.befalls("lose", way, lose.max(datagrams)) {
             return Some("lost");
         }
-        if self.befalls("burst", about, self.noise(self.settings.burst)) {
-            let label = Label { what: "burst.length", about: *about };
+        if self.befalls("burst", way, self.noise(self.settings.burst)) {
+            let label = Label { what: "burst.length", about: way.about() };
             let length_us = self.stream.choose(label, self.settings.burst_us.max(1));
             self.network.begin_burst(from, to, self.now_us + 1 + length_us);
         }
@@ -147,13 +178,13 @@ impl<T: Stack> World<'_, T> {
 
     /// How long a message takes, and how long it could have taken.
     #[inline]
-    fn delay(&mut self, about: &About) -> (u64, u64) {
+    fn delay(&mut self, way: &Way) -> (u64, u64) {
         let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, shape, .. } =
             *self.settings;
-        let late = self.befalls("tail", about, self.noise(tail));
+        let late = !way.is_calm && self.befalls("tail", way, self.noise(tail));
         let most = if late { tail_max_us } else { max };
         let options = most.saturating_sub(min) + 1;
-        (min + self.stream.choose_delay(about, options, min, shape), most.max(min))
+        (min + self.stream.choose_delay(|| way.about(), options, min, shape), most.max(min))
     }
 
     /// How often the network loses, doubles or holds up messages, while it is still allowed to.
@@ -162,9 +193,8 @@ impl<T: Stack> World<'_, T> {
         if self.now_us < self.noisy_until_us { rate } else { 0 }
     }
 
-    /// Whether a noise of the network befalls a message. A label is made only for what is asked.
-    #[inline]
-    fn befalls(&mut self, what: &'static str, about: &About, per_million: u32) -> bool {
-        0 < per_million && self.stream.chance(Label { what, about: *about }, per_million)
+    /// Whether a noise of the network befalls a message.
+    fn befalls(&mut self, what: &'static str, way: &Way, per_million: u32) -> bool {
+        0 < per_million && self.stream.chance(Label { what, about: way.about() }, per_million)
     }
 }

@@ -78,6 +78,7 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// One activation of a traitor. What it becomes is no property's affair, what it sends is.
+    #[cold]
     pub(super) fn step_traitor(
         &mut self,
         node: NodeId,
