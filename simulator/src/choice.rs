@@ -260,13 +260,18 @@ impl Stream {
         min: u64,
         shape: Shape,
     ) -> u64 {
-        let draw = move |random: &mut Random| shape.draw(random.next_u64(), min, options);
         if let (Origin::Seeded(driver), None) = (&mut self.origin, &self.log)
             && let Some(random) = driver.free()
         {
-            return draw(random);
+            return shape.draw(random.next_u64(), min, options);
         }
-        self.decide(Label { what: "delay", about: about() }, options, draw)
+        self.decide_delay(about(), options, min, shape)
+    }
+
+    #[inline(never)]
+    fn decide_delay(&mut self, about: About, options: u64, min: u64, shape: Shape) -> u64 {
+        let draw = |random: &mut Random| shape.draw(random.next_u64(), min, options);
+        self.decide(Label { what: "delay", about }, options, draw)
     }
 
     /// Whether something happens that is not calm, with `per_million` chances in a million.

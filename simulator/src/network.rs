@@ -107,20 +107,12 @@ impl Network {
         };
         // Where it stands if the sender has sent to everybody on this lane.
         let usual = (to.0 as usize - 1).saturating_sub(usize::from(from < to));
-        let found = match tails.get(usual) {
-            Some((key, _)) if *key == (to, lane) => Ok(usual),
-            _ => tails.binary_search_by_key(&(to, lane), |(key, _)| *key),
-        };
-        match found {
-            Ok(found) => tails.get_mut(found).map_or(at_us, |(_, tail)| {
-                *tail = at_us.max(*tail);
-                *tail
-            }),
-            Err(free) => {
-                tails.insert(free, ((to, lane), at_us));
-                at_us
-            }
-        }
+        let is_usual = tails.get(usual).is_some_and(|(key, _)| *key == (to, lane));
+        let place = if is_usual { usual } else { place_of(tails, (to, lane)) };
+        tails.get_mut(place).map_or(at_us, |(_, tail)| {
+            *tail = at_us.max(*tail);
+            *tail
+        })
     }
 
     /// A restart makes new sessions, which wait for nothing.
@@ -129,6 +121,15 @@ impl Network {
             tails.retain(|((to, _), _)| from != node && *to != node);
         }
     }
+}
+
+/// The place of a receiver and lane among those of a sender, made if there is none.
+#[inline(never)]
+fn place_of(tails: &mut Vec<((NodeId, LaneId), u64)>, key: (NodeId, LaneId)) -> usize {
+    tails.binary_search_by_key(&key, |(key, _)| *key).unwrap_or_else(|free| {
+        tails.insert(free, (key, 0));
+        free
+    })
 }
 
 /// The sides of a partition, in words.

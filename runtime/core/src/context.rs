@@ -144,6 +144,37 @@ pub enum Effect {
 pub struct TimerId(pub u64);
 
 impl Context {
+    pub(crate) fn new(me: NodeId, peers: Peers, incarnation: u64, random: Random) -> Self {
+        Self {
+            me,
+            incarnation,
+            peers,
+            now: Time::ZERO,
+            random,
+            choices: Lent::default(),
+            timers: BTreeMap::new(),
+            next_timer: 0,
+            asked: BTreeMap::new(),
+            next_ticket: 0,
+            effects: Vec::new(),
+            local: VecDeque::new(),
+            scope: Scope::root(),
+            scratch: Scratch::default(),
+            gathers: false,
+        }
+    }
+
+    pub(crate) fn armed(&self) -> impl Iterator<Item = (TimerId, &Envelope)> {
+        self.timers.iter().map(|(envelope, id)| (*id, &**envelope))
+    }
+
+    pub(crate) fn forget_requests(&mut self) {
+        self.effects.clear();
+        self.local.clear();
+        self.timers.clear();
+        self.asked.clear();
+    }
+
     /// Sends `event` to `to`. A send to oneself is delivered locally, without loss.
     ///
     /// # Panics

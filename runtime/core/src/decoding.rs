@@ -16,21 +16,29 @@ use serde::de::{
 use crate::envelope::DecodeError;
 
 /// Decodes a value that takes up all of `bytes`. O(size).
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+#[inline]
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     let mut reader = Reader::new(bytes);
-    match T::deserialize(&mut reader) {
-        Ok(value) if reader.rest.is_empty() => Ok(value),
-        Ok(_) => Err(DecodeError::new(format!("{} bytes are left over", reader.rest.len()))),
-        Err(Refused(why)) => Err(*why),
+    // One result, which stays where it was written: what is fresh is slow to copy.
+    let mut decoded = T::deserialize(&mut reader);
+    if decoded.is_ok() && !reader.rest.is_empty() {
+        decoded = Err(refused(&format!("{} bytes are left over", reader.rest.len())));
     }
+    decoded
 }
 
 /// Why a value is not read. Small, so that reading costs little where nothing is wrong.
 #[derive(Debug)]
-struct Refused(Box<DecodeError>);
+pub(crate) struct Refused(Box<DecodeError>);
+
+impl Refused {
+    pub(crate) fn why(self) -> DecodeError {
+        *self.0
+    }
+}
 
 #[cold]
-fn refused(why: &str) -> Refused {
+pub(crate) fn refused(why: &str) -> Refused {
     Refused(Box::new(DecodeError::new(why)))
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
-use crate::decoding;
+use crate::decoding::{Refused, decode, refused};
 use crate::encoding::encode;
 use crate::event::{Event, EventId};
 use crate::symmetry::Renamer;
@@ -346,10 +346,16 @@ impl<'a> EnvelopeRef<'a> {
     /// As [`Envelope::open`].
     #[inline]
     pub fn open<E: Event>(self) -> Result<E, DecodeError> {
+        self.read().map_err(Refused::why)
+    }
+
+    /// The same, with an error that is small until somebody asks for it.
+    #[inline]
+    pub(crate) fn read<E: Event>(self) -> Result<E, Refused> {
         if self.event != E::ID {
-            return Err(DecodeError(format!("this is {:?}, not `{}`", self.event, E::NAME)));
+            return Err(refused(&format!("this is {:?}, not `{}`", self.event, E::NAME)));
         }
-        decoding::decode(self.body)
+        decode(self.body)
     }
 
     /// As [`Envelope::event`].

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::catalogue::{EventInfo, Role};
 use crate::context::Context;
+use crate::decoding::{Refused, refused};
 use crate::envelope::{DecodeError, Envelope, EnvelopeRef, Tag};
 use crate::event::{Event, NodeId};
 use crate::node::StepError;
@@ -62,9 +63,8 @@ enum Takes {
 }
 
 /// The erased function: decode, then call.
-type Run<S> = Arc<
-    dyn Fn(&mut S, EnvelopeRef<'_>, NodeId, &mut Context) -> Result<(), DecodeError> + Send + Sync,
->;
+type Run<S> =
+    Arc<dyn Fn(&mut S, EnvelopeRef<'_>, NodeId, &mut Context) -> Result<(), Refused> + Send + Sync>;
 
 impl<S> Clone for Handler<S> {
     fn clone(&self) -> Self {
@@ -85,7 +85,8 @@ impl<S> Handler<S> {
         if let (Tag::Expired(_), Takes::Events) = (envelope.tag(), self.takes) {
             return Ok(()); // A handler that takes the bare answer does not care for none.
         }
-        (self.run)(state, envelope, from, ctx).map_err(|cause| self.undecodable(from, cause))
+        let run = (self.run)(state, envelope, from, ctx);
+        run.map_err(|refused| self.undecodable(from, refused.why()))
     }
 
     /// Refuses what this handler must not see, whatever its body. Nothing has run then.
@@ -164,21 +165,21 @@ macro_rules! impl_into_handler {
 }
 
 impl_into_handler!(Exclusive: Exclusive Events Event E, fn(&mut S, E, &mut Context)
-    => |it, _from, ctx| (it.open()?, ctx));
+    => |it, _from, ctx| (it.read()?, ctx));
 impl_into_handler!(ExclusiveFrom: Exclusive Events Event E, fn(&mut S, E, NodeId, &mut Context)
-    => |it, from, ctx| (it.open()?, from, ctx));
+    => |it, from, ctx| (it.read()?, from, ctx));
 impl_into_handler!(ExclusiveQuiet: Exclusive Events Event E, fn(&mut S, E)
-    => |it, _from, _ctx| (it.open()?));
+    => |it, _from, _ctx| (it.read()?));
 impl_into_handler!(ExclusiveFromQuiet: Exclusive Events Event E, fn(&mut S, E, NodeId)
-    => |it, from, _ctx| (it.open()?, from));
+    => |it, from, _ctx| (it.read()?, from));
 impl_into_handler!(ExclusiveCall: Exclusive Calls Request E, fn(&mut S, Call<E>, &mut Context)
     => |it, from, ctx| (call(it, from)?, ctx));
 impl_into_handler!(ExclusiveReply: Exclusive Replies Request E::Answer,
     fn(&mut S, Reply<E>, &mut Context) => |it, from, ctx| (reply(it, from, ctx.me)?, ctx));
 impl_into_handler!(Shared: Shared Events Event E, fn(&S, E, &mut Context)
-    => |it, _from, ctx| (it.open()?, ctx));
+    => |it, _from, ctx| (it.read()?, ctx));
 impl_into_handler!(SharedFrom: Shared Events Event E, fn(&S, E, NodeId, &mut Context)
-    => |it, from, ctx| (it.open()?, from, ctx));
+    => |it, from, ctx| (it.read()?, from, ctx));
 impl_into_handler!(SharedCall: Shared Calls Request E, fn(&S, Call<E>, &mut Context)
     => |it, from, ctx| (call(it, from)?, ctx));
 
@@ -202,12 +203,12 @@ pub(crate) fn info<E: Event>(access: Access) -> EventInfo {
     }
 }
 
-fn call<R: Request>(envelope: EnvelopeRef<'_>, from: NodeId) -> Result<Call<R>, DecodeError> {
+fn call<R: Request>(envelope: EnvelopeRef<'_>, from: NodeId) -> Result<Call<R>, Refused> {
     match envelope.tag() {
         Tag::Ask(number) => {
-            Ok(Call { request: envelope.open()?, ticket: Ticket::new(from, number) })
+            Ok(Call { request: envelope.read()?, ticket: Ticket::new(from, number) })
         }
-        _ => Err(DecodeError::new(NO_TICKET)),
+        _ => Err(refused(NO_TICKET)),
     }
 }
 
@@ -215,11 +216,11 @@ fn reply<R: Request>(
     envelope: EnvelopeRef<'_>,
     from: NodeId,
     me: NodeId,
-) -> Result<Reply<R>, DecodeError> {
+) -> Result<Reply<R>, Refused> {
     let (number, answer) = match envelope.tag() {
-        Tag::Answer(number) => (number, Some((from, envelope.open()?))),
+        Tag::Answer(number) => (number, Some((from, envelope.read()?))),
         Tag::Expired(number) => (number, None),
-        Tag::Plain | Tag::Ask(_) => return Err(DecodeError::new(NO_TICKET)),
+        Tag::Plain | Tag::Ask(_) => return Err(refused(NO_TICKET)),
     };
     Ok(Reply { ticket: Ticket::new(me, number), answer })
 }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::body::Scratch;
 use crate::catalogue::{BuildError, Catalogue};
-use crate::context::{Choices, Context, Effect, Lent, Local, Scope, TimerId, expiry};
+use crate::context::{Choices, Context, Effect, Lent, Local, TimerId, expiry};
 use crate::envelope::{DecodeError, Envelope, EnvelopeRef, Tag};
 use crate::event::{EventId, NodeId, PeerDown, PeerUp, Time};
 use crate::property::Summary;
@@ -419,6 +418,7 @@ impl<T: Stack> Node<T> {
         Ok(())
     }
 
+    #[inline]
     fn arrive(&mut self, envelope: EnvelopeRef<'_>, from: NodeId) -> Result<(), StepError> {
         if from == self.ctx.me || self.ctx.peers.place_of(from).is_none() {
             return Err(StepError::Stranger(from));
@@ -466,8 +466,16 @@ impl<T: Stack> Node<T> {
         }
     }
 
-    /// Runs the events that handlers have triggered, first in, first out.
+    /// Runs the events that handlers have triggered, if there are any.
+    #[inline]
     fn settle(&mut self) {
+        if !self.ctx.local.is_empty() {
+            self.run_local();
+        }
+    }
+
+    /// Runs the events that handlers have triggered, first in, first out.
+    fn run_local(&mut self) {
         let mut count = 0;
         while let Some(local) = self.ctx.local.pop_front() {
             match local {
@@ -532,39 +540,6 @@ impl<T: Stack> Node<T> {
 fn generator(seed: u64, id: NodeId, incarnation: u64) -> Random {
     let stream = seed ^ (u64::from(id.0) << 32) ^ incarnation;
     Random::new(Random::new(stream).next_u64())
-}
-
-impl Context {
-    fn new(me: NodeId, peers: Peers, incarnation: u64, random: Random) -> Self {
-        Self {
-            me,
-            incarnation,
-            peers,
-            now: Time::ZERO,
-            random,
-            choices: Lent::default(),
-            timers: BTreeMap::new(),
-            next_timer: 0,
-            asked: BTreeMap::new(),
-            next_ticket: 0,
-            effects: Vec::new(),
-            local: std::collections::VecDeque::new(),
-            scope: Scope::root(),
-            scratch: Scratch::default(),
-            gathers: false,
-        }
-    }
-
-    fn armed(&self) -> impl Iterator<Item = (TimerId, &Envelope)> {
-        self.timers.iter().map(|(envelope, id)| (*id, &**envelope))
-    }
-
-    fn forget_requests(&mut self) {
-        self.effects.clear();
-        self.local.clear();
-        self.timers.clear();
-        self.asked.clear();
-    }
 }
 
 /// Equal hashes mean equal futures: what a node will do depends on its states, the armed timers,

@@ -23,22 +23,32 @@ impl Shape {
     /// logarithm of floats differs between machines.
     #[inline]
     pub(crate) fn draw(self, bits: u64, min: u64, range: u64) -> u64 {
-        let range = u128::from(range.max(1));
-        let scaled = |part: u64, by: u128| (u128::from(part) * by) >> 64;
+        let range = range.max(1);
+        // Below the range as it is.
+        if self == Self::Uniform { scaled(bits, range) } else { self.draw_uneven(bits, min, range) }
+    }
+
+    #[inline(never)]
+    fn draw_uneven(self, bits: u64, min: u64, range: u64) -> u64 {
         let above = match self {
             Self::Fixed => 0,
-            // Below the range as it is.
-            Self::Uniform => return u64::try_from(scaled(bits, range)).unwrap_or(0),
+            Self::Uniform => u128::from(scaled(bits, range)),
             Self::Exponential => {
                 // Minus the binary logarithm of a fraction: its leading zeros, and a straight line
                 // between two powers of two. A fifth of the range has ln 2 of it for each.
                 let zeros = bits.leading_zeros();
                 let rest = bits.checked_shl(zeros + 1).unwrap_or(0);
-                let each = range * 69 / 500;
-                u128::from(zeros + 1) * each - scaled(rest, each)
+                let each = u128::from(range) * 69 / 500;
+                u128::from(zeros + 1) * each - ((u128::from(rest) * each) >> 64)
             }
             Self::HeavyTail => (u128::from(min.max(1)) << 64) / (u128::from(bits) + 1) - 1,
         };
-        u64::try_from(above.min(range - 1)).unwrap_or(0)
+        u64::try_from(above.min(u128::from(range) - 1)).unwrap_or(0)
     }
+}
+
+/// `range` times a fraction of 2^64.
+#[inline]
+fn scaled(fraction: u64, range: u64) -> u64 {
+    u64::try_from((u128::from(fraction) * u128::from(range)) >> 64).unwrap_or(0)
 }

@@ -252,7 +252,8 @@ impl<T: Stack> World<'_, T> {
     }
 
     #[cold]
-    pub(super) fn put_off(&mut self, until_us: u64, turn: Turn, happening: Happening) {
+    pub(super) fn put_off(&mut self, until_us: u64, turn: Turn, happening: Option<Happening>) {
+        let Some(happening) = happening else { return };
         let timer = match &happening {
             Happening::Timer { node, id, .. } => Some((*node, *id)),
             _ => None,
