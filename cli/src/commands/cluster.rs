@@ -20,7 +20,7 @@ use super::cert::bundle;
 use crate::app::App;
 use crate::args::{Cluster, days};
 use crate::entry::Entry;
-use crate::printer::Printer;
+use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 /// What a summary may call that on which all nodes should agree in the end.
@@ -62,7 +62,12 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
     let ended = processes.end();
     printer.say(format!("{ended} processes ended"));
     printer.event(&json!({"event": "ended", "processes": ended}));
-    printer.next("cert init ca     (the first step of a deployment on machines of your own)");
+    printer.next(match &asked.record {
+        Some(directory) => format!("replay {}", quoted(directory.join("n1.recording"))),
+        None => {
+            String::from("cert init ca     (the first step of a deployment on machines of your own)")
+        }
+    });
     Ok(())
 }
 

@@ -10,9 +10,10 @@ use crate::{Called, Place, synod};
 
 /// Records a cluster of three in `place/rec`, its leader killed.
 fn record(place: &Path) {
-    let asked = ["cluster", "bully", "--nodes", "3", "--kill-leader", "--record", "rec", "--json"];
+    let asked = ["cluster", "bully", "--nodes", "3", "--kill-leader", "--record", "rec"];
     let called = synod(place, &asked);
     assert_eq!(called.exit, 0, "{}\n{}", called.stdout, called.stderr);
+    assert!(called.stderr.ends_with("replay rec/n1.recording\n"), "{}", called.stderr);
 }
 
 fn fails(place: &Path, args: &[&str], exit: i32, says: &str) -> Called {
