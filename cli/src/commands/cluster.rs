@@ -64,9 +64,9 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
     printer.event(&json!({"event": "ended", "processes": ended}));
     printer.next(match &asked.record {
         Some(directory) => format!("replay {}", quoted(directory.join("n1.recording"))),
-        None => {
-            String::from("cert init ca     (the first step of a deployment on machines of your own)")
-        }
+        None => String::from(
+            "cert init ca     (the first step of a deployment on machines of your own)",
+        ),
     });
     Ok(())
 }

@@ -1,22 +1,15 @@
 //! What a node tells over HTTP on the loopback interface: `/metrics`, `/status`, `/livez`, `/readyz`.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use synod_runtime::NodeHandle;
 use synod_transport_quic::QuicTransport;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -27,6 +20,9 @@ use super::renewal::CertificateEnd;
 const CONNECTIONS_MAX: usize = 16;
 /// How long one connection may take, from its first byte to its last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// The head of a request, in bytes and in header lines, at most.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 100;
 
 /// The node that is told of.
 #[derive(Debug)]
@@ -69,8 +65,10 @@ async fn accept(listener: TcpListener, subject: Arc<Subject>) {
             Ok((stream, _)) => {
                 let subject = Arc::clone(&subject);
                 tokio::spawn(async move {
-                    let _overdue =
-                        tokio::time::timeout(CONNECTION_TIMEOUT, serve(stream, subject)).await;
+                    let served = serve(stream, subject);
+                    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
+                        tracing::debug!(%error, "a client of the admin port went away");
+                    }
                     drop(place);
                 });
             }
@@ -83,28 +81,85 @@ async fn accept(listener: TcpListener, subject: Arc<Subject>) {
     }
 }
 
-async fn serve(stream: TcpStream, subject: Arc<Subject>) {
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let subject = Arc::clone(&subject);
-        async move { Ok::<_, Infallible>(subject.answer(&request)) }
-    });
-    let mut http = http1::Builder::new();
-    http.keep_alive(false).timer(TokioTimer::new()).max_buf_size(16 * 1024);
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), answer).await {
-        tracing::debug!(%error, "a client of the admin port spoke no HTTP");
+/// Reads the head of one request, answers it and closes the connection.
+async fn serve(stream: TcpStream, subject: Arc<Subject>) -> io::Result<()> {
+    let mut buffer = vec![0; HEAD_BYTES_MAX];
+    let mut filled = 0;
+    let answer = loop {
+        let (head, room) = buffer.split_at_mut(filled);
+        match requested(head) {
+            Ok(Some((method, path))) => break subject.answer(&method, &path),
+            Ok(None) if room.is_empty() => {
+                break Answer::text(
+                    "431 Request Header Fields Too Large",
+                    "the head is too large\n",
+                );
+            }
+            Ok(None) => {
+                match stream.async_io(Interest::READABLE, || stream.try_read(room)).await? {
+                    0 => return Ok(()),
+                    more => filled += more,
+                }
+            }
+            Err(error) => break Answer::text("400 Bad Request", format!("{error}\n")),
+        }
+    };
+    send(&stream, answer.text_of_http().as_bytes()).await
+}
+
+async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let sent = stream.async_io(Interest::WRITABLE, || stream.try_write(bytes)).await?;
+        bytes = bytes.get(sent..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// The method and the path that a whole head asks for, without the query. Nothing if it is not whole.
+fn requested(head: &[u8]) -> Result<Option<(String, String)>, httparse::Error> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    if request.parse(head)?.is_partial() {
+        return Ok(None);
+    }
+    let target = request.path.unwrap_or_default();
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    Ok(Some((request.method.unwrap_or_default().to_owned(), path.to_owned())))
+}
+
+/// What is answered to a request.
+struct Answer {
+    status: &'static str,
+    kind: &'static str,
+    page: String,
+}
+
+impl Answer {
+    fn text(status: &'static str, page: impl Into<String>) -> Self {
+        Self { status, kind: "text/plain; charset=utf-8", page: page.into() }
+    }
+
+    /// The head and the page, as they are sent.
+    fn text_of_http(&self) -> String {
+        let Self { status, kind, page } = self;
+        let length = page.len();
+        let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}");
+        format!("{head}\r\nconnection: close\r\n\r\n{page}")
     }
 }
 
+const OK: &str = "200 OK";
+const UNAVAILABLE: &str = "503 Service Unavailable";
+
 impl Subject {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.method() != Method::GET {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n");
+    fn answer(&self, method: &str, path: &str) -> Answer {
+        if method != "GET" {
+            return Answer::text("405 Method Not Allowed", "only GET is answered\n");
         }
-        match request.uri().path() {
+        match path {
             "/metrics" => {
-                let page = metrics::text(self);
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                answer(StatusCode::OK, kind, page)
+                Answer { status: OK, kind, page: metrics::text(self) }
             }
             "/status" => {
                 let status = json!({
@@ -115,35 +170,21 @@ impl Subject {
                     "bytes_per_peer_max": self.bytes_per_peer_max,
                     "status": self.node.status(),
                 });
-                answer(StatusCode::OK, "application/json", status.to_string())
+                Answer { status: OK, kind: "application/json", page: status.to_string() }
             }
-            "/livez" => text(StatusCode::OK, "alive\n"),
+            "/livez" => Answer::text(OK, "alive\n"),
             "/readyz" => self.readiness(),
-            _ => text(StatusCode::NOT_FOUND, "there is /metrics /status /livez /readyz\n"),
+            _ => Answer::text("404 Not Found", "there is /metrics /status /livez /readyz\n"),
         }
     }
 
-    fn readiness(&self) -> Response<Full<Bytes>> {
+    fn readiness(&self) -> Answer {
         let status = self.node.status();
         match status.transport_fault {
-            _ if !status.running => text(StatusCode::SERVICE_UNAVAILABLE, "takes no events\n"),
-            _ if !status.started => text(StatusCode::SERVICE_UNAVAILABLE, "waits for peers\n"),
-            Some(fault) => {
-                let kind = "text/plain; charset=utf-8";
-                answer(StatusCode::SERVICE_UNAVAILABLE, kind, format!("{fault}\n"))
-            }
-            None => text(StatusCode::OK, "ready\n"),
+            _ if !status.running => Answer::text(UNAVAILABLE, "takes no events\n"),
+            _ if !status.started => Answer::text(UNAVAILABLE, "waits for peers\n"),
+            Some(fault) => Answer::text(UNAVAILABLE, format!("{fault}\n")),
+            None => Answer::text(OK, "ready\n"),
         }
     }
-}
-
-fn text(code: StatusCode, words: &'static str) -> Response<Full<Bytes>> {
-    answer(code, "text/plain; charset=utf-8", String::from(words))
-}
-
-fn answer(code: StatusCode, kind: &'static str, page: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(page)));
-    *response.status_mut() = code;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -62,6 +63,15 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
     assert!(posted.starts_with("HTTP/1.1 405 "), "{posted}");
     let nonsense = http(&address, "nonsense\r\n\r\n");
     assert!(nonsense.starts_with("HTTP/1.1 400 "), "{nonsense}");
+    let endless = http(&address, &format!("{:a<16384}", "GET /livez HTTP/1.1\r\nname: "));
+    assert!(endless.starts_with("HTTP/1.1 431 "), "{endless}");
+    let mut stream = TcpStream::connect(&address).expect("the port is open");
+    stream.write_all(b"GET /livez?verb").expect("sent");
+    thread::sleep(Duration::from_millis(50));
+    stream.write_all(b"ose HTTP/1.0\r\n\r\n").expect("sent");
+    let mut in_pieces = String::new();
+    stream.read_to_string(&mut in_pieces).expect("an answer");
+    assert!(in_pieces.ends_with("\r\ncontent-length: 6\r\nconnection: close\r\n\r\nalive\n"));
 }
 
 #[test]
