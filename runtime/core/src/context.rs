@@ -12,7 +12,7 @@ use crate::body::Scratch;
 use crate::envelope::{Envelope, Instance, Lane, LaneId, Tag};
 use crate::event::{Event, EventId, NodeId, Time};
 use crate::framed::Framed;
-use crate::node::Peers;
+use crate::peers::Peers;
 use crate::random::Random;
 use crate::request::{Request, Ticket};
 
