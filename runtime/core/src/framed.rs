@@ -22,14 +22,19 @@ impl Framed {
     /// Bytes after which nothing more is added.
     pub const BYTES_MAX: usize = 64 * 1024;
 
+    /// Bytes of an event that others may stand behind, at most: to copy a larger one there costs more
+    /// than to hand it over by itself.
+    pub const FIRST_BYTES_MAX: usize = 512;
+
     /// The envelope and an event that follows it; none if they are of two types, or if the envelope is
-    /// for no root, or asks or answers.
+    /// for no root, asks or answers, or is large.
     ///
     /// # Panics
     ///
     /// As [`Framed::push`].
     pub(crate) fn pair<E: Event>(envelope: &Envelope, event: &E) -> Option<Self> {
-        if envelope.event() != E::ID || !envelope.is_plain_at_root() {
+        let is_small = envelope.body().len() <= Self::FIRST_BYTES_MAX;
+        if envelope.event() != E::ID || !envelope.is_plain_at_root() || !is_small {
             return None;
         }
         let bytes = Vec::with_capacity(FIRST_BYTES);

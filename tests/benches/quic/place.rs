@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,15 +66,23 @@ pub(crate) fn bundle_of(place: &Path, node: NodeId) -> PathBuf {
     place.join(format!("{node}.synod"))
 }
 
-/// Ports that nobody listens on. They are let go, so somebody may come first; then the process that
-/// wants one says so.
+/// Ports that nobody listens on, over UDP or TCP. They are let go, so somebody may come first; then the
+/// process that wants one says so.
 fn free_addresses(nodes: u32) -> BTreeMap<NodeId, SocketAddr> {
-    let bound = (1..=nodes).map(|node| {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        (NodeId(node), socket)
-    });
-    let bound: Vec<_> = bound.collect();
-    bound.iter().map(|(node, it)| (*node, it.local_addr().expect("an address"))).collect()
+    let bound: Vec<_> = (1..=nodes).map(|node| (NodeId(node), free_port())).collect();
+    bound.iter().map(|(node, it)| (*node, it.0.local_addr().expect("an address"))).collect()
 }
+
+fn free_port() -> (UdpSocket, TcpListener) {
+    let both = || {
+        let udp = UdpSocket::bind("127.0.0.1:0").ok()?;
+        let tcp = TcpListener::bind(udp.local_addr().ok()?).ok()?;
+        Some((udp, tcp))
+    };
+    (0..PORTS_TRIED).find_map(|_| both()).expect("a port")
+}
+
+/// Ports that are tried until one is free over UDP and TCP, at most.
+const PORTS_TRIED: u32 = 100;
 
 const HOUR: Duration = Duration::from_secs(3_600);
