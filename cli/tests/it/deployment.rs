@@ -212,18 +212,24 @@ fn only_a_leader_is_killed_as_one_and_nodes_without_one_come_to_what_a_simulatio
 
 #[test]
 fn what_clients_of_deployed_nodes_saw_is_judged() {
-    let place = Place::new("cluster-history");
-    let recorded = ["cluster", "abd", "--nodes", "3", "--record", "recordings"];
+    // The read may return after the nodes agree: on a busy machine long after.
+    let mut judged = ["1", "4", "16"].into_iter().map(judged_after);
+    assert!(judged.any(|told| told.contains("2 operations, 0 of them open")));
+}
+
+/// What is said of the clients of a cluster that goes on for so many seconds after its nodes agree.
+fn judged_after(seconds: &str) -> String {
+    let place = Place::new(&format!("cluster-history-{seconds}"));
+    let recorded = ["cluster", "abd", "--nodes", "3", "--for", seconds, "--record", "recordings"];
     let files = ["n1", "n2", "n3"].map(|node| format!("recordings/{node}.recording"));
     let merged = ["trace", "merge", &files[0], &files[1], &files[2], "--out", "run.jsonl"];
     let history = ["trace", "convert", "run.jsonl", "--to", "history", "--out", "history.jsonl"];
     let checked = ["history", "check", "history.jsonl", "--model", "register"];
-    for args in [&recorded[..], &merged, &history, &checked] {
+    let [_, _, _, told] = [&recorded[..], &merged, &history, &checked].map(|args| {
         let called = synod(&place.0, args);
         assert_eq!(called.exit, 0, "{args:?}: {}", called.stderr);
-        if args == checked {
-            let says = ["2 operations, 0 of them open", "✓ linearizable as a register"];
-            assert!(says.iter().all(|it| called.stdout.contains(it)), "{}", called.stdout);
-        }
-    }
+        called.stdout
+    });
+    assert!(told.contains("✓ linearizable as a register"), "{told}");
+    told
 }
