@@ -59,7 +59,6 @@ for ((cut = 1; cut <= cuts; cut++)); do
   umount "$disk"
   mount -o loop "$scratch/image" "$disk"
   [[ -s $disk/witness-$cut ]] || lost_witnesses=$((lost_witnesses + 1))
-  rm -f "$disk/store/lock" # Its holder is dead.
   acknowledged=$(tail -n 1 "$scratch/acknowledged")
   last=${acknowledged:-$last}
   if ! "$program" verify "$disk/store" "$last" 2>"$scratch/verdict"; then

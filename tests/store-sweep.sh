@@ -24,7 +24,6 @@ store="$scratch/store"
 files=(-P "$store" -P "$store/node.log" -P "$store/node.log.new" -P "$store/node.note")
 # A store with a past, so that the sweep meets a log that is read, continued and replaced.
 "$program" write "$scratch/past" >/dev/null
-rm -f "$scratch/past/lock"
 
 # Runs the program with a fault at the n-th call of a kind; then looks whether all is there.
 attempt() { # call fault n
@@ -33,7 +32,6 @@ attempt() { # call fault n
   local code=0
   strace -f -qq -o "$scratch/trace" "${files[@]}" -e "trace=$1" -e "inject=$1:$2:when=$3" \
     "$program" write "$store" >"$scratch/acknowledged" 2>"$scratch/words" || code=$?
-  rm -f "$store/lock" # Its holder is dead.
   local last
   last=$(tail -n 1 "$scratch/acknowledged")
   if ! "$program" verify "$store" "${last:-6}" 2>"$scratch/verdict"; then

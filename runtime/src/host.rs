@@ -323,7 +323,7 @@ impl Host {
         cell.engine.replace(machine, self.now());
         match cell.engine.step(self, &Input::Recover(records)) {
             Stepped::Handled => {
-                tracing::info!(node = %self.id, incarnation, "a new life has begun");
+                tracing::info!(node = %self.id, incarnation, lost, "a new life has begun");
                 self.alive.store(true, Ordering::Release);
                 self.changed.notify_waiters();
             }

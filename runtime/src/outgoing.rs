@@ -59,12 +59,15 @@ impl Outgoing {
         self.is_durable() && !self.early.contains_key(&to)
     }
 
-    /// A new life begins: what was held is lost with the old one, and no peer is linked.
+    /// A new life begins: what was held is lost with the old one, and no peer is linked. Returns
+    /// how many effects are lost.
     pub(crate) fn begin_life(&mut self, life: u64, peers: impl Iterator<Item = NodeId>) -> usize {
         self.life = life;
-        self.early = peers.map(|peer| (peer, VecDeque::new())).collect();
+        let no_peer = peers.map(|peer| (peer, VecDeque::new())).collect();
+        let early = std::mem::replace(&mut self.early, no_peer);
         let held = std::mem::take(&mut self.held);
-        held.iter().filter(|held| matches!(held.what, Waiting::Effect(..))).count()
+        let held = held.iter().filter(|held| matches!(held.what, Waiting::Effect(..))).count();
+        held + early.values().map(VecDeque::len).sum::<usize>()
     }
 }
 
@@ -210,5 +213,23 @@ impl Host {
         if self.held_full.swap(full, Ordering::AcqRel) && !full {
             self.changed.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synod_core::Instance;
+
+    use super::*;
+
+    #[test]
+    fn what_was_sent_to_a_peer_that_was_never_linked_is_counted_when_its_life_ends() {
+        let (peer, event) = (NodeId(2), EventId::of("a.b"));
+        let mut outgoing = Outgoing::default();
+        assert_eq!(outgoing.begin_life(1, [peer].into_iter()), 0);
+        let envelope = Envelope::from_parts(event, Instance::ROOT, Tag::Plain, "".into());
+        outgoing.early.entry(peer).or_default().push_back((Lane::Datagram, envelope));
+        assert_eq!(outgoing.begin_life(2, [peer].into_iter()), 1);
+        assert_eq!(outgoing.begin_life(3, [peer].into_iter()), 0);
     }
 }

@@ -97,13 +97,13 @@ pub enum StoreError {
     },
     /// Another node uses the directory.
     #[error(
-        "{path} is held by process {holder}: stop it, or remove the file if it is no node",
+        "{path} is locked by process {holder}: stop it, or name another directory",
         path = path.display()
     )]
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// What the lock file says about its holder.
+        /// The number of the process that holds it, as it has written it there.
         holder: String,
     },
     /// The store has failed before, and is not to be used again.

@@ -58,7 +58,7 @@ impl FileStore {
     fn take(&mut self) -> Result<(), StoreError> {
         if self.is_real && self.lock.is_none() {
             create_directory(&self.directory)?;
-            self.lock = Some(DirectoryLock::take(self.directory.join(super::LOCK_FILE))?);
+            self.lock = Some(DirectoryLock::take(&self.directory.join(super::LOCK_FILE))?);
         }
         Ok(())
     }

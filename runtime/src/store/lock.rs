@@ -1,88 +1,48 @@
-//! One node per directory: a lock file that names its holder.
+//! One node per directory: a lock file that its holder has locked.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Error, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use super::StoreError;
-use crate::gate::locked;
 
-/// Holds a directory until it is dropped.
+/// Holds a directory until it is dropped, or until its process ends in whatever way.
 ///
-/// The file outlives a process that is killed; its holder is then known to be gone, because the
-/// file says when that process had started. Two processes that find a dead holder in the same
-/// instant may both remove its file, and one of them then removes the other's: start a node once.
+/// What counts is the operating system's lock on the file, not what stands in it, so that neither
+/// a process that was killed nor the numbers of processes in containers can mislead. The file
+/// stays: to remove it would take it away from somebody who has just opened it.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    path: PathBuf,
+    _held: File,
 }
-
-/// What this process holds: another process may have had its number before.
-static HELD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 impl DirectoryLock {
     /// # Errors
     ///
     /// [`StoreError::Locked`], or [`StoreError::Io`].
-    pub(super) fn take(path: PathBuf) -> Result<Self, StoreError> {
-        let io = |cause| StoreError::Io { action: "create", path: path.clone(), cause };
-        let mut held = locked(&HELD);
-        for _ in 0..2 {
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => {
-                    write_holder(file).map_err(io)?;
-                    held.insert(path.clone());
-                    return Ok(Self { path });
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                    let holder = fs::read_to_string(&path).unwrap_or_default();
-                    if held.contains(&path) || is_alive(&holder) {
-                        return Err(StoreError::Locked { path, holder });
-                    }
-                    tracing::warn!(path = %path.display(), holder, "the lock of a dead process");
-                    fs::remove_file(&path).map_err(io)?;
-                }
-                Err(cause) => return Err(io(cause)),
+    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
+        let failed = |action| move |cause| io(action, path.to_path_buf(), cause);
+        let options = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = options.map_err(failed("create"))?;
+        match file.try_lock() {
+            Ok(()) => (),
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(path).unwrap_or_default();
+                return Err(StoreError::Locked { path: path.to_path_buf(), holder });
             }
+            Err(TryLockError::Error(cause)) => return Err(failed("lock")(cause)),
         }
-        Err(StoreError::Locked { path, holder: String::from("somebody who was faster") })
+        write_holder(&file).map_err(failed("write"))?;
+        Ok(Self { _held: file })
     }
 }
 
-impl Drop for DirectoryLock {
-    fn drop(&mut self) {
-        let mut held = locked(&HELD);
-        if let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove the lock");
-        }
-        held.remove(&self.path);
-    }
+fn io(action: &'static str, path: PathBuf, cause: Error) -> StoreError {
+    StoreError::Io { action, path, cause }
 }
 
-fn write_holder(mut file: File) -> std::io::Result<()> {
-    let pid = std::process::id();
-    let started = started(pid).unwrap_or_default();
-    write!(file, "{pid} {started}")?;
-    file.sync_all()
-}
-
-/// Whether the holder may still run. Without the `/proc` of Linux nobody can know, so it does.
-fn is_alive(holder: &str) -> bool {
-    if !Path::new("/proc/self/stat").exists() {
-        return true;
-    }
-    let mut words = holder.split(' ');
-    let Some(pid) = words.next().and_then(|pid| pid.parse().ok()) else {
-        return false; // It died while it wrote its name.
-    };
-    pid != std::process::id() && started(pid).as_deref() == words.next()
-}
-
-/// When a process started, in ticks since the start of the machine.
-fn started(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(19).map(String::from)
+/// For whoever asks who holds the directory.
+fn write_holder(mut file: &File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    write!(file, "{}", std::process::id())
 }

@@ -80,12 +80,28 @@ fn an_open_store_can_be_opened_again_by_its_owner_only() {
 }
 
 #[test]
-fn the_lock_of_a_dead_process_is_taken_over() {
+fn a_lock_file_that_nobody_holds_is_taken_over() {
     let scratch = Scratch::new();
     written(&scratch, 1);
     scratch.put("lock", b"4194305 17");
     assert!(scratch.store().open().is_ok());
     scratch.put("lock", b"");
+    assert!(scratch.store().open().is_ok());
+}
+
+#[test]
+fn a_lock_that_is_held_is_respected_whatever_stands_in_its_file() {
+    let scratch = Scratch::new();
+    written(&scratch, 1);
+    let holder = fs::File::options().write(true).open(scratch.0.join("lock")).unwrap();
+    holder.lock().unwrap();
+    // A node in another container may have the same number.
+    for text in [String::new(), String::from("4194305"), std::process::id().to_string()] {
+        scratch.put("lock", text.as_bytes());
+        let refused = scratch.store().open();
+        assert!(matches!(refused, Err(StoreError::Locked { .. })), "{refused:?}");
+    }
+    drop(holder);
     assert!(scratch.store().open().is_ok());
 }
 
@@ -139,7 +155,7 @@ fn a_torn_end_is_cut_off_and_counted() {
     let opened = scratch.store().open().unwrap();
     assert_eq!((opened.torn_bytes, opened.records), (33, numbered(2)));
     assert_eq!(scratch.store().open().unwrap().torn_bytes, 0);
-    assert_eq!(scratch.names(), [LOG_FILE, NOTE_FILE]);
+    assert_eq!(scratch.names(), ["lock", LOG_FILE, NOTE_FILE]);
 }
 
 #[test]
