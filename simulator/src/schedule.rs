@@ -4,12 +4,13 @@
 //! meaning, so it can be replayed after the program was edited: what is no longer asked is left
 //! out and counted, what is newly asked is calm.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
 use synod_core::{Catalogue, EventId};
 
-use crate::choice::Decision;
+use crate::choice::{Decision, Label};
 use crate::explore::Bounds;
 use crate::settings::Settings;
 
@@ -118,10 +119,12 @@ struct Draft {
     algorithm: Option<String>,
     property: Option<String>,
     dropped: Vec<String>,
-    seed: u64,
+    seed: Option<u64>,
     settings: Option<Settings>,
     bounds: Option<Bounds>,
     decisions: Vec<Decision>,
+    /// What the decisions are about.
+    decided: BTreeSet<(Label, u32)>,
     actions: Vec<String>,
 }
 
@@ -146,14 +149,20 @@ impl Draft {
     fn read(&mut self, line: &str) -> Result<(), String> {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
         match key {
-            "algorithm" => self.algorithm = Some(String::from(value)),
-            "violates" => self.property = Some(String::from(value)),
+            "algorithm" => once(key, &mut self.algorithm, String::from(value))?,
+            "violates" => once(key, &mut self.property, String::from(value))?,
             "dropped" => self.dropped.push(String::from(value)),
-            "seed" => self.seed = value.parse().map_err(|_| format!("`{value}` is no seed"))?,
-            "settings" => self.settings = Some(read_json(value)?),
-            "bounds" => self.bounds = Some(read_json(value)?),
+            "seed" => {
+                let seed = value.parse().map_err(|_| format!("`{value}` is no seed"))?;
+                once(key, &mut self.seed, seed)?;
+            }
+            "settings" => once(key, &mut self.settings, read_settings(value)?)?,
+            "bounds" => once(key, &mut self.bounds, read_json(value)?)?,
             "decide" => {
                 let decision = value.parse::<Decision>().map_err(|error| error.to_string())?;
+                if !self.decided.insert((decision.label, decision.ordinal)) {
+                    return Err(format!("`{value}` was decided in a line before"));
+                }
                 self.decisions.push(decision);
             }
             "act" => self.actions.push(String::from(value)),
@@ -166,12 +175,12 @@ impl Draft {
     }
 
     fn finish(self) -> Result<Schedule, String> {
-        let Self { algorithm, property, dropped, seed, settings, bounds, decisions, actions } =
-            self;
+        let Self {
+            algorithm, property, dropped, seed, settings, bounds, decisions, actions, ..
+        } = self;
         let run = match (settings, bounds) {
             (Some(settings), None) => {
-                settings.check()?;
-                Recorded::Simulated { settings, seed, decisions }
+                Recorded::Simulated { settings, seed: seed.unwrap_or_default(), decisions }
             }
             (None, Some(bounds)) if (1..=Settings::NODES_MAX).contains(&bounds.nodes) => {
                 Recorded::Explored { bounds, actions }
@@ -185,6 +194,19 @@ impl Draft {
         let algorithm = algorithm.ok_or("no `algorithm` is given")?;
         Ok(Schedule { algorithm, property, dropped, run })
     }
+}
+
+/// Keeps what a schedule says once.
+fn once<T>(key: &str, place: &mut Option<T>, value: T) -> Result<(), String> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(format!("`{key}` was given in a line before")),
+    }
+}
+
+fn read_settings(text: &str) -> Result<Settings, String> {
+    let settings: Settings = read_json(text)?;
+    settings.check().map(|()| settings)
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
@@ -232,6 +254,25 @@ mod tests {
         assert!(error.what.contains("dilly"), "{error}");
         let other = "synod schedule 9\n".parse::<Schedule>().expect_err("another version");
         assert_eq!(other.line, 1);
+    }
+
+    #[test]
+    fn what_stands_in_a_schedule_twice_is_refused_with_its_line() {
+        let text = named(&recorded());
+        for key in ["algorithm", "violates", "seed", "settings", "decide"] {
+            let line = text.lines().find(|line| line.starts_with(key)).expect("a line of it");
+            let error = format!("{text}{line}\n").parse::<Schedule>().expect_err(key);
+            assert_eq!(error.line, 8, "{error}");
+            assert!(error.what.ends_with("in a line before"), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused_in_their_line() {
+        let settings = Settings { delay_min_us: 10_001, ..Settings::calm(5) };
+        let text = format!("{FIRST_LINE}\nalgorithm a\nsettings {}\n", json(&settings));
+        let error = text.parse::<Schedule>().expect_err("no delay is between the two");
+        assert_eq!((error.line, error.what.as_str()), (3, "`delay_min_us` is 10001: 0 to 10000"));
     }
 
     proptest! {

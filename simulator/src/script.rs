@@ -34,7 +34,13 @@ pub struct Script {
 
 impl Script {
     /// A simulated run in the world of `settings`.
+    ///
+    /// # Panics
+    ///
+    /// If no run can be made of the settings: the field and its range are named.
+    #[track_caller]
     pub fn new(settings: Settings) -> Self {
+        settings.expect_possible();
         Self { run: Recorded::Simulated { settings, seed: 0, decisions: Vec::new() } }
     }
 
@@ -135,6 +141,12 @@ mod tests {
     #[should_panic(expected = "`dilly n1 #1 = 2` is no decision")]
     fn a_question_that_nobody_asks_is_refused() {
         let _ = Script::new(Settings::calm(2)).decide("dilly n1", 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "no run can be made of these settings: `lose` is 1000001")]
+    fn settings_that_are_out_of_range_are_refused() {
+        let _ = Script::new(Settings { lose: 1_000_001, ..Settings::calm(2) });
     }
 
     #[test]

@@ -267,7 +267,6 @@ impl Settings {
         within("time_us", self.time_us, 1, TIME_US_MAX)?;
         for (name, time_us) in [
             ("noise_us", self.noise_us),
-            ("delay_min_us", self.delay_min_us),
             ("delay_max_us", self.delay_max_us),
             ("tail_max_us", self.tail_max_us),
             ("burst_us", self.burst_us),
@@ -281,6 +280,7 @@ impl Settings {
         ] {
             within(name, time_us, 0, TIME_US_MAX)?;
         }
+        within("delay_min_us", self.delay_min_us, 0, self.delay_max_us)?;
         for (name, rate) in [
             ("tail", self.tail),
             ("lose", self.lose),
@@ -314,6 +314,16 @@ impl Settings {
             return Err(format!("`traitors` is {traitors} of {nodes} nodes: 0 to {most}; {why}"));
         }
         Ok(())
+    }
+
+    /// # Panics
+    ///
+    /// If [`Self::check`] refuses them: the caller has made them.
+    #[track_caller]
+    pub(crate) fn expect_possible(&self) {
+        if let Err(why) = self.check() {
+            panic!("no run can be made of these settings: {why}");
+        }
     }
 
     /// Whether one more node may go bad while so many are down or traitors.

@@ -158,9 +158,15 @@ impl<'a, T: Stack> Simulation<'a, T> {
     }
 
     /// Changes the world by hand.
+    ///
+    /// # Panics
+    ///
+    /// If no run can be made of what comes of it: the field and its range are named.
     #[must_use]
+    #[track_caller]
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
+        self.settings.expect_possible();
         self
     }
 

@@ -100,9 +100,26 @@ fn what_timed_out_may_have_happened_or_not_at_any_later_time() {
 fn the_columns_of_a_log_are_set_apart_by_tabs_or_by_spaces() {
     let tabs =
         etcd(&["10 invoke cas [2 1]", "10 fail cas [2 1]", "3 invoke read nil", "3 ok read 1"]);
-    for text in [tabs.replace('\t', "   "), tabs.replace('\n', "\r\n"), tabs] {
-        assert!(holds(&text, "cas-register", Some("1")), "{text}");
-        assert!(!holds(&text, "cas-register", Some("2")), "{text}");
+    let after_the_logger = ["\t-\t", "  -  ", " - \t", ": ", "\t"];
+    let spaced =
+        after_the_logger.map(|gap| tabs.replace("jepsen.util - ", &format!("jepsen.util{gap}")));
+    for text in [tabs.replace('\t', "   "), tabs.replace('\n', "\r\n"), tabs].iter().chain(&spaced)
+    {
+        assert!(holds(text, "cas-register", Some("1")), "{text}");
+        assert!(!holds(text, "cas-register", Some("2")), "{text}");
+    }
+}
+
+#[test]
+fn an_operation_of_a_log_is_never_skipped_silently() {
+    let sound = etcd(&["3 invoke read nil", "3 ok read nil"]);
+    for (from, to) in [("jepsen.util", "jepsen.utils"), ("INFO  jepsen.util - ", "INFO  worker - ")]
+    {
+        let lost =
+            format!("{sound}{}", etcd(&["4 invoke write 1", "4 ok write 1"]).replace(from, to));
+        let bad = judged(&lost, "register", None).expect_err("which history is it?");
+        assert_eq!(bad.line, 3, "{bad}");
+        assert!(bad.what.ends_with("is an operation, but not of `jepsen.util`"), "{bad}");
     }
 }
 

@@ -8,7 +8,8 @@ const LOGGER: &str = "jepsen.util";
 /// How serious a line of a log may be.
 const LEVELS: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 
-/// The operations of a log. Its other lines are skipped, as far as they look like a log's.
+/// The operations of a log. Its other lines are skipped, as far as they look like a log's and not
+/// like operations: a history without some of them may be judged wrongly.
 pub(super) fn events(text: &str) -> Result<Vec<Event>, BadHistory> {
     let mut events = Vec::new();
     // What follows a line that tells no operation may go on with what that one says.
@@ -19,6 +20,10 @@ pub(super) fn events(text: &str) -> Result<Vec<Event>, BadHistory> {
             continue;
         }
         let Some(message) = message(line) else {
+            if tells_operation(line) {
+                let what = format!("`{}` is an operation, but not of `{LOGGER}`", cut(line));
+                return Err(wrong(number, what));
+            }
             if !may_go_on && !is_whole_line(line) {
                 let what = format!("`{}` is neither an operation nor a line of a log", cut(line));
                 return Err(wrong(number, what));
@@ -36,10 +41,31 @@ pub(super) fn events(text: &str) -> Result<Vec<Event>, BadHistory> {
     }
 }
 
-/// What the logger of operations says in this line.
+/// What the logger of operations says in this line, whatever sets it apart from the logger's name:
+/// `jepsen.util - 3`, `jepsen.util: 3`, `jepsen.util 3`.
 fn message(line: &str) -> Option<&str> {
     let (_, after) = line.split_once(LOGGER)?;
-    after.strip_prefix(" -").or_else(|| after.strip_prefix(':')).map(str::trim_start)
+    let said = after.trim_start();
+    if let Some(said) = said.strip_prefix('-').filter(|it| it.starts_with(char::is_whitespace)) {
+        return Some(said.trim_start());
+    }
+    after
+        .strip_prefix(':')
+        .map(str::trim_start)
+        .or_else(|| (said.len() < after.len()).then_some(said))
+}
+
+/// Whether a line seems to tell an operation: a process, what happened, and of which operation.
+fn tells_operation(line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words.windows(3).any(|words| match words {
+        [process, kind, f] => {
+            process.parse::<u64>().is_ok()
+                && kind.strip_prefix(':').and_then(Kind::named).is_some()
+                && f.starts_with(':')
+        }
+        _ => false,
+    })
 }
 
 /// Whether it is a line of a log: a level, who says it, and what.
