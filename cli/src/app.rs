@@ -69,7 +69,7 @@ impl App {
             Err(error) => {
                 // Help goes to the standard output with 0, mistakes to the standard error with 2.
                 let _ = error.print();
-                return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+                return if error.use_stderr() { refused(&error) } else { ExitCode::SUCCESS };
             }
         };
         let printer = Printer::new(args.json);
@@ -118,6 +118,16 @@ impl App {
             Problem::new(Exit::Usage, what).hint(format!("known here: {}", known.join(", ")))
         })
     }
+}
+
+/// Tells programs why the command line is wrong; people have been told.
+fn refused(error: &clap::Error) -> ExitCode {
+    let is_for_programs = std::env::args().any(|argument| argument == "--json");
+    let text = error.to_string();
+    let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let problem = Problem::new(Exit::Usage, what).hint("--help shows what is allowed");
+    Printer::new(is_for_programs).tell(&problem);
+    problem.exit.into()
 }
 
 impl fmt::Debug for App {

@@ -73,14 +73,19 @@ impl Printer {
 
     /// Why the command ends without success.
     pub(crate) fn problem(&self, problem: &Problem) {
-        let Problem { exit, what, hint, told } = problem;
-        let _ = writeln!(io::stderr(), "error: {what}");
-        if let Some(hint) = hint {
+        let _ = writeln!(io::stderr(), "error: {}", problem.what);
+        if let Some(hint) = &problem.hint {
             let _ = writeln!(io::stderr(), "  {hint}");
         }
-        if !told {
-            self.event(&json!({"event": "error", "exit": *exit as u8, "what": what, "hint": hint}));
+        if !problem.told {
+            self.tell(problem);
         }
+    }
+
+    /// The same for programs only.
+    pub(crate) fn tell(&self, problem: &Problem) {
+        let Problem { exit, what, hint, .. } = problem;
+        self.event(&json!({"event": "error", "exit": *exit as u8, "what": what, "hint": hint}));
     }
 }
 

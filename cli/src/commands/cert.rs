@@ -54,6 +54,13 @@ fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
     if peers.len() < asked.nodes.len() {
         return Err(Problem::new(Exit::Usage, "a node is named twice"));
     }
+    let mut places = BTreeMap::new();
+    for (node, address) in peers.iter().filter(|(_, address)| !address.starts_with(':')) {
+        if let Some(other) = places.insert(address, node) {
+            let what = format!("{other} and {node} have the same address, {address}");
+            return Err(Problem::new(Exit::Usage, what).hint("give each node a port of its own"));
+        }
+    }
     make(&asked.out)?;
     let paths = || peers.keys().map(|node| asked.out.join(format!("{node}.synod")));
     if let Some(path) = paths().find(|path| path.exists()) {

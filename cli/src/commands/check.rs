@@ -292,7 +292,6 @@ fn violated(
         check.algorithm,
         if bounds.tick_us == 0 { "unbounded" } else { "bounded" }
     );
-    let file = keep(&check.out, &name, &failure.text)?.display().to_string();
     let Counterexample { violation, trace, schedule, .. } = failure;
     printer.say(format!("  ✗ {}: {}", violation.property, violation.reason));
     for assumption in &schedule.dropped {
@@ -301,7 +300,9 @@ fn violated(
     let diagram = Diagram::of(trace);
     let diagram = if check.ascii { diagram.ascii() } else { diagram };
     printer.say(format!("\n{diagram}"));
-    printer.next(format!("replay {}", quoted(&file)));
+    // What was found is told, even if it cannot be kept.
+    let kept = keep(&check.out, &name, &failure.text);
+    let file = kept.as_ref().ok().map(|file| file.display().to_string());
     let mut line = event(check, bounds, explored, cost);
     let more = json!({
         "property": violation.property, "reason": violation.reason,
@@ -312,6 +313,7 @@ fn violated(
         line.extend(more.clone());
     }
     printer.event(&line);
+    printer.next(format!("replay {}", quoted(kept?)));
     Err(Problem::violated(&violation.property))
 }
 

@@ -195,7 +195,14 @@ type Shown = BTreeMap<String, String>;
 struct Processes {
     live: BTreeMap<NodeId, Child>,
     shown: BTreeMap<NodeId, Shown>,
-    said: Receiver<(NodeId, String)>,
+    said: Receiver<(NodeId, Said)>,
+}
+
+/// What is heard of a process.
+enum Said {
+    Line(String),
+    /// It says no more, since it has ended.
+    End,
 }
 
 /// What a node's line says of its state.
@@ -234,7 +241,8 @@ impl Processes {
         while !self.has_reached(goal) {
             let rest = deadline.saturating_duration_since(Instant::now());
             match self.said.recv_timeout(rest) {
-                Ok((node, line)) => self.note(node, &line),
+                Ok((node, Said::Line(line))) => self.note(node, &line),
+                Ok((node, Said::End)) => self.outlive(node)?,
                 Err(RecvTimeoutError::Timeout) => return Err(self.missed(goal, within)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Problem::new(Exit::Environment, "every process has ended"));
@@ -242,6 +250,17 @@ impl Processes {
             }
         }
         Ok(())
+    }
+
+    /// A process that was not killed, and ends all the same, is not waited for.
+    fn outlive(&mut self, node: NodeId) -> Result<(), Problem> {
+        let Some(mut child) = self.live.remove(&node) else { return Ok(()) };
+        let status = child
+            .wait()
+            .map_err(|error| Problem::environment(format!("cannot wait for {node}"), &error))?;
+        let what = format!("{node} has ended by itself: {status}");
+        let hint = "what it says stands above; SYNOD_LOG=info makes it say more";
+        Err(Problem::new(Exit::Environment, what).hint(hint))
     }
 
     fn has_reached(&self, goal: &Goal) -> bool {
@@ -370,14 +389,15 @@ fn command(bundle: &Path, algorithm: &str) -> Result<Command, Problem> {
 fn spawn(
     mut command: Command,
     node: NodeId,
-    say: Sender<(NodeId, String)>,
+    say: Sender<(NodeId, Said)>,
 ) -> Result<Child, Problem> {
     let failed = |error| Problem::environment(format!("cannot start {node}"), &error);
     let mut child = command.spawn().map_err(failed)?;
     if let Some(stdout) = child.stdout.take() {
         thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if say.send((node, line)).is_err() {
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok).map(Said::Line);
+            for said in lines.chain([Said::End]) {
+                if say.send((node, said)).is_err() {
                     return;
                 }
             }

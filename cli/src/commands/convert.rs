@@ -1,21 +1,18 @@
 //! `trace convert`: a trace, or the run of a schedule, for another tool.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::json;
 use synod_simulator::{Format, Schedule, Trace, convert};
 
-use super::{recording, replace, text};
+use super::{recording, replace, spared, text};
 use crate::app::App;
 use crate::args::TraceConvert;
 use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &TraceConvert, printer: &Printer) -> Result<(), Problem> {
-    if let Some(out) = &asked.out {
-        writable(&asked.file, out)?;
-    }
+    spared(asked.out.as_deref(), &[&asked.file])?;
     let trace = read(app, &asked.file)?;
     let format = asked.to.format();
     if format == Format::History {
@@ -74,20 +71,6 @@ fn has_clients(trace: &Trace) -> Result<(), Problem> {
     let what = format!("no client's operation is in this trace of {}", trace.algorithm);
     let hint = "a scenario says how to see them: Scenario::clients, as `abd` does";
     Err(Problem::new(Exit::NothingRan, what).hint(hint))
-}
-
-/// Refuses to write over the trace itself, or over what is not a file.
-fn writable(file: &Path, out: &Path) -> Result<(), Problem> {
-    let Ok(there) = fs::canonicalize(out) else { return Ok(()) };
-    let what = if !there.is_file() {
-        format!("`{}` is not a file", out.display())
-    } else if fs::canonicalize(file).is_ok_and(|file| file == there) {
-        format!("`{}` is what is converted", out.display())
-    } else {
-        return Ok(());
-    };
-    let hint = "without --out, the result goes to the standard output";
-    Err(Problem::new(Exit::Usage, what).hint(hint))
 }
 
 /// The trace in `path`, or the one of the schedule in it.

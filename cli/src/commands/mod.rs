@@ -28,14 +28,27 @@ use crate::problem::{Exit, Problem};
 /// Writes the schedule of a violation under `directory`. Returns where.
 fn keep(directory: &Path, name: &str, text: &str) -> Result<PathBuf, Problem> {
     let path = directory.join(format!("{name}.schedule"));
-    let partial = path.with_extension("partial");
-    fs::create_dir_all(directory)
-        .and_then(|()| fs::write(&partial, text))
-        .and_then(|()| fs::rename(&partial, &path))
-        .map_err(|error| {
-            Problem::environment(format!("cannot write `{}`", path.display()), &error)
-        })?;
+    fs::create_dir_all(directory).map_err(|error| {
+        Problem::environment(format!("cannot make `{}`", directory.display()), &error)
+    })?;
+    replace(&path, text)?;
     Ok(path)
+}
+
+/// Refuses to write a result over a file that it comes from, or over what is no file.
+fn spared(out: Option<&Path>, from: &[&Path]) -> Result<(), Problem> {
+    let Some((out, there)) = out.and_then(|out| Some((out, fs::canonicalize(out).ok()?))) else {
+        return Ok(());
+    };
+    let is_there = |path: &&Path| fs::canonicalize(path).is_ok_and(|path| path == there);
+    let what = if !there.is_file() {
+        format!("`{}` is not a file", out.display())
+    } else if from.iter().any(is_there) {
+        format!("`{}` is what is read", out.display())
+    } else {
+        return Ok(());
+    };
+    Err(Problem::new(Exit::Usage, what).hint("choose another file for the result"))
 }
 
 /// `count` seeds from `first` on, one at least.

@@ -16,6 +16,7 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
     if asked.as_test {
         return as_test::run(app, asked, printer);
     }
+    super::spared(asked.trace.as_deref(), &[&asked.file])?;
     if recording::is_one(&asked.file) {
         return recording::replay(app, asked, printer);
     }

@@ -141,7 +141,6 @@ fn violated(
 ) -> Result<(), Problem> {
     let Failure { seed, violation, trace, steps_found, replays, .. } = failure;
     let name = format!("{}-{seed}", sim.algorithm);
-    let file = keep(&sim.out, &name, &failure.text)?;
     printer.say(format!("  ✗ {}: {}", violation.property, violation.reason));
     printer.say(format!(
         "    seed {seed} · shrunk from {} to {} steps in {} replays",
@@ -155,18 +154,21 @@ fn violated(
     let diagram = Diagram::of(trace);
     let diagram = if sim.ascii { diagram.ascii() } else { diagram };
     printer.say(format!("\n{diagram}"));
-    printer.next(format!("replay {}", quoted(&file)));
+    // What was found is told, even if it cannot be kept.
+    let kept = keep(&sim.out, &name, &failure.text);
+    let file = kept.as_ref().ok();
     printer.event(&json!({
         "event": "sim", "algorithm": sim.algorithm, "nodes": number(&sim.nodes.0),
         "runs": report.runs, "violations": 1,
         "delivered": report.counts.delivered,
         "simulated_seconds": report.counts.time_us / 1_000_000,
         "property": violation.property, "reason": violation.reason,
-        "seed": seed, "schedule": file.display().to_string(),
+        "seed": seed, "schedule": file.map(|file| file.display().to_string()),
         "dropped": dropped(report), "within_model": report.dropped.is_empty(),
         "steps_found": steps_found, "steps": trace.steps.len(), "replays": replays,
         "trace_hash": trace.hash(),
     }));
+    printer.next(format!("replay {}", quoted(kept?)));
     Err(Problem::violated(&violation.property))
 }
 

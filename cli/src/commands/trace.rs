@@ -1,6 +1,7 @@
 //! `trace`: what is done with what happened in runs.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use synod_simulator::merge;
@@ -20,6 +21,8 @@ pub(crate) fn run(app: &App, asked: &Trace, printer: &Printer) -> Result<(), Pro
 
 /// One trace of a cluster from the recordings of its nodes.
 fn run_merge(app: &App, asked: &TraceMerge, printer: &Printer) -> Result<(), Problem> {
+    let files: Vec<&Path> = asked.files.iter().map(PathBuf::as_path).collect();
+    super::spared(asked.out.as_deref(), &files)?;
     let mut nodes = Vec::new();
     for file in &asked.files {
         let replayed = recording::again(app, file, &recording::read(file)?)?;

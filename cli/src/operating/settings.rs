@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -308,7 +309,10 @@ const OUTBOX_MAX: usize = 1 << 30;
 
 fn read(path: &Path) -> Result<File, Problem> {
     let named = |words: String| usage(format!("`{}`: {words}", path.display()));
-    let failed = |error: std::io::Error| named(format!("cannot be read: {error}"));
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::InvalidData => named(String::from("not UTF-8")),
+        _ => Problem::environment(format!("cannot read `{}`", path.display()), &error),
+    };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if FILE_BYTES_MAX < size {
         return Err(named(format!("{size} bytes are too many, {FILE_BYTES_MAX} are allowed")));

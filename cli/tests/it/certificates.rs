@@ -20,6 +20,21 @@ fn a_certificate_that_ends_soon_must_be_renewed() {
 }
 
 #[test]
+fn two_nodes_at_one_address_are_refused_before_anything_is_written() {
+    let place = Place::new("cert-address");
+    assert_eq!(synod(&place.0, &["cert", "init", "ca", "--cluster", "demo"]).exit, 0);
+    let nodes = ["n1=10.0.0.1:7400", "n2=10.0.0.1:7400"];
+    let called =
+        synod(&place.0, &[&["cert", "issue", "--ca", "ca", "--out", "b"], &nodes[..]].concat());
+    assert_eq!(called.exit, 2, "{}", called.stderr);
+    assert!(called.stderr.contains("n1 and n2 have the same address"), "{}", called.stderr);
+    assert!(!place.0.join("b").exists());
+    let anywhere =
+        ["cert", "issue", "--ca", "ca", "--out", "b", "n1=:7400", "n2=:7400", "n3", "n4"];
+    assert_eq!(synod(&place.0, &anywhere).exit, 0);
+}
+
+#[test]
 fn renewing_makes_a_new_key_and_leaves_a_whole_private_file() {
     let place = Place::new("cert-renew");
     let bundles = cluster(&place.0, "demo", &["n1", "n2"]);

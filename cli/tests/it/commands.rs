@@ -231,6 +231,48 @@ fn mistakes_are_named_and_have_their_exit_codes() {
 }
 
 #[test]
+fn programs_are_told_of_a_wrong_command_line_in_json_too() {
+    let place = Place::new("wrong-json");
+    for args in [&["sim", "--json"][..], &["--json", "frobnicate"], &["sim", "bully", "--json"]] {
+        let wrong = [args, &["--nonsense"]].concat();
+        let last = synod(&place.0, &wrong).last();
+        assert_eq!((&last["event"], &last["exit"]), (&"error".into(), &2.into()), "{wrong:?}");
+        assert!(last["what"].as_str().is_some_and(|what| !what.is_empty()), "{last}");
+    }
+    assert_eq!(synod(&place.0, &["sim", "--nonsense"]).stdout, "");
+}
+
+#[test]
+fn a_violation_is_told_even_if_its_schedule_cannot_be_kept() {
+    let place = Place::new("not-kept");
+    fs::write(place.0.join("file"), "not a directory").expect("written");
+    let sim = ["sim", "bully", "--faults", "partition", "--out", "file"];
+    let check = ["check", "bully", "--timing", "unbounded", "--out", "file"];
+    for args in [&sim[..], &check] {
+        let called = synod(&place.0, args);
+        assert_eq!(called.exit, 6, "{}", called.stderr);
+        assert!(called.stdout.contains("✗ at most one node leads: n"), "{}", called.stdout);
+        assert!(called.stderr.contains("cannot make `file`"), "{}", called.stderr);
+        let told = synod(&place.0, &[args, &["--json"]].concat());
+        let found = told.lines().into_iter().rev().find(|line| line["violations"] == 1);
+        assert!(found.is_some_and(|line| line["schedule"].is_null()), "{}", told.stdout);
+    }
+}
+
+#[test]
+fn no_result_is_written_over_what_it_comes_from() {
+    let place = Place::new("spared");
+    let called = synod(&place.0, &["sim", "bully", "--faults", "partition", "--out", "."]);
+    assert_eq!(called.exit, 1, "{}", called.stderr);
+    let schedule = "bully-0.schedule";
+    let before = fs::read(place.0.join(schedule)).expect("the schedule");
+    let called = synod(&place.0, &["replay", schedule, "--trace", "./bully-0.schedule"]);
+    assert_eq!(called.exit, 2, "{}", called.stderr);
+    assert!(called.stderr.contains("is what is read"), "{}", called.stderr);
+    assert_eq!(fs::read(place.0.join(schedule)).expect("the schedule"), before);
+}
+
+#[test]
 fn what_is_suggested_next_can_be_done() {
     let place = Place::new("suggested");
     for (asked, next) in [

@@ -157,6 +157,10 @@ fn a_configuration_file_is_overruled_by_flags_and_its_mistakes_are_named() {
         assert_eq!(refused.exit, 2, "{}", refused.stderr);
         assert!(refused.stderr.contains(words), "{}", refused.stderr);
     }
+    fs::remove_file(&file).expect("removed");
+    let refused = synod(&place.0, &["node", bundle, "--config", path]);
+    assert_eq!(refused.exit, 6, "{}", refused.stderr);
+    assert!(refused.stderr.contains("cannot read `"), "{}", refused.stderr);
 }
 
 #[test]

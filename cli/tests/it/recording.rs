@@ -83,6 +83,9 @@ fn what_is_wrong_with_a_recording_is_said_with_an_exit_code() {
     fails(&place.0, &["trace", "merge", file, "rec/n2.recording"], 2, "is damaged");
 
     fs::write(&path, &intact[..intact.len() - 3]).expect("written");
+    let both = [file, "rec/n2.recording"];
+    fails(&place.0, &["replay", file, "--trace", file], 2, "is what is read");
+    fails(&place.0, &["trace", "merge", both[1], both[0], "--out", file], 2, "is what is read");
     let torn = synod(&place.0, &["replay", file, "--json"]);
     assert_eq!((torn.exit, &torn.last()["torn"]), (0, &true.into()), "{}", torn.stderr);
 
@@ -92,6 +95,15 @@ fn what_is_wrong_with_a_recording_is_said_with_an_exit_code() {
     fs::write(&path, "synod schedule 1\n").expect("written");
     fails(&place.0, &["trace", "merge", file], 2, "does not begin with `synodrec`");
     fails(&place.0, &["trace", "merge"], 2, "FILES");
+}
+
+#[test]
+fn a_cluster_does_not_wait_for_a_process_that_has_ended() {
+    let place = Place::new("ended");
+    fs::create_dir(place.0.join("rec")).expect("made");
+    fs::write(place.0.join("rec/n1.recording"), "no recording").expect("written");
+    let called = fails(&place.0, &["cluster", "bully", "--record", "rec"], 6, "n1 has ended");
+    assert!(called.stderr.contains("does not begin with `synodrec`"), "{}", called.stderr);
 }
 
 /// The recording, with another fingerprint for the third step.

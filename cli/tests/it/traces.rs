@@ -97,7 +97,7 @@ fn mistakes_are_named_and_have_their_exit_codes() {
         (&["nowhere.jsonl", "--to", "svg"], 6, "cannot read `nowhere.jsonl`"),
         (&["damaged.schedule", "--to", "svg"], 2, "`decode` is not one of"),
         (&["strange.schedule", "--to", "svg"], 2, "known here: bully"),
-        (&[&trace, "--to", "svg", "--out", &trace], 2, "is what is converted"),
+        (&[&trace, "--to", "svg", "--out", &trace], 2, "is what is read"),
         (&[&trace, "--to", "svg", "--out", "."], 2, "is not a file"),
         (&[&trace, "--to", "svg", "--out", "no/such/place.svg"], 6, "cannot write"),
         (&["/dev/zero", "--to", "svg"], 2, "bytes that are read"),
