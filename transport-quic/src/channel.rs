@@ -8,12 +8,13 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use synod_core::{Envelope, Framed, LaneCounts, LaneId, SendError, Sent};
 use tokio::sync::Notify;
 
 use crate::frame::Sizes;
-use crate::session::{Bounds, Counts, Misstep, Offer, Owed, Pushed, Session, SessionId, WireId};
+use crate::session::{
+    Bounds, Counts, Misstep, Offer, Owed, Portion, Pushed, Session, SessionId, WireId,
+};
 
 /// A session, for as long as one link lasts.
 #[derive(Debug)]
@@ -160,15 +161,15 @@ impl Channel {
 
     /// The next portion of a lane, at least one frame; none once the channel is finishing and the
     /// lane is empty, or if the session has moved on.
-    pub(crate) async fn take(&self, wire: WireId, lane: LaneId) -> Option<Bytes> {
+    pub(crate) async fn take(&self, wire: WireId, lane: LaneId) -> Option<Portion> {
         loop {
             let filled = {
                 let mut state = self.lock();
                 if !state.session.carries(wire) || state.phase == Phase::Closed {
                     return None;
                 }
-                if let Some(bytes) = state.session.outgoing.take(lane) {
-                    return Some(bytes);
+                if let Some(portion) = state.session.outgoing.take(lane) {
+                    return Some(portion);
                 }
                 if state.phase != Phase::Open {
                     return None;

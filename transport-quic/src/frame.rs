@@ -12,11 +12,21 @@ pub(crate) fn append(
     envelope: &Envelope,
     sizes: &Sizes,
 ) -> Result<(), SendError> {
+    append_header(out, envelope, sizes)?;
+    out.extend_from_slice(envelope.body());
+    Ok(())
+}
+
+/// Appends all of that but the body, which is to follow.
+pub(crate) fn append_header(
+    out: &mut Vec<u8>,
+    envelope: &Envelope,
+    sizes: &Sizes,
+) -> Result<(), SendError> {
     let start = out.len();
-    sizes.check_whole(envelope.event(), envelope.body().len())?;
     out.extend_from_slice(&[0; LENGTH_BYTES]);
-    envelope.encode_into(out);
-    let size = out.len() - start - LENGTH_BYTES;
+    envelope.encode_header_into(out);
+    let size = out.len() - start - LENGTH_BYTES + envelope.body().len();
     let length = sizes.check_whole(envelope.event(), size).inspect_err(|_| out.truncate(start))?;
     if let Some(place) = out.get_mut(start..start + LENGTH_BYTES) {
         place.copy_from_slice(&length.to_le_bytes());

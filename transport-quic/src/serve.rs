@@ -76,14 +76,14 @@ async fn write_lane(link: Arc<Link>, wire: Arc<Wire>, lane: LaneId) {
         return pending().await;
     }
     let mut is_bulk = false;
-    while let Some(bytes) = link.channel.take(wire.id, lane).await {
-        if is_bulk != (BULK_BYTES <= bytes.len()) {
+    while let Some(portion) = link.channel.take(wire.id, lane).await {
+        if is_bulk != (BULK_BYTES <= portion.len()) {
             is_bulk = !is_bulk;
             // A lane that has much to send lets those pass that have little. An error means that
             // the stream has ended, and so does the next write.
             let _ = stream.set_priority(if is_bulk { -1 } else { 0 });
         }
-        if stream.write_chunk(bytes).await.is_err() {
+        if stream.write_all_chunks(&mut [portion.bytes, portion.body]).await.is_err() {
             return pending().await;
         }
         // The connection sends this while more comes: a writer that ran on would take it in sips.

@@ -289,8 +289,24 @@ impl Envelope {
         &self.body
     }
 
+    /// The encoded event as something to share: none if it is so short that it stands in the envelope
+    /// itself. One that came from a peer keeps all that was read with it.
+    #[must_use]
+    pub fn shared_body(&self) -> Option<&Bytes> {
+        match &self.body {
+            Body::Short { .. } => None,
+            Body::Long(bytes) => Some(bytes),
+        }
+    }
+
     /// Appends the whole envelope to `out`, as frames and records hold it. O(size).
     pub fn encode_into(&self, out: &mut Vec<u8>) {
+        self.encode_header_into(out);
+        out.extend_from_slice(&self.body);
+    }
+
+    /// Appends all of that but the body.
+    pub fn encode_header_into(&self, out: &mut Vec<u8>) {
         if let Some(address) = &self.address {
             out.extend_from_slice(&self.event.bits().to_le_bytes());
             append(out, &address.instance);
@@ -298,7 +314,6 @@ impl Envelope {
         } else {
             out.extend_from_slice(&plain_header(self.event));
         }
-        out.extend_from_slice(&self.body);
     }
 
     /// Reads what [`Envelope::encode_into`] wrote; a long body shares `bytes`. O(header).

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use synod_core::{EventId, Instance, Tag};
 
 use super::*;

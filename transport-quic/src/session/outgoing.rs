@@ -1,7 +1,8 @@
 //! What goes out: encoded frames, kept until the peer has acknowledged them.
 //!
 //! Frames are appended to a segment. A writer gets a whole segment, and the same bytes are kept
-//! for a connection to come: nothing is copied or allocated for each frame.
+//! for a connection to come: nothing is copied or allocated for each frame. A large body is not even
+//! appended: its segment ends with it as it is.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
@@ -46,7 +47,15 @@ struct Lane {
 struct Segment {
     first: u64,
     end: u64,
-    bytes: Bytes,
+    portion: Portion,
+}
+
+/// What a writer gets at once: whole frames.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Portion {
+    pub(crate) bytes: Bytes,
+    /// What the last frame ends with, if it stands elsewhere.
+    pub(crate) body: Bytes,
 }
 
 /// What became of a frame.
@@ -63,8 +72,13 @@ impl Outgoing {
 
     /// Appends an envelope to its lane. If it does not fit, nothing has changed. O(size).
     pub(crate) fn push(&mut self, lane: LaneId, envelope: &Envelope) -> Result<Pushed, SendError> {
+        if let Some(body) = envelope.shared_body().filter(|body| SHARED_BYTES <= body.len()) {
+            let write =
+                |out: &mut Vec<u8>, sizes: &Sizes| frame::append_header(out, envelope, sizes);
+            return self.append(lane, 1, FRAME_BYTES_MIN, write, body);
+        }
         let write = |out: &mut Vec<u8>, sizes: &Sizes| frame::append(out, envelope, sizes);
-        self.append(lane, 1, envelope.body().len(), write)
+        self.append(lane, 1, envelope.body().len(), write, &Bytes::new())
     }
 
     /// Appends envelopes to their lane. If not all of them fit, nothing has changed. O(bytes).
@@ -74,20 +88,23 @@ impl Outgoing {
         envelopes: &Framed,
     ) -> Result<Pushed, SendError> {
         let (frames, bytes) = (envelopes.len() as u64, envelopes.bytes());
-        self.append(lane, frames, bytes.len(), |out, sizes| {
+        let write = |out: &mut Vec<u8>, sizes: &Sizes| {
             sizes.check_whole(envelopes.event(), envelopes.largest())?;
             out.extend_from_slice(bytes);
             Ok(())
-        })
+        };
+        self.append(lane, frames, bytes.len(), write, &Bytes::new())
     }
 
-    /// Appends so many frames of about so many bytes.
+    /// Appends so many frames of about so many bytes, and the `body` of the last one if it is not
+    /// among them.
     fn append(
         &mut self,
         lane: LaneId,
         frames: u64,
         bytes: usize,
         write: impl FnOnce(&mut Vec<u8>, &Sizes) -> Result<(), SendError>,
+        body: &Bytes,
     ) -> Result<Pushed, SendError> {
         let count = self.lanes.len();
         let room = self.bounds.kept_bytes_max.saturating_sub(self.kept);
@@ -98,17 +115,20 @@ impl Outgoing {
         };
         let was_idle = state.cursor == state.next;
         if state.is_full_for(bytes) {
-            self.kept += state.seal();
+            self.kept += state.seal(Bytes::new());
         }
         let before = state.growing.len();
         write(&mut state.growing, &self.sizes)?;
-        let size = state.growing.len() - before;
+        let size = state.growing.len() - before + body.len();
         if room < size {
             state.growing.truncate(before);
             return Err(SendError::Full);
         }
         state.next += frames;
         self.kept += size;
+        if !body.is_empty() {
+            self.kept += state.seal(body.clone());
+        }
         Ok(Pushed { was_idle })
     }
 
@@ -118,17 +138,17 @@ impl Outgoing {
     }
 
     /// The next frames of a lane for a writer, many at once; none if it has all.
-    pub(crate) fn take(&mut self, lane: LaneId) -> Option<Bytes> {
+    pub(crate) fn take(&mut self, lane: LaneId) -> Option<Portion> {
         let lane = self.lanes.get_mut(&lane)?;
         if lane.cursor == lane.next {
             return None;
         }
         if lane.cursor == lane.growing_first {
-            self.kept += lane.seal();
+            self.kept += lane.seal(Bytes::new());
         }
-        let bytes = lane.next_portion();
+        let portion = lane.next_portion();
         self.kept -= lane.forget();
-        bytes
+        portion
     }
 
     /// The peer will not ask for the first `count` frames of a lane again. A count that is known
@@ -216,8 +236,9 @@ impl Lane {
         !self.growing.is_empty() && SEGMENT_BYTES < self.growing.len() + bytes + FRAME_BYTES_MIN
     }
 
-    /// Ends the segment that grows. Returns what keeping it costs beside its bytes.
-    fn seal(&mut self) -> usize {
+    /// Ends the segment that grows with what its last frame has elsewhere. Returns what keeping it
+    /// costs beside its bytes.
+    fn seal(&mut self, body: Bytes) -> usize {
         let (first, end) = (self.growing_first, self.next);
         if first == end {
             return 0;
@@ -232,37 +253,44 @@ impl Lane {
             let capacity = self.growing.len().min(SEGMENT_BYTES);
             Bytes::from(mem::replace(&mut self.growing, Vec::with_capacity(capacity)))
         };
-        self.segments.push_back(Segment { first, end, bytes });
+        self.segments.push_back(Segment { first, end, portion: Portion { bytes, body } });
         self.growing_first = end;
         SEGMENT_COST
     }
 
     /// Bytes that are kept, the cost of keeping them included.
     fn kept(&self) -> usize {
-        let whole = self.segments.iter().map(|segment| segment.bytes.len() + SEGMENT_COST);
+        let whole = self.segments.iter().map(Segment::cost);
         whole.sum::<usize>() + self.growing.len()
     }
 
     /// What a writer gets next: a segment, or several small ones.
-    fn next_portion(&mut self) -> Option<Bytes> {
+    fn next_portion(&mut self) -> Option<Portion> {
         let place = self.segments.partition_point(|segment| segment.end <= self.cursor);
         let mut waiting = self.segments.range(place..);
         let first = waiting.next()?;
-        let bytes = first.from(self.cursor);
+        let mut portion = first.from(self.cursor);
         self.cursor = first.end;
         let mut together = Vec::new();
-        for segment in waiting.take_while(|_| bytes.len() < SMALL) {
-            if SEGMENT_BYTES < bytes.len() + together.len() + segment.bytes.len() {
+        let is_small = portion.bytes.len() < SMALL;
+        for segment in waiting.take_while(|_| is_small) {
+            let next = &segment.portion.bytes;
+            let size = portion.bytes.len() + together.len() + next.len();
+            if !portion.body.is_empty() || SEGMENT_BYTES < size {
                 break;
             }
             if together.is_empty() {
-                together.extend_from_slice(&bytes);
+                together.extend_from_slice(&portion.bytes);
             }
-            together.extend_from_slice(&segment.bytes);
+            together.extend_from_slice(next);
+            portion.body = segment.portion.body.clone();
             self.cursor = segment.end;
         }
         self.given = self.given.max(self.cursor);
-        Some(if together.is_empty() { bytes } else { together.into() })
+        if !together.is_empty() {
+            portion.bytes = together.into();
+        }
+        Some(portion)
     }
 
     /// Drops the segments of which the peer has all. Returns what they cost. A peer may have frames
@@ -272,7 +300,7 @@ impl Lane {
         let count = self.acknowledged.min(self.cursor);
         let mut freed = 0;
         while let Some(segment) = self.segments.front().filter(|first| first.end <= count) {
-            freed += segment.bytes.len() + SEGMENT_COST;
+            freed += segment.cost();
             self.segments.pop_front();
         }
         freed
@@ -280,13 +308,30 @@ impl Lane {
 }
 
 impl Segment {
-    /// The bytes from frame number `number` on.
-    fn from(&self, number: u64) -> Bytes {
-        let mut rest = self.bytes.clone();
+    /// What is sent from frame number `number` on.
+    fn from(&self, number: u64) -> Portion {
+        let mut rest = self.portion.clone();
         for _ in self.first..number {
-            frame::skip(&mut rest);
+            frame::skip(&mut rest.bytes);
         }
         rest
+    }
+
+    /// Its bytes, and what keeping it costs beside them.
+    fn cost(&self) -> usize {
+        self.portion.len() + SEGMENT_COST
+    }
+}
+
+impl Portion {
+    /// Bytes in all.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() + self.body.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        [&*self.bytes, &*self.body].concat()
     }
 }
 
@@ -294,11 +339,14 @@ impl Segment {
 /// once.
 pub(crate) const SEGMENT_BYTES: usize = 64 * 1024;
 
+/// A body that has so many bytes is not copied into a segment.
+const SHARED_BYTES: usize = 8 * 1024;
+
 /// Smaller portions are put together when they are sent again: one write for each would be slow.
 const SMALL: usize = 4 * 1024;
 
 /// What a segment costs beside its bytes, about.
-const SEGMENT_COST: usize = 128;
+pub(crate) const SEGMENT_COST: usize = 128;
 
 /// The length of a frame, and the header of an envelope with few keys.
 const FRAME_BYTES_MIN: usize = 64;

@@ -353,8 +353,8 @@ impl Talk {
         for lane in LANES {
             loop {
                 let first = self.session.outgoing.cursor(lane);
-                let Some(bytes) = self.session.outgoing.take(lane) else { break };
-                ctx.send(peer, &Frames { wire, lane, first, bytes: bytes.to_vec() });
+                let Some(portion) = self.session.outgoing.take(lane) else { break };
+                ctx.send(peer, &Frames { wire, lane, first, bytes: portion.to_vec() });
             }
         }
         let counts = match self.session.incoming.owed() {

@@ -8,6 +8,7 @@ use synod_core::{
 };
 
 use super::incoming::{Misstep, Owed};
+use super::outgoing::SEGMENT_COST;
 use super::*;
 
 const LANE: LaneId = LaneId(1);
@@ -31,8 +32,8 @@ fn filled(frames: usize, size: usize) -> Outgoing {
     outgoing
 }
 
-fn count(bytes: &Bytes) -> usize {
-    let mut rest = bytes.clone();
+fn count(portion: &Portion) -> usize {
+    let mut rest = Bytes::from(portion.to_vec());
     let mut count = 0;
     while !rest.is_empty() {
         crate::frame::skip(&mut rest);
@@ -43,7 +44,7 @@ fn count(bytes: &Bytes) -> usize {
 
 /// Everything that a writer gets, in frames for each portion.
 fn drained(outgoing: &mut Outgoing) -> Vec<usize> {
-    std::iter::from_fn(|| outgoing.take(LANE)).map(|bytes| count(&bytes)).collect()
+    std::iter::from_fn(|| outgoing.take(LANE)).map(|portion| count(&portion)).collect()
 }
 
 #[test]
@@ -116,6 +117,42 @@ fn large_amounts_come_in_segments_that_are_dropped_one_by_one() {
 }
 
 #[test]
+fn large_bodies_are_sent_and_kept_where_they_stand_from_whichever_frame_on() {
+    let (large, sizes) = (40_000, Arc::new(Sizes::new(50_000, std::iter::empty())));
+    let bodies = [10, large, large, 20, 30, large, 40];
+    let frames = bodies.map(|size| {
+        let mut frame = Vec::new();
+        crate::frame::append(&mut frame, &envelope(size), &sizes).unwrap();
+        frame
+    });
+    let mut outgoing = Outgoing::new(BOUNDS, Arc::clone(&sizes));
+    let shared = envelope(large);
+    for size in bodies {
+        let own = (size != large).then(|| envelope(size));
+        outgoing.push(LANE, own.as_ref().unwrap_or(&shared)).unwrap();
+    }
+    let place = shared.shared_body().unwrap().as_ptr();
+    for from in 0..bodies.len() {
+        let kept = outgoing.kept();
+        outgoing.rewind(&vec![(LANE, from as u64)]).unwrap();
+        let portions: Vec<Portion> = std::iter::from_fn(|| outgoing.take(LANE)).collect();
+        let sent: Vec<u8> = portions.iter().flat_map(Portion::to_vec).collect();
+        assert_eq!(sent, frames[from..].concat(), "from frame {from} on");
+        let with_body = portions.iter().filter(|portion| !portion.body.is_empty());
+        assert!(with_body.map(|portion| portion.body.as_ptr()).all(|it| it == place));
+        assert_eq!(outgoing.kept(), kept + if from == 0 { SEGMENT_COST } else { 0 });
+    }
+    let others = BOUNDS.kept_bytes_max - outgoing.kept();
+    assert!(others < 80_000, "a shared body is counted as any other");
+    assert_eq!(outgoing.push(LANE, &shared).map(drop), Ok(()));
+    assert_eq!(outgoing.push(LANE, &shared), Err(SendError::Full));
+    outgoing.acknowledged(LANE, 7).unwrap();
+    outgoing.take(LANE);
+    outgoing.acknowledged(LANE, 8).unwrap();
+    assert_eq!((outgoing.kept(), outgoing.unacknowledged()), (0, 0));
+}
+
+#[test]
 fn what_was_not_taken_is_sent_again_from_the_middle_of_a_segment() {
     let mut outgoing = filled(10, 10);
     assert_eq!(drained(&mut outgoing), [10]);
@@ -179,7 +216,7 @@ fn many_small_portions_cost_what_they_cost() {
 fn a_large_event_and_a_lane_too_many_are_refused() {
     let mut outgoing = filled(1, 10);
     let refused = outgoing.push(LANE, &envelope(2_000));
-    assert_eq!(refused, Err(SendError::TooLarge { size: 2_000, size_max: 1_000 }));
+    assert_eq!(refused, Err(SendError::TooLarge { size: 2_010, size_max: 1_000 }));
     outgoing.push(LaneId(2), &envelope(1)).unwrap();
     assert_eq!(outgoing.push(LaneId(3), &envelope(1)), Err(SendError::Full));
     assert_eq!(drained(&mut outgoing), [1]);
