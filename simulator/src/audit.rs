@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use synod_core::{NodeId, Stack};
+use synod_core::NodeId;
 
 use crate::choice::Stream;
-use crate::scenario::Scenario;
+use crate::runnable::Runnable;
 use crate::settings::Settings;
 use crate::trace::{Step, Trace};
-use crate::world::run;
 
 /// The first step in which two executions of one run differ.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,18 +30,18 @@ pub struct Divergence {
 
 /// Executes a run twice, and returns the hash of its trace. States are compared where the
 /// scenario shows them.
-pub(crate) fn audit<T: Stack>(
-    scenario: &Scenario<T>,
+pub(crate) fn audit(
+    runnable: &dyn Runnable,
     settings: &Settings,
     seed: u64,
     stream: impl Fn() -> Stream,
 ) -> Result<String, Divergence> {
-    let execute = || run(scenario, settings, stream(), true).0.trace;
+    let execute = || runnable.run(settings, stream(), true).0.trace;
     let (one, other) = (execute(), execute());
     match compare(&one, &other, seed) {
         None => Ok(one.hash()),
         Some(divergence) => {
-            let handlers = scenario.catalogue.registered(&divergence.event);
+            let handlers = runnable.catalogue().registered(&divergence.event);
             let handlers = handlers.map(ToString::to_string).collect();
             Err(Divergence { handlers, ..divergence })
         }

@@ -1,15 +1,14 @@
 //! What many runs of one world cost: messages, bytes, and the time until they are settled.
 
-use std::num::NonZero;
 use std::ops::Range;
-use std::thread;
 
 use synod_core::Stack;
 
 use crate::choice::Stream;
+use crate::cores::{cores, side_by_side};
+use crate::runnable::Runnable;
 use crate::scenario::Scenario;
 use crate::settings::Settings;
-use crate::world::settling::run_settling;
 
 /// What one run came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,22 +57,17 @@ pub fn measure<T: Stack>(
     settings: &Settings,
     seeds: Range<u64>,
 ) -> Measures {
+    measures(scenario, settings, seeds)
+}
+
+fn measures(runnable: &dyn Runnable, settings: &Settings, seeds: Range<u64>) -> Measures {
     let one = |seed| {
-        let (outcome, settled_us) = run_settling(scenario, settings, Stream::seeded(seed));
+        let (outcome, settled_us) = runnable.run_settling(settings, Stream::seeded(seed));
         let (messages, bytes) = (outcome.counts.sent, outcome.counts.bytes);
         Measured { messages, bytes, violated: outcome.violation.is_some(), settled_us }
     };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let seeds: Vec<u64> = seeds.collect();
-    let all = thread::scope(|scope| {
-        let workers: Vec<_> = seeds
-            .chunks(seeds.len().div_ceil(threads).max(1))
-            .map(|part| scope.spawn(move || part.iter().copied().map(one).collect::<Vec<_>>()))
-            .collect();
-        let done = workers.into_iter().map(|worker| worker.join());
-        done.flat_map(|part| part.expect("a handler's panic is a finding")).collect()
-    });
-    Measures(all)
+    let count = usize::try_from(seeds.end.saturating_sub(seeds.start)).unwrap_or(usize::MAX);
+    Measures(side_by_side(count, cores(), &|index| one(seeds.start + index as u64)))
 }
 
 impl Measures {

@@ -30,11 +30,16 @@ pub(crate) fn quietly<R>(work: impl FnOnce() -> R) -> R {
     }
 }
 
+/// What a panic says, if it says anything.
+pub(crate) fn words_of(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+}
+
 /// A panic of a handler is caught where it happens, so this one is of a property, or of ours: it
 /// is said aloud.
 fn again(panic: Box<dyn Any + Send>) -> ! {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    match text.or_else(|| panic.downcast_ref::<&str>().copied()) {
+    match words_of(&*panic) {
         Some(text) => panic!("{text}"),
         None => panic::resume_unwind(panic),
     }

@@ -5,13 +5,15 @@ use std::hash::Hash;
 use synod_core::Stack;
 
 use crate::action::Action;
-use crate::choice::Stream;
-use crate::explore::{Ground, Setting};
+use crate::choice::{Decision, Stream};
+use crate::explore::{Ground, Program, Setting};
 use crate::follow::follow;
+use crate::runnable::Runnable;
 use crate::scenario::Scenario;
 use crate::schedule::{Recorded, Schedule};
+use crate::settings::Settings;
 use crate::trace::Trace;
-use crate::world::{Violation, run};
+use crate::world::Violation;
 
 /// What came of a replay.
 #[derive(Clone, Debug)]
@@ -33,21 +35,25 @@ pub fn replay<T: Stack + Clone + Hash + Sync>(
     schedule: &Schedule,
 ) -> Replay {
     match &schedule.run {
-        Recorded::Simulated { settings, decisions, .. } => {
-            let stream = Stream::replaying(decisions);
-            let (outcome, stream) = run(scenario, settings, stream, true);
-            let (trace, violation) = (outcome.trace, outcome.violation);
-            Replay { trace, violation, decisions: decisions.len(), found: stream.found() }
-        }
+        Recorded::Simulated { settings, decisions, .. } => simulated(scenario, settings, decisions),
         Recorded::Explored { bounds, actions } => {
             let setting = Setting::of(scenario, bounds).living_for(schedule.property.as_deref());
-            let ground = Ground::new(scenario, setting);
-            let (trace, violation) = follow(&ground, actions);
-            // The first steps are the starts of the nodes, whether or not the schedule names them.
-            let (_, rest) = Action::start_of(actions);
-            let started = trace.steps.len().saturating_sub(bounds.nodes as usize);
-            let found = started + (actions.len() - rest.len());
-            Replay { trace, violation, decisions: actions.len(), found }
+            explored(&Ground::new(scenario, setting), actions)
         }
     }
+}
+
+fn simulated(runnable: &dyn Runnable, settings: &Settings, decisions: &[Decision]) -> Replay {
+    let (outcome, stream) = runnable.run(settings, Stream::replaying(decisions), true);
+    let (trace, violation) = (outcome.trace, outcome.violation);
+    Replay { trace, violation, decisions: decisions.len(), found: stream.found() }
+}
+
+fn explored(program: &dyn Program, actions: &[String]) -> Replay {
+    let (trace, violation) = follow(program, actions);
+    // The first steps are the starts of the nodes, whether or not the schedule names them.
+    let (_, rest) = Action::start_of(actions);
+    let nodes = program.setting().bounds.nodes as usize;
+    let found = trace.steps.len().saturating_sub(nodes) + (actions.len() - rest.len());
+    Replay { trace, violation, decisions: actions.len(), found }
 }

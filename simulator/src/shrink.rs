@@ -15,10 +15,11 @@ use std::collections::BTreeSet;
 use synod_core::{Model, NodeId, Stack};
 
 use crate::choice::{About, Decision, Stream};
+use crate::runnable::Runnable;
 use crate::scenario::Scenario;
 use crate::settings::Settings;
 use crate::trace::hash_of;
-use crate::world::{Outcome, run};
+use crate::world::Outcome;
 
 /// Runs that shrinking may spend.
 const REPLAYS_MAX: u32 = 4_000;
@@ -56,21 +57,27 @@ pub fn shrink<T: Stack>(
     decisions: Vec<Decision>,
     property: &str,
 ) -> Shrunk {
+    smallest_of(scenario, settings, &decisions, property)
+}
+
+/// The same of a scenario of any type.
+pub(crate) fn smallest_of(
+    runnable: &dyn Runnable,
+    settings: &Settings,
+    decisions: &[Decision],
+    property: &str,
+) -> Shrunk {
     let execute = |settings: &Settings, decisions: &[Decision]| {
-        let (outcome, stream) = run(scenario, settings, Stream::replaying(decisions), false);
+        let (outcome, stream) = runnable.run(settings, Stream::replaying(decisions), false);
         let violation = outcome.violation.filter(|it| it.property == property)?;
         let (steps, ended_us) = (outcome.counts.steps, violation.time_us);
         let without_races = stream.decisions_without_races();
         Some(Failed { decisions: stream.decisions(), without_races, steps, ended_us })
     };
-    let program = Program {
-        execute: &execute,
-        model: scenario.model(),
-        inputs: scenario.inputs.iter().map(|(node, ..)| *node).collect(),
-    };
-    let Smallest { candidate, replays, is_minimal } = smallest(&program, settings, &decisions);
+    let program = Program { execute: &execute, model: runnable.model(), inputs: runnable.asked() };
+    let Smallest { candidate, replays, is_minimal } = smallest(&program, settings, decisions);
     let Candidate { settings, decisions } = candidate;
-    let (outcome, _) = run(scenario, &settings, Stream::replaying(&decisions), true);
+    let (outcome, _) = runnable.run(&settings, Stream::replaying(&decisions), true);
     Shrunk { settings, decisions, outcome, replays, is_minimal }
 }
 

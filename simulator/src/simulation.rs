@@ -1,22 +1,22 @@
 //! Many runs of one scenario: every seed is a run of its own.
 
 use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::ops::Range;
-use std::thread;
 
-use synod_core::{Assumption, Kind, Model, Random, Stack};
+use synod_core::{Assumption, Model, Random, Stack};
 
 use crate::audit::{Divergence, audit};
 use crate::choice::Stream;
+use crate::cores::{cores, side_by_side};
 use crate::diagram::Diagram;
+use crate::runnable::Runnable;
 use crate::scenario::Scenario;
 use crate::schedule::{Recorded, Schedule};
 use crate::settings::{Fault, Settings};
-use crate::shrink::{Shrunk, shrink};
+use crate::shrink::{Shrunk, smallest_of};
 use crate::strategy::Strategy;
 use crate::trace::{Trace, hash_of};
-use crate::world::{Counts, Violation, run};
+use crate::world::{Counts, Violation};
 
 /// Runs a scenario in many worlds.
 ///
@@ -28,8 +28,8 @@ use crate::world::{Counts, Violation, run};
 /// Simulation::new(&scenario, 5).run(0..10).expect_clean();
 /// ```
 #[derive(Debug)]
-pub struct Simulation<'a, T: Stack> {
-    scenario: &'a Scenario<T>,
+pub struct Simulation<'a> {
+    runnable: &'a dyn Runnable,
     settings: Settings,
     strategy: Strategy,
     sizes: Vec<u32>,
@@ -106,7 +106,7 @@ pub struct Failure {
     pub is_minimal: bool,
 }
 
-impl<'a, T: Stack> Simulation<'a, T> {
+impl<'a> Simulation<'a> {
     /// Seeds that one thread takes at a time.
     const BLOCK: u64 = 32;
     /// One seed of so many is executed twice.
@@ -114,11 +114,14 @@ impl<'a, T: Stack> Simulation<'a, T> {
 
     /// Runs on `nodes` nodes, with exactly the faults that the scenario's model allows.
     #[must_use]
-    pub fn new(scenario: &'a Scenario<T>, nodes: u32) -> Self {
-        let settings = Settings::within(scenario.model(), nodes);
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    pub fn new<T: Stack>(scenario: &'a Scenario<T>, nodes: u32) -> Self {
+        Self::of(scenario, nodes)
+    }
+
+    fn of(runnable: &'a dyn Runnable, nodes: u32) -> Self {
+        let (settings, threads) = (Settings::within(runnable.model(), nodes), cores());
         let (strategy, sizes, dropped) = (Strategy::default(), Vec::new(), Vec::new());
-        Self { scenario, settings, strategy, sizes, threads, dropped }
+        Self { runnable, settings, strategy, sizes, threads, dropped }
     }
 
     /// Follows one strategy instead of all in turn.
@@ -143,7 +146,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
     /// Adds a kind of fault, whether or not the model allows it.
     #[must_use]
     pub fn with(mut self, fault: Fault) -> Self {
-        self.dropped.extend(self.settings.add(fault, self.scenario.model()));
+        self.dropped.extend(self.settings.add(fault, self.runnable.model()));
         self.dropped.sort_unstable();
         self.dropped.dedup();
         self
@@ -176,21 +179,20 @@ impl<'a, T: Stack> Simulation<'a, T> {
         &self.settings
     }
 
-    pub(crate) fn scenario(&self) -> &'a Scenario<T> {
-        self.scenario
+    pub(crate) fn runnable(&self) -> &'a dyn Runnable {
+        self.runnable
     }
 
     /// What the scenario assumes.
     #[must_use]
     pub fn model(&self) -> &Model {
-        self.scenario.model()
+        self.runnable.model()
     }
 
     /// Runs every seed, on all cores, up to the first one that fails; that one is shrunk. The
     /// report does not depend on the number of cores.
     #[must_use]
     pub fn run(&self, seeds: Range<u64>) -> Report {
-        let threads = self.threads as u64;
         let mut report = Report {
             runs: 0,
             counts: Counts::default(),
@@ -199,7 +201,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
             drawn: BTreeMap::new(),
             treasons: BTreeMap::new(),
             disk_faults: BTreeMap::new(),
-            never: self.should_happen(),
+            never: self.runnable.should_happen(),
             audited: 0,
             trace_hash: String::new(),
             divergence: None,
@@ -207,12 +209,11 @@ impl<'a, T: Stack> Simulation<'a, T> {
         };
         let mut next = seeds.start;
         while next < seeds.end && report.failure.is_none() && report.divergence.is_none() {
-            let blocks: Vec<Range<u64>> = (0..threads)
-                .map(|index| next + index * Self::BLOCK)
-                .map(|start| start.min(seeds.end)..(start + Self::BLOCK).min(seeds.end))
-                .collect();
-            next = (next + threads * Self::BLOCK).min(seeds.end);
-            for block in self.run_blocks(blocks) {
+            let from = |block: usize| (next + block as u64 * Self::BLOCK).min(seeds.end);
+            let run = |block: usize| self.run_block(from(block)..from(block + 1));
+            let blocks = side_by_side(self.threads, self.threads, &run);
+            next = from(self.threads);
+            for block in blocks {
                 let ends = block.failed.is_some() || block.divergence.is_some();
                 report.failure = block.failed.map(|seed| self.explain(seed));
                 report.take(block);
@@ -225,22 +226,6 @@ impl<'a, T: Stack> Simulation<'a, T> {
         report
     }
 
-    pub(crate) fn should_happen(&self) -> Vec<&'static str> {
-        let all = self.scenario.properties().iter();
-        all.filter(|it| it.kind == Kind::Sometimes).map(|it| it.name).collect()
-    }
-
-    fn run_blocks(&self, blocks: Vec<Range<u64>>) -> Vec<Block> {
-        thread::scope(|scope| {
-            let workers: Vec<_> = blocks
-                .into_iter()
-                .map(|block| scope.spawn(move || self.run_block(block)))
-                .collect();
-            let joined = workers.into_iter().map(|worker| worker.join());
-            joined.map(|block| block.expect("a handler's panic is a finding")).collect()
-        })
-    }
-
     fn run_block(&self, seeds: Range<u64>) -> Block {
         let mut block = Block {
             runs: 0,
@@ -248,7 +233,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
             drawn: BTreeMap::new(),
             treasons: BTreeMap::new(),
             disk_faults: BTreeMap::new(),
-            never: self.should_happen(),
+            never: self.runnable.should_happen(),
             audited: 0,
             divergence: None,
             hashes: String::new(),
@@ -256,7 +241,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
         };
         for seed in seeds {
             let world = self.world_of(seed);
-            let (mut outcome, _) = run(self.scenario, &world, self.stream(seed), false);
+            let (mut outcome, _) = self.runnable.run(&world, self.stream(seed), false);
             block.runs += 1;
             block.counts.add(&outcome.counts);
             block.never.retain(|name| outcome.never.contains(name));
@@ -277,7 +262,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
             }
             if seed.is_multiple_of(Self::AUDIT_EVERY) {
                 block.audited += 1;
-                match audit(self.scenario, &world, seed, || self.stream(seed)) {
+                match audit(self.runnable, &world, seed, || self.stream(seed)) {
                     Ok(hash) => block.hashes += &hash,
                     Err(divergence) => {
                         block.divergence = Some(divergence);
@@ -299,9 +284,9 @@ impl<'a, T: Stack> Simulation<'a, T> {
         let drawn = Random::new(seed ^ SIZES).below(self.sizes.len().max(1) as u64);
         let drawn = usize::try_from(drawn).unwrap_or(0);
         if let Some(nodes) = self.sizes.get(drawn) {
-            world.traitors = world.traitors_of(*nodes, self.scenario.model());
+            world.traitors = world.traitors_of(*nodes, self.runnable.model());
             world.nodes = *nodes;
-            let tolerated = self.scenario.model().down_max(*nodes as usize);
+            let tolerated = self.runnable.model().down_max(*nodes as usize);
             world.down_max = world.down_max.min(u32::try_from(tolerated).unwrap_or(u32::MAX));
         }
         world
@@ -310,20 +295,20 @@ impl<'a, T: Stack> Simulation<'a, T> {
     /// Runs `seed` once more, recorded and traced.
     #[must_use]
     pub fn trace(&self, seed: u64) -> Trace {
-        run(self.scenario, &self.world_of(seed), self.stream(seed).recorded(), true).0.trace
+        self.runnable.run(&self.world_of(seed), self.stream(seed).recorded(), true).0.trace
     }
 
     fn explain(&self, seed: u64) -> Failure {
         let world = self.world_of(seed);
-        let (found, stream) = run(self.scenario, &world, self.stream(seed).recorded(), true);
+        let (found, stream) = self.runnable.run(&world, self.stream(seed).recorded(), true);
         let (steps_found, found_by) = (found.trace.steps.len() as u64, stream.decisions());
         let property = found.violation.expect("the seed fails again").property;
         let decisions_found = found_by.len();
         let Shrunk { settings, decisions, outcome, replays, is_minimal } =
-            shrink(self.scenario, &world, found_by, &property);
+            smallest_of(self.runnable, &world, &found_by, &property);
         let dropped = self.dropped.iter().map(ToString::to_string).collect();
         let schedule = Schedule {
-            algorithm: String::from(self.scenario.name()),
+            algorithm: String::from(self.runnable.name()),
             property: Some(property),
             dropped,
             run: Recorded::Simulated { settings, seed, decisions },
@@ -331,7 +316,7 @@ impl<'a, T: Stack> Simulation<'a, T> {
         Failure {
             seed,
             violation: outcome.violation.expect("what is shrunk fails"),
-            text: schedule.text(&self.scenario.catalogue),
+            text: schedule.text(self.runnable.catalogue()),
             schedule,
             trace: outcome.trace,
             steps_found,

@@ -6,13 +6,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use synod_core::Stack;
-
 use crate::choice::Stream;
 use crate::schedule::{Recorded, Schedule};
 use crate::simulation::{Failure, Simulation};
 use crate::trace::{StepKind, Trace, hash_of};
-use crate::world::run;
 
 /// How long a test runs unless `SYNOD_BUDGET` says otherwise.
 const BUDGET: Duration = Duration::from_secs(2);
@@ -23,7 +20,7 @@ const ROUND_MAX: u64 = 4_096;
 /// A round is short if it takes less than this part of the budget.
 const ROUND_PART: u32 = 16;
 
-impl<T: Stack> Simulation<'_, T> {
+impl Simulation<'_> {
     /// Runs as a test of that name, in the folder `tests/schedules` of the package that is tested
     /// (`CARGO_MANIFEST_DIR`, or else the current folder): first the schedules that are stored
     /// there under the name, then seeds from 0 on until `SYNOD_BUDGET` is spent
@@ -41,7 +38,7 @@ impl<T: Stack> Simulation<'_, T> {
         self.rerun(directory, name, place);
         let (budget, begin) = (budget(), now());
         let (mut next, mut round) = (0, ROUND_MIN);
-        let mut never = self.should_happen();
+        let mut never = self.runnable().should_happen();
         while next == 0 || begin.elapsed() < budget {
             let began = now();
             let report = self.run(next..next + round);
@@ -75,7 +72,7 @@ impl<T: Stack> Simulation<'_, T> {
             let Recorded::Simulated { settings, seed, decisions } = &schedule.run else {
                 continue;
             };
-            let (outcome, _) = run(self.scenario(), settings, Stream::replaying(decisions), true);
+            let (outcome, _) = self.runnable().run(settings, Stream::replaying(decisions), true);
             if let Some(violation) = outcome.violation {
                 let trace = outcome.trace;
                 let (steps_found, decisions_found) = (trace.steps.len() as u64, decisions.len());

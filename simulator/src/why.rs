@@ -97,22 +97,22 @@ pub fn why<T: Stack + Clone + Hash + Sync>(
     match &schedule.run {
         Recorded::Simulated { settings, decisions, .. } => {
             let simulated = Simulated::replay(scenario, settings, decisions)?;
-            Ok(explain(simulated, runs.max(1)))
+            Ok(explain(&simulated, runs.max(1)))
         }
         Recorded::Explored { bounds, actions } => {
             let setting = Setting::of(scenario, bounds).living_for(schedule.property.as_deref());
             let ground = Ground::new(scenario, setting);
             let walked = Walked::replay(&ground, actions)?;
-            Ok(explain(walked, runs.max(1)))
+            Ok(explain(&walked, runs.max(1)))
         }
     }
 }
 
-fn explain<C: Continued>(run: C, runs: u32) -> Why {
-    let (probed, complete) = curve::probe(&run, runs);
-    let culprit = curve::steepest(&probed).map(|(from, to)| curve::jump(&run, &probed, from, to));
+fn explain(run: &dyn Continued, runs: u32) -> Why {
+    let (probed, complete) = curve::probe(run, runs);
+    let culprit = curve::steepest(&probed).map(|(from, to)| curve::jump(run, &probed, from, to));
     let curve = probed.into_values().collect();
-    let (trace, violation) = run.into_parts();
+    let (trace, violation) = (run.trace().clone(), run.violation().clone());
     Why { trace, violation, curve, complete, culprit }
 }
 

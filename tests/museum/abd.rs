@@ -212,18 +212,18 @@ fn with(defect: Option<Defect>) -> Scenario<Register> {
 }
 
 /// One message in four is late, for what matters is which majority answers first.
-fn world_of(scenario: &Scenario<Register>, nodes: u32) -> Simulation<'_, Register> {
+fn world_of(scenario: &Scenario<Register>, nodes: u32) -> Simulation<'_> {
     Simulation::new(scenario, nodes).settings(|it| {
         short(it, 100);
         (it.tail, it.tail_max_us) = (250_000, 50_000);
     })
 }
 
-fn three(scenario: &Scenario<Register>) -> Simulation<'_, Register> {
+fn three(scenario: &Scenario<Register>) -> Simulation<'_> {
     world_of(scenario, 3)
 }
 
-fn four(scenario: &Scenario<Register>) -> Simulation<'_, Register> {
+fn four(scenario: &Scenario<Register>) -> Simulation<'_> {
     world_of(scenario, 4)
 }
 

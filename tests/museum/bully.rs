@@ -236,11 +236,11 @@ fn with(defect: Option<Defect>) -> Scenario<Bully> {
     Scenario::of(move |_| Bully { defect, ..Bully::default() })
 }
 
-fn world(scenario: &Scenario<Bully>) -> Simulation<'_, Bully> {
+fn world(scenario: &Scenario<Bully>) -> Simulation<'_> {
     Simulation::new(scenario, 3).settings(|it| short(it, 300))
 }
 
-fn paused(scenario: &Scenario<Bully>) -> Simulation<'_, Bully> {
+fn paused(scenario: &Scenario<Bully>) -> Simulation<'_> {
     Simulation::new(scenario, 3).with(Fault::Pause).settings(|it| short(it, 300))
 }
 

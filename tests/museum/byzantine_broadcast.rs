@@ -139,7 +139,7 @@ fn with(is_ready_by_echoes_alone: bool) -> Scenario<Bracha> {
     Scenario::of(move |_| Bracha { is_ready_by_echoes_alone, ..Bracha::default() })
 }
 
-fn world(scenario: &Scenario<Bracha>) -> Simulation<'_, Bracha> {
+fn world(scenario: &Scenario<Bracha>) -> Simulation<'_> {
     Simulation::new(scenario, 4).settings(|it| short(it, 100))
 }
 

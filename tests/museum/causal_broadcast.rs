@@ -111,7 +111,7 @@ fn with(defect: Option<Defect>) -> Scenario<Causal> {
     Scenario::of(move |_| Causal { defect, ..Causal::default() })
 }
 
-fn world(scenario: &Scenario<Causal>) -> Simulation<'_, Causal> {
+fn world(scenario: &Scenario<Causal>) -> Simulation<'_> {
     Simulation::new(scenario, 4).settings(|it| short(it, 200))
 }
 

@@ -104,7 +104,7 @@ fn with(defect: Option<Defect>) -> Scenario<Ring> {
     Scenario::of(move |_| Ring { defect, ..Ring::default() })
 }
 
-fn world(scenario: &Scenario<Ring>) -> Simulation<'_, Ring> {
+fn world(scenario: &Scenario<Ring>) -> Simulation<'_> {
     Simulation::new(scenario, 5).settings(|it| short(it, 1_000))
 }
 

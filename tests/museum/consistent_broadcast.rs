@@ -117,11 +117,11 @@ fn with(defect: Defect) -> Scenario<Consistent> {
     Scenario::of(move |_| Consistent { defect, ..Consistent::default() })
 }
 
-fn four(scenario: &Scenario<Consistent>) -> Simulation<'_, Consistent> {
+fn four(scenario: &Scenario<Consistent>) -> Simulation<'_> {
     Simulation::new(scenario, 4).settings(|it| short(it, 100))
 }
 
-fn five(scenario: &Scenario<Consistent>) -> Simulation<'_, Consistent> {
+fn five(scenario: &Scenario<Consistent>) -> Simulation<'_> {
     Simulation::new(scenario, 5).settings(|it| short(it, 100))
 }
 

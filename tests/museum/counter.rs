@@ -108,7 +108,7 @@ fn with(defect: Option<Defect>) -> Scenario<Counter> {
     Scenario::of(move |_| Counter { defect, ..Counter::default() })
 }
 
-fn world(scenario: &Scenario<Counter>) -> Simulation<'_, Counter> {
+fn world(scenario: &Scenario<Counter>) -> Simulation<'_> {
     Simulation::new(scenario, 2).settings(|it| short(it, 100))
 }
 

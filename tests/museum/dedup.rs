@@ -154,7 +154,7 @@ fn with(defect: Option<Defect>) -> Scenario<Dedup> {
     Scenario::of(move |_| Dedup { defect, ..Dedup::default() })
 }
 
-fn world(scenario: &Scenario<Dedup>) -> Simulation<'_, Dedup> {
+fn world(scenario: &Scenario<Dedup>) -> Simulation<'_> {
     Simulation::new(scenario, 2).settings(|it| short(it, 100))
 }
 

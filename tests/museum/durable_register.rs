@@ -142,7 +142,7 @@ fn with(defect: Option<Defect>) -> Scenario<Register> {
     Scenario::of(move |_| Register { defect, ..Register::default() })
 }
 
-fn world(scenario: &Scenario<Register>) -> Simulation<'_, Register> {
+fn world(scenario: &Scenario<Register>) -> Simulation<'_> {
     Simulation::new(scenario, 3).settings(|it| short(it, 200))
 }
 
@@ -169,7 +169,7 @@ fn answered_before_it_is_durable_explored() {
 }
 
 /// The world of disks that claim to have synced, and have not.
-fn lying_disks(scenario: &Scenario<Register>) -> Simulation<'_, Register> {
+fn lying_disks(scenario: &Scenario<Register>) -> Simulation<'_> {
     world(scenario).with(Fault::DiskOnly(DiskFault::Lie))
 }
 

@@ -50,7 +50,7 @@ pub(super) enum Family {
 }
 
 /// The world in which a scenario is simulated.
-pub(super) type World<T> = for<'a> fn(&'a Scenario<T>) -> Simulation<'a, T>;
+pub(super) type World<T> = for<'a> fn(&'a Scenario<T>) -> Simulation<'a>;
 
 impl Exhibit {
     /// Asserts that the simulator finds the defect, makes it small, and finds it again.

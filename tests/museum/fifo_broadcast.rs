@@ -120,7 +120,7 @@ fn with(defect: Option<Defect>) -> Scenario<Fifo> {
     Scenario::of(move |_| Fifo { defect, ..Fifo::default() })
 }
 
-fn world(scenario: &Scenario<Fifo>) -> Simulation<'_, Fifo> {
+fn world(scenario: &Scenario<Fifo>) -> Simulation<'_> {
     Simulation::new(scenario, 3).settings(|it| {
         short(it, 200);
         it.lose_datagram = 0;

@@ -180,9 +180,7 @@ fn with<const IN_ORDER: bool>(defect: Option<Defect>) -> Scenario<Mutex<IN_ORDER
     Scenario::of(move |_| Mutex { defect, ..Mutex::default() })
 }
 
-fn world<const IN_ORDER: bool>(
-    scenario: &Scenario<Mutex<IN_ORDER>>,
-) -> Simulation<'_, Mutex<IN_ORDER>> {
+fn world<const IN_ORDER: bool>(scenario: &Scenario<Mutex<IN_ORDER>>) -> Simulation<'_> {
     Simulation::new(scenario, 3).settings(|it| short(it, 1_000))
 }
 

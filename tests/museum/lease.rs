@@ -157,11 +157,11 @@ fn with(defect: Option<Defect>) -> Scenario<Lease> {
     Scenario::of(move |_| Lease { defect, ..Lease::default() })
 }
 
-fn world(scenario: &Scenario<Lease>) -> Simulation<'_, Lease> {
+fn world(scenario: &Scenario<Lease>) -> Simulation<'_> {
     Simulation::new(scenario, 3).settings(|it| short(it, 120))
 }
 
-fn paused(scenario: &Scenario<Lease>) -> Simulation<'_, Lease> {
+fn paused(scenario: &Scenario<Lease>) -> Simulation<'_> {
     Simulation::new(scenario, 3).with(Fault::Pause).settings(|it| short(it, 120))
 }
 

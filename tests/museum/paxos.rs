@@ -287,15 +287,15 @@ fn with_one_value_in_a_ballot(defect: Option<Defect>) -> Scenario<Paxos> {
 
 const ONE_VALUE: &str = "a ballot has one value";
 
-fn world_of(scenario: &Scenario<Paxos>, nodes: u32) -> Simulation<'_, Paxos> {
+fn world_of(scenario: &Scenario<Paxos>, nodes: u32) -> Simulation<'_> {
     Simulation::new(scenario, nodes).settings(|it| short(it, 100))
 }
 
-fn three(scenario: &Scenario<Paxos>) -> Simulation<'_, Paxos> {
+fn three(scenario: &Scenario<Paxos>) -> Simulation<'_> {
     world_of(scenario, 3)
 }
 
-fn four(scenario: &Scenario<Paxos>) -> Simulation<'_, Paxos> {
+fn four(scenario: &Scenario<Paxos>) -> Simulation<'_> {
     world_of(scenario, 4)
 }
 

@@ -83,7 +83,7 @@ fn with(relay_is_left_out: bool) -> Scenario<Reliable> {
     Scenario::of(move |_| Reliable { relay_is_left_out, ..Reliable::default() })
 }
 
-fn world(scenario: &Scenario<Reliable>) -> Simulation<'_, Reliable> {
+fn world(scenario: &Scenario<Reliable>) -> Simulation<'_> {
     Simulation::new(scenario, 3).settings(|it| short(it, 100))
 }
 

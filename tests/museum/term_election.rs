@@ -177,19 +177,19 @@ fn with(defect: Option<Defect>) -> Scenario<Election> {
 }
 
 /// A node is down for less than an election takes.
-fn world_of(scenario: &Scenario<Election>, nodes: u32, time_ms: u64) -> Simulation<'_, Election> {
+fn world_of(scenario: &Scenario<Election>, nodes: u32, time_ms: u64) -> Simulation<'_> {
     Simulation::new(scenario, nodes).settings(|it| short(it, time_ms))
 }
 
-fn three(scenario: &Scenario<Election>) -> Simulation<'_, Election> {
+fn three(scenario: &Scenario<Election>) -> Simulation<'_> {
     world_of(scenario, 3, 140)
 }
 
-fn four(scenario: &Scenario<Election>) -> Simulation<'_, Election> {
+fn four(scenario: &Scenario<Election>) -> Simulation<'_> {
     world_of(scenario, 4, 70)
 }
 
-fn five(scenario: &Scenario<Election>) -> Simulation<'_, Election> {
+fn five(scenario: &Scenario<Election>) -> Simulation<'_> {
     world_of(scenario, 5, 80)
 }
 

@@ -127,7 +127,7 @@ fn with(defect: Option<Defect>) -> Scenario<Ring> {
     Scenario::of(move |_| Ring { defect, ..Ring::default() })
 }
 
-fn world(scenario: &Scenario<Ring>) -> Simulation<'_, Ring> {
+fn world(scenario: &Scenario<Ring>) -> Simulation<'_> {
     Simulation::new(scenario, 3).settings(|it| short(it, 200))
 }
 

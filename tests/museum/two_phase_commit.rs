@@ -230,7 +230,7 @@ fn with(defect: Option<Defect>) -> Scenario<Commit> {
     Scenario::of(move |_| Commit { defect, ..Commit::default() })
 }
 
-fn world(scenario: &Scenario<Commit>) -> Simulation<'_, Commit> {
+fn world(scenario: &Scenario<Commit>) -> Simulation<'_> {
     Simulation::new(scenario, 3).settings(|it| short(it, 150))
 }
 

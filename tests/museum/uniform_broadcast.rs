@@ -120,15 +120,15 @@ fn with(defect: Option<Defect>) -> Scenario<Uniform> {
     Scenario::of(move |_| Uniform { defect, ..Uniform::default() })
 }
 
-fn world_of(scenario: &Scenario<Uniform>, nodes: u32) -> Simulation<'_, Uniform> {
+fn world_of(scenario: &Scenario<Uniform>, nodes: u32) -> Simulation<'_> {
     Simulation::new(scenario, nodes).settings(|it| short(it, 100))
 }
 
-fn three(scenario: &Scenario<Uniform>) -> Simulation<'_, Uniform> {
+fn three(scenario: &Scenario<Uniform>) -> Simulation<'_> {
     world_of(scenario, 3)
 }
 
-fn five(scenario: &Scenario<Uniform>) -> Simulation<'_, Uniform> {
+fn five(scenario: &Scenario<Uniform>) -> Simulation<'_> {
     world_of(scenario, 5)
 }
 

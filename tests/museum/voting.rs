@@ -294,7 +294,7 @@ fn linearizable(scenario: Scenario<Voting>) -> Scenario<Voting> {
     scenario.property(monitor)
 }
 
-fn world(scenario: &Scenario<Voting>) -> Simulation<'_, Voting> {
+fn world(scenario: &Scenario<Voting>) -> Simulation<'_> {
     Simulation::new(scenario, 5).settings(|it| short(it, 100))
 }
 

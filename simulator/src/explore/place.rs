@@ -256,7 +256,7 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         node.decide_by(lent);
         let stepped = catch_unwind(AssertUnwindSafe(|| node.step(Duration::ZERO, &input, effects)));
         let lent: Option<Box<dyn Any>> = node.take_choices().map(|it| -> Box<dyn Any> { it });
-        judge(host.node, stepped, |event| self.setting.catalogue.name(event))?;
+        judge(host.node, stepped, self.setting.catalogue)?;
         for effect in effects.iter() {
             if let Effect::Send { envelope, .. } = effect {
                 weigh(host.node, envelope, self.setting.catalogue)?;

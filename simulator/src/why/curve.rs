@@ -22,7 +22,7 @@ pub(super) trait Continued {
 
     fn trace(&self) -> &Trace;
 
-    fn into_parts(self) -> (Trace, Violation);
+    fn violation(&self) -> &Violation;
 }
 
 /// What was probed, by moment.
@@ -38,7 +38,7 @@ const PROBES_MAX: usize = 64;
 /// Probes each moment of a short run; of a long one some, and then the middle between the two
 /// neighbours that differ most, until all that differ are neighbours in the run too. Tells whether
 /// every moment was probed.
-pub(super) fn probe<C: Continued>(run: &C, runs: u32) -> (Probed, bool) {
+pub(super) fn probe(run: &dyn Continued, runs: u32) -> (Probed, bool) {
     let last = run.moments();
     let point = |moment: usize| {
         let failed = if moment == last { runs } else { run.failed(moment, runs) };
@@ -96,7 +96,7 @@ pub(super) fn is_beyond_chance(one: Point, other: Point) -> bool {
     2 * difference * difference * runs > 9 * varies && runs <= 20 * difference
 }
 
-pub(super) fn jump<C: Continued>(run: &C, probed: &Probed, from: usize, to: usize) -> Jump {
+pub(super) fn jump(run: &dyn Continued, probed: &Probed, from: usize, to: usize) -> Jump {
     let nowhere = Point { step: None, failed: 0, runs: 0 };
     let at = |moment| probed.get(&moment).copied().unwrap_or(nowhere);
     let (before, after) = (at(from), at(to));

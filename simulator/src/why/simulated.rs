@@ -1,23 +1,22 @@
 //! Simulated runs, continued with other choices.
 
 use std::collections::BTreeMap;
-use std::num::NonZero;
-use std::thread;
 
-use synod_core::{Random, Stack};
+use synod_core::Random;
 
 use super::NothingViolated;
 use super::curve::Continued;
 use crate::choice::{About, Decision, Moment, Stream};
+use crate::cores::{cores, side_by_side};
 use crate::plan::plan;
-use crate::scenario::Scenario;
+use crate::runnable::Runnable;
 use crate::settings::Settings;
 use crate::trace::Trace;
-use crate::world::{Violation, run};
+use crate::world::Violation;
 
 /// A simulated run that failed.
-pub(super) struct Simulated<'a, T: Stack> {
-    scenario: &'a Scenario<T>,
+pub(super) struct Simulated<'a> {
+    runnable: &'a dyn Runnable,
     settings: &'a Settings,
     trace: Trace,
     violation: Violation,
@@ -29,20 +28,20 @@ pub(super) struct Simulated<'a, T: Stack> {
 /// How often a plan is drawn in which the faults have not begun yet, at most.
 const PLANS_MAX: u32 = 256;
 
-impl<'a, T: Stack> Simulated<'a, T> {
+impl<'a> Simulated<'a> {
     pub(super) fn replay(
-        scenario: &'a Scenario<T>,
+        runnable: &'a dyn Runnable,
         settings: &'a Settings,
         decisions: &[Decision],
     ) -> Result<Self, NothingViolated> {
-        let (outcome, stream) = run(scenario, settings, Stream::replaying(decisions), true);
+        let (outcome, stream) = runnable.run(settings, Stream::replaying(decisions), true);
         let (trace, violation) = (outcome.trace, outcome.violation.ok_or(NothingViolated)?);
         let mut moments = stream.moments().to_vec();
         // Where nothing was written down in between, the earlier moment has more to decide.
         moments.dedup_by_key(|moment| moment.steps);
         moments.retain(|moment| moment.steps < trace.steps.len());
         let taken = stream.log().to_vec();
-        Ok(Self { scenario, settings, trace, violation, taken, moments })
+        Ok(Self { runnable, settings, trace, violation, taken, moments })
     }
 
     /// The choices of a continuation from a moment: random ones from `seed` after it.
@@ -56,7 +55,7 @@ impl<'a, T: Stack> Simulated<'a, T> {
     /// Whether a continuation fails in the same property.
     fn fails(&self, moment: usize, seed: u64) -> bool {
         let stream = self.stream(moment, seed);
-        let (outcome, _) = run(self.scenario, self.settings, stream, false);
+        let (outcome, _) = self.runnable.run(self.settings, stream, false);
         outcome.violation.is_some_and(|it| it.property == self.violation.property)
     }
 
@@ -79,7 +78,7 @@ impl<'a, T: Stack> Simulated<'a, T> {
                 break;
             }
             let mut stream = Stream::recording(seeds.next_u64());
-            plan(self.settings, self.scenario.treasons(), &mut stream);
+            plan(self.settings, self.runnable.treasons(), &mut stream);
             let mut drawn = faults(stream.log());
             open.retain(|fault| match drawn.remove(fault).filter(|it| it.may_follow(moment)) {
                 Some(fits) => {
@@ -159,7 +158,7 @@ impl Planned {
     }
 }
 
-impl<T: Stack> Continued for Simulated<'_, T> {
+impl Continued for Simulated<'_> {
     fn moments(&self) -> usize {
         self.moments.len()
     }
@@ -171,17 +170,9 @@ impl<T: Stack> Continued for Simulated<'_, T> {
     fn failed(&self, moment: usize, runs: u32) -> u32 {
         let mut seeds = Random::new(moment as u64);
         let seeds: Vec<u64> = (0..runs).map(|_| seeds.next_u64()).collect();
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        thread::scope(|scope| {
-            let workers: Vec<_> = seeds
-                .chunks(seeds.len().div_ceil(threads).max(1))
-                .map(|part| {
-                    scope.spawn(|| part.iter().filter(|seed| self.fails(moment, **seed)).count())
-                })
-                .collect();
-            let failed = workers.into_iter().map(|it| it.join().expect("a panic is a finding"));
-            u32::try_from(failed.sum::<usize>()).unwrap_or(runs)
-        })
+        let fails = |index: usize| seeds.get(index).is_some_and(|seed| self.fails(moment, *seed));
+        let failed = side_by_side(seeds.len(), cores(), &fails);
+        u32::try_from(failed.into_iter().filter(|it| *it).count()).unwrap_or(runs)
     }
 
     fn decisions(&self, from: usize, to: usize) -> Vec<String> {
@@ -196,14 +187,14 @@ impl<T: Stack> Continued for Simulated<'_, T> {
         });
         let begun: Vec<Decision> = begun.flat_map(|fault| fault.decisions).collect();
         let all = begun.iter().chain(taken).filter(|decision| 0 < decision.choice);
-        all.map(|it| it.line(|event| self.scenario.catalogue.name(event))).collect()
+        all.map(|it| it.line(|event| self.runnable.catalogue().name(event))).collect()
     }
 
     fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    fn into_parts(self) -> (Trace, Violation) {
-        (self.trace, self.violation)
+    fn violation(&self) -> &Violation {
+        &self.violation
     }
 }

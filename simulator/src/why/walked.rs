@@ -148,7 +148,7 @@ impl Continued for Walked<'_> {
         &self.trace
     }
 
-    fn into_parts(self) -> (Trace, Violation) {
-        (self.trace, self.violation)
+    fn violation(&self) -> &Violation {
+        &self.violation
     }
 }

@@ -2,9 +2,10 @@
 
 use std::any::Any;
 
-use synod_core::{Catalogue, Envelope, EventId, Input, NodeId, Stack, StepError};
+use synod_core::{Catalogue, Envelope, Input, NodeId, Stack, StepError};
 
 use super::{World, Wrong};
+use crate::quiet::words_of;
 
 /// Why a step of a node came to nothing.
 pub(super) enum Halted {
@@ -21,30 +22,30 @@ impl<T: Stack> World<'_, T> {
             Halted::Refused(error) => Ok(Err(*error)),
             Halted::Panicked(panic) => Err(panic),
         };
-        judge(node, stepped, |event| self.scenario.catalogue.name(event))
+        judge(node, stepped, &self.scenario.catalogue)
     }
 }
 
 /// What a step's result means for the run: what the network may bring is no violation, anything
 /// else is.
+#[inline]
 pub(crate) fn judge(
     node: NodeId,
     stepped: std::thread::Result<Result<(), StepError>>,
-    name: impl Fn(EventId) -> String,
+    catalogue: &Catalogue,
 ) -> Result<(), Wrong> {
     match stepped {
         Ok(Ok(()) | Err(StepError::Stale { .. })) => Ok(()),
         Ok(Err(StepError::Unhandled(event))) => {
-            let reason = format!("{node} has no handler for `{}`", name(event));
+            let reason = format!("{node} has no handler for `{}`", catalogue.name(event));
             Err((String::from("every event has a handler"), reason))
         }
         Ok(Err(error)) => {
             Err((String::from("every event is accepted"), format!("{node}: {error}")))
         }
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            let reason = format!("{node}: {}", text.unwrap_or("a panic without words"));
+            let reason =
+                format!("{node}: {}", words_of(&*panic).unwrap_or("a panic without words"));
             Err((String::from("no handler panics"), reason))
         }
     }

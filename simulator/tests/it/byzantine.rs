@@ -88,7 +88,7 @@ fn echoing(quorum: usize, faults: Faults) -> Scenario<Echoing> {
 
 const ONE_TRAITOR: Faults = Faults::Byzantine(Tolerance::Exactly(1));
 
-fn simulation(scenario: &Scenario<Echoing>, nodes: u32) -> Simulation<'_, Echoing> {
+fn simulation(scenario: &Scenario<Echoing>, nodes: u32) -> Simulation<'_> {
     Simulation::new(scenario, nodes).settings(|it| it.time_us = 200_000)
 }
 

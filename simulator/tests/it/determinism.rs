@@ -52,7 +52,7 @@ fn what_a_seed_means_is_pinned() {
 }
 
 /// The numbers of single runs, added up until one fails.
-fn one_by_one(simulation: &Simulation<'_, Bully>, seeds: Range<u64>) -> (u64, Counts) {
+fn one_by_one(simulation: &Simulation<'_>, seeds: Range<u64>) -> (u64, Counts) {
     let (mut runs, mut counts) = (0, Counts::default());
     for seed in seeds {
         let report = simulation.run(seed..seed + 1);

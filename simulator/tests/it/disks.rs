@@ -80,7 +80,7 @@ fn counter(is_quiet: bool) -> Scenario<Counter> {
     (1..=10).fold(scenario, |scenario, tick| scenario.trigger(N1, ms(100 * tick), &Tick))
 }
 
-fn two_seconds(simulation: Simulation<'_, Counter>) -> Simulation<'_, Counter> {
+fn two_seconds(simulation: Simulation<'_>) -> Simulation<'_> {
     simulation.settings(|world| (world.time_us, world.down_us) = (2_000_000, 100_000))
 }
 

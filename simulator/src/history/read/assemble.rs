@@ -13,21 +13,14 @@ pub(super) fn assemble<W: Words>(
     form: Form,
     words: &W,
 ) -> Result<History<InputOf<W>, OutputOf<W>>, BadHistory> {
-    let history = History::default();
-    let mut assembly = Assembly {
-        words,
-        form,
-        history,
-        under_way: BTreeMap::new(),
-        numbers: BTreeMap::new(),
-        next: 0,
-    };
+    let (history, calls) = (History::default(), Calls::default());
+    let mut assembly = Assembly { words, form, history, calls };
     for event in events {
         match event.kind {
             Kind::Invoke => assembly.invoke(event)?,
             Kind::Ok => assembly.returned(event)?,
             Kind::Fail => assembly.failed(event)?,
-            Kind::Info => assembly.unknown(event)?,
+            Kind::Info => assembly.calls.unknown(event)?,
         }
     }
     Ok(assembly.history)
@@ -40,18 +33,24 @@ struct Assembly<'a, W: Words> {
     words: &'a W,
     form: Form,
     history: History<InputOf<W>, OutputOf<W>>,
-    under_way: BTreeMap<Name, UnderWay<InputOf<W>>>,
+    calls: Calls,
+}
+
+/// Who is doing something, whatever it is.
+#[derive(Default)]
+struct Calls {
+    under_way: BTreeMap<Name, UnderWay>,
     /// The lines in which numbers were first used.
     numbers: BTreeMap<u64, usize>,
     next: u64,
 }
 
-struct UnderWay<I> {
+/// An operation that was invoked.
+struct UnderWay {
     id: u64,
     line: usize,
     f: String,
     key: Option<Value>,
-    input: I,
     /// Its value was a key with a value, and so are those of its other events.
     is_pair: bool,
     /// It was said that nothing is known. Then its process may begin anew.
@@ -80,6 +79,86 @@ impl<W: Words> Assembly<'_, W> {
     }
 
     fn invoke(&mut self, event: &Event) -> Result<(), BadHistory> {
+        let id = self.calls.begin(event)?;
+        let name = name(event);
+        let pair = unpaired(event).filter(|_| self.may_be_pair(event));
+        let is_pair = pair.is_some();
+        let event = pair.as_ref().unwrap_or(event);
+        let nil = Value::Nil;
+        let value = event.value.as_ref().unwrap_or(&nil);
+        let asked = Asked { f: &event.f, key: event.key.as_ref(), value };
+        let input = match self.words.input(asked) {
+            Ok(Some(input)) => input,
+            Ok(None) => {
+                return Err(self.wrong(event, format!("the model has no operation {}", event.f)));
+            }
+            Err(what) => return Err(self.wrong(event, format!("the {} {what}", event.f))),
+        };
+        let invoked = self.history.invoke(event.process.clone(), id, input);
+        invoked.map_err(|misuse| self.wrong(event, misuse.to_string()))?;
+        let (line, f, key) = (event.line, event.f.clone(), event.key.clone());
+        let under_way = UnderWay { id, line, f, key, is_pair, is_given_up: false };
+        self.calls.under_way.insert(name, under_way);
+        Ok(())
+    }
+
+    /// Whether the value of an invocation may be a key with a value: where operations have one key.
+    fn may_be_pair(&self, invocation: &Event) -> bool {
+        self.form == Form::Edn && self.words.has_key(&invocation.f)
+    }
+
+    fn returned(&mut self, event: &Event) -> Result<(), BadHistory> {
+        let event = &*self.calls.as_invoked(event);
+        let under_way = self.calls.take(event)?;
+        if let Some(input) = self.told(&under_way, event) {
+            let told = self.history.turned_out(under_way.id, input);
+            told.map_err(|misuse| self.wrong(event, misuse.to_string()))?;
+        }
+        let answer = Answer { value: event.value.as_ref(), form: self.form };
+        let output = self.words.output(self.input(&under_way, event)?, answer);
+        let output = output.map_err(|what| {
+            self.wrong(event, format!("{} {what} (line {})", name(event), under_way.line))
+        })?;
+        let returned = self.history.returned(under_way.id, output);
+        returned.map_err(|misuse| self.wrong(event, misuse.to_string()))
+    }
+
+    /// What was asked for.
+    fn input(&self, under_way: &UnderWay, event: &Event) -> Result<&InputOf<W>, BadHistory> {
+        let asked = self.history.operation(under_way.id).map(|operation| &operation.input);
+        asked.ok_or_else(|| never_invoked(event, "ends"))
+    }
+
+    /// What was done as its return tells it. In EDN that counts, not what was planned.
+    fn told(&self, under_way: &UnderWay, event: &Event) -> Option<InputOf<W>> {
+        let value = event.value.as_ref().filter(|value| **value != Value::Nil)?;
+        if self.form != Form::Edn {
+            return None;
+        }
+        let asked = Asked { f: &under_way.f, key: under_way.key.as_ref(), value };
+        // What is no operation is for the answer to refuse.
+        self.words.told(asked).ok().flatten()
+    }
+
+    fn failed(&mut self, event: &Event) -> Result<(), BadHistory> {
+        let event = &*self.calls.as_invoked(event);
+        let under_way = self.calls.take(event)?;
+        let failed = match self.form {
+            Form::Etcd => self.words.failed(self.input(&under_way, event)?, event.value.as_ref()),
+            Form::Edn | Form::JsonLines => Failed::NotHappened,
+        };
+        let done = match failed {
+            Failed::NotHappened => self.history.failed(under_way.id),
+            Failed::Returned(output) => self.history.returned(under_way.id, Some(output)),
+            Failed::Unknown => Ok(()),
+        };
+        done.map_err(|misuse| self.wrong(event, misuse.to_string()))
+    }
+}
+
+impl Calls {
+    /// The number of an operation that is invoked now.
+    fn begin(&mut self, event: &Event) -> Result<u64, BadHistory> {
         let name = name(event);
         if let Some(line) = event.id.and_then(|id| self.numbers.insert(id, event.line)) {
             let what = format!("{name} is invoked a second time: first in line {line}");
@@ -96,60 +175,9 @@ impl<W: Words> Assembly<'_, W> {
             let allowed = "a process does one thing at a time, and begins anew after :info";
             return Err(BadHistory::new(event.line, what, allowed));
         }
-        let pair = unpaired(event).filter(|_| self.may_be_pair(event));
-        let is_pair = pair.is_some();
-        let event = pair.as_ref().unwrap_or(event);
-        let nil = Value::Nil;
-        let value = event.value.as_ref().unwrap_or(&nil);
-        let asked = Asked { f: &event.f, key: event.key.as_ref(), value };
-        let input = match self.words.input(asked) {
-            Ok(Some(input)) => input,
-            Ok(None) => {
-                return Err(self.wrong(event, format!("the model has no operation {}", event.f)));
-            }
-            Err(what) => return Err(self.wrong(event, format!("the {} {what}", event.f))),
-        };
         let id = event.id.unwrap_or(self.next);
         self.next += 1;
-        let invoked = self.history.invoke(event.process.clone(), id, input.clone());
-        invoked.map_err(|misuse| self.wrong(event, misuse.to_string()))?;
-        let (line, f, key) = (event.line, event.f.clone(), event.key.clone());
-        let under_way = UnderWay { id, line, f, key, input, is_pair, is_given_up: false };
-        self.under_way.insert(name, under_way);
-        Ok(())
-    }
-
-    /// Whether the value of an invocation may be a key with a value: where operations have one key.
-    fn may_be_pair(&self, invocation: &Event) -> bool {
-        self.form == Form::Edn && self.words.has_key(&invocation.f)
-    }
-
-    fn returned(&mut self, event: &Event) -> Result<(), BadHistory> {
-        let event = &*self.as_invoked(event);
-        let mut under_way = self.take(event)?;
-        if let Some(input) = self.told(&under_way, event) {
-            let told = self.history.turned_out(under_way.id, input.clone());
-            told.map_err(|misuse| self.wrong(event, misuse.to_string()))?;
-            under_way.input = input;
-        }
-        let answer = Answer { value: event.value.as_ref(), form: self.form };
-        let output = self.words.output(&under_way.input, answer);
-        let output = output.map_err(|what| {
-            self.wrong(event, format!("{} {what} (line {})", name(event), under_way.line))
-        })?;
-        let returned = self.history.returned(under_way.id, output);
-        returned.map_err(|misuse| self.wrong(event, misuse.to_string()))
-    }
-
-    /// What was done as its return tells it. In EDN that counts, not what was planned.
-    fn told(&self, under_way: &UnderWay<InputOf<W>>, event: &Event) -> Option<InputOf<W>> {
-        let value = event.value.as_ref().filter(|value| **value != Value::Nil)?;
-        if self.form != Form::Edn {
-            return None;
-        }
-        let asked = Asked { f: &under_way.f, key: under_way.key.as_ref(), value };
-        // What is no operation is for the answer to refuse.
-        self.words.told(asked).ok().flatten()
+        Ok(id)
     }
 
     /// The event with the key taken out of its value if that is how its operation was invoked.
@@ -159,35 +187,8 @@ impl<W: Words> Assembly<'_, W> {
         unpaired.map_or(Cow::Borrowed(event), Cow::Owned)
     }
 
-    fn failed(&mut self, event: &Event) -> Result<(), BadHistory> {
-        let event = &*self.as_invoked(event);
-        let under_way = self.take(event)?;
-        let failed = match self.form {
-            Form::Etcd => self.words.failed(&under_way.input, event.value.as_ref()),
-            Form::Edn | Form::JsonLines => Failed::NotHappened,
-        };
-        let done = match failed {
-            Failed::NotHappened => self.history.failed(under_way.id),
-            Failed::Returned(output) => self.history.returned(under_way.id, Some(output)),
-            Failed::Unknown => Ok(()),
-        };
-        done.map_err(|misuse| self.wrong(event, misuse.to_string()))
-    }
-
-    /// The operation stays open. What says so of nothing says nothing.
-    fn unknown(&mut self, event: &Event) -> Result<(), BadHistory> {
-        match self.under_way.get_mut(&name(event)) {
-            Some(under_way) => under_way.is_given_up = true,
-            None if event.id.is_some_and(|id| !self.numbers.contains_key(&id)) => {
-                return Err(never_invoked(event, "is given up"));
-            }
-            None => (),
-        }
-        Ok(())
-    }
-
     /// What this event ends.
-    fn take(&mut self, event: &Event) -> Result<UnderWay<InputOf<W>>, BadHistory> {
+    fn take(&mut self, event: &Event) -> Result<UnderWay, BadHistory> {
         let verb = if event.kind == Kind::Ok { "returns" } else { "fails" };
         let Some(under_way) = self.under_way.remove(&name(event)) else {
             return Err(never_invoked(event, verb));
@@ -209,6 +210,18 @@ impl<W: Words> Assembly<'_, W> {
             return Err(BadHistory::new(event.line, what, allowed));
         }
         Ok(under_way)
+    }
+
+    /// The operation stays open. What says so of nothing says nothing.
+    fn unknown(&mut self, event: &Event) -> Result<(), BadHistory> {
+        match self.under_way.get_mut(&name(event)) {
+            Some(under_way) => under_way.is_given_up = true,
+            None if event.id.is_some_and(|id| !self.numbers.contains_key(&id)) => {
+                return Err(never_invoked(event, "is given up"));
+            }
+            None => (),
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,72 @@
+//! A scenario whose type nobody asks for. What draws, judges, compares and shrinks whole runs is
+//! compiled once this way, not once for each algorithm.
+
+use std::fmt;
+
+use synod_core::{Catalogue, Kind, Model, NodeId, Stack};
+
+use crate::choice::Stream;
+use crate::scenario::Scenario;
+use crate::settings::Settings;
+use crate::world::settling::run_settling;
+use crate::world::{Outcome, run};
+
+/// What whole runs can be made of.
+pub(crate) trait Runnable: fmt::Debug + Sync {
+    /// Runs once, as [`run`] does.
+    fn run(&self, settings: &Settings, stream: Stream, traced: bool) -> (Outcome, Stream);
+
+    /// Runs once, and tells since when it was settled, as [`run_settling`] does.
+    fn run_settling(&self, settings: &Settings, stream: Stream) -> (Outcome, Option<u64>);
+
+    /// What it is called.
+    fn name(&self) -> &'static str;
+
+    fn model(&self) -> &Model;
+
+    fn catalogue(&self) -> &Catalogue;
+
+    /// How many kinds of treason there are to choose from.
+    fn treasons(&self) -> u64;
+
+    /// To which nodes inputs are given, in the order of giving.
+    fn asked(&self) -> Vec<NodeId>;
+
+    /// What should happen sometimes.
+    fn should_happen(&self) -> Vec<&'static str>;
+}
+
+impl<T: Stack> Runnable for Scenario<T> {
+    fn run(&self, settings: &Settings, stream: Stream, traced: bool) -> (Outcome, Stream) {
+        run(self, settings, stream, traced)
+    }
+
+    fn run_settling(&self, settings: &Settings, stream: Stream) -> (Outcome, Option<u64>) {
+        run_settling(self, settings, stream)
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    fn treasons(&self) -> u64 {
+        self.treasons()
+    }
+
+    fn asked(&self) -> Vec<NodeId> {
+        self.inputs.iter().map(|(node, ..)| *node).collect()
+    }
+
+    fn should_happen(&self) -> Vec<&'static str> {
+        let sometimes = self.properties.iter().filter(|it| it.kind == Kind::Sometimes);
+        sometimes.map(|it| it.name).collect()
+    }
+}
