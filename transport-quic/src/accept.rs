@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 use synod_core::NodeId;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::debug;
 
 use crate::control::{self, Greeting, Message, Silence};
@@ -122,19 +122,37 @@ struct Guest {
 async fn welcome(shared: Arc<Shared>, incoming: Incoming, handshake: Handshake) {
     let address = incoming.remote_address();
     let patience = shared.limits.connect_timeout;
-    let guest = timeout(patience, receive_guest(&shared, incoming)).await;
+    let deadline = Instant::now() + patience;
+    let known = match timeout_at(deadline, shake_hands(&shared, incoming, address)).await {
+        Ok(known) => known,
+        Err(_) => {
+            debug!(node = %shared.me, %address, "a handshake was not finished in time");
+            None
+        }
+    };
+    let Some((connection, node)) = known else { return };
+    let guest = receive_guest(&shared, connection.clone(), node, address);
+    let guest = timeout_at(deadline, guest).await;
     drop(handshake);
     match guest {
         Ok(Some(guest)) => settle(&shared, guest).await,
         Ok(None) => (),
-        Err(_) => debug!(node = %shared.me, %address, "a handshake was not finished in time"),
+        Err(_) => {
+            let turned = Turned::new(Kind::BadHello, format!("no hello came within {patience:?}"));
+            shared.journal.refuses(Some(node), &address.to_string(), &turned);
+            connection.close(Close::Refused.code(), turned.reason().as_bytes());
+        }
     }
 }
 
-/// Shakes hands and hears the hello. Whoever is turned away here has been told.
-async fn receive_guest(shared: &Arc<Shared>, incoming: Incoming) -> Option<Guest> {
-    let address = incoming.remote_address();
-    let (connection, node) = shake_hands(shared, incoming, address).await?;
+/// Hears the hello of a node that has shown its certificate. Whoever is turned away here has been
+/// told.
+async fn receive_guest(
+    shared: &Arc<Shared>,
+    connection: Connection,
+    node: NodeId,
+    address: SocketAddr,
+) -> Option<Guest> {
     let (mut send, mut receive) = match connection.accept_bi().await {
         Ok(streams) => streams,
         Err(error) => {

@@ -15,6 +15,7 @@ use serde_json::json;
 use synod_core::NodeId;
 use synod_simulator::{Recorded, Schedule, Settings};
 use synod_transport_quic::Authority;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::cert::bundle;
 use crate::app::App;
@@ -58,7 +59,7 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
         processes.reach(&goal, within)?;
         tell(printer, processes.agreed().as_ref(), &processes, began);
     }
-    thread::sleep(Duration::from_secs(asked.linger));
+    processes.linger(Duration::from_secs(asked.linger));
     let ended = processes.end();
     printer.say(format!("{ended} processes ended"));
     printer.event(&json!({"event": "ended", "processes": ended}));
@@ -195,14 +196,17 @@ type Shown = BTreeMap<String, String>;
 struct Processes {
     live: BTreeMap<NodeId, Child>,
     shown: BTreeMap<NodeId, Shown>,
-    said: Receiver<(NodeId, Said)>,
+    heard: Receiver<Heard>,
 }
 
-/// What is heard of a process.
-enum Said {
-    Line(String),
-    /// It says no more, since it has ended.
-    End,
+/// What is heard while the processes run.
+enum Heard {
+    /// A line that one of them says.
+    Line(NodeId, String),
+    /// One of them says no more, since it has ended.
+    End(NodeId),
+    /// This process is told to end, by SIGINT or SIGTERM.
+    Stop,
 }
 
 /// What a node's line says of its state.
@@ -218,9 +222,10 @@ impl Processes {
         let peers = addresses(asked.nodes)?;
         let authority = Authority::new("loopback", days(1))
             .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
-        let (say, said) = channel();
+        let (say, heard) = channel();
+        listen_for_signals(say.clone())?;
         let (live, shown) = (BTreeMap::new(), BTreeMap::new());
-        let mut processes = Self { live, shown, said };
+        let mut processes = Self { live, shown, heard };
         for node in peers.keys().copied() {
             let path = home.join(format!("{node}.synod"));
             let written = bundle(&authority, node, &peers, days(1))?.write_new(&path);
@@ -240,9 +245,13 @@ impl Processes {
         let deadline = Instant::now() + within;
         while !self.has_reached(goal) {
             let rest = deadline.saturating_duration_since(Instant::now());
-            match self.said.recv_timeout(rest) {
-                Ok((node, Said::Line(line))) => self.note(node, &line),
-                Ok((node, Said::End)) => self.outlive(node)?,
+            match self.heard.recv_timeout(rest) {
+                Ok(Heard::Line(node, line)) => self.note(node, &line),
+                Ok(Heard::End(node)) => self.outlive(node)?,
+                Ok(Heard::Stop) => {
+                    let what = "told to end before the nodes showed what they are to come to";
+                    return Err(Problem::new(Exit::Inconclusive, what));
+                }
                 Err(RecvTimeoutError::Timeout) => return Err(self.missed(goal, within)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Problem::new(Exit::Environment, "every process has ended"));
@@ -250,6 +259,19 @@ impl Processes {
             }
         }
         Ok(())
+    }
+
+    /// Lets them run for so long, or until this process is told to end.
+    fn linger(&mut self, time: Duration) {
+        let deadline = Instant::now() + time;
+        loop {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            match self.heard.recv_timeout(rest) {
+                Ok(Heard::Line(node, line)) => self.note(node, &line),
+                Ok(Heard::End(_)) => (),
+                Ok(Heard::Stop) | Err(_) => return,
+            }
+        }
     }
 
     /// A process that was not killed, and ends all the same, is not waited for.
@@ -346,6 +368,25 @@ impl Drop for Processes {
     }
 }
 
+/// Tells when this process is to end. Without that the keys in [`Home`] would outlive it.
+fn listen_for_signals(say: Sender<Heard>) -> Result<(), Problem> {
+    let failed = |error| Problem::environment("cannot listen for signals", &error);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(failed)?;
+    let inside = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    drop(inside);
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+        });
+        // Whoever would hear it has ended already.
+        let _ = say.send(Heard::Stop);
+    });
+    Ok(())
+}
+
 /// Free ports of the loopback interface, one for each node.
 fn addresses(nodes: u32) -> Result<BTreeMap<NodeId, String>, Problem> {
     let failed = |error| Problem::environment("no free ports on 127.0.0.1", &error);
@@ -386,18 +427,15 @@ fn command(bundle: &Path, algorithm: &str) -> Result<Command, Problem> {
 }
 
 /// Starts one node, and listens to what it says.
-fn spawn(
-    mut command: Command,
-    node: NodeId,
-    say: Sender<(NodeId, Said)>,
-) -> Result<Child, Problem> {
+fn spawn(mut command: Command, node: NodeId, say: Sender<Heard>) -> Result<Child, Problem> {
     let failed = |error| Problem::environment(format!("cannot start {node}"), &error);
     let mut child = command.spawn().map_err(failed)?;
     if let Some(stdout) = child.stdout.take() {
         thread::spawn(move || {
-            let lines = BufReader::new(stdout).lines().map_while(Result::ok).map(Said::Line);
-            for said in lines.chain([Said::End]) {
-                if say.send((node, said)).is_err() {
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            let lines = lines.map(|line| Heard::Line(node, line));
+            for heard in lines.chain([Heard::End(node)]) {
+                if say.send(heard).is_err() {
                     return;
                 }
             }

@@ -1,8 +1,10 @@
 //! Real processes over QUIC on the loopback interface.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -44,6 +46,27 @@ fn three_processes_do_what_the_workload_of_an_algorithm_asks() {
         assert!(values.contains(&value), "{algorithm}: {value}");
         assert_eq!(agreed["agreed"], 3);
     }
+}
+
+#[test]
+fn a_cluster_that_is_told_to_end_leaves_no_keys_behind() {
+    let place = Place::new("told");
+    let mut cluster = Command::new(env!("CARGO_BIN_EXE_synod"))
+        .args(["cluster", "bully", "--nodes", "2", "--for", "60", "--json"])
+        .env("TMPDIR", &place.0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the cluster starts");
+    let mut said = BufReader::new(cluster.stdout.take().expect("piped")).lines();
+    let elected = said.next().expect("a line").expect("UTF-8");
+    assert!(elected.contains("\"event\":\"elected\""), "{elected}");
+    let count = || fs::read_dir(&place.0).expect("a directory").count();
+    assert_eq!(count(), 1);
+    let told = Command::new("kill").args(["-TERM", &cluster.id().to_string()]).status();
+    assert!(told.expect("kill runs").success());
+    assert!(said.next().expect("a line").expect("UTF-8").contains("\"event\":\"ended\""));
+    assert_eq!(cluster.wait().expect("it ends").code(), Some(0));
+    assert_eq!(count(), 0);
 }
 
 #[test]
