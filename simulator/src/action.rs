@@ -64,6 +64,16 @@ impl Cut {
 }
 
 impl Action {
+    /// The first words of their names.
+    pub(crate) const VERBS: [&str; 8] =
+        ["start", "deliver", "repeat", "lose", "fire", "tick", "crash", "restart"];
+
+    /// Whether a text may be the name of an action, in whatever state of whatever algorithm.
+    pub(crate) fn may_be_named(name: &str) -> bool {
+        let base = Self::parts(name).map(|(base, ..)| base);
+        base.and_then(|base| base.split(' ').next()).is_some_and(|it| Self::VERBS.contains(&it))
+    }
+
     /// What leads to the first state.
     pub(crate) const START: Self = Self::of(Act::Start);
 

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use synod_core::{Catalogue, EventId};
 
+use crate::action::Action;
 use crate::choice::{Decision, Label};
 use crate::explore::Bounds;
 use crate::settings::Settings;
@@ -165,6 +166,12 @@ impl Draft {
                 }
                 self.decisions.push(decision);
             }
+            "act" if !Action::may_be_named(value) => {
+                let verbs = Action::VERBS.join(", ");
+                return Err(format!(
+                    "`{value}` never happens: expected one of {verbs}, and of what"
+                ));
+            }
             "act" => self.actions.push(String::from(value)),
             _ => {
                 let known = "algorithm, violates, dropped, seed, settings, bounds, decide, act";
@@ -265,6 +272,18 @@ mod tests {
             assert_eq!(error.line, 8, "{error}");
             assert!(error.what.ends_with("in a line before"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_happens_in_no_exploration_is_refused_with_its_line() {
+        let bounds = json(&Bounds::within(&synod_core::Model::ASYNCHRONOUS, 2));
+        let begin = format!("{FIRST_LINE}\nalgorithm a\nbounds {bounds}\nact tick\n");
+        for act in ["", "fier a.b n1", "deliver a.b n1>n2 | choosing x", "tick | crashing after x"] {
+            let error = format!("{begin}act {act}\n").parse::<Schedule>().expect_err(act);
+            assert_eq!(error.line, 5, "{error}");
+        }
+        let sound = "act deliver a.b n1>n2 #1 | choosing 1,2 | crashing after 3 losing\n";
+        assert!(format!("{begin}{sound}").parse::<Schedule>().is_ok());
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub struct Report {
     pub strategy: Strategy,
     /// In how many runs each kind of fault was on, by name.
     pub drawn: BTreeMap<&'static str, u64>,
+    /// How many runs there were of each number of nodes.
+    pub sizes: BTreeMap<u32, u64>,
     /// In how many runs some node was a traitor of each kind, by what it did: "equivocates".
     pub treasons: BTreeMap<&'static str, u64>,
     /// How often a disk did each thing wrong, by name: "disk-lie".
@@ -72,6 +74,7 @@ struct Block {
     runs: u64,
     counts: Counts,
     drawn: BTreeMap<&'static str, u64>,
+    sizes: BTreeMap<u32, u64>,
     treasons: BTreeMap<&'static str, u64>,
     disk_faults: BTreeMap<&'static str, u64>,
     never: Vec<&'static str>,
@@ -199,6 +202,7 @@ impl<'a> Simulation<'a> {
             dropped: self.dropped.clone(),
             strategy: self.strategy,
             drawn: BTreeMap::new(),
+            sizes: BTreeMap::new(),
             treasons: BTreeMap::new(),
             disk_faults: BTreeMap::new(),
             never: self.runnable.should_happen(),
@@ -231,6 +235,7 @@ impl<'a> Simulation<'a> {
             runs: 0,
             counts: Counts::default(),
             drawn: BTreeMap::new(),
+            sizes: BTreeMap::new(),
             treasons: BTreeMap::new(),
             disk_faults: BTreeMap::new(),
             never: self.runnable.should_happen(),
@@ -245,6 +250,7 @@ impl<'a> Simulation<'a> {
             block.runs += 1;
             block.counts.add(&outcome.counts);
             block.never.retain(|name| outcome.never.contains(name));
+            *block.sizes.entry(world.nodes).or_default() += 1;
             for kind in world.kinds() {
                 *block.drawn.entry(kind).or_default() += 1;
             }
@@ -340,6 +346,9 @@ impl Report {
         self.divergence = self.divergence.take().or(block.divergence);
         for (kind, runs) in block.drawn {
             *self.drawn.entry(kind).or_default() += runs;
+        }
+        for (nodes, runs) in block.sizes {
+            *self.sizes.entry(nodes).or_default() += runs;
         }
         for (treason, runs) in block.treasons {
             *self.treasons.entry(treason).or_default() += runs;

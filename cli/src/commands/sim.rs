@@ -76,6 +76,11 @@ fn clean(
         let mark = if report.never.contains(&property) { "? never:" } else { "✓" };
         printer.say(format!("  {mark} {property}"));
     }
+    if 1 < report.sizes.len() {
+        let sizes =
+            report.sizes.iter().map(|(nodes, runs)| format!("{nodes} in {}", thousands(*runs)));
+        printer.say(format!("  numbers of nodes: {}", sizes.collect::<Vec<_>>().join(", ")));
+    }
     let drawn: Vec<String> =
         report.drawn.iter().map(|(kind, runs)| format!("{kind} in {}", thousands(*runs))).collect();
     if !drawn.is_empty() {
@@ -96,7 +101,8 @@ fn clean(
         "crashes": counts.crashes, "partitions": counts.partitions,
         "leaves": counts.leaves, "traitors": counts.traitors, "treasons": report.treasons,
         "disk_faults": report.disk_faults,
-        "dropped": dropped(report), "drawn": report.drawn, "audited": report.audited,
+        "dropped": dropped(report), "drawn": report.drawn, "sizes": report.sizes,
+        "audited": report.audited,
         "never": report.never, "trace_hash": report.trace_hash,
     }));
     if !report.never.is_empty() {

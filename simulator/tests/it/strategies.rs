@@ -54,6 +54,9 @@ fn a_swarm_tells_what_it_drew_and_draws_cluster_sizes_too() {
         .run(0..200);
     let on = report.drawn.get("crash").copied().unwrap_or(0);
     assert!((40..=160).contains(&on), "crashes were on in {on} of 200 runs");
+    assert_eq!(report.sizes.keys().copied().collect::<Vec<u32>>(), [3, 4, 5, 6]);
+    assert!(report.sizes.values().all(|runs| (25..=75).contains(runs)), "{:?}", report.sizes);
+    assert_eq!(report.sizes.values().sum::<u64>(), report.runs);
 }
 
 #[test]
