@@ -278,7 +278,8 @@ mod tests {
     fn what_happens_in_no_exploration_is_refused_with_its_line() {
         let bounds = json(&Bounds::within(&synod_core::Model::ASYNCHRONOUS, 2));
         let begin = format!("{FIRST_LINE}\nalgorithm a\nbounds {bounds}\nact tick\n");
-        for act in ["", "fier a.b n1", "deliver a.b n1>n2 | choosing x", "tick | crashing after x"] {
+        for act in ["", "fier a.b n1", "deliver a.b n1>n2 | choosing x", "tick | crashing after x"]
+        {
             let error = format!("{begin}act {act}\n").parse::<Schedule>().expect_err(act);
             assert_eq!(error.line, 5, "{error}");
         }

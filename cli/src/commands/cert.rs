@@ -70,10 +70,11 @@ fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
     for (node, path) in peers.keys().zip(paths()) {
         let bundle = bundle(&authority, *node, &peers, days(asked.days))?;
         bundle.write_new(&path).map_err(|error| Problem::caused(&error))?;
-        printer.say(format!("{}   {node}, valid for {} days", path.display(), asked.days));
+        let days = valid_days(&bundle, asked.days);
+        printer.say(format!("{}   {node}, valid for {days} days", path.display()));
         printer.event(&json!({
             "event": "issued", "node": node.to_string(), "file": path.display().to_string(),
-            "days": asked.days,
+            "days": days,
         }));
     }
     if let Some((node, path)) = peers.keys().zip(paths()).next() {
@@ -83,9 +84,21 @@ fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
     Ok(())
 }
 
+/// For how many days from now the certificate in a new bundle is valid: it ends with its authority,
+/// which may be before the days that were `asked` for.
+fn valid_days(bundle: &Bundle, asked: u32) -> u64 {
+    let facts = bundle.credentials.facts().ok();
+    let left = facts.map(|facts| facts.remaining(SystemTime::now()).as_secs().div_ceil(86_400));
+    left.unwrap_or_default().min(u64::from(asked))
+}
+
 fn authority(directory: &Path) -> Result<Authority, Problem> {
     Authority::read(directory).map_err(|error| {
-        Problem::of_file(&error).hint(format!("make one: cert init {}", quoted(directory)))
+        let problem = Problem::of_file(&error);
+        match problem.exit {
+            Exit::Usage => problem,
+            _ => problem.hint(format!("make one: cert init {}", quoted(directory))),
+        }
     })
 }
 
@@ -132,7 +145,10 @@ fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
     let left = facts.remaining(SystemTime::now()).as_secs() / 86_400;
     let expired = facts.remaining(SystemTime::now()).is_zero();
     let kind = if facts.is_authority { "authority" } else { "node" };
-    printer.say(format!("{kind} {names}"));
+    match facts.cluster.as_ref().filter(|_| facts.is_authority) {
+        Some(cluster) => printer.say(format!("authority of cluster {cluster}")),
+        None => printer.say(format!("{kind} {names}")),
+    }
     printer.say(format!("  key      {}", facts.fingerprint));
     printer.say(format!("  serial   {}", facts.serial));
     printer.say(format!("  issuer   {}", facts.issuer.as_deref().unwrap_or("itself")));

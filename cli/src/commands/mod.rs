@@ -88,8 +88,10 @@ fn text(path: &Path, most: usize, hint: &str) -> Result<String, Problem> {
     })
 }
 
-/// Writes a file as a whole: what was there before, or nothing, stays until all of it is written.
+/// Writes a file as a whole: what was there before, or nothing, stays until all of it is written. A
+/// symbolic link stays one: what it leads to is written.
 fn replace(path: &Path, text: &str) -> Result<(), Problem> {
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     if path.exists() && !path.is_file() {
         let what = format!("`{}` is not a regular file, and is not replaced", path.display());
         return Err(Problem::new(Exit::Environment, what));

@@ -35,6 +35,30 @@ fn two_nodes_at_one_address_are_refused_before_anything_is_written() {
 }
 
 #[test]
+fn a_certificate_is_said_to_be_valid_no_longer_than_its_authority() {
+    let place = Place::new("cert-days");
+    let init = ["cert", "init", "ca", "--cluster", "demo", "--days", "30"];
+    assert_eq!(synod(&place.0, &init).exit, 0);
+    let issued = synod(&place.0, &["cert", "issue", "--ca", "ca", "--out", "b", "n1=127.0.0.1:1"]);
+    assert!(issued.stdout.contains("n1, valid for 30 days"), "{}", issued.stdout);
+    let renew = ["cert", "renew", "--ca", "ca", "b/n1.synod", "--days", "365", "--json"];
+    assert_eq!(synod(&place.0, &renew).last()["days"], 30);
+    let shown = synod(&place.0, &["cert", "inspect", "ca/ca.pem"]);
+    assert!(shown.stdout.starts_with("authority of cluster demo\n"), "{}", shown.stdout);
+}
+
+#[test]
+fn a_damaged_key_of_an_authority_is_named() {
+    let place = Place::new("cert-key");
+    assert_eq!(synod(&place.0, &["cert", "init", "ca", "--cluster", "demo"]).exit, 0);
+    fs::write(place.0.join("ca/ca.key"), "junk").expect("written");
+    let refused = synod(&place.0, &["cert", "issue", "--ca", "ca", "n1=127.0.0.1:1"]);
+    assert_eq!(refused.exit, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("`ca/ca.key`: "), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("cert init"), "{}", refused.stderr);
+}
+
+#[test]
 fn renewing_makes_a_new_key_and_leaves_a_whole_private_file() {
     let place = Place::new("cert-renew");
     let bundles = cluster(&place.0, "demo", &["n1", "n2"]);

@@ -208,7 +208,9 @@ impl Authority {
     pub fn read(directory: &Path) -> Result<Self, FileError> {
         let path = directory.join(CERTIFICATE_FILE);
         let certificate = file::read(&path)?;
-        let key = file::read(&directory.join(KEY_FILE))?;
+        let key_path = directory.join(KEY_FILE);
+        let key = file::read(&key_path)?;
+        read_key(&key).map_err(|error| FileError::content(&key_path, error))?;
         Self::from_pem(&certificate, &key).map_err(|error| FileError::content(&path, error))
     }
 }

@@ -82,9 +82,10 @@ pub(crate) fn write_new(path: &Path, text: &str, readers: Readers) -> Result<(),
 }
 
 /// Replaces a file as a whole: whoever reads it sees the old text or the new one, also after a
-/// power cut.
+/// power cut. A symbolic link stays one: what it leads to is replaced.
 pub(crate) fn replace(path: &Path, text: &str, readers: Readers) -> Result<(), FileError> {
     let failed = |source| FileError::System { action: "write", path: path.to_path_buf(), source };
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let mut beside = path.as_os_str().to_os_string();
     beside.push(".new");
     let beside = PathBuf::from(beside);
@@ -120,3 +121,21 @@ fn create_new(path: &Path, _: Readers) -> io::Result<File> {
 
 /// No file of an identity is larger: a thousand peers take a twentieth of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_symbolic_link_leads_to_is_replaced_and_the_link_stays() {
+        let directory = std::env::temp_dir().join(format!("synod-link-{}", std::process::id()));
+        std::fs::create_dir_all(directory.join("real")).unwrap();
+        let [real, link] = ["real/n1.synod", "n1.synod"].map(|name| directory.join(name));
+        write_new(&real, "old", Readers::Owner).unwrap();
+        std::os::unix::fs::symlink("real/n1.synod", &link).unwrap();
+        replace(&link, "new", Readers::Owner).unwrap();
+        assert_eq!(std::fs::read_to_string(&real).unwrap(), "new");
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

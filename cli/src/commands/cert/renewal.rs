@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use synod_transport_quic::{Authority, Bundle};
 
-use super::{authority, facts};
+use super::{authority, facts, valid_days};
 use crate::args::{CertCheck, CertRenew, CertTrust, days};
 use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
@@ -45,7 +45,8 @@ pub(super) fn renew(asked: &CertRenew, printer: &Printer) -> Result<(), Problem>
         let newly_trusted = bundle.trust(&authority);
         bundle.replace(path).map_err(|error| Problem::caused(&error))?;
         let (file, node) = (path.display(), bundle.node);
-        printer.say(format!("{file}   {node}, valid for {} days, with a new key", asked.days));
+        let days = valid_days(&bundle, asked.days);
+        printer.say(format!("{file}   {node}, valid for {days} days, with a new key"));
         if newly_trusted {
             printer.say(format!(
                 "  it is the first of this authority: the others must trust it, \
@@ -55,7 +56,7 @@ pub(super) fn renew(asked: &CertRenew, printer: &Printer) -> Result<(), Problem>
         }
         printer.event(&json!({
             "event": "renewed", "node": node.to_string(), "file": file.to_string(),
-            "days": asked.days, "authority_is_new": newly_trusted,
+            "days": days, "authority_is_new": newly_trusted,
         }));
     }
     printer.next(format!("cert check {}", words_of(&asked.files)));
