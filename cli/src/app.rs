@@ -89,7 +89,7 @@ impl App {
             Command::Trace(trace) => commands::trace::run(&self, &trace, &printer),
             Command::History(history) => commands::history::run(&history, &printer),
         };
-        let exit = match outcome {
+        let exit = match outcome.and_then(|()| printer.is_written()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(problem) => {
                 printer.problem(&problem);

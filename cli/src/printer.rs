@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde_json::json;
@@ -17,11 +17,13 @@ pub(crate) struct Printer {
     json: bool,
     /// What to do next: the last line, below what went wrong.
     next: Mutex<Option<String>>,
+    /// Why a part of the result could not be written.
+    failed: Mutex<Option<io::Error>>,
 }
 
 impl Printer {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, next: Mutex::new(None) }
+        Self { json, next: Mutex::new(None), failed: Mutex::new(None) }
     }
 
     /// Whether it prints JSON lines.
@@ -32,15 +34,34 @@ impl Printer {
     /// A line for people.
     pub(crate) fn say(&self, line: impl AsRef<str>) {
         if !self.json {
+            self.write(&format!("{}\n", line.as_ref()));
+        }
+    }
+
+    /// Writes to the standard output, to whomever it is.
+    pub(crate) fn write(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             // Whoever reads may have left, as `head` does.
-            let _ = writeln!(io::stdout(), "{}", line.as_ref());
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                locked(&self.failed).get_or_insert(error);
+            }
+            _ => (),
+        }
+    }
+
+    /// Whether all of the result could be written.
+    pub(crate) fn is_written(&self) -> Result<(), Problem> {
+        match locked(&self.failed).as_ref() {
+            None => Ok(()),
+            Some(error) => Err(Problem::environment("cannot write to the standard output", error)),
         }
     }
 
     /// Begins the screen anew, for people.
     pub(crate) fn clear(&self) {
         if !self.json {
-            let _ = write!(io::stdout(), "\x1b[2J\x1b[H");
+            self.write("\x1b[2J\x1b[H");
         }
     }
 
@@ -49,7 +70,7 @@ impl Printer {
         if self.json
             && let Ok(line) = serde_json::to_string(event)
         {
-            let _ = writeln!(io::stdout(), "{line}");
+            self.write(&format!("{line}\n"));
         }
     }
 
@@ -60,7 +81,7 @@ impl Printer {
 
     /// What to do next that is no command of this program.
     pub(crate) fn advise(&self, what: impl Into<String>) {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(what.into());
+        *locked(&self.next) = Some(what.into());
     }
 
     /// Ends the command: the last line says what to do next, on the standard error.
@@ -87,6 +108,10 @@ impl Printer {
         let Problem { exit, what, hint, .. } = problem;
         self.event(&json!({"event": "error", "exit": *exit as u8, "what": what, "hint": hint}));
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How the reader called this program.

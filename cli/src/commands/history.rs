@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use synod_simulator::history::read::{Form, Model, check_text, value_of};
-use synod_simulator::history::{Checked, Limit, Part, Verdict};
+use synod_simulator::history::{Checked, Limit, Limited, Part, Verdict};
 
 use crate::args::{ConsistencyArg, History, HistoryCheck};
 use crate::printer::{Printer, quoted, thousands};
@@ -73,7 +73,12 @@ fn conclude(asked: &HistoryCheck, verdict: &Verdict, printer: &Printer) -> Resul
         Verdict::Unknown(limited) => {
             printer.say(format!("  ? not decided: {limited}"));
             let what = format!("no answer: {limited}");
-            let hint = "raise --time-limit, or leave it out";
+            let hint = match limited {
+                Limited::Memory => {
+                    "judge a part of it by itself: fewer operations, or fewer clients"
+                }
+                _ => "raise --time-limit, or leave it out",
+            };
             Err(Problem { told: true, ..Problem::new(Exit::Inconclusive, what).hint(hint) })
         }
     }

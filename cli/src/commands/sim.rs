@@ -41,9 +41,11 @@ fn faults(sim: &Sim) -> Result<(bool, Vec<Fault>), Problem> {
         let what = "`--faults none` and other faults contradict each other";
         return Err(Problem::new(Exit::Usage, what).hint("leave `none` out, or the others"));
     }
-    let needs_others = |it: &Fault| matches!(it, Fault::Byzantine | Fault::Leave);
+    let needs_others =
+        |it: &Fault| matches!(it, Fault::Byzantine | Fault::Leave | Fault::Partition);
     if *sim.nodes.0.start() == 1 && faults.iter().any(needs_others) {
-        let what = "a node alone can neither leave nor betray anybody, and `--nodes` begins at 1";
+        let what =
+            "a node alone can leave, betray or be cut off from nobody, and `--nodes` begins at 1";
         return Err(Problem::new(Exit::Usage, what).hint("ask for 2 nodes at least"));
     }
     Ok((calm, faults))

@@ -1,6 +1,5 @@
 //! `trace`: what is done with what happened in runs.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -38,8 +37,7 @@ fn run_merge(app: &App, asked: &TraceMerge, printer: &Printer) -> Result<(), Pro
     })?;
     let text = merged.trace.json_lines();
     let Some(path) = &asked.out else {
-        // Whoever reads may have left, as `head` does.
-        let _ = io::stdout().write_all(text.as_bytes());
+        printer.write(&text);
         let files: Vec<String> = asked.files.iter().map(quoted).collect();
         printer.next(format!("trace merge {} --out run.jsonl", files.join(" ")));
         return Ok(());

@@ -1,6 +1,7 @@
 //! Simulating, checking, replaying.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use crate::{Place, synod};
 
@@ -201,6 +202,7 @@ fn mistakes_are_named_and_have_their_exit_codes() {
         (&["sim", "bully", "--faults", "gremlins"], 2, "partition"),
         (&["sim", "bully", "--faults", "none,byzantine"], 2, "leave `none` out"),
         (&["sim", "bully", "--nodes", "1..3", "--faults", "leave"], 2, "2 nodes at least"),
+        (&["sim", "bully", "--nodes", "1", "--faults", "partition"], 2, "2 nodes at least"),
         (&["replay", all_traitors], 2, "`traitors` is 2 of 2 nodes: 0 to 1"),
         (&["check", "hello", "--timing", "bounded"], 2, "leave --timing out"),
         (&["check", "hello", "--timers", "80..150"], 2, "without a bound on delays"),
@@ -256,6 +258,24 @@ fn a_violation_is_told_even_if_its_schedule_cannot_be_kept() {
         let told = synod(&place.0, &[args, &["--json"]].concat());
         let found = told.lines().into_iter().rev().find(|line| line["violations"] == 1);
         assert!(found.is_some_and(|line| line["schedule"].is_null()), "{}", told.stdout);
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    // A device of Linux that is always full.
+    let Ok(full) = fs::File::options().write(true).open("/dev/full") else { return };
+    let place = Place::new("full");
+    for args in
+        [&["sim", "bully", "--seeds", "1"][..], &["sweep", "bully", "--seeds", "1", "--json"]]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
+        let output =
+            command.args(args).current_dir(&place.0).stdout(full.try_clone().expect("two"));
+        let output = output.stderr(Stdio::piped()).output().expect("the binary starts");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(6), "{told}");
+        assert!(told.contains("cannot write to the standard output"), "{told}");
     }
 }
 
