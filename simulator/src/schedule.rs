@@ -12,7 +12,7 @@ use synod_core::{Catalogue, EventId};
 
 use crate::action::Action;
 use crate::choice::{Decision, Label};
-use crate::explore::Bounds;
+use crate::explore::{Bounds, Window};
 use crate::settings::Settings;
 
 /// A recorded run.
@@ -158,7 +158,7 @@ impl Draft {
                 once(key, &mut self.seed, seed)?;
             }
             "settings" => once(key, &mut self.settings, read_settings(value)?)?,
-            "bounds" => once(key, &mut self.bounds, read_json(value)?)?,
+            "bounds" => once(key, &mut self.bounds, read_bounds(value)?)?,
             "decide" => {
                 let decision = value.parse::<Decision>().map_err(|error| error.to_string())?;
                 if !self.decided.insert((decision.label, decision.ordinal)) {
@@ -189,14 +189,9 @@ impl Draft {
             (Some(settings), None) => {
                 Recorded::Simulated { settings, seed: seed.unwrap_or_default(), decisions }
             }
-            (None, Some(bounds)) if (1..=Settings::NODES_MAX).contains(&bounds.nodes) => {
-                Recorded::Explored { bounds, actions }
-            }
+            (None, Some(bounds)) => Recorded::Explored { bounds, actions },
             (None, None) => return Err("neither `settings` nor `bounds` is given".into()),
             (Some(_), Some(_)) => return Err("both `settings` and `bounds` are given".into()),
-            (None, Some(_)) => {
-                return Err(format!("a cluster has 1 to {} nodes", Settings::NODES_MAX));
-            }
         };
         let algorithm = algorithm.ok_or("no `algorithm` is given")?;
         Ok(Schedule { algorithm, property, dropped, run })
@@ -214,6 +209,19 @@ fn once<T>(key: &str, place: &mut Option<T>, value: T) -> Result<(), String> {
 fn read_settings(text: &str) -> Result<Settings, String> {
     let settings: Settings = read_json(text)?;
     settings.check().map(|()| settings)
+}
+
+fn read_bounds(text: &str) -> Result<Bounds, String> {
+    let bounds: Bounds = read_json(text)?;
+    let Bounds { nodes, tick_us, timers, .. } = bounds;
+    if !(1..=Settings::NODES_MAX).contains(&nodes) {
+        return Err(format!("`nodes` is {nodes}: 1 to {}", Settings::NODES_MAX));
+    }
+    if tick_us == 0 && timers != Window::EXACT {
+        let why = "without a bound on delays, which is `tick_us`, no timer is early or late";
+        return Err(format!("`timers` is {timers}: {why}"));
+    }
+    Ok(bounds)
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
@@ -285,6 +293,22 @@ mod tests {
         }
         let sound = "act deliver a.b n1>n2 #1 | choosing 1,2 | crashing after 3 losing\n";
         assert!(format!("{begin}{sound}").parse::<Schedule>().is_ok());
+    }
+
+    #[test]
+    fn bounds_that_contradict_each_other_are_refused_in_their_line() {
+        let sound = Bounds::within(&synod_core::Model::ASYNCHRONOUS, 2);
+        let text = |bounds: &Bounds| {
+            format!("{FIRST_LINE}\nalgorithm a\nbounds {}\nact tick\n", json(bounds))
+        };
+        assert!(text(&sound).parse::<Schedule>().is_ok());
+        let windows = Bounds { timers: "80..150".parse().expect("a window"), ..sound.clone() };
+        for (bounds, says) in
+            [(Bounds { nodes: 0, ..sound }, "`nodes` is 0"), (windows, "`timers` is")]
+        {
+            let error = text(&bounds).parse::<Schedule>().expect_err(says);
+            assert!(error.line == 3 && error.what.starts_with(says), "{error}");
+        }
     }
 
     #[test]

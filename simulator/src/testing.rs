@@ -64,7 +64,10 @@ impl Simulation<'_> {
 
     fn rerun(&self, directory: &Path, name: &str, place: &Location<'_>) {
         for path in stored(directory, name) {
-            let text = fs::read_to_string(&path).unwrap_or_default();
+            let text = match fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) => panic!("cannot read `{}`: {error}", path.display()),
+            };
             let schedule: Schedule = match text.parse() {
                 Ok(schedule) => schedule,
                 Err(error) => panic!("`{}`, {error}", path.display()),
