@@ -174,3 +174,13 @@ fn a_taken_admin_port_is_told_with_a_way_out() {
     assert_eq!(refused.exit, 6);
     assert!(refused.stderr.contains("--admin off"), "{}", refused.stderr);
 }
+
+#[test]
+fn the_unit_reads_the_bundle_where_lists_of_revoked_certificates_are_copied_to() {
+    let unit = include_str!("../../deploy/synod@.service");
+    let guide = include_str!("../../../docs/operating.md");
+    let mut lines = guide.lines();
+    let folder = lines.find_map(|line| line.strip_prefix("scp ca/revoked.crl 10.0.0.1:"));
+    let start = format!("ExecStart=/usr/local/bin/synod node {}%i.synod", folder.expect("a place"));
+    assert!(unit.lines().any(|line| line.starts_with(&start)), "{start}");
+}
