@@ -302,7 +302,7 @@ mod tests {
             format!("{FIRST_LINE}\nalgorithm a\nbounds {}\nact tick\n", json(bounds))
         };
         assert!(text(&sound).parse::<Schedule>().is_ok());
-        let windows = Bounds { timers: "80..150".parse().expect("a window"), ..sound.clone() };
+        let windows = Bounds { timers: "80..150".parse().expect("a window"), ..sound };
         for (bounds, says) in
             [(Bounds { nodes: 0, ..sound }, "`nodes` is 0"), (windows, "`timers` is")]
         {

@@ -148,6 +148,8 @@ impl Limits {
             )
         } else if self.idle_timeout.min(self.redial_after) <= self.keep_alive {
             String::from("`keep_alive` must be shorter than `idle_timeout` and `redial_after`")
+        } else if let Some((name, time)) = self.times().into_iter().find(|it| TIME_MAX < it.1) {
+            format!("`{name}` is {time:?}, and must be {TIME_MAX:?} at most")
         } else if self.lanes_max == 0 || self.batch_max == 0 {
             String::from("`lanes_max` and `batch_max` must be 1 at least")
         } else if !(1_200..=Self::PACKET_BYTES_CAP).contains(&self.packet_bytes_max) {
@@ -164,6 +166,17 @@ impl Limits {
             return Ok(());
         };
         Err(TransportError(complaint))
+    }
+
+    /// Those that are added to the time of day, by name.
+    fn times(&self) -> [(&'static str, Duration); 5] {
+        [
+            ("connect_timeout", self.connect_timeout),
+            ("keep_alive", self.keep_alive),
+            ("redial_after", self.redial_after),
+            ("session_grace", self.session_grace),
+            ("frame_timeout", self.frame_timeout),
+        ]
     }
 
     fn tell_excess(&self, events: &[WireEvent]) -> String {
@@ -228,6 +241,9 @@ fn declared(common: u32, events: &[WireEvent]) -> impl Iterator<Item = (&WireEve
 
 const MIB: u32 = 1 << 20;
 
+/// No time is longer than a year.
+const TIME_MAX: Duration = Duration::from_secs(365 * 86_400);
+
 /// What a lane's reader takes from quinn at once.
 pub(crate) const READ_BYTES_MAX: usize = CHUNKS_MAX * Limits::PACKET_BYTES_CAP as usize;
 
@@ -274,12 +290,16 @@ mod tests {
         assert!(large.check(&[]).unwrap_err().to_string().contains("frame_bytes_max"));
         let heavy = Limits { packet_bytes_max: 9_000, ..Limits::default() };
         assert!(heavy.check(&[]).unwrap_err().to_string().contains("1200 to 6500"));
+        let patient = Limits { frame_timeout: Duration::MAX, ..Limits::default() };
+        let words = patient.check(&[]).unwrap_err().to_string();
+        assert!(words.contains("`frame_timeout`") && words.contains("31536000s"), "{words}");
         let mute = Limits { keep_alive: Duration::from_secs(60), ..Limits::default() };
         assert!(mute.check(&[]).is_err());
         let dear = Limits { outbox_bytes_max: 1 << 30, ..Limits::default() };
         let words = dear.check(&[]).unwrap_err().to_string();
         assert!(words.contains("bytes_per_peer_cap") && words.contains("134217728"), "{words}");
     }
+
     #[test]
     fn an_event_that_declares_large_frames_costs_one_of_them() {
         let limits = Limits::default();
