@@ -286,6 +286,8 @@ async fn bring_up(host: &Arc<Host>, opened: Opened, start_after: usize) -> Resul
         }
     }
     host.transport.start(host.hello(), Arc::new(Mailbox(Arc::downgrade(host))))?;
+    // While hands are shaken, the actors begin. What comes before they are there waits for them.
+    host.links.keys().for_each(|peer| host.transport.connect(*peer));
     supervisor::spawn(host).await.map_err(|error| spawn_error("the supervisor", &error))?;
     tracing::info!(node = %host.id, incarnation = host.incarnation(), "the node is up");
     if waits {

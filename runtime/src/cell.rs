@@ -231,16 +231,19 @@ impl Engine {
     ) -> bool {
         let mut done = Done { host, slot, source: batch.source, taken: 0 };
         loop {
+            if !host.is_open() {
+                return false;
+            }
+            if batch.events.is_empty() {
+                return true;
+            }
             if budget.is_reading_due() {
                 self.now = host.now();
                 budget.look(self.now);
                 done.settle();
             }
-            if budget.is_used_up() || !host.is_open() {
+            if budget.is_used_up() {
                 return false;
-            }
-            if batch.events.is_empty() {
-                return true;
             }
             budget.take();
             done.taken += 1;

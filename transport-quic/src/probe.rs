@@ -10,7 +10,7 @@ use synod_core::{NodeId, TransportError};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::dial::{resolve, unanswered};
-use crate::identity::{Bundle, CertificateError};
+use crate::identity::{Bundle, CertificateError, Trust};
 use crate::limits::Limits;
 use crate::refusal::{Close, printable, turned_by};
 use crate::tls::{Tls, Verifier};
@@ -79,7 +79,8 @@ impl Attempt<'_> {
         found: SocketAddr,
     ) -> Result<(Endpoint, ClientConfig, Arc<Verifier>), String> {
         let unusable = |error: CertificateError| error.to_string();
-        let tls = Tls::of(self.bundle).map_err(unusable)?;
+        let trust = Trust::of(self.bundle).map_err(unusable)?;
+        let tls = Tls::of(self.bundle, trust).map_err(unusable)?;
         let (crypto, verifier) = tls.dialer(self.peer, address).map_err(unusable)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(self.limits.transport().map_err(|error| error.to_string())?);

@@ -30,6 +30,8 @@ pub(crate) struct Reader {
     wire: Arc<Wire>,
     lanes: Arc<Lanes>,
     stream: RecvStream,
+    /// Where what was read stands until the splitter has it: as many as are taken at once.
+    chunks: Box<[Bytes]>,
     splitter: Splitter,
     /// Which event has a large frame here that is not finished, and the place that it takes.
     large: Option<(EventId, OwnedMutexGuard<()>)>,
@@ -49,6 +51,7 @@ impl Reader {
         stream: RecvStream,
     ) -> Self {
         let splitter = Splitter::new(Arc::clone(&shared.sizes));
+        let chunks = vec![Bytes::new(); CHUNKS_MAX].into();
         let (large, unfinished_since) = (None, Instant::now());
         let (known, in_turn) = (0, 0);
         Self {
@@ -57,6 +60,7 @@ impl Reader {
             wire,
             lanes,
             stream,
+            chunks,
             splitter,
             large,
             known,
@@ -82,7 +86,7 @@ impl Reader {
         let gate = self.link.gate(lane);
         loop {
             let was_whole = self.deliver_frames(lane, &gate).await?;
-            if was_whole {
+            if was_whole && self.splitter.is_partial() {
                 self.unfinished_since = Instant::now();
             }
             self.find_place().await;
@@ -158,14 +162,13 @@ impl Reader {
 
     /// Reads what is there, or waits for it. False at the end of the stream.
     async fn fill(&mut self) -> Result<bool, Turned> {
-        let mut chunks = [const { Bytes::new() }; CHUNKS_MAX];
-        match self.read_in_time(&mut chunks).await? {
+        match self.read_in_time().await? {
             Ok(Some(count)) => {
-                let chunks = chunks.get(..count).unwrap_or_default();
+                let chunks = self.chunks.get_mut(..count).unwrap_or_default();
                 let bytes = chunks.iter().map(Bytes::len).sum();
                 self.in_turn += bytes;
                 self.splitter.reserve(bytes);
-                chunks.iter().for_each(|chunk| self.splitter.push(chunk));
+                chunks.iter_mut().for_each(|chunk| self.splitter.push(&std::mem::take(chunk)));
                 Ok(true)
             }
             Ok(None) => Ok(false),
@@ -178,11 +181,8 @@ impl Reader {
     }
 
     /// Reads. A frame that has begun must go on soon; the next one may take its time.
-    async fn read_in_time(
-        &mut self,
-        chunks: &mut [Bytes],
-    ) -> Result<Result<Option<usize>, ReadError>, Turned> {
-        let reading = self.stream.read_chunks(chunks);
+    async fn read_in_time(&mut self) -> Result<Result<Option<usize>, ReadError>, Turned> {
+        let reading = self.stream.read_chunks(&mut self.chunks);
         if !self.splitter.is_partial() {
             let read = reading.await;
             self.unfinished_since = Instant::now();

@@ -85,8 +85,7 @@ impl QuicTransport {
     pub fn new(bundle: &Bundle, limits: Limits) -> Result<Self, TransportError> {
         let unusable = |error: CertificateError| TransportError(error.to_string());
         limits.check(&[])?;
-        bundle.check().map_err(unusable)?;
-        let tls = Tls::of(bundle).map_err(unusable)?;
+        let tls = Tls::checked(bundle).map_err(unusable)?;
         let socket = socket::bind(bundle.listen, limits.socket_buffer_bytes)?;
         let local_address = socket.local_addr().map_err(|error| failed(&error))?;
         let others = tls.trust.peers().iter();
@@ -148,8 +147,7 @@ impl QuicTransport {
                 bundle.node, bundle.cluster, self.me, before.trust.cluster
             )));
         }
-        bundle.check().map_err(unusable)?;
-        let tls = Tls::of(bundle).map_err(unusable)?;
+        let tls = Tls::checked(bundle).map_err(unusable)?;
         tls.trust.check_follows(&before.trust).map_err(unusable)?;
         self.identity.replace(tls);
         if let Some((_, shared)) = self.shared() {

@@ -15,7 +15,7 @@ use super::facts::parse_pem;
 use super::file::{self, FileError, Readers};
 use super::name::Cluster;
 use super::revocation::Revocations;
-use super::trust::{Side, Trust};
+use super::trust::Trust;
 
 /// Everything that one node needs to take part in its cluster. `Debug` hides the key.
 ///
@@ -141,15 +141,15 @@ impl Bundle {
     ///
     /// [`CertificateError`] with a sentence for the operator: what is wrong, and what to do.
     pub fn check(&self) -> Result<(), CertificateError> {
+        self.checked().map(drop)
+    }
+
+    /// Whom its node believes, if the node can run with it now.
+    pub(crate) fn checked(&self) -> Result<Trust, CertificateError> {
         let trust = self.trusted()?;
         let certificate = parse_pem(&self.credentials.certificate_pem)?;
-        let now = SystemTime::now();
-        for side in [Side::Dialer, Side::Acceptor] {
-            trust
-                .check_own(&certificate, now, side)
-                .map_err(|turned| CertificateError::new(turned.text))?;
-        }
-        Ok(())
+        let checked = trust.check_own(&certificate, SystemTime::now());
+        checked.map(|()| trust).map_err(|turned| CertificateError::new(turned.text))
     }
 
     /// Checks what stands in the file whatever the time is, and whoever the node is: that the

@@ -7,7 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use synod_core::NodeId;
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
+    RequiredEkuNotFoundContext,
+};
 
 use super::bundle::Bundle;
 use super::certificate::CertificateError;
@@ -87,7 +90,11 @@ impl Trust {
         let facts = facts(certificate)?;
         let key = facts.short_fingerprint();
         let refuse = |turned: Turned| turned.claiming(facts.node).showing(key.clone());
-        self.check_chain(certificate, intermediates, now, side, &facts).map_err(refuse)?;
+        let usage = match side {
+            Side::Dialer => KeyUsage::client_auth(),
+            Side::Acceptor => KeyUsage::server_auth(),
+        };
+        self.check_chain(certificate, intermediates, now, usage, &facts).map_err(refuse)?;
         let node = self.sole_node(&facts).map_err(refuse)?;
         if node == self.me {
             let text = format!(
@@ -112,10 +119,9 @@ impl Trust {
         &self,
         certificate: &CertificateDer<'_>,
         now: SystemTime,
-        side: Side,
     ) -> Result<(), Turned> {
         let facts = facts(certificate)?;
-        self.check_chain(certificate, &[], now, side, &facts)?;
+        self.check_chain(certificate, &[], now, BothSides, &facts)?;
         match self.sole_node(&facts)? {
             node if node == self.me => Ok(()),
             node => {
@@ -134,15 +140,11 @@ impl Trust {
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: SystemTime,
-        side: Side,
+        usage: impl ExtendedKeyUsageValidator,
         facts: &CertificateFacts,
     ) -> Result<(), Turned> {
         let leaf = EndEntityCert::try_from(certificate)
             .map_err(|error| Turned::new(Kind::BadCertificate, damaged(&error)))?;
-        let usage = match side {
-            Side::Dialer => KeyUsage::client_auth(),
-            Side::Acceptor => KeyUsage::server_auth(),
-        };
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let algorithms = self.provider.signature_verification_algorithms.all;
         let time = UnixTime::since_unix_epoch(since);
@@ -265,6 +267,30 @@ impl Trust {
             self.fingerprints.join(", ")
         );
         Turned::new(Kind::BadAuthority, text)
+    }
+}
+
+/// A node dials and is dialled, with one certificate. It need not say what it is for; if it does, it
+/// must say both.
+struct BothSides;
+
+impl ExtendedKeyUsageValidator for BothSides {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let present = purposes.map(|purpose| Ok(purpose?.to_decoded_oid()));
+        let present: Vec<Vec<usize>> = present.collect::<Result<_, webpki::Error>>()?;
+        let is_there = |usage: &KeyUsage| {
+            present.is_empty() || present.iter().any(|it| usage.oid_values().eq(it.iter().copied()))
+        };
+        let both = [KeyUsage::client_auth(), KeyUsage::server_auth()];
+        match both.into_iter().find(|usage| !is_there(usage)) {
+            None => Ok(()),
+            Some(required) => {
+                Err(webpki::Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
+                    required,
+                    present,
+                }))
+            }
+        }
     }
 }
 

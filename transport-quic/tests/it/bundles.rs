@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use rcgen::ExtendedKeyUsagePurpose;
 use synod_core::NodeId;
 use synod_transport_quic::{Authority, Bundle, FileError, Limits, QuicTransport, inspect};
 
+use crate::raw::forge_with;
 use crate::support::{DAY, Directory, N1, N2, assert_says, authority, bundle};
 
 #[test]
@@ -122,6 +124,19 @@ fn a_bundle_whose_parts_do_not_belong_together_does_not_start() {
     let foreign = Bundle { credentials: theirs.issue(N1, DAY).unwrap(), ..good.clone() };
     check(&foreign, &["another authority", "n1", &ours.facts().short_fingerprint()]);
     check(&foreign, &[&theirs.facts().short_fingerprint()]);
+
+    let issuer = (ours.certificate_pem(), ours.key_pem());
+    let useful_for = |uses: &[ExtendedKeyUsagePurpose]| {
+        let credentials = forge_with(issuer, &["n1.demo.synod.internal"], (-1, 1), uses);
+        Bundle { credentials, ..good.clone() }
+    };
+    let both = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    for one in &both {
+        let parts = ["does not verify", "issue it anew"];
+        check(&useful_for(std::slice::from_ref(one)), &parts);
+    }
+    assert_eq!(useful_for(&both).check(), Ok(()));
+    assert_eq!(useful_for(&[]).check(), Ok(()), "it does not say what it is for");
 
     let other_node = Bundle { credentials: ours.issue(NodeId(7), DAY).unwrap(), ..good.clone() };
     check(&other_node, &["n7", "n1"]);
