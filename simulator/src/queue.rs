@@ -109,15 +109,21 @@ pub(crate) struct Queue {
     later_from: Due,
     /// A time that has come, against which the rest is told apart.
     now_us: u64,
-    /// The rest, by the highest bit in which its time differs from now: what differs in a lower bit is
-    /// due earlier.
-    later: [Vec<Entry>; u64::BITS as usize],
-    /// In which of these anything waits, as a set of bits.
-    filled: u64,
+    /// The rest, by the highest digit in which its time differs from now: what differs in a lower digit is
+    /// due earlier. Higher digits than any that differed have no level yet.
+    later: Vec<Level>,
     slab: Vec<Slot>,
     free: Vec<Place>,
     added: u64,
     waiting: usize,
+}
+
+/// What differs from now in one digit at the highest, by that digit.
+#[derive(Debug, Default)]
+struct Level {
+    buckets: [Vec<Entry>; 1 << DIGIT_BITS],
+    /// In which of these anything waits, as a set of bits.
+    filled: u16,
 }
 
 /// When something happens, and whose turn it is among what is due then.
@@ -149,8 +155,7 @@ impl Default for Queue {
             next: Vec::new(),
             later_from: (0, Turn(0)),
             now_us: 0,
-            later: [const { Vec::new() }; u64::BITS as usize],
-            filled: 0,
+            later: Vec::new(),
             slab: Vec::new(),
             free: Vec::new(),
             added: 0,
@@ -193,7 +198,7 @@ impl Queue {
             self.slab.push(Slot(None));
             Place(u32::try_from(self.slab.len() - 1).expect("fewer than 2^32 things under way"))
         });
-        self.file(Entry { at_us, turn, place });
+        self.file((at_us, turn), place);
         self.waiting += 1;
         place
     }
@@ -206,6 +211,11 @@ impl Queue {
                 self.advance()?;
                 continue;
             };
+            if let Some(after) = self.next.last().map(|after| after.place) {
+                // Read early, so that it is there when its turn comes: most of what waits has left the
+                // nearest cache.
+                std::hint::black_box(self.slot(after).0.is_some());
+            }
             if self.slot(next.place).0.is_some() {
                 return Some(next);
             }
@@ -220,14 +230,16 @@ impl Queue {
         self.withdraw(next.place)
     }
 
-    /// Sorts what happens next, if anything does: the lowest bit in which anything waits, once few wait
+    /// Sorts what happens next, if anything does: the lowest digit in which anything waits, once few wait
     /// there.
     fn advance(&mut self) -> Option<()> {
         loop {
-            let bit = self.filled.trailing_zeros() as usize;
-            let first = self.later.get_mut(bit)?;
-            self.filled &= self.filled - 1;
-            if first.len() <= SORTED_MAX || bit == 0 {
+            let mut levels = self.later.iter_mut().enumerate();
+            let (height, level) = levels.find(|(_, level)| level.filled != 0)?;
+            let digit = level.filled.trailing_zeros() as usize;
+            level.filled &= level.filled - 1;
+            let first = level.buckets.get_mut(digit)?;
+            if first.len() <= SORTED_MAX || height == 0 {
                 self.next.append(first);
                 self.next.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.due()));
                 self.later_from = self.next.first()?.due();
@@ -235,47 +247,65 @@ impl Queue {
             }
             let mut entries = std::mem::take(first);
             self.now_us = entries.iter().map(|entry| entry.at_us).min()?;
-            // They agree with the new time in the bit in which they differed from the old one, so each
+            // They agree with the new time in the digit in which they differed from the old one, so each
             // goes further down.
-            entries.drain(..).for_each(|entry| self.file_later(entry));
-            if let Some(emptied) = self.later.get_mut(bit) {
+            entries.drain(..).for_each(|it| self.file_later(it.due(), it.place));
+            let emptied = self.later.get_mut(height).and_then(|it| it.buckets.get_mut(digit));
+            if let Some(emptied) = emptied {
                 *emptied = entries; // Its memory serves again.
             }
         }
     }
 
+    // When and where go apart, as registers hold them: an entry would be written and at once copied.
+
     #[inline]
-    fn file(&mut self, entry: Entry) {
-        debug_assert!(self.now_us <= entry.at_us, "time runs backwards");
-        if self.later_from <= entry.due() {
-            self.file_later(entry);
+    fn file(&mut self, due: Due, place: Place) {
+        debug_assert!(self.now_us <= due.0, "time runs backwards");
+        if self.later_from <= due {
+            self.file_later(due, place);
         } else {
-            self.file_next(entry);
+            self.file_next(due, place);
         }
     }
 
     #[inline]
-    fn file_later(&mut self, entry: Entry) {
-        // What is due now waits with what differs in the lowest bit.
-        let bit = ((entry.at_us ^ self.now_us) | 1).ilog2();
-        self.filled |= 1 << bit;
-        if let Some(bucket) = self.later.get_mut(bit as usize) {
-            bucket.push(entry);
+    fn file_later(&mut self, due: Due, place: Place) {
+        let (at_us, turn) = due;
+        // What is due now waits with what differs in the lowest digit.
+        let height = ((at_us ^ self.now_us) | 1).ilog2() / DIGIT_BITS;
+        let digit = (at_us >> (height * DIGIT_BITS)) % (1 << DIGIT_BITS);
+        let Some(level) = self.later.get_mut(height as usize) else {
+            return self.file_above(height as usize, due, place);
+        };
+        level.filled |= 1 << digit;
+        if let Some(bucket) = level.buckets.get_mut(digit as usize) {
+            bucket.push(Entry { at_us, turn, place });
         }
     }
 
-    fn file_next(&mut self, entry: Entry) {
+    /// The first thing that differs in so high a digit.
+    #[cold]
+    fn file_above(&mut self, height: usize, due: Due, place: Place) {
+        self.later.resize_with(height + 1, Level::default);
+        self.file_later(due, place);
+    }
+
+    #[inline(never)]
+    fn file_next(&mut self, due: Due, place: Place) {
         if self.next.len() < SORTED_MAX {
-            let later = self.next.iter().rposition(|other| entry.due() < other.due());
-            self.next.insert(later.map_or(0, |later| later + 1), entry);
+            let later = self.next.iter().rposition(|other| due < other.due());
+            let (at_us, turn) = due;
+            self.next.insert(later.map_or(0, |later| later + 1), Entry { at_us, turn, place });
             return;
         }
         // The later half waits with the rest again.
         let mut sorted = std::mem::take(&mut self.next);
-        sorted.drain(..sorted.len() - SORTED_MAX / 2).for_each(|later| self.file_later(later));
+        let later = sorted.drain(..sorted.len() - SORTED_MAX / 2);
+        later.for_each(|it| self.file_later(it.due(), it.place));
         self.later_from = sorted.first().map_or((0, Turn(0)), Entry::due);
         self.next = sorted;
-        self.file(entry);
+        self.file(due, place);
     }
 
     #[inline]
@@ -320,6 +350,9 @@ impl Queue {
         self.waiting == 0
     }
 }
+
+/// Bits of a digit. More make the way down shorter, and a level larger.
+const DIGIT_BITS: u32 = 4;
 
 /// So many are sorted as they are: faster than to tell them apart by time first.
 const SORTED_MAX: usize = 16;

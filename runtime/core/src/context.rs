@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -367,8 +368,12 @@ impl Context {
         if self.gathers && self.gather(to, lane, tag, event) {
             return;
         }
-        let envelope = self.blank::<E>(tag);
-        self.effects.push(Effect::Send { to, lane, envelope });
+        let instance = &self.scope.instance;
+        // Made where it stays: `push` would copy what was just written.
+        self.effects.extend(iter::once_with(|| {
+            let envelope = Envelope::blank(E::ID, instance, tag);
+            Effect::Send { to, lane, envelope }
+        }));
         if let Some(Effect::Send { envelope, .. }) = self.effects.last_mut() {
             self.scratch.encode(event, envelope.body_mut());
         }

@@ -366,7 +366,7 @@ impl<'a> EnvelopeRef<'a> {
 
     /// The same, with an error that is small until somebody asks for it.
     #[inline]
-    pub(crate) fn read<E: Event>(self) -> Result<E, Refused> {
+    pub(crate) fn read<E: Event>(&self) -> Result<E, Refused> {
         if self.event != E::ID {
             return Err(refused(&format!("this is {:?}, not `{}`", self.event, E::NAME)));
         }

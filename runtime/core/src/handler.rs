@@ -62,9 +62,11 @@ enum Takes {
     Replies,
 }
 
-/// The erased function: decode, then call.
-type Run<S> =
-    Arc<dyn Fn(&mut S, EnvelopeRef<'_>, NodeId, &mut Context) -> Result<(), Refused> + Send + Sync>;
+/// The erased function: decode, then call. The envelope stays where it is: what was just written is slow
+/// to copy.
+type Run<S> = Arc<
+    dyn Fn(&mut S, &EnvelopeRef<'_>, NodeId, &mut Context) -> Result<(), Refused> + Send + Sync,
+>;
 
 impl<S> Clone for Handler<S> {
     fn clone(&self) -> Self {
@@ -85,7 +87,7 @@ impl<S> Handler<S> {
         if let (Tag::Expired(_), Takes::Events) = (envelope.tag(), self.takes) {
             return Ok(()); // A handler that takes the bare answer does not care for none.
         }
-        let run = (self.run)(state, envelope, from, ctx);
+        let run = (self.run)(state, &envelope, from, ctx);
         run.map_err(|refused| self.undecodable(from, refused.why()))
     }
 
@@ -203,7 +205,7 @@ pub(crate) fn info<E: Event>(access: Access) -> EventInfo {
     }
 }
 
-fn call<R: Request>(envelope: EnvelopeRef<'_>, from: NodeId) -> Result<Call<R>, Refused> {
+fn call<R: Request>(envelope: &EnvelopeRef<'_>, from: NodeId) -> Result<Call<R>, Refused> {
     match envelope.tag() {
         Tag::Ask(number) => {
             Ok(Call { request: envelope.read()?, ticket: Ticket::new(from, number) })
@@ -213,7 +215,7 @@ fn call<R: Request>(envelope: EnvelopeRef<'_>, from: NodeId) -> Result<Call<R>, 
 }
 
 fn reply<R: Request>(
-    envelope: EnvelopeRef<'_>,
+    envelope: &EnvelopeRef<'_>,
     from: NodeId,
     me: NodeId,
 ) -> Result<Reply<R>, Refused> {

@@ -492,10 +492,8 @@ impl<T: Stack> Node<T> {
 
     /// Runs an event that somebody must listen to.
     fn dispatch_known(&mut self, envelope: EnvelopeRef<'_>, from: NodeId) -> Result<(), StepError> {
-        if self.dispatch(envelope, from)? {
-            return Ok(());
-        }
-        Err(StepError::Unhandled(envelope.event()))
+        let event = envelope.event();
+        if self.dispatch(envelope, from)? { Ok(()) } else { Err(StepError::Unhandled(event)) }
     }
 
     fn dispatch(&mut self, envelope: EnvelopeRef<'_>, from: NodeId) -> Result<bool, StepError> {
