@@ -320,8 +320,10 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     /// If a property does. A panic of a handler is a violation.
     pub fn run(self) -> Explored {
         let Self { scenario, bounds, threads, order, live, group, watch } = self;
-        let setting = Setting::of(scenario, &bounds).living(live).folded(group);
-        let setting = setting.collecting(order == Order::Reduced);
+        let mut setting = Setting::of(scenario, &bounds);
+        setting.judge_lives(live);
+        setting.collect(order == Order::Reduced);
+        setting.group = group;
         let ground = Ground::new(scenario, setting);
         quietly(|| run(&ground, order, threads, watch))
     }
@@ -339,7 +341,13 @@ fn run(program: &dyn Program, order: Order, threads: usize, watch: Option<Watch<
         Ok(()) if program.setting().live => lasso::search(&mut search),
         result => result,
     };
-    let Search { mut found, never, .. } = search;
+    conclude(&mut search, result)
+}
+
+/// What the search has come to.
+#[inline(never)] // Its frame is not under the search.
+fn conclude(search: &mut Search<'_, '_>, result: Result<(), Stop>) -> Explored {
+    let Search { program, found, never, .. } = search;
     let promises = &program.setting().promises;
     found.never = never.iter().filter_map(|it| promises.get(*it)).map(|it| it.name).collect();
     found.places = found.places.max(program.places() as u64);
@@ -347,11 +355,11 @@ fn run(program: &dyn Program, order: Order, threads: usize, watch: Option<Watch<
         Ok(()) => found.complete = true,
         Err(Stop::Cut(limit)) => found.cut = Some(limit),
         Err(Stop::Wrong(path, Wrong::Property(property, reason))) => {
-            found.failure = Some(counterexample(program, &path, property, reason));
+            found.failure = Some(counterexample(*program, &path, property, reason));
         }
         Err(Stop::Wrong(_, Wrong::Declared(untrue))) => found.untrue = Some(untrue),
     }
-    found
+    std::mem::take(found)
 }
 
 impl<T: Stack> fmt::Debug for Exploration<'_, T> {

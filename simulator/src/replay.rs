@@ -37,7 +37,7 @@ pub fn replay<T: Stack + Clone + Hash + Sync>(
     match &schedule.run {
         Recorded::Simulated { settings, decisions, .. } => simulated(scenario, settings, decisions),
         Recorded::Explored { bounds, actions } => {
-            let setting = Setting::of(scenario, bounds).living_for(schedule.property.as_deref());
+            let setting = Setting::against(scenario, bounds, schedule.property.as_deref());
             explored(&Ground::new(scenario, setting), actions)
         }
     }

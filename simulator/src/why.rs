@@ -100,7 +100,7 @@ pub fn why<T: Stack + Clone + Hash + Sync>(
             Ok(explain(&simulated, runs.max(1)))
         }
         Recorded::Explored { bounds, actions } => {
-            let setting = Setting::of(scenario, bounds).living_for(schedule.property.as_deref());
+            let setting = Setting::against(scenario, bounds, schedule.property.as_deref());
             let ground = Ground::new(scenario, setting);
             let walked = Walked::replay(&ground, actions)?;
             Ok(explain(&walked, runs.max(1)))

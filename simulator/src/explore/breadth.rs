@@ -28,7 +28,7 @@ pub(super) type Violated = (u32, u32, Wrong);
 
 /// How each state was reached first: from which one, by which of its transitions.
 #[derive(Debug, Default)]
-struct Reached(Segments<(u32, u32), 256>);
+struct Reached(Segments<(u32, u32), 64>);
 
 /// The predecessor of the first states.
 const NOWHERE: u32 = u32::MAX;
@@ -45,6 +45,8 @@ struct Breadth<'s, 'a, 'w> {
     visited: Visited,
     reached: Reached,
     chunks: VecDeque<Chunk>,
+    /// The memory of a chunk that is done, for the next one.
+    spare: Vec<u8>,
     waiting: u64,
     packed_bytes: u64,
 }
@@ -56,6 +58,7 @@ pub(super) fn search(search: &mut Search<'_, '_>, threads: usize) -> Result<(), 
         visited: Visited::new(),
         reached: Reached::default(),
         chunks: VecDeque::new(),
+        spare: Vec::new(),
         waiting: 0,
         packed_bytes: 0,
     };
@@ -106,7 +109,7 @@ impl Breadth<'_, '_, '_> {
         let mut beyond = false;
         if 1 < hands.len() && 1 < round.len() {
             let yields = self.expand(hands, &round);
-            for (chunk, found) in round.iter().zip(&yields) {
+            for (chunk, found) in round.into_iter().zip(&yields) {
                 beyond |= found.beyond;
                 self.finish(chunk, found)?;
             }
@@ -115,16 +118,17 @@ impl Breadth<'_, '_, '_> {
             for chunk in round {
                 self.view().expand(worker, batch, &chunk, found);
                 beyond |= found.beyond;
-                self.finish(&chunk, found)?;
+                self.finish(chunk, found)?;
             }
         }
         Ok(beyond)
     }
 
-    fn finish(&mut self, chunk: &Chunk, found: &Yield) -> Result<(), Halt> {
+    fn finish(&mut self, chunk: Chunk, found: &Yield) -> Result<(), Halt> {
         self.take_in(chunk.depth + 1, found)?;
         self.waiting -= chunk.states as u64;
         self.packed_bytes -= chunk.packed.capacity() as u64;
+        self.spare = chunk.packed;
         Ok(())
     }
 
@@ -132,9 +136,8 @@ impl Breadth<'_, '_, '_> {
         let Some(Hand { worker, batch, found }) = hands.first_mut() else {
             return Ok(());
         };
-        for (ordinal, (_, mut begun)) in (0..).zip(starts(worker)) {
-            let outcome = begun.as_mut().map_err(|wrong| wrong.clone());
-            batch.add(worker, ordinal, outcome);
+        for (_, mut begun) in starts(worker) {
+            batch.add(worker, begun.as_mut().map_err(|wrong| wrong.clone()));
         }
         let _ = self.view().look(worker, &State::default(), batch, found, NOWHERE);
         found.transitions = 0;
@@ -218,7 +221,10 @@ impl Breadth<'_, '_, '_> {
                 full.packed.shrink_to_fit();
                 self.packed_bytes += full.packed.capacity() as u64;
             }
-            self.chunks.push_back(Chunk { first: number, depth, ..Chunk::default() });
+            let mut packed = std::mem::take(&mut self.spare);
+            packed.clear();
+            self.packed_bytes += packed.capacity() as u64;
+            self.chunks.push_back(Chunk { first: number, depth, states: 0, packed });
         }
         if let Some(chunk) = self.chunks.back_mut() {
             let before = chunk.packed.capacity();

@@ -27,6 +27,7 @@ struct Depth<'s, 'a, 'w> {
 }
 
 /// Visits every state within the bounds, following each run to its end. A violation ends it.
+#[inline(never)] // Its frame is not for other ways to explore.
 pub(super) fn search(search: &mut Search<'_, '_>) -> Result<(), Stop> {
     let worker = Worker::new(search.program);
     let (visited, run) = (Visited::new(), Vec::new());

@@ -82,6 +82,7 @@ struct Reached {
 }
 
 /// Looks for a run that breaks an `eventually`; every state is within the bounds.
+#[inline(never)] // Its frame is not for other ways to explore.
 pub(super) fn search(search: &mut Search<'_, '_>) -> Result<(), Stop> {
     let promises = search.program.setting().promises.iter().enumerate();
     let promises: Vec<usize> = promises

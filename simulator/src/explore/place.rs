@@ -154,10 +154,12 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
         Self::hash_around(&host, frame.as_ref(), &mut hasher);
         let around = hasher.all();
         stack.as_ref().map(S::borrow).hash(&mut hasher);
-        self.places.number(hasher.all(), || Place {
-            stack: stack.map(S::into),
-            around: self.around(around, host, frame),
-        })
+        let print = hasher.all();
+        if let Some(known) = self.places.known(print) {
+            return known;
+        }
+        let around = self.around(around, host, frame);
+        self.places.number(print, || Place { stack: stack.map(S::into), around })
     }
 
     /// What is kept under this fingerprint: its timers are in the order of their events.
@@ -311,7 +313,8 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
     fn judge(&self) -> Box<dyn Judge + '_> {
         let members = (1..=self.setting.bounds.nodes).map(NodeId);
         let members = members.map(|id| Member { id, node: None }).collect();
-        Box::new(Court { ground: self, members, seated: Vec::new(), cleared: Vec::new() })
+        let (stacks, seated, cleared) = (Vec::new(), Vec::new(), Vec::new());
+        Box::new(Court { ground: self, stacks, members, seated, cleared })
     }
 
     fn observe(&self) -> Vec<(&'static str, Monitor)> {
@@ -352,6 +355,8 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
 /// Holds properties against the nodes of one state after the other, which differ in few.
 struct Court<'a, T: Stack> {
     ground: &'a Ground<'a, T>,
+    /// The states of all local states that were looked at, so that this takes no lock.
+    stacks: Vec<Option<Arc<T>>>,
     members: Vec<Member<T>>,
     /// The local states that `members` are.
     seated: Vec<u32>,
@@ -361,11 +366,14 @@ struct Court<'a, T: Stack> {
 
 impl<T: Stack + Clone + Hash + Sync> Court<'_, T> {
     fn seat(&mut self, places: &[u32]) {
+        if places.iter().any(|place| self.stacks.len() <= *place as usize) {
+            self.ground.places.refresh(&mut self.stacks, |_, place| place.stack.clone());
+        }
         self.seated.resize(places.len(), u32::MAX);
         for ((member, seated), place) in self.members.iter_mut().zip(&mut self.seated).zip(places) {
             if seated != place {
-                let stack = self.ground.places.look(*place, |place| place.stack.clone());
-                member.node = stack.map(Held::Shared);
+                let stack = self.stacks.get(*place as usize);
+                member.node = stack.cloned().flatten().map(Held::Shared);
                 *seated = *place;
             }
         }

@@ -79,15 +79,19 @@ impl<V> Kept<V> {
 }
 
 impl<V: Clone> Pool<V> {
+    /// The number of the value with this fingerprint, if there is one.
+    pub(crate) fn known(&self, fingerprint: u128) -> Option<u32> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).number(fingerprint)
+    }
+
     /// The number of the value with this fingerprint, which `value` makes if it is new.
     ///
     /// # Panics
     ///
     /// Beyond 2^32 values.
     pub(crate) fn number(&self, fingerprint: u128, value: impl FnOnce() -> V) -> u32 {
-        let known = self.kept.read().unwrap_or_else(PoisonError::into_inner).number(fingerprint);
-        if let Some(number) = known {
-            return number;
+        if let Some(known) = self.known(fingerprint) {
+            return known;
         }
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have been faster.

@@ -45,6 +45,7 @@ struct Reduced<'s, 'a, 'w> {
 }
 
 /// Takes every run within the bounds, up to the order of events that do not depend on each other.
+#[inline(never)] // Its frame is not for other ways to explore.
 pub(super) fn search(search: &mut Search<'_, '_>) -> Result<(), Stop> {
     let worker = Worker::new(search.program);
     let depth_max = worker.setting().bounds.depth_max.min(RUN_MAX);

@@ -112,15 +112,15 @@ impl<'a> Setting<'a> {
 
     /// Lets runs without end be judged, where there is no clock, and what has arrived has to arrive no
     /// more.
-    pub(crate) fn living(self, live: bool) -> Self {
+    pub(crate) fn judge_lives(&mut self, live: bool) {
         let untimed = self.bounds.tick_us == 0 && !self.bounds.repeats_for_ever();
-        Self { live: live && untimed, ..self }
+        self.live = live && untimed;
     }
 
     /// Lets deliveries that commute be taken in one order, unless a property looks at the local states
     /// in between.
-    pub(crate) fn collecting(self, collects: bool) -> Self {
-        Self { collects: collects && !self.has_local, ..self }
+    pub(crate) fn collect(&mut self, collects: bool) {
+        self.collects = collects && !self.has_local;
     }
 
     /// The events of which deliveries are taken in one order.
@@ -129,17 +129,18 @@ impl<'a> Setting<'a> {
         if self.collects { handled.map(|it| it.name).collect() } else { Vec::new() }
     }
 
-    /// Lets states that differ only in the names of these nodes be one.
-    pub(crate) fn folded(self, group: Option<Group>) -> Self {
-        Self { group, ..self }
-    }
-
-    /// The same if this is the name of an `eventually`.
-    pub(crate) fn living_for(self, property: Option<&str>) -> Self {
+    /// Of a counterexample to this property: if that is an `eventually`, lives are judged.
+    pub(crate) fn against<T: synod_core::Stack>(
+        scenario: &'a Scenario<T>,
+        bounds: &'a Bounds,
+        property: Option<&str>,
+    ) -> Self {
+        let mut setting = Self::of(scenario, bounds);
         let eventual =
             |it: &Promise| matches!(it.kind, Kind::Eventually { .. }) && Some(it.name) == property;
-        let live = self.promises.iter().any(eventual);
-        self.living(live)
+        let live = setting.promises.iter().any(eventual);
+        setting.judge_lives(live);
+        setting
     }
 
     /// Whether quiet of so many ticks is more than `within`; never without a clock.

@@ -358,11 +358,12 @@ impl<'a> Worker<'a> {
         what: What,
         way: Way<'_>,
     ) -> Result<At, Wrong> {
-        let at = self.activate(Self::place(state, node), what, way)?;
-        let moved = self.moves.at(at);
+        let before = Self::place(state, node);
+        let at = self.activate(before, what, way)?;
+        let after = self.moves.at(at).place;
         if let Some(place) = state.places.get_mut(node.0 as usize - 1) {
-            state.sum = state.sum.wrapping_add(moved.shift);
-            *place = moved.place;
+            state.sum = state.sum.wrapping_add(self.shift(before, after));
+            *place = after;
         }
         Ok(at)
     }

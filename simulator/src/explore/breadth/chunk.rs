@@ -141,13 +141,14 @@ impl View<'_> {
         from: u32,
     ) -> ControlFlow<()> {
         let here = state.fingerprint();
+        let before = found.transitions;
         // All at once: what one has to wait for in memory, the others wait for too.
         let known = |next: &Next| next.print == here || self.visited.holds(next.print);
         batch.known.clear();
         batch.known.extend(batch.next.iter().map(known));
         for (next, known) in batch.next.iter().zip(&batch.known) {
-            found.transitions += 1;
             let (print, ordinal) = (next.print, next.ordinal);
+            found.transitions = before + u64::from(ordinal) + 1;
             if *known || found.has(print) {
                 continue;
             }
@@ -164,9 +165,11 @@ impl View<'_> {
             let orbit = next.orbit;
             found.add(Found { print, from, ordinal, end, transitions, orbit });
         }
+        let ordinal = std::mem::take(&mut batch.taken);
+        found.transitions = before + u64::from(ordinal);
         batch.next.clear();
         batch.packed.clear();
-        let Some((ordinal, wrong)) = batch.wrong.take() else {
+        let Some(wrong) = batch.wrong.take() else {
             return ControlFlow::Continue(());
         };
         found.wrong = Some(Failed { from, ordinal, print: None, wrong });
@@ -178,6 +181,9 @@ impl View<'_> {
 #[derive(Default)]
 pub(super) struct Batch {
     acts: Vec<Act>,
+    /// How many transitions of the state were taken and led somewhere.
+    taken: u32,
+    /// Where they lead, but for those that lead back at once.
     next: Vec<Next>,
     /// The states that had to be made.
     packed: Vec<u8>,
@@ -186,8 +192,8 @@ pub(super) struct Batch {
     /// The ways of an act that are still to be tried.
     waiting: Vec<Action>,
     state: State,
-    /// The transition that is wrong, the last one of the state.
-    wrong: Option<(u32, Wrong)>,
+    /// What is wrong with the transition after those that were taken, the last one of the state.
+    wrong: Option<Wrong>,
 }
 
 struct Next {
@@ -224,6 +230,7 @@ impl Next {
 
 impl Batch {
     fn clear(&mut self) {
+        self.taken = 0;
         self.next.clear();
         self.packed.clear();
         self.waiting.clear();
@@ -235,16 +242,16 @@ impl Batch {
         let here = state.fingerprint();
         let mut acts = std::mem::take(&mut self.acts);
         worker.add_acts(state, &mut acts);
-        let mut ordinal = 0;
         for act in acts.drain(..) {
             match worker.foresee(state, act) {
+                Ok(Some(0)) => self.taken += 1,
                 Ok(Some(shift)) => {
                     let (print, made) = (here.wrapping_add(shift), Made::By(act));
-                    self.next.push(Next { print, ordinal, made, orbit: 1 });
-                    ordinal += 1;
+                    self.next.push(Next { print, ordinal: self.taken, made, orbit: 1 });
+                    self.taken += 1;
                 }
-                Ok(None) => self.take(worker, state, act, &mut ordinal),
-                Err(wrong) => self.wrong = Some((ordinal, wrong)),
+                Ok(None) => self.take(worker, state, act),
+                Err(wrong) => self.wrong = Some(wrong),
             }
             if self.wrong.is_some() {
                 break;
@@ -254,7 +261,7 @@ impl Batch {
     }
 
     /// Takes the transitions of one act, up to one that is wrong.
-    fn take(&mut self, worker: &mut Worker<'_>, state: &State, act: Act, ordinal: &mut u32) {
+    fn take(&mut self, worker: &mut Worker<'_>, state: &State, act: Act) {
         let mut next = std::mem::take(&mut self.state);
         self.waiting.push(Action::of(act));
         while self.wrong.is_none()
@@ -264,25 +271,20 @@ impl Batch {
             if let Ok(moved) = &acted {
                 worker.vary(state, &action, *moved, &mut self.waiting);
             }
-            self.add(worker, *ordinal, acted.map(|_| &mut next));
-            *ordinal += 1;
+            self.add(worker, acted.map(|_| &mut next));
         }
         self.state = next;
     }
 
-    pub(super) fn add(
-        &mut self,
-        worker: &mut Worker<'_>,
-        ordinal: u32,
-        outcome: Result<&mut State, Wrong>,
-    ) {
+    pub(super) fn add(&mut self, worker: &mut Worker<'_>, outcome: Result<&mut State, Wrong>) {
         match outcome.and_then(|state| Ok((worker.identity(state)?, state))) {
             Ok((Identity { print, orbit }, state)) => {
                 let made = Made::At(self.packed.len());
-                self.next.push(Next { print, ordinal, made, orbit });
+                self.next.push(Next { print, ordinal: self.taken, made, orbit });
+                self.taken += 1;
                 state.pack(&mut self.packed);
             }
-            Err(wrong) => self.wrong = Some((ordinal, wrong)),
+            Err(wrong) => self.wrong = Some(wrong),
         }
     }
 }

@@ -22,15 +22,16 @@ pub(super) enum What {
     Crash,
 }
 
-/// What happens in which local state, as two numbers: this is asked for with every transition.
+/// What happens in which local state, as three numbers: this is asked for with every transition, and
+/// remembered with every move.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Key {
-    place: u64,
-    number: u64,
+    place: u32,
+    what: [u32; 2],
 }
 
 impl Key {
-    fn of(place: u32, what: What) -> Self {
+    pub(super) fn of(place: u32, what: What) -> Self {
         let (kind, number) = match what {
             What::Start => (0, 0),
             What::Recover(lost) => (1, u64::from(lost)),
@@ -39,13 +40,17 @@ impl Key {
             What::Tick => (4, 0),
             What::Crash => (5, 0),
         };
-        Self { place: u64::from(place) << 3 | kind, number }
+        // Timers are counted from 0, and so are parcels.
+        let what: u64 = number << 3 | kind;
+        let half = |shift: u32| u32::try_from(what >> shift & u64::from(u32::MAX)).unwrap_or(0);
+        Self { place, what: [half(0), half(32)] }
     }
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hasher.write_u64(self.place ^ self.number.rotate_left(35));
+        let [low, high] = self.what.map(u64::from);
+        hasher.write_u64(u64::from(self.place) ^ low << 32 ^ high);
     }
 }
 
@@ -90,8 +95,6 @@ pub(crate) struct Move<'m> {
     pub(crate) had: usize,
     /// What is under way since then.
     pub(crate) sends: &'m [u32],
-    /// By how much the fingerprint of the local state has become larger.
-    pub(super) shift: u128,
     /// What it indicated, if a monitor remembers such things.
     pub(super) told: Option<u32>,
 }
@@ -99,6 +102,7 @@ pub(crate) struct Move<'m> {
 impl Worker<'_> {
     /// What comes of it if something happens in a local state; remembered from the last time if there
     /// was one.
+    #[inline]
     pub(super) fn activate(&mut self, place: u32, what: What, way: Way<'_>) -> Result<At, Wrong> {
         match self.moves.find(Key::of(place, what), way) {
             Some(known) => Ok(known),
@@ -106,6 +110,7 @@ impl Worker<'_> {
         }
     }
 
+    #[cold]
     fn run(&mut self, place: u32, what: What, way: Way<'_>) -> Result<At, Wrong> {
         let key = Key::of(place, what);
         let cause = match what {
@@ -113,8 +118,8 @@ impl Worker<'_> {
             What::Recover(lost) => Cause::Recover(lost),
             What::Timer(id) => Cause::Timer(id),
             What::Parcel(number) => Cause::Parcel(Arc::clone(self.parcel(number))),
-            What::Tick => return Ok(self.silently(key, place, self.program.tick(place))),
-            What::Crash => return Ok(self.silently(key, place, self.program.crash(place))),
+            What::Tick => return Ok(self.silently(key, self.program.tick(place))),
+            What::Crash => return Ok(self.silently(key, self.program.crash(place))),
         };
         let (mut desk, mut sent) = (std::mem::take(&mut self.desk), std::mem::take(&mut self.sent));
         let cut = way.cut.map(|cut| cut as usize);
@@ -147,20 +152,18 @@ impl Worker<'_> {
         {
             self.learn();
         }
-        let shift = self.shift(before, *place);
-        Move { place: *place, asked, had: *had, sends: sent, told, shift }
+        Move { place: *place, asked, had: *had, sends: sent, told }
     }
 
     /// A change of a local state in which no handler runs.
-    fn silently(&mut self, key: Key, before: u32, place: u32) -> At {
+    fn silently(&mut self, key: Key, place: u32) -> At {
         self.learn();
-        let shift = self.shift(before, place);
-        let moved = Move { place, asked: &[], had: 0, sends: &[], told: None, shift };
+        let moved = Move { place, asked: &[], had: 0, sends: &[], told: None };
         self.moves.insert(key, Way::CALM, moved)
     }
 
     /// By how much the fingerprint of one local state is larger than that of another.
-    fn shift(&self, before: u32, after: u32) -> u128 {
+    pub(super) fn shift(&self, before: u32, after: u32) -> u128 {
         self.print(after).wrapping_sub(self.print(before))
     }
 

@@ -45,7 +45,7 @@ impl Worker<'_> {
         if self.varies(state, moved) {
             return None;
         }
-        let mut shift = moved.shift;
+        let mut shift = self.shift(Self::place(state, node), moved.place);
         if let Some(told) = moved.told {
             let after = *self.remembered.get(&(state.memory, told))?;
             let [old, new] = [state.memory, after].map(|memory| self.memory(memory).print);

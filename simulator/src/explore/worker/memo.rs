@@ -2,8 +2,6 @@
 
 use std::hash::{Hash, Hasher};
 
-use hashbrown::HashTable;
-
 use super::Folding;
 use super::activation::{Key, Move, Way};
 use crate::explore::segments::Segments;
@@ -11,8 +9,7 @@ use crate::explore::segments::Segments;
 /// Moves by what led to them. How many are remembered follows how often they are asked for.
 pub(super) struct Memo {
     entries: Segments<Entry, 32>,
-    /// Where in `entries` each one is.
-    places: HashTable<u32>,
+    numbers: Numbers,
     /// The lists of all entries, one after the other.
     lists: Vec<u32>,
     /// With so many, all are forgotten, or the bound is doubled.
@@ -27,7 +24,6 @@ pub(crate) struct At(u32);
 
 /// A key and what came of it. Of `lists` it has the way, what was asked, and what was sent.
 struct Entry {
-    shift: u128,
     key: Key,
     place: u32,
     /// `UNTOLD`, or what was indicated.
@@ -38,6 +34,67 @@ struct Entry {
     asked: u16,
     sent: u32,
 }
+
+/// The numbers of entries by the hash of what leads to them, by open addressing: most of an exploration
+/// is to look here, so it does little more than that.
+#[derive(Default)]
+struct Numbers {
+    /// One more than a number; 0 is a free place.
+    places: Vec<u32>,
+    taken: u32,
+}
+
+impl Numbers {
+    #[inline]
+    fn find(&self, hash: u64, is_same: impl Fn(u32) -> bool) -> Option<u32> {
+        let mask = self.places.len().wrapping_sub(1);
+        let mut at = home(hash, mask);
+        loop {
+            match self.places.get(at).and_then(|place| place.checked_sub(1)) {
+                Some(number) if is_same(number) => return Some(number),
+                Some(_) => at = (at + 1) & mask,
+                None => return None,
+            }
+        }
+    }
+
+    /// Takes in the next number.
+    fn push(&mut self, hash_of: impl Fn(u32) -> u64) {
+        self.taken += 1;
+        if 2 * self.places.len() < 3 * self.taken as usize {
+            let more = PLACES_MIN.max(2 * self.places.len());
+            self.places.clear();
+            self.places.resize(more, 0);
+            (0..self.taken).for_each(|number| self.place(number, hash_of(number)));
+        } else {
+            self.place(self.taken - 1, hash_of(self.taken - 1));
+        }
+    }
+
+    fn place(&mut self, number: u32, hash: u64) {
+        let mask = self.places.len() - 1;
+        let mut at = home(hash, mask);
+        while self.places.get(at).is_some_and(|place| *place != 0) {
+            at = (at + 1) & mask;
+        }
+        if let Some(place) = self.places.get_mut(at) {
+            *place = number + 1;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.places.fill(0);
+        self.taken = 0;
+    }
+}
+
+/// Where to begin to look; `mask` is one less than a power of two.
+fn home(hash: u64, mask: usize) -> usize {
+    usize::try_from(hash & mask as u64).unwrap_or(0)
+}
+
+/// Places at first.
+const PLACES_MIN: usize = 1 << 5;
 
 /// Nothing was indicated.
 const UNTOLD: u32 = u32::MAX;
@@ -51,21 +108,23 @@ const BOUND_MAX: usize = 1 << 16;
 
 impl Default for Memo {
     fn default() -> Self {
-        let (entries, places, lists) = (Segments::default(), HashTable::new(), Vec::new());
-        Self { entries, places, lists, bound: BOUND, hits: 0 }
+        let (entries, numbers, lists) = (Segments::default(), Numbers::default(), Vec::new());
+        Self { entries, numbers, lists, bound: BOUND, hits: 0 }
     }
 }
 
 impl Memo {
     /// Forgets all that is known, if there is too much of it.
+    #[inline]
     pub(super) fn make_room(&mut self) {
-        if self.bound <= self.places.len() {
+        if self.bound <= self.numbers.taken as usize {
             self.forget();
         }
     }
 
+    #[cold]
     fn forget(&mut self) {
-        let count = self.places.len();
+        let count = self.numbers.taken as usize;
         let hits = std::mem::take(&mut self.hits);
         if 2 * count <= hits && self.bound < BOUND_MAX {
             self.bound *= 2;
@@ -77,17 +136,16 @@ impl Memo {
             return;
         }
         self.entries.clear();
-        self.places.clear();
+        self.numbers.clear();
         self.lists.clear();
     }
 
     #[inline]
     pub(super) fn find(&mut self, key: Key, way: Way<'_>) -> Option<At> {
-        let Self { entries, places, lists, .. } = &*self;
-        let is_same = |at: &u32| {
-            entries.get(*at as usize).is_some_and(|it| it.key == key && it.is(way, lists))
-        };
-        let known = places.find(hash(key, way), is_same).copied();
+        let Self { entries, numbers, lists, .. } = &*self;
+        let is_same =
+            |at: u32| entries.get(at as usize).is_some_and(|it| it.key == key && it.is(way, lists));
+        let known = numbers.find(hash(key, way), is_same);
         self.hits += usize::from(known.is_some());
         known.map(At)
     }
@@ -104,7 +162,6 @@ impl Memo {
             asked: self.lists.get(begin + asked..begin + sent).unwrap_or_default(),
             had: entry.had as usize,
             sends: sends.unwrap_or_default(),
-            shift: entry.shift,
             told: (entry.told != UNTOLD).then_some(entry.told),
         }
     }
@@ -117,21 +174,20 @@ impl Memo {
     pub(super) fn insert(&mut self, key: Key, way: Way<'_>, moved: Move<'_>) -> At {
         let number = |count: usize| u32::try_from(count).expect("fewer than 2^32");
         let few = |count: usize| u16::try_from(count).expect("fewer than 2^16 questions");
-        let Self { entries, places, lists, .. } = self;
+        let Self { entries, numbers, lists, .. } = self;
         let (at, begin) = (number(entries.len()), number(lists.len()));
         way.pack(lists);
         let packed = few(lists.len() - begin as usize);
         lists.extend_from_slice(moved.asked);
         lists.extend_from_slice(moved.sends);
-        let Move { place, had, shift, .. } = moved;
+        let Move { place, had, .. } = moved;
         let told = moved.told.unwrap_or(UNTOLD);
         let (asked, sent) = (few(moved.asked.len()), number(moved.sends.len()));
         let had = number(had);
-        entries.push(Entry { shift, key, place, told, had, begin, way: packed, asked, sent });
-        let hash_of = |at: &u32| {
-            entries.get(*at as usize).map_or(0, |entry| hash(entry.key, entry.way(lists)))
-        };
-        places.insert_unique(hash(key, way), at, hash_of);
+        entries.push(Entry { key, place, told, had, begin, way: packed, asked, sent });
+        numbers.push(|at| {
+            entries.get(at as usize).map_or(0, |entry| hash(entry.key, entry.way(lists)))
+        });
         At(at)
     }
 }
@@ -155,4 +211,33 @@ fn hash(key: Key, way: Way<'_>) -> u64 {
         way.choices.iter().for_each(|choice| hasher.write_u32(*choice));
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::activation::What;
+    use super::*;
+
+    #[test]
+    fn what_was_inserted_is_found_until_room_is_made() {
+        let mut memo = Memo::default();
+        let key = |number: u32| Key::of(number % 7, What::Parcel(number / 2));
+        let way = |choices| Way { choices, cut: None };
+        let ways = [way(&[]), way(&[1]), way(&[1, 0]), Way { choices: &[], cut: Some(0) }];
+        let all = || (0..).zip(ways.into_iter().cycle()).take(BOUND);
+        for (number, way) in all() {
+            memo.make_room();
+            assert!(memo.find(key(number), way).is_none(), "{number}");
+            let (asked, sends) = (way.choices, &[number, 7][..]);
+            memo.insert(key(number), way, Move { place: number, asked, had: 0, sends, told: None });
+        }
+        for (number, way) in all() {
+            let at = memo.find(key(number), way).expect("it was inserted");
+            let moved = memo.at(at);
+            let expected = (number, way.choices, &[number, 7][..]);
+            assert_eq!((moved.place, moved.asked, moved.sends), expected);
+        }
+        memo.make_room();
+        assert!(all().all(|(number, way)| memo.find(key(number), way).is_none()));
+    }
 }

@@ -57,6 +57,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Whether the same comes of it: the local state, the messages on each lane, the questions.
+    #[inline(never)] // Its frame is not under handlers that run as they are.
     fn compare(
         &mut self,
         place: u32,
