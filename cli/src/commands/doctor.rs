@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -158,24 +159,20 @@ fn row(what: &str, state: &str, words: &str) -> String {
     format!("{what:<12} {state:<6} {words}")
 }
 
-#[cfg(unix)]
 fn secrecy(path: &Path) -> Finding {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o777);
-    match mode {
-        Ok(mode) if mode & 0o077 == 0 => Finding::fine("only its owner reads the bundle"),
-        Ok(mode) => {
-            let path = quoted(path);
-            let words = format!("others may read the key in it (mode {mode:o}): chmod 600 {path}");
-            Finding::new(Severity::Usage, words)
-        }
+    match open_to_others(path) {
+        Ok(None) => Finding::fine("only its owner reads the bundle"),
+        Ok(Some(words)) => Finding::new(Severity::Usage, words),
         Err(error) => Finding::new(Severity::Environment, error.to_string()),
     }
 }
 
-#[cfg(not(unix))]
-fn secrecy(_: &Path) -> Finding {
-    Finding::new(Severity::Warning, "who may read the bundle cannot be told here")
+/// What to say of a file with a key in it that others than its owner may read or write.
+pub(super) fn open_to_others(path: &Path) -> io::Result<Option<String>> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    let path = quoted(path);
+    let words = format!("others may read the key in it (mode {mode:o}): chmod 600 {path}");
+    Ok((mode & 0o077 != 0).then_some(words))
 }
 
 fn certificate(bundle: &Bundle) -> Finding {

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::doctor::open_to_others;
 use crate::app::App;
 use crate::args::Node;
 use crate::operating::admin::{self, Subject};
@@ -188,6 +189,10 @@ fn words(report: &ShutdownReport, patience: Duration) -> String {
 fn read(asked: &Node) -> Result<Bundle, Problem> {
     let hint = "make bundles with `cert init` and `cert issue`";
     let bundle = Bundle::read(&asked.bundle).map_err(|it| Problem::of_file(&it).hint(hint))?;
+    // Who cannot be asked about it has been read all the same.
+    if let Ok(Some(words)) = open_to_others(&asked.bundle) {
+        tracing::warn!(node = %bundle.node, bundle = %asked.bundle.display(), "{words}");
+    }
     bundle.check_form().map_err(|error| {
         let what = format!("`{}`: {error}", asked.bundle.display());
         Problem::new(Exit::Usage, what).hint(hint)

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -183,4 +184,13 @@ fn the_unit_reads_the_bundle_where_lists_of_revoked_certificates_are_copied_to()
     let folder = lines.find_map(|line| line.strip_prefix("scp ca/revoked.crl 10.0.0.1:"));
     let start = format!("ExecStart=/usr/local/bin/synod node {}%i.synod", folder.expect("a place"));
     assert!(unit.lines().any(|line| line.starts_with(&start)), "{start}");
+}
+
+#[test]
+fn a_node_whose_bundle_others_may_read_says_so() {
+    let place = Place::new("open-bundle");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    fs::set_permissions(&bundles[0], fs::Permissions::from_mode(0o644)).expect("the owner may");
+    let mut node = Running::node(&bundles[0]);
+    node.says(&["WARN", "others may read the key in it (mode 644): chmod 600"]);
 }
