@@ -71,14 +71,21 @@ impl Form {
                     rest = rest.get(end..).unwrap_or_default();
                 }
                 [b',', after @ ..] => rest = after,
-                [b'{', after @ ..] if after.trim_ascii_start().starts_with(b"\"") => {
-                    return Self::JsonLines;
-                }
+                [b'{', after @ ..] if begins_with_name(after) => return Self::JsonLines,
                 [b'{' | b'[' | b'(' | b'#', ..] => return Self::Edn,
                 _ => return Self::Etcd,
             }
         }
     }
+}
+
+/// Whether what follows a brace is a name of JSON: a text and a colon. In EDN, where texts may be keys
+/// too, what follows them is no colon, or one that begins a keyword.
+fn begins_with_name(text: &[u8]) -> bool {
+    let Some(text) = text.trim_ascii_start().strip_prefix(b"\"") else { return false };
+    let after = text.splitn(2, |it| *it == b'"').nth(1).unwrap_or_default().trim_ascii_start();
+    let value = after.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+    value.is_some_and(|value| !value.first().is_some_and(u8::is_ascii_alphabetic))
 }
 
 /// Why a text is no history for a model: the file is wrong, or the model.

@@ -25,6 +25,17 @@ fn edn_is_read_however_it_is_laid_out() {
     assert!(!holds(&wrong, "cas-register", None));
 }
 
+#[test]
+fn maps_with_texts_for_keys_are_edn_and_not_json() {
+    let invoke = "{\"process\" 0, \"type\" :invoke, \"f\" \"read\", \"value\" nil}\n";
+    let ok = "{\"type\" :ok, \"process\" 0, \"f\" :read, \"value\" 4}\n";
+    let swapped = "{\"type\" :invoke, \"process\" 0, \"f\" :read}\n";
+    for text in [format!("{invoke}{ok}"), format!("{swapped}{ok}")] {
+        assert!(holds(&text, "register", Some("4")), "{text}");
+        assert!(!holds(&text, "register", Some("5")), "{text}");
+    }
+}
+
 /// Events in EDN from lines like `3 invoke cas [1 2]`.
 pub(super) fn edn(lines: &[&str]) -> String {
     let line = |line: &&str| {
