@@ -1,8 +1,7 @@
 //! Distributed algorithms, one file each, with what they assume, promise and cost on top.
 //!
-//! Begin with [`hello`], the smallest exchange of two nodes; then [`election`],
-//! [`wave`], [`register`], [`commit`], [`consensus`] and
-//! [`membership`].
+//! Begin with [`hello`], the smallest exchange of two nodes; then [`election`], [`wave`],
+//! [`register`], [`commit`], [`consensus`], [`membership`] and [`transfer`].
 //!
 //! An algorithm here knows the model of `synod-core` and nothing else: no clock, no socket, no
 //! thread. The same code is simulated, checked exhaustively, and deployed.

@@ -135,9 +135,16 @@ impl<'a> Simulation<'a> {
 
     /// Draws the number of nodes anew for each seed, among `sizes`: even ones too, since a quorum
     /// that is counted wrongly may be right for an odd number.
+    ///
+    /// # Panics
+    ///
+    /// If one of them is 0, or above [`Settings::NODES_MAX`].
     #[must_use]
+    #[track_caller]
     pub fn sizes(self, sizes: impl IntoIterator<Item = u32>) -> Self {
-        Self { sizes: sizes.into_iter().filter(|nodes| 0 < *nodes).collect(), ..self }
+        let sizes: Vec<u32> = sizes.into_iter().collect();
+        sizes.iter().for_each(|nodes| Settings::expect_nodes(*nodes));
+        Self { sizes, ..self }
     }
 
     /// Uses so many threads; all cores unless called. The report is the same.
