@@ -465,10 +465,10 @@ impl<'a, T: Stack> World<'a, T> {
         if self.scenario.properties.is_empty() {
             return Ok(());
         }
-        self.check_all(due)
+        self.check_all(&due)
     }
 
-    fn check_all(&mut self, due: impl Fn(Kind) -> bool) -> Result<(), Wrong> {
+    fn check_all(&mut self, due: &dyn Fn(Kind) -> bool) -> Result<(), Wrong> {
         let quiet_us = self.now_us.checked_sub(self.last_fault_us);
         let cluster = Cluster::new(self.members.all()).having_sent(self.counts.sent);
         let properties = &self.scenario.properties;

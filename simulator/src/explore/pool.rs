@@ -13,9 +13,15 @@ pub(crate) struct Pool<V> {
 
 #[derive(Debug)]
 struct Kept<V> {
-    numbers: Numbers,
-    prints: Vec<u128>,
+    prints: Prints,
     values: Vec<V>,
+}
+
+/// Fingerprints by number, and numbers by fingerprint: what of a pool does not depend on its values.
+#[derive(Debug, Default)]
+struct Prints {
+    numbers: Numbers,
+    list: Vec<u128>,
 }
 
 /// The numbers of fingerprints that stand elsewhere: whoever looks for one says where.
@@ -58,30 +64,52 @@ const LONG: usize = 1 << 10;
 
 impl<V> Default for Pool<V> {
     fn default() -> Self {
-        let kept = Kept { numbers: Numbers::default(), prints: Vec::new(), values: Vec::new() };
+        let kept = Kept { prints: Prints::default(), values: Vec::new() };
         Self { kept: RwLock::new(kept) }
     }
 }
 
-impl<V> Kept<V> {
+impl Prints {
+    #[inline]
     fn number(&self, fingerprint: u128) -> Option<u32> {
-        self.numbers.find(fingerprint, |number| self.prints.get(number as usize).copied())
+        self.numbers.find(fingerprint, |number| self.list.get(number as usize).copied())
     }
 
-    fn add(&mut self, fingerprint: u128, value: V) -> u32 {
-        let Self { numbers, prints, values } = self;
-        let number = u32::try_from(values.len()).expect("fewer than 2^32 values");
-        append(values, value);
-        append(prints, fingerprint);
-        numbers.add(fingerprint, number, |number| prints.get(number as usize).copied());
+    /// Gives a fingerprint that has no number the next one.
+    fn add(&mut self, fingerprint: u128) -> u32 {
+        let number = u32::try_from(self.list.len()).expect("fewer than 2^32 values");
+        append(&mut self.list, fingerprint);
+        self.enter(fingerprint, number);
         number
+    }
+
+    fn enter(&mut self, fingerprint: u128, number: u32) {
+        let Self { numbers, list } = self;
+        numbers.add(fingerprint, number, |number| list.get(number as usize).copied());
+    }
+
+    /// Forgets what is not `live`. Returns the new number of each old one that is.
+    fn keep(&mut self, live: &[bool]) -> Vec<u32> {
+        let mut renumbered = Vec::with_capacity(live.len());
+        let mut count = 0;
+        for is_live in live {
+            renumbered.push(count);
+            count += u32::from(*is_live);
+        }
+        retain(&mut self.list, live);
+        self.numbers = Numbers::default();
+        for number in 0..count {
+            let print = self.list.get(number as usize).copied();
+            print.into_iter().for_each(|print| self.enter(print, number));
+        }
+        renumbered
     }
 }
 
 impl<V: Clone> Pool<V> {
     /// The number of the value with this fingerprint, if there is one.
     pub(crate) fn known(&self, fingerprint: u128) -> Option<u32> {
-        self.kept.read().unwrap_or_else(PoisonError::into_inner).number(fingerprint)
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).prints.number(fingerprint)
     }
 
     /// The number of the value with this fingerprint, which `value` makes if it is new.
@@ -95,7 +123,10 @@ impl<V: Clone> Pool<V> {
         }
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have been faster.
-        kept.number(fingerprint).unwrap_or_else(|| kept.add(fingerprint, value()))
+        kept.prints.number(fingerprint).unwrap_or_else(|| {
+            append(&mut kept.values, value());
+            kept.prints.add(fingerprint)
+        })
     }
 
     /// The value of a number that this pool has given.
@@ -115,7 +146,7 @@ impl<V: Clone> Pool<V> {
         if mirror.capacity() < kept.values.len() {
             mirror.reserve_exact(kept.values.capacity() - mirror.len());
         }
-        let new = kept.prints.iter().zip(&kept.values).skip(mirror.len());
+        let new = kept.prints.list.iter().zip(&kept.values).skip(mirror.len());
         mirror.extend(new.map(|(print, value)| of(*print, value)));
     }
 
@@ -123,20 +154,8 @@ impl<V: Clone> Pool<V> {
     /// new number of each old one that is live.
     pub(crate) fn keep(&self, live: &[bool]) -> Vec<u32> {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let mut renumbered = Vec::with_capacity(live.len());
-        let mut count = 0;
-        for is_live in live {
-            renumbered.push(count);
-            count += u32::from(*is_live);
-        }
-        let Kept { numbers, prints, values } = &mut *kept;
-        retain(prints, live);
-        retain(values, live);
-        *numbers = Numbers::default();
-        for (number, print) in (0..).zip(prints.iter()) {
-            numbers.add(*print, number, |number| prints.get(number as usize).copied());
-        }
-        renumbered
+        retain(&mut kept.values, live);
+        kept.prints.keep(live)
     }
 
     /// How many values there are.
