@@ -120,18 +120,29 @@ fn join(
     shared.join(peer, theirs, choice, wire, &answer.received)
 }
 
-/// The address behind a name, of the preferred family if there is one. Errors are sentences.
+/// The address behind a name that a socket bound to `own` reaches. Errors are sentences.
 pub(crate) async fn resolve(
     at: &str,
     address: &str,
-    prefers_ipv4: bool,
+    own: SocketAddr,
 ) -> Result<SocketAddr, String> {
     let found = tokio::net::lookup_host(address).await;
     let found: Vec<_> =
         found.map_err(|error| format!("the address of {at} does not resolve: {error}"))?.collect();
-    let fitting = found.iter().find(|address| address.is_ipv4() == prefers_ipv4);
+    let fitting = found.iter().find(|address| address.is_ipv4() == own.is_ipv4());
     let chosen = fitting.or_else(|| found.first()).copied();
-    chosen.ok_or_else(|| format!("the name of {at} has no address"))
+    let chosen = chosen.ok_or_else(|| format!("the name of {at} has no address"))?;
+    // A socket of IPv6 that is bound to no address in particular reaches both families.
+    let reaches_both = own.is_ipv6() && own.ip().is_unspecified();
+    if chosen.is_ipv4() == own.is_ipv4() || reaches_both {
+        return Ok(chosen);
+    }
+    let (theirs, ours) = if own.is_ipv4() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
+    Err(format!(
+        "{at} is reached over {theirs}, and this node listens at {own}, over {ours}: let it listen \
+         at [::]:{}, which serves both, or list an address of {ours}",
+        own.port()
+    ))
 }
 
 pub(crate) fn unanswered(at: &str, patience: Duration) -> String {
@@ -208,7 +219,7 @@ impl Dialer<'_> {
 
     /// The peer's address, asked for anew in each attempt: it may have moved.
     async fn resolve(&self) -> Result<SocketAddr, String> {
-        resolve(&self.at(), &self.address, self.shared.gateway.address().is_ipv4()).await
+        resolve(&self.at(), &self.address, self.shared.gateway.address()).await
     }
 
     /// Says hello and hears the answer. Until then the peer may still refuse our certificate.
@@ -303,5 +314,27 @@ impl Dialer<'_> {
 
     fn at(&self) -> String {
         format!("{} at {}", self.node, self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+
+    #[tokio::test]
+    async fn an_address_that_the_socket_cannot_reach_is_told_before_it_is_tried() {
+        for (address, own, reached) in [
+            ("127.0.0.1:1", "0.0.0.0:7400", true),
+            ("[::1]:1", "[::1]:7400", true),
+            ("127.0.0.1:1", "[::]:7400", true),
+            ("[::1]:1", "0.0.0.0:7400", false),
+            ("127.0.0.1:1", "[::1]:7400", false),
+        ] {
+            let found = resolve("n2", address, own.parse().unwrap()).await;
+            match found {
+                Ok(found) => assert!(reached && found.to_string() == address, "{address} of {own}"),
+                Err(text) => assert!(!reached && text.contains("[::]:7400"), "{text}"),
+            }
+        }
     }
 }

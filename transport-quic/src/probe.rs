@@ -60,7 +60,7 @@ impl Attempt<'_> {
         let patience = self.limits.connect_timeout;
         let deadline = Instant::now() + patience;
         let late = || unanswered(&at, patience);
-        let found = timeout_at(deadline, resolve(&at, address, self.bundle.listen.is_ipv4())).await;
+        let found = timeout_at(deadline, resolve(&at, address, self.bundle.listen)).await;
         let found = found.map_err(|_| late())??;
         let (endpoint, config, verifier) = self.dialer(address, found)?;
         let name = self.bundle.cluster.certificate_name(peer);
