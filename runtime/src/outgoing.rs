@@ -77,25 +77,55 @@ impl Host {
         // None of them is tried again if a transport panics over one.
         let mut taken = std::mem::take(effects);
         let mut outgoing = locked(&self.outgoing);
-        for effect in taken.drain(..) {
-            match effect {
-                Effect::SendAll { to, lane, envelopes } if outgoing.lets_pass(to) => {
-                    self.transmit_all(to, lane, &envelopes);
-                }
-                Effect::SendAll { to, lane, envelopes } => {
-                    for envelope in envelopes.envelopes() {
-                        let lane = Lane::Ordered(lane);
-                        self.take(&mut outgoing, Effect::Send { to, lane, envelope });
-                    }
-                }
-                Effect::Send { to, lane, envelope } if outgoing.lets_pass(to) => {
-                    self.transmit(to, lane, &envelope);
-                }
-                effect => self.take(&mut outgoing, effect),
+        let mut rest = taken.drain(..);
+        while !rest.as_slice().is_empty() {
+            match self.transmit_first(&outgoing, rest.as_slice()) {
+                0 => rest.by_ref().take(1).for_each(|effect| self.leave(&mut outgoing, effect)),
+                together => rest.by_ref().take(together).for_each(drop),
             }
         }
+        drop(rest);
         *effects = taken;
         self.set_held(&outgoing);
+    }
+
+    /// Sends the first effects together, if they are several events of one type for one lane that may
+    /// leave at once. Returns how many.
+    fn transmit_first(&self, outgoing: &Outgoing, effects: &[Effect]) -> usize {
+        let [first, second, ..] = effects else { return 0 };
+        let Some((to, lane, first)) = sent(first).filter(|(to, ..)| outgoing.lets_pass(*to)) else {
+            return 0;
+        };
+        let of_them = |effect| {
+            let (other_to, other_lane, envelope) = sent(effect)?;
+            let is_like = (other_to, other_lane, envelope.event()) == (to, lane, first.event());
+            is_like.then_some(envelope)
+        };
+        if of_them(second).is_none() {
+            return 0;
+        }
+        let envelopes: Vec<&Envelope> = effects.iter().map_while(of_them).collect();
+        let became = self.transport.send_each(to, lane, &envelopes);
+        self.count_sent(to, first.event(), became);
+        envelopes.len()
+    }
+
+    fn leave(self: &Arc<Self>, outgoing: &mut Outgoing, effect: Effect) {
+        match effect {
+            Effect::SendAll { to, lane, envelopes } if outgoing.lets_pass(to) => {
+                self.transmit_all(to, lane, &envelopes);
+            }
+            Effect::SendAll { to, lane, envelopes } => {
+                for envelope in envelopes.envelopes() {
+                    let lane = Lane::Ordered(lane);
+                    self.take(outgoing, Effect::Send { to, lane, envelope });
+                }
+            }
+            Effect::Send { to, lane, envelope } if outgoing.lets_pass(to) => {
+                self.transmit(to, lane, &envelope);
+            }
+            effect => self.take(outgoing, effect),
+        }
     }
 
     fn take(self: &Arc<Self>, outgoing: &mut Outgoing, effect: Effect) {
@@ -213,6 +243,14 @@ impl Host {
         if self.held_full.swap(full, Ordering::AcqRel) && !full {
             self.changed.notify_waiters();
         }
+    }
+}
+
+/// An event that is sent by itself on an ordered lane.
+fn sent(effect: &Effect) -> Option<(NodeId, LaneId, &Envelope)> {
+    match effect {
+        Effect::Send { to, lane: Lane::Ordered(lane), envelope } => Some((*to, *lane, envelope)),
+        _ => None,
     }
 }
 

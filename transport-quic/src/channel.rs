@@ -68,7 +68,12 @@ impl Channel {
     /// Queues an envelope. After `Full` the channel takes nothing any more: a gap in a lane would be
     /// silent otherwise.
     pub(crate) fn push(&self, lane: LaneId, envelope: &Envelope) -> Sent {
-        self.push_each(&mut self.lock(), lane, std::iter::once(envelope))
+        self.push_each(lane, &[envelope])
+    }
+
+    /// Queues envelopes in order, as [`Channel::push`] does each, under one lock.
+    pub(crate) fn push_each(&self, lane: LaneId, envelopes: &[&Envelope]) -> Sent {
+        self.push_on(&mut self.lock(), lane, envelopes.iter().copied())
     }
 
     /// Queues envelopes in order, as [`Channel::push`] does each. They are copied as a whole if all
@@ -83,11 +88,11 @@ impl Channel {
                 Sent { queued: envelopes.len() as u64, refused: Vec::new() }
             }
             // Some may fit.
-            Err(_) => self.push_each(&mut state, lane, envelopes.envelopes()),
+            Err(_) => self.push_on(&mut state, lane, envelopes.envelopes()),
         }
     }
 
-    fn push_each(
+    fn push_on(
         &self,
         state: &mut State,
         lane: LaneId,

@@ -381,6 +381,12 @@ impl Transport for QuicTransport {
         self.queue(to, lane, (envelopes.event(), envelopes.len()), push)
     }
 
+    fn send_each(&self, to: NodeId, lane: LaneId, envelopes: &[&Envelope]) -> Sent {
+        let Some(first) = envelopes.first() else { return Sent::default() };
+        let push = |channel: &Channel| channel.push_each(lane, envelopes);
+        self.queue(to, lane, (first.event(), envelopes.len()), push)
+    }
+
     fn lends_threads(&self) -> bool {
         true
     }

@@ -60,6 +60,14 @@ pub trait Transport: Debug + Send + Sync {
         sent
     }
 
+    /// Queues envelopes of one event type for one lane of `to`, in order, as [`Transport::send`] does
+    /// each: such as are large, or for an instance.
+    fn send_each(&self, to: NodeId, lane: LaneId, envelopes: &[&Envelope]) -> Sent {
+        let mut sent = Sent::default();
+        envelopes.iter().for_each(|it| sent.count(self.send(to, Lane::Ordered(lane), it)));
+        sent
+    }
+
     /// The links, one per known peer, in ascending order.
     fn links(&self) -> Vec<LinkStatus>;
 

@@ -5,6 +5,7 @@ mod durability;
 mod events;
 mod failures;
 mod killed;
+mod leaving;
 mod links;
 mod ordering;
 mod recording;

@@ -40,6 +40,15 @@ fn after_an_overflow_nothing_is_taken_any_more() {
 }
 
 #[test]
+fn of_events_that_are_pushed_together_each_has_its_own_fate() {
+    let channel = channel(60);
+    let envelopes = [10, 1_001, 5, 60, 1].map(envelope);
+    let sent = channel.push_each(LANE, &envelopes.each_ref());
+    let too_large = SendError::TooLarge { size: 1_011, size_max: 1_000 };
+    assert_eq!((sent.queued, sent.refused), (2, vec![too_large, SendError::Full, SendError::Down]));
+}
+
+#[test]
 fn a_finishing_channel_gives_what_it_has_and_then_ends() {
     let channel = channel(1_000);
     push(&channel, 1).unwrap();
