@@ -4,7 +4,7 @@
 //! out. If the thread falls behind its bound, the file is full or the disk refuses, the recording
 //! ends; the node goes on.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -234,6 +234,11 @@ fn open(path: &Path, origin: &Origin, file_max: u64) -> io::Result<Opened> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600); // It holds what the peers say.
     let mut file = options.open(path)?;
+    // Two that write would tear each other's records. The lock ends with the file, or its process.
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => invalid("another process records to it"),
+        TryLockError::Error(error) => error,
+    })?;
     let size = file.metadata()?.len();
     if file_max <= size {
         let (sink, writer) = (Box::new(file), RecordingWriter::new());

@@ -134,6 +134,12 @@ impl FromStr for Schedule {
 
     fn from_str(text: &str) -> Result<Self, BadSchedule> {
         let bad = |line: usize, what: String| BadSchedule { line, what };
+        if text.trim().is_empty() {
+            return Err(bad(
+                1,
+                format!("the file is empty; a schedule begins with `{FIRST_LINE}`"),
+            ));
+        }
         let mut lines = text.lines().enumerate();
         if lines.next().map(|(_, line)| line) != Some(FIRST_LINE) {
             return Err(bad(1, format!("a schedule begins with `{FIRST_LINE}`")));
@@ -264,6 +270,8 @@ mod tests {
         assert!(error.what.contains("dilly"), "{error}");
         let other = "synod schedule 9\n".parse::<Schedule>().expect_err("another version");
         assert_eq!(other.line, 1);
+        let none = "\n".parse::<Schedule>().expect_err("nothing");
+        assert!(none.what.starts_with("the file is empty"), "{none}");
     }
 
     #[test]

@@ -45,7 +45,10 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
         })?;
     }
     let mut processes = Processes::spawn(&home.0, entry.name(), asked)?;
-    printer.say(format!("{} processes run {} over QUIC", asked.nodes, entry.name()));
+    printer.say(match asked.nodes {
+        1 => format!("1 process runs {} over QUIC", entry.name()),
+        nodes => format!("{nodes} processes run {} over QUIC", entry.name()),
+    });
     let within = Duration::from_secs(asked.timeout);
     processes.reach(&goal, within)?;
     let agreed = processes.agreed();

@@ -94,3 +94,14 @@ async fn a_file_that_is_full_ends_the_recording() {
     let recording = Recording::read(&seen.iter().collect::<Vec<_>>().concat());
     assert!(recording.expect("it is intact").lives[0].cut);
 }
+
+#[test]
+fn two_that_record_to_one_file_do_not_tear_each_others_records() {
+    let path = std::env::temp_dir().join(format!("synod-taped-{}", std::process::id()));
+    let first = open(&path, &origin(), u64::MAX).expect("a new file");
+    let second = open(&path, &origin(), u64::MAX).err().expect("it is taken");
+    assert!(second.to_string().contains("another process records to it"), "{second}");
+    drop(first);
+    assert!(open(&path, &origin(), u64::MAX).is_ok());
+    std::fs::remove_file(&path).expect("removed");
+}

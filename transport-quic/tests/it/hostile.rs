@@ -320,11 +320,11 @@ fn a_first_word_that_is_no_hello_is_refused() {
 #[test]
 fn a_node_that_shakes_hands_and_says_no_hello_is_refused() {
     let authority = authority();
-    let limits = Limits { connect_timeout: Duration::from_millis(500), ..Limits::default() };
+    let limits = Limits { connect_timeout: Duration::from_millis(1_500), ..Limits::default() };
     let node = start_with(&bundle(&authority, N1, &[N1, N2]), hello(N1, &["a"]), limits);
     let mut mute = Client::new(&authority, N2).connect(node.address()).unwrap();
     mute.say(&[1, 0]);
-    assert_heard(&mute.closed(), &["bad_hello", "no hello came within 500ms"]);
+    assert_heard(&mute.closed(), &["bad_hello", "no hello came within 1.5s"]);
     let refusal = node.inbox.wait("a refusal", |told| told.refusal("bad_hello").cloned());
     assert_eq!(refusal.peer, Some(N2));
 }
