@@ -59,6 +59,19 @@ fn a_damaged_key_of_an_authority_is_named() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_keeps_no_other_from_being_judged() {
+    let place = Place::new("cert-unread");
+    cluster(&place.0, "demo", &["n1"]);
+    fs::write(place.0.join("half.synod"), "half a bundle").expect("written");
+    let args = ["cert", "check", "half.synod", "demo/n1.synod", "--before", "91", "--json"];
+    let called = synod(&place.0, &args);
+    assert_eq!(called.exit, 2, "{}", called.stderr);
+    assert!(called.stderr.contains("`half.synod`"), "{}", called.stderr);
+    let judged = called.lines().into_iter().find(|line| line["file"] == "demo/n1.synod");
+    assert!(judged.is_some_and(|line| line["renew"] == true), "{}", called.stdout);
+}
+
+#[test]
 fn renewing_makes_a_new_key_and_leaves_a_whole_private_file() {
     let place = Place::new("cert-renew");
     let bundles = cluster(&place.0, "demo", &["n1", "n2"]);

@@ -13,9 +13,17 @@ use crate::problem::{Exit, Problem};
 
 pub(super) fn check(asked: &CertCheck, printer: &Printer) -> Result<(), Problem> {
     let now = SystemTime::now();
-    let mut due = Vec::new();
+    let (mut due, mut unread) = (Vec::new(), None);
     for path in &asked.files {
-        let (facts, _) = facts(path)?;
+        let facts = match facts(path) {
+            Ok((facts, _)) => facts,
+            // The others are judged all the same: this may be what a timer runs.
+            Err(problem) => {
+                printer.say(format!("{}   not read", path.display()));
+                unread.get_or_insert(problem);
+                continue;
+            }
+        };
         let left = facts.remaining(now);
         let renew = left < days(asked.before);
         printer.say(format!("{}   {}", path.display(), words(facts.not_after, now)));
@@ -24,8 +32,11 @@ pub(super) fn check(asked: &CertCheck, printer: &Printer) -> Result<(), Problem>
             "days_left": left.as_secs() / DAY, "expired": left.is_zero(), "renew": renew,
         }));
         if renew {
-            due.push(path.display().to_string());
+            due.push(quoted(path));
         }
+    }
+    if let Some(problem) = unread {
+        return Err(problem);
     }
     if due.is_empty() {
         return Ok(());
@@ -72,7 +83,8 @@ pub(super) fn trust(asked: &CertTrust, printer: &Printer) -> Result<(), Problem>
             bundle.replace(path).map_err(|error| Problem::caused(&error))?;
         }
         let (file, count) = (path.display(), bundle.authorities.len());
-        printer.say(format!("{file}   {} trusts {count} authorities", bundle.node));
+        let authorities = if count == 1 { "authority" } else { "authorities" };
+        printer.say(format!("{file}   {} trusts {count} {authorities}", bundle.node));
         printer.event(&json!({
             "event": "trusted", "node": bundle.node.to_string(), "file": file.to_string(),
             "authorities": count, "authority_is_new": newly_trusted,
