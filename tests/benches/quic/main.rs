@@ -19,7 +19,7 @@ mod tcp;
 use std::collections::BTreeMap;
 
 use child::Order;
-use program::{Measured, Program, Session};
+use program::{Cores, Measured, Program, Session};
 
 /// How often each program does the same work.
 const TURNS: usize = 3;
@@ -136,7 +136,7 @@ impl Figures {
             for receivers in [1, 4] {
                 self.talk(program, receivers)?;
             }
-            Ok(())
+            self.ping(program)
         });
         if let Err(error) = taken {
             println!("{}: {error}", program.title());
@@ -158,7 +158,9 @@ impl Figures {
     }
 
     fn talk(&mut self, program: Program, receivers: u32) -> Result<(), String> {
-        let Some(mut session) = Session::start(program, receivers)? else { return Ok(()) };
+        let Some(mut session) = Session::start(program, receivers, Cores::Any)? else {
+            return Ok(());
+        };
         let floods = FLOODS.into_iter().filter(|(_, count, ..)| *count == receivers);
         for (row, _, events, bytes) in floods {
             let order = Order::Flood { events, bytes };
@@ -170,12 +172,16 @@ impl Figures {
         }
         if receivers == 1 {
             self.add(Row::Connect, program, session.ready_after * 1e3, None);
-            self.ping(program, &mut session)?;
+            self.resume(program, &mut session)?;
         }
         Ok(())
     }
 
-    fn ping(&mut self, program: Program, session: &mut Session) -> Result<(), String> {
+    /// Where the system puts two processes decides more of a round trip than what they do.
+    fn ping(&mut self, program: Program) -> Result<(), String> {
+        let Some(mut session) = Session::start(program, 1, Cores::one_each(2))? else {
+            return Ok(());
+        };
         let order = Order::Ping { pings: PINGS, bytes: PING_BYTES };
         if let Some(Measured { times, processor }) = session.measure(order)? {
             for (row, time) in [Row::Half, Row::Most].into_iter().zip(times) {
@@ -183,6 +189,10 @@ impl Figures {
             }
             self.add(Row::PingProcessor, program, processor * 1e6 / PINGS as f64, None);
         }
+        Ok(())
+    }
+
+    fn resume(&mut self, program: Program, session: &mut Session) -> Result<(), String> {
         for _ in 0..RESUMES {
             let Some(Measured { times, .. }) = session.measure(Order::Resume)? else { break };
             times.into_iter().for_each(|time| self.add(Row::Resume, program, time * 1e3, None));
@@ -224,7 +234,8 @@ impl Figures {
 }
 
 const EXPLANATION: &str = "\
-(x): how many times as much, or in how many times less time, synod does it.
+(x): how many times as much, or in how many times less time, synod does it. For round trips each process
+has a core of its own, where there are two and taskset; elsewhere they run where the system puts them.
 synod keeps what it sends until it is acknowledged, and hands events over exactly once and in order, also
 when a connection is lost; both ends prove who they are; all that waits is bounded.
 bare quinn: the same certificates, windows and socket buffers, one stream each, many frames in a write; it

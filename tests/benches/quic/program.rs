@@ -94,15 +94,45 @@ impl Program {
         }
     }
 
-    fn command(self) -> Result<Command, String> {
-        let mut command = if Self::OTHERS.contains(&self) {
+    /// What starts one of its processes, on one core alone if that is given.
+    fn command(self, core: Option<u32>) -> Result<Command, String> {
+        let binary = if Self::OTHERS.contains(&self) {
             let binary = if self == Self::Kameo { "kameo" } else { "ractor" };
-            Command::new(target(PEERS).join("release").join(binary))
+            target(PEERS).join("release").join(binary)
         } else {
-            Command::new(std::env::current_exe().map_err(|error| error.to_string())?)
+            std::env::current_exe().map_err(|error| error.to_string())?
+        };
+        let mut command = match core {
+            None => Command::new(binary),
+            Some(core) => {
+                let mut taskset = Command::new("taskset");
+                taskset.args(["--cpu-list", &core.to_string()]).arg(binary);
+                taskset
+            }
         };
         command.args([MEASURED, self.name()]);
         Ok(command)
+    }
+}
+
+/// On which cores the processes of a program run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Cores {
+    /// Where the system puts them, and moves them to.
+    Any,
+    /// Each on one of its own, as if they were machines.
+    OneEach,
+}
+
+impl Cores {
+    /// One for each of so many processes, if this machine has them and `taskset` may say so.
+    pub(crate) fn one_each(processes: u32) -> Self {
+        let taken = (0..processes).all(|core| {
+            let pinned =
+                Command::new("taskset").args(["--cpu-list", &core.to_string(), "true"]).output();
+            pinned.is_ok_and(|it| it.status.success())
+        });
+        if taken { Self::OneEach } else { Self::Any }
     }
 }
 
@@ -138,19 +168,24 @@ impl Session {
         {
             return Ok(None); // As another column.
         }
-        let mut process = Running::start(&mut program.command()?)?;
+        let mut process = Running::start(&mut program.command(None)?)?;
         process.hear()?;
         Ok(Some(Self { processes: vec![process], ready_after: 0.0, _place: None }))
     }
 
     /// A sender and so many receivers; none if the program is not measured so.
-    pub(crate) fn start(program: Program, receivers: u32) -> Result<Option<Self>, String> {
+    pub(crate) fn start(
+        program: Program,
+        receivers: u32,
+        cores: Cores,
+    ) -> Result<Option<Self>, String> {
         if program == Program::Kameo {
             return Ok(None);
         }
         let place = Place::make(receivers);
         let start = |node: NodeId| {
-            let mut command = program.command()?;
+            let core = (cores == Cores::OneEach).then_some(node.0 - SENDER.0);
+            let mut command = program.command(core)?;
             command.arg(place.path()).arg(node.0.to_string());
             let mut process = Running::start(&mut command)?;
             let ready = process.hear()?;
