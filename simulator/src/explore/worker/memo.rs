@@ -9,7 +9,7 @@ use crate::explore::segments::Segments;
 /// Moves by what led to them. How many are remembered follows how often they are asked for.
 pub(super) struct Memo {
     entries: Segments<Entry, 32>,
-    numbers: Numbers,
+    index: Index,
     /// The lists of all entries, one after the other.
     lists: Vec<u32>,
     /// With so many, all are forgotten, or the bound is doubled.
@@ -38,13 +38,13 @@ struct Entry {
 /// The numbers of entries by the hash of what leads to them, by open addressing: most of an exploration
 /// is to look here, so it does little more than that.
 #[derive(Default)]
-struct Numbers {
+struct Index {
     /// One more than a number; 0 is a free place.
     places: Vec<u32>,
     taken: u32,
 }
 
-impl Numbers {
+impl Index {
     #[inline]
     fn find(&self, hash: u64, is_same: impl Fn(u32) -> bool) -> Option<u32> {
         let mask = self.places.len().wrapping_sub(1);
@@ -108,8 +108,8 @@ const BOUND_MAX: usize = 1 << 16;
 
 impl Default for Memo {
     fn default() -> Self {
-        let (entries, numbers, lists) = (Segments::default(), Numbers::default(), Vec::new());
-        Self { entries, numbers, lists, bound: BOUND, hits: 0 }
+        let (entries, index, lists) = (Segments::default(), Index::default(), Vec::new());
+        Self { entries, index, lists, bound: BOUND, hits: 0 }
     }
 }
 
@@ -117,14 +117,14 @@ impl Memo {
     /// Forgets all that is known, if there is too much of it.
     #[inline]
     pub(super) fn make_room(&mut self) {
-        if self.bound <= self.numbers.taken as usize {
+        if self.bound <= self.index.taken as usize {
             self.forget();
         }
     }
 
     #[cold]
     fn forget(&mut self) {
-        let count = self.numbers.taken as usize;
+        let count = self.index.taken as usize;
         let hits = std::mem::take(&mut self.hits);
         if 2 * count <= hits && self.bound < BOUND_MAX {
             self.bound *= 2;
@@ -136,16 +136,16 @@ impl Memo {
             return;
         }
         self.entries.clear();
-        self.numbers.clear();
+        self.index.clear();
         self.lists.clear();
     }
 
     #[inline]
     pub(super) fn find(&mut self, key: Key, way: Way<'_>) -> Option<At> {
-        let Self { entries, numbers, lists, .. } = &*self;
+        let Self { entries, index, lists, .. } = &*self;
         let is_same =
             |at: u32| entries.get(at as usize).is_some_and(|it| it.key == key && it.is(way, lists));
-        let known = numbers.find(hash(key, way), is_same);
+        let known = index.find(hash(key, way), is_same);
         self.hits += usize::from(known.is_some());
         known.map(At)
     }
@@ -174,7 +174,7 @@ impl Memo {
     pub(super) fn insert(&mut self, key: Key, way: Way<'_>, moved: Move<'_>) -> At {
         let number = |count: usize| u32::try_from(count).expect("fewer than 2^32");
         let few = |count: usize| u16::try_from(count).expect("fewer than 2^16 questions");
-        let Self { entries, numbers, lists, .. } = self;
+        let Self { entries, index, lists, .. } = self;
         let (at, begin) = (number(entries.len()), number(lists.len()));
         way.pack(lists);
         let packed = few(lists.len() - begin as usize);
@@ -185,7 +185,7 @@ impl Memo {
         let (asked, sent) = (few(moved.asked.len()), number(moved.sends.len()));
         let had = number(had);
         entries.push(Entry { key, place, told, had, begin, way: packed, asked, sent });
-        numbers.push(|at| {
+        index.push(|at| {
             entries.get(at as usize).map_or(0, |entry| hash(entry.key, entry.way(lists)))
         });
         At(at)
