@@ -128,6 +128,7 @@ impl Cell {
             Some(Ready::Batch(batch)) => self.engine.run(host, batch, budget),
             Some(Ready::Change(peer, change)) => {
                 self.engine.link(host, *peer, change);
+                host.links.get(peer).inspect(|link| link.told());
                 true
             }
             None => true,

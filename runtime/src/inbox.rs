@@ -38,6 +38,10 @@ impl Inbox for Mailbox {
         self.0.upgrade()?.take_in(from, Lane::Ordered(lane), batch, Some(receipt))
     }
 
+    fn admits(&self, peer: NodeId) -> bool {
+        self.0.upgrade().is_some_and(|host| host.admits(peer))
+    }
+
     fn link(&self, peer: NodeId, change: LinkChange) {
         if let Some(host) = self.0.upgrade() {
             host.link_changed(peer, change);

@@ -39,6 +39,10 @@ pub struct Limits {
     pub dead_letters: usize,
     /// Ordered lanes of one peer per link. A batch on one more is dropped and counted.
     pub lanes: usize,
+    /// Ups and downs of one link that its node has yet to be told, because a handler blocks. A peer
+    /// whose link comes and goes as often is turned away until then, and dials again; that a link
+    /// has ended is told in any case, as one more. At least 1.
+    pub link_changes: usize,
     /// Bytes that may wait for one peer before the application's triggers have to.
     pub congested_bytes: usize,
     /// Bytes of a recording that wait for the disk. When there are more, the recording ends, and
@@ -68,6 +72,7 @@ impl Default for Limits {
             asks: 1_024,
             dead_letters: 64,
             lanes: 1_024,
+            link_changes: 64,
             congested_bytes: 1 << 20,
             recording_waiting_bytes: 32 << 20,
             recording_file_bytes: 1 << 30,

@@ -1,7 +1,7 @@
 //! The link to one peer: dialling, waiting, and what happens to it in order.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use crate::host::Host;
 pub(crate) struct Link {
     notices: Mutex<VecDeque<Notice>>,
     filled: Notify,
+    /// Changes that the machine has yet to be told.
+    untold: AtomicUsize,
     pub(crate) up: AtomicBool,
     pub(crate) received: AtomicU64,
     pub(crate) sent: AtomicU64,
@@ -35,8 +37,11 @@ pub(crate) enum Notice {
 }
 
 impl Link {
-    /// Two failed attempts in a row are one notice, so notices are bounded by links that were up.
+    /// Two failed attempts in a row are one notice, so notices are bounded by changes.
     pub(crate) fn push(&self, notice: Notice) {
+        if let Notice::Change(..) = notice {
+            self.untold.fetch_add(1, Ordering::AcqRel);
+        }
         let mut notices = locked(&self.notices);
         if let (Some(Notice::Unreachable(_)), Notice::Unreachable(_)) = (notices.back(), &notice) {
             notices.pop_back();
@@ -59,6 +64,11 @@ impl Link {
     fn done(&self) {
         locked(&self.notices).pop_front();
     }
+
+    /// The machine has been told of one change.
+    pub(crate) fn told(&self) {
+        self.untold.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// When to dial next.
@@ -71,6 +81,12 @@ struct Dial {
 }
 
 impl Host {
+    /// Whether a link to `peer` may come up: see [`Limits::link_changes`](crate::Limits::link_changes).
+    pub(crate) fn admits(&self, peer: NodeId) -> bool {
+        let untold = self.links.get(&peer).map_or(0, |link| link.untold.load(Ordering::Acquire));
+        untold < self.limits.link_changes.max(1)
+    }
+
     /// Keeps a link to `peer`, for ever.
     pub(crate) async fn keep_link(self: &Arc<Self>, peer: NodeId) {
         let Some(link) = self.links.get(&peer) else {
@@ -99,7 +115,7 @@ impl Host {
                     drop(cell);
                     self.work(None).await;
                 }
-                Err(_) if self.takes_in() => {
+                Err(_) if self.takes_in() && self.admits(peer) => {
                     dial.wait = (dial.wait * 2).min(self.limits.backoff_max);
                     self.transport.connect(peer);
                 }

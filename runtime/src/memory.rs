@@ -84,6 +84,9 @@ impl MemoryNetwork {
             return Err(format!("the network between {from} and {to} is cut"));
         }
         if !dialler.link(to).is_some_and(|link| link.is_up()) {
+            if !(dialled.inbox.admits(from) && dialler.inbox.admits(to)) {
+                return Err(format!("{from} and {to} have not heard of all their last links"));
+            }
             let link = MemoryLink::new([dialler.end(), dialled.end()]);
             locked(&dialler.links).insert(to, Arc::clone(&link));
             locked(&dialled.links).insert(from, Arc::clone(&link));

@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     EventClash,
     /// No event that both sides handle.
     NoCommonEvent,
+    /// A peer whose last links came and went faster than the node could take in.
+    Busy,
     /// A second holder of a node's identity.
     Duplicate,
     /// A frame that does not decode.
@@ -64,7 +66,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 25] = [
         Self::NoCertificate,
         Self::BadAuthority,
         Self::Expired,
@@ -80,6 +82,7 @@ impl Kind {
         Self::BadHello,
         Self::EventClash,
         Self::NoCommonEvent,
+        Self::Busy,
         Self::Duplicate,
         Self::BadFrame,
         Self::FrameTooLarge,
@@ -109,6 +112,7 @@ impl Kind {
             Self::BadHello => "bad_hello",
             Self::EventClash => "event_clash",
             Self::NoCommonEvent => "no_common_event",
+            Self::Busy => "busy",
             Self::Duplicate => "duplicate",
             Self::BadFrame => "bad_frame",
             Self::FrameTooLarge => "frame_too_large",
@@ -176,6 +180,15 @@ impl Turned {
              put back, or left out?"
         );
         Self::new(Kind::Duplicate, text).claiming(Some(peer))
+    }
+
+    /// A peer of which `me` has yet to take in how its last links came and went.
+    pub(crate) fn busy(me: NodeId, peer: NodeId) -> Self {
+        let text = format!(
+            "the links of {peer} came and went faster than {me} could take in: \
+             does a handler of {me} block, or does {peer} start over and over?"
+        );
+        Self::new(Kind::Busy, text)
     }
 
     /// The text of a close frame. Short enough to stay whole in one packet.

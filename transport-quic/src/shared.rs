@@ -104,6 +104,9 @@ impl Shared {
                 if let Some(old) = old {
                     self.replace(&old, theirs);
                 }
+                if !self.inbox.admits(theirs.node) {
+                    return Err(Turned::busy(self.me, theirs.node));
+                }
                 self.compare_events(theirs);
                 let sizes = Arc::new(self.limits.sizes(&theirs.wire_events()));
                 let channel = Channel::new(id, self.limits.session(), sizes);

@@ -148,6 +148,13 @@ pub trait Inbox: Debug + Send + Sync {
         room
     }
 
+    /// Whether a link with `peer` may come up now. While the node has yet to hear of many that came
+    /// and went it may not: the transport turns the peer away, who dials again. Does not wait.
+    fn admits(&self, peer: NodeId) -> bool {
+        let _ = peer;
+        true
+    }
+
     /// Something happened to the link with `peer`. Up and down alternate.
     fn link(&self, peer: NodeId, change: LinkChange);
 

@@ -12,7 +12,7 @@ use synod_core::{
 use synod_runtime::{EndReason, Limits, MemoryNetwork, MemoryTransport, NodeBuilder, StartError};
 
 use crate::support::{
-    Journal, N1, N2, Number, PATIENCE, drops, node, start, status_of, table, until,
+    Door, Journal, N1, N2, Number, PATIENCE, Word, drops, node, start, status_of, table, until,
 };
 
 fn quick() -> Limits {
@@ -231,6 +231,36 @@ async fn actors_that_die_over_and_over_end_the_node() {
     }
     let reason = one.wait().await;
     assert!(matches!(reason, EndReason::Actor(_)), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_comes_and_goes_while_a_handler_blocks_is_turned_away_after_a_while() {
+    let (network, ours, door) = (MemoryNetwork::new(), Journal::new(), Door::default());
+    let (seen, gate) = (witness(&ours), door.clone());
+    let blocks = move || {
+        let gate = gate.clone();
+        seen().on(move |_: &mut (), _: Word| gate.pass())
+    };
+    let limits = Limits { link_changes: 4, ..quick() };
+    let one = start(node(&network, N1, 2, table(blocks)).limits(limits)).await;
+    let two = table(witness(&Journal::new()));
+    let two = start(node(&network, N2, 2, two).limits(quick())).await;
+    until("they are linked", || ours.len() == 1 && two.status().peers[0].up).await;
+    one.trigger(&Word(String::from("wait"))).await.unwrap();
+
+    let peer = || two.status().peers[0].clone();
+    let is_refused = || peer().last_error.is_some_and(|text| text.contains("have not heard"));
+    for rounds in 1..=20 {
+        network.cut(N1, N2);
+        until("the link is down", || peer().downs == rounds.min(3)).await;
+        network.heal(N1, N2);
+        until("it is up or refused", || peer().up || is_refused()).await;
+    }
+    assert_eq!((peer().ups, peer().downs), (3, 3));
+    door.open();
+    until("they are linked again", || peer().up && ours.len() == 7).await;
+    let life = ["n2 up", "n2 down Silent"];
+    assert_eq!(ours.read()[..6], life.repeat(3));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

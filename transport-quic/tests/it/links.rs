@@ -127,6 +127,23 @@ fn a_peer_that_has_lost_the_link_may_dial_again_while_it_looks_alive_here() {
 }
 
 #[test]
+fn a_peer_that_the_host_does_not_admit_is_told_and_may_come_later() {
+    let authority = authority();
+    let one = start(&bundle(&authority, N1, &[N1, N2]));
+    let two = start(&bundle(&authority, N2, &[N1, N2]));
+    introduce(&[&one, &two]);
+    one.inbox.turns_away.store(true, Ordering::Relaxed);
+    two.transport.connect(N1);
+    let text = two.inbox.wait("the answer", |told| told.unreachable().pop().map(String::from));
+    assert_says(&text, &["n1", "n2", "handler", "block"]);
+    assert!(one.inbox.look(|told| told.refusal("busy").is_some() && told.links.is_empty()));
+    one.inbox.turns_away.store(false, Ordering::Relaxed);
+    two.transport.connect(N1);
+    one.wait_up(N2);
+    two.wait_up(N1);
+}
+
+#[test]
 fn a_peer_that_dials_although_it_was_dialled_gets_through_after_a_while() {
     // The smaller node has dialled; the larger one has lost that link and dials itself.
     let authority = authority();

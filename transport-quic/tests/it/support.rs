@@ -6,7 +6,7 @@ use std::fs;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -70,6 +70,7 @@ pub(crate) struct Mailbox {
     told: Mutex<Told>,
     changed: Condvar,
     gate: Arc<Gate>,
+    pub(crate) turns_away: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -148,6 +149,10 @@ impl Inbox for Mailbox {
                 Poll::Pending
             }))
         })
+    }
+
+    fn admits(&self, _: NodeId) -> bool {
+        !self.turns_away.load(Ordering::Relaxed)
     }
 
     fn link(&self, peer: NodeId, change: LinkChange) {
