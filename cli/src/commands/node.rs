@@ -67,8 +67,10 @@ async fn serve(
     let told_at = settings.admin.address(&bundle);
     let handled = settings.handled(app)?;
     let bytes_per_peer_max = settings.limits.bytes_per_peer_max(&handled);
-    let transport = QuicTransport::new(&seeded, settings.limits)
-        .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
+    let transport = QuicTransport::new(&seeded, settings.limits).map_err(|error| {
+        let file = bundle.check().is_err().then(|| format!("`{}`: ", asked.bundle.display()));
+        Problem::new(Exit::Environment, file.unwrap_or_default() + &error.to_string())
+    })?;
     let transport = Arc::new(transport);
     let address = transport.local_address();
     let members = bundle.nodes().into_iter().collect();

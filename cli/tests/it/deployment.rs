@@ -207,19 +207,25 @@ fn an_expired_bundle_is_refused_before_a_socket_is_opened() {
     let called = synod(&place.0, &["node", bundle.to_str().expect("UTF-8")]);
     assert_eq!(called.exit, 6);
     assert!(called.stderr.contains("expired"), "{}", called.stderr);
-    assert!(called.stderr.contains("n1"), "{}", called.stderr);
+    assert!(called.stderr.contains("n1.synod`: "), "{}", called.stderr);
 }
 
 #[test]
-fn a_bundle_that_names_another_node_is_refused_with_both_names() {
+fn a_bundle_whose_certificate_is_of_another_node_or_cluster_is_refused_by_its_file_and_both_names()
+{
     let place = Place::new("other-node");
     let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
     let text = fs::read_to_string(&bundles[1]).expect("a bundle");
-    let claims = text.replace("node = \"n2\"", "node = \"n1\"");
-    fs::write(&bundles[1], claims).expect("written");
-    let called = synod(&place.0, &["node", bundles[1].to_str().expect("UTF-8")]);
-    assert_eq!(called.exit, 6, "{}", called.stderr);
-    assert!(called.stderr.contains("n1") && called.stderr.contains("n2"), "{}", called.stderr);
+    for (own, others, words) in [
+        ("node = \"n2\"", "node = \"n1\"", "is that of n2, and this is n1"),
+        ("cluster = \"demo\"", "cluster = \"prod\"", "cluster `demo`, and n2 to `prod`"),
+    ] {
+        fs::write(&bundles[1], text.replace(own, others)).expect("written");
+        let called = synod(&place.0, &["node", bundles[1].to_str().expect("UTF-8")]);
+        assert_eq!(called.exit, 2, "{}", called.stderr);
+        let told = ["n2.synod`: ", words, "bundle"];
+        assert!(told.iter().all(|words| called.stderr.contains(words)), "{}", called.stderr);
+    }
 }
 
 #[test]

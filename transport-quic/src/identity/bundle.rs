@@ -152,14 +152,16 @@ impl Bundle {
         checked.map(|()| trust).map_err(|turned| CertificateError::new(turned.text))
     }
 
-    /// Checks what stands in the file whatever the time is, and whoever the node is: that the
-    /// certificates, the lists of revoked ones and the key can be read and belong together.
+    /// Checks what stands in the file whatever the time is: that the certificates, the lists of
+    /// revoked ones and the key can be read and belong together, and to this node of this cluster.
     ///
     /// # Errors
     ///
     /// As [`Bundle::check`].
     pub fn check_form(&self) -> Result<(), CertificateError> {
-        self.trusted().map(drop)
+        let trust = self.trusted()?;
+        let named = trust.check_own_name(&self.credentials.facts()?);
+        named.map_err(|turned| CertificateError::new(turned.text))
     }
 
     /// Whom its node believes, if it is in form.
