@@ -92,6 +92,13 @@ impl Printer {
         }
     }
 
+    /// Something that should not stay so, and that keeps nobody from going on.
+    pub(crate) fn warn(&self, what: impl AsRef<str>) {
+        let what = what.as_ref();
+        let _ = writeln!(io::stderr(), "warning: {what}");
+        self.event(&json!({"event": "warning", "what": what}));
+    }
+
     /// Why the command ends without success.
     pub(crate) fn problem(&self, problem: &Problem) {
         let _ = writeln!(io::stderr(), "error: {}", problem.what);

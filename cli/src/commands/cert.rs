@@ -12,6 +12,7 @@ use serde_json::json;
 use synod_core::NodeId;
 use synod_transport_quic::{Authority, Bundle, CertificateFacts, inspect};
 
+use super::doctor::open_to_others;
 use crate::args::{Cert, CertInit, CertInspect, CertIssue, days, listen_address};
 use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
@@ -49,7 +50,7 @@ fn init(asked: &CertInit, printer: &Printer) -> Result<(), Problem> {
 }
 
 fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
-    let authority = authority(&asked.ca)?;
+    let authority = authority(&asked.ca, printer)?;
     let peers: BTreeMap<NodeId, String> = asked.nodes.iter().cloned().collect();
     if peers.len() < asked.nodes.len() {
         return Err(Problem::new(Exit::Usage, "a node is named twice"));
@@ -92,14 +93,20 @@ fn valid_days(bundle: &Bundle, asked: u32) -> u64 {
     left.unwrap_or_default().min(u64::from(asked))
 }
 
-fn authority(directory: &Path) -> Result<Authority, Problem> {
-    Authority::read(directory).map_err(|error| {
+fn authority(directory: &Path, printer: &Printer) -> Result<Authority, Problem> {
+    let authority = Authority::read(directory).map_err(|error| {
         let problem = Problem::of_file(&error);
         match problem.exit {
             Exit::Usage => problem,
             _ => problem.hint(format!("make one: cert init {}", quoted(directory))),
         }
-    })
+    })?;
+    let key = directory.join(Authority::KEY_FILE);
+    // Who cannot be asked about it has been read all the same.
+    if let Ok(Some(words)) = open_to_others(&key) {
+        printer.warn(format!("`{}`: {words}", key.display()));
+    }
+    Ok(authority)
 }
 
 fn make(directory: &Path) -> Result<(), Problem> {

@@ -59,6 +59,31 @@ fn a_damaged_key_of_an_authority_is_named() {
 }
 
 #[test]
+fn a_key_of_an_authority_that_others_may_read_is_told_by_whatever_uses_it() {
+    let place = Place::new("cert-open-key");
+    cluster(&place.0, "demo", &["n1"]);
+    let key = place.0.join("demo/ca.key");
+    for (command, rest) in [
+        ("issue", ["--out", "more", "n2=127.0.0.1:9"].as_slice()),
+        ("renew", &["demo/n1.synod"]),
+        ("trust", &["demo/n1.synod"]),
+        ("revoke", &["demo/n1.synod"]),
+    ] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("the owner may");
+        let args = [&["cert", command, "--ca", "demo", "--json"], rest].concat();
+        if command != "issue" {
+            let private = synod(&place.0, &args);
+            assert!(private.exit == 0 && !private.stderr.contains("warning"), "{}", private.stderr);
+        }
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).expect("the owner may");
+        let open = synod(&place.0, &args);
+        let words = "warning: `demo/ca.key`: others may read the key in it (mode 640): chmod 600";
+        assert!(open.exit == 0 && open.stderr.contains(words), "{command}: {}", open.stderr);
+        assert_eq!(open.lines()[0]["event"], "warning");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_read_keeps_no_other_from_being_judged() {
     let place = Place::new("cert-unread");
     cluster(&place.0, "demo", &["n1"]);

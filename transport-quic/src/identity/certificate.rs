@@ -81,6 +81,9 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// The file of its key, in its directory.
+    pub const KEY_FILE: &str = "ca.key";
+
     /// Makes an authority for `cluster` that is valid for `valid` from now on.
     ///
     /// # Errors
@@ -196,7 +199,7 @@ impl Authority {
     pub fn write_new(&self, directory: &Path) -> Result<(), FileError> {
         let certificate = directory.join(CERTIFICATE_FILE);
         file::refuse_existing(&certificate)?;
-        file::write_new(&directory.join(KEY_FILE), self.key_pem(), file::Readers::Owner)?;
+        file::write_new(&directory.join(Self::KEY_FILE), self.key_pem(), file::Readers::Owner)?;
         file::write_new(&certificate, self.certificate_pem(), file::Readers::Everybody)
     }
 
@@ -208,7 +211,7 @@ impl Authority {
     pub fn read(directory: &Path) -> Result<Self, FileError> {
         let path = directory.join(CERTIFICATE_FILE);
         let certificate = file::read(&path)?;
-        let key_path = directory.join(KEY_FILE);
+        let key_path = directory.join(Self::KEY_FILE);
         let key = file::read(&key_path)?;
         read_key(&key).map_err(|error| FileError::content(&key_path, error))?;
         Self::from_pem(&certificate, &key).map_err(|error| FileError::content(&path, error))
@@ -269,9 +272,6 @@ fn read_key(pem: &str) -> Result<KeyPair, CertificateError> {
 
 /// The certificate of an authority, in its directory.
 const CERTIFICATE_FILE: &str = "ca.pem";
-
-/// The key of an authority, in its directory.
-const KEY_FILE: &str = "ca.key";
 
 /// How far the beginning lies in the past, because clocks differ a little.
 const BACKDATED: Duration = Duration::from_secs(10 * 60);

@@ -47,7 +47,7 @@ pub(super) fn check(asked: &CertCheck, printer: &Printer) -> Result<(), Problem>
 }
 
 pub(super) fn renew(asked: &CertRenew, printer: &Printer) -> Result<(), Problem> {
-    let authority = authority(&asked.ca)?;
+    let authority = authority(&asked.ca, printer)?;
     for path in &asked.files {
         let mut bundle = of_cluster(&authority, path)?;
         bundle.credentials = authority
@@ -75,7 +75,7 @@ pub(super) fn renew(asked: &CertRenew, printer: &Printer) -> Result<(), Problem>
 }
 
 pub(super) fn trust(asked: &CertTrust, printer: &Printer) -> Result<(), Problem> {
-    let authority = authority(&asked.ca)?;
+    let authority = authority(&asked.ca, printer)?;
     for path in &asked.files {
         let mut bundle = of_cluster(&authority, path)?;
         let newly_trusted = bundle.trust(&authority);

@@ -11,7 +11,7 @@ use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 pub(super) fn revoke(asked: &CertRevoke, printer: &Printer) -> Result<(), Problem> {
-    let authority = authority(&asked.ca)?;
+    let authority = authority(&asked.ca, printer)?;
     let mut serials = asked.serials.clone();
     for path in &asked.files {
         serials.push(serial_in(path, &authority)?);
