@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -88,7 +88,7 @@ async fn serve(stream: TcpStream, subject: Arc<Subject>) -> io::Result<()> {
     let answer = loop {
         let (head, room) = buffer.split_at_mut(filled);
         match requested(head) {
-            Ok(Some((method, path))) => break subject.answer(&method, &path),
+            Ok(Some(request)) => break subject.answer(&request),
             Ok(None) if room.is_empty() => {
                 break Answer::text(
                     "431 Request Header Fields Too Large",
@@ -115,8 +115,17 @@ async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The method and the path that a whole head asks for, without the query. Nothing if it is not whole.
-fn requested(head: &[u8]) -> Result<Option<(String, String)>, httparse::Error> {
+/// What a client asks for.
+struct Requested {
+    method: String,
+    /// Without the query.
+    path: String,
+    /// Whether it has called the node by a name of this machine.
+    is_by_own_name: bool,
+}
+
+/// What a whole head asks for; nothing if it is not whole.
+fn requested(head: &[u8]) -> Result<Option<Requested>, httparse::Error> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     if request.parse(head)?.is_partial() {
@@ -124,7 +133,25 @@ fn requested(head: &[u8]) -> Result<Option<(String, String)>, httparse::Error> {
     }
     let target = request.path.unwrap_or_default();
     let path = target.split_once('?').map_or(target, |(path, _)| path);
-    Ok(Some((request.method.unwrap_or_default().to_owned(), path.to_owned())))
+    let mut hosts = request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case("host"));
+    Ok(Some(Requested {
+        method: request.method.unwrap_or_default().to_owned(),
+        path: path.to_owned(),
+        is_by_own_name: hosts.all(|it| is_own_name(it.value)),
+    }))
+}
+
+/// Whether a `Host` means the loopback interface, with whatever port. A browser that a page of
+/// elsewhere has led here says the name of that page: it must not read what the node tells.
+fn is_own_name(host: &[u8]) -> bool {
+    let host = str::from_utf8(host).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(name);
+    let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+    bare.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(is_loopback)
 }
 
 /// What is answered to a request.
@@ -152,11 +179,15 @@ const OK: &str = "200 OK";
 const UNAVAILABLE: &str = "503 Service Unavailable";
 
 impl Subject {
-    fn answer(&self, method: &str, path: &str) -> Answer {
-        if method != "GET" {
+    fn answer(&self, asked: &Requested) -> Answer {
+        if !asked.is_by_own_name {
+            let page = "the Host must be localhost or a loopback address, such as 127.0.0.1\n";
+            return Answer::text("403 Forbidden", page);
+        }
+        if asked.method != "GET" {
             return Answer::text("405 Method Not Allowed", "only GET is answered\n");
         }
-        match path {
+        match asked.path.as_str() {
             "/metrics" => {
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 Answer { status: OK, kind, page: metrics::text(self) }
@@ -186,5 +217,37 @@ impl Subject {
             Some(fault) => Answer::text(UNAVAILABLE, format!("{fault}\n")),
             None => Answer::text(OK, "ready\n"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_calls_the_node_by_a_name_of_this_machine_is_answered() {
+        let own = |hosts: &str| requested(format!("GET / HTTP/1.1\r\n{hosts}\r\n").as_bytes());
+        for (host, is_own) in [
+            ("127.0.0.1:7401", true),
+            ("127.0.0.1", true),
+            ("127.9.9.9:1", true),
+            ("[::1]:7401", true),
+            ("[::1]", true),
+            ("[::ffff:127.0.0.1]:80", true),
+            ("localhost", true),
+            ("LocalHost:7401", true),
+            ("evil.example:7401", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example:7401", false),
+            ("10.0.0.1:7401", false),
+            ("localhost:7401:evil", false),
+            ("", false),
+        ] {
+            let asked = own(&format!("Host: {host}\r\n")).expect("HTTP").expect("whole");
+            assert_eq!(asked.is_by_own_name, is_own, "{host}");
+        }
+        let two = own("Host: localhost\r\nhost: evil.example\r\n").expect("HTTP").expect("whole");
+        assert!(!two.is_by_own_name);
+        assert!(own("").expect("HTTP").expect("whole").is_by_own_name, "no browser leaves it out");
     }
 }

@@ -60,8 +60,14 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
     assert!(get(&address, "/readyz").starts_with("HTTP/1.1 200 "));
     assert!(get(&address, "/livez").starts_with("HTTP/1.1 200 "));
     assert!(get(&address, "/nothing").starts_with("HTTP/1.1 404 "));
-    let posted = http(&address, "POST /metrics HTTP/1.1\r\nHost: n1\r\nContent-Length: 0\r\n\r\n");
+    let posted =
+        http(&address, "POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     assert!(posted.starts_with("HTTP/1.1 405 "), "{posted}");
+    for path in ["/status", "/metrics", "/livez"] {
+        let led =
+            http(&address, &format!("GET {path} HTTP/1.1\r\nHost: evil.example:7401\r\n\r\n"));
+        assert!(led.starts_with("HTTP/1.1 403 ") && led.contains("localhost"), "{led}");
+    }
     let nonsense = http(&address, "nonsense\r\n\r\n");
     assert!(nonsense.starts_with("HTTP/1.1 400 "), "{nonsense}");
     let endless = http(&address, &format!("{:a<16384}", "GET /livez HTTP/1.1\r\nname: "));
