@@ -232,10 +232,15 @@ impl NodeBuilder {
                 Some(recorder(path, Origin { algorithm, boot, events }, limits).await?)
             }
         };
-        let writer = Writer::spawn(format!("{id} store"), store)
-            .map_err(|error| spawn_error("the thread of the store", &error))?;
-        let opened = writer.open().await?;
-        let machine = make(opened.incarnation)?;
+        let (writer, opened, machine) = match open_store(id, store, &make).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                if let Some(recorder) = recorder {
+                    recorder.tape().close().await;
+                }
+                return Err(error);
+            }
+        };
         let incarnation = opened.incarnation;
         let parts = Parts {
             id,
@@ -260,6 +265,19 @@ impl NodeBuilder {
             }
         }
     }
+}
+
+/// Opens the store, and makes the machine of the life that begins with it.
+async fn open_store(
+    id: NodeId,
+    store: Box<dyn Store>,
+    make: &Make,
+) -> Result<(Writer, Opened, Box<dyn Machine>), StartError> {
+    let writer = Writer::spawn(format!("{id} store"), store)
+        .map_err(|error| spawn_error("the thread of the store", &error))?;
+    let opened = writer.open().await?;
+    let machine = make(opened.incarnation)?;
+    Ok((writer, opened, machine))
 }
 
 /// Opens the recording where it may take its time.

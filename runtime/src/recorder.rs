@@ -4,9 +4,9 @@
 //! out. If the thread falls behind its bound, the file is full or the disk refuses, the recording
 //! ends; the node goes on.
 
-use std::fs::{OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::{mem, thread};
 
@@ -233,7 +233,10 @@ fn open(path: &Path, origin: &Origin, file_max: u64) -> io::Result<Opened> {
     options.read(true).append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600); // It holds what the peers say.
-    let mut file = options.open(path)?;
+    // A file that is there already is its owner's, even if nothing stands in it.
+    let made = options.clone().create_new(true).open(path);
+    let made_at = made.is_ok().then(|| path.to_path_buf());
+    let mut file = made.or_else(|_| options.open(path))?;
     // Two that write would tear each other's records. The lock ends with the file, or its process.
     file.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => invalid("another process records to it"),
@@ -255,7 +258,33 @@ fn open(path: &Path, origin: &Origin, file_max: u64) -> io::Result<Opened> {
         file.set_len(recording.intact_bytes as u64)?;
     }
     let writer = RecordingWriter::after(&recording);
-    Ok(Opened { sink: Box::new(file), writer, bytes: recording.intact_bytes as u64 })
+    let sink = Box::new(Film { file, made_at });
+    Ok(Opened { sink, writer, bytes: recording.intact_bytes as u64 })
+}
+
+/// The file of a recording. One that was made for a node that then did not start is removed again.
+struct Film {
+    file: File,
+    made_at: Option<PathBuf>,
+}
+
+impl Write for Film {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Film {
+    fn drop(&mut self) {
+        let is_empty = || self.file.metadata().is_ok_and(|it| it.len() == 0);
+        if let Some(path) = self.made_at.as_ref().filter(|_| is_empty()) {
+            let _ = fs::remove_file(path); // Ours alone: it is locked.
+        }
+    }
 }
 
 fn is_same(one: &Origin, other: &Origin) -> bool {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use synod_core::{
     Algorithm, Context, Fingerprint, Handlers, Input, Node, NodeId, Recording, Stack, StepError,
 };
-use synod_runtime::{EndReason, Limits, MemoryNetwork, NodeBuilder, PanicPolicy, StartError};
+use synod_runtime::{
+    EndReason, FileStore, Limits, MemoryNetwork, NodeBuilder, PanicPolicy, StartError,
+};
 
 use crate::support::{N1, N2, Number, PATIENCE, Word, node, start, status_of, until};
 
@@ -157,6 +159,23 @@ async fn a_file_that_is_something_else_is_left_alone() {
     let error = refused(N1).await.to_string();
     assert!(error.contains("record 0 at byte 12 is damaged"), "{error}");
     assert_eq!(fs::read(&file.0).expect("the file"), bytes);
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_start_leaves_no_empty_file() {
+    let [file, store] = ["unstarted", "unstarted-store"].map(File::new);
+    fs::write(&store.0, "no directory").expect("written");
+    let start = || {
+        let builder = busy(&MemoryNetwork::new(), N1, &file.0);
+        builder.store(Box::new(FileStore::new(&store.0))).start()
+    };
+    let error = start().await.expect_err("there is no store");
+    assert!(matches!(error, StartError::Store(_)), "{error}");
+    assert!(!file.0.exists());
+
+    fs::write(&file.0, "").expect("written");
+    start().await.expect_err("there is no store");
+    assert!(file.0.exists(), "it was there before");
 }
 
 #[tokio::test]
