@@ -29,8 +29,8 @@ impl Simulation<'_> {
     ///
     /// # Panics
     ///
-    /// If a run fails: with everything that is needed to understand it. If `SYNOD_BUDGET` is not
-    /// a time. If what should happen sometimes happened in no run.
+    /// If a run fails: with everything that is needed to understand it. If a stored schedule cannot
+    /// be read, or is one of an exploration. If `SYNOD_BUDGET` is not a time. If what should happen sometimes happened in no run.
     #[track_caller]
     pub fn check(&self, name: &str) {
         let place = Location::caller();
@@ -73,7 +73,7 @@ impl Simulation<'_> {
                 Err(error) => panic!("`{}`, {error}", path.display()),
             };
             let Recorded::Simulated { settings, seed, decisions } = &schedule.run else {
-                continue;
+                panic!("{}", explored(&path));
             };
             let (outcome, _) = self.runnable().run(settings, Stream::replaying(decisions), true);
             if let Some(violation) = outcome.violation {
@@ -94,6 +94,15 @@ impl Simulation<'_> {
             }
         }
     }
+}
+
+/// Why a path of an exploration is no schedule of a simulation, and what to do with it.
+fn explored(path: &Path) -> String {
+    let path = path.display();
+    format!(
+        "`{path}` is a path of an exploration, and a simulation runs only what was simulated: make \
+         it a test of its own by `synod replay {path} --as-test`, and move the file elsewhere"
+    )
 }
 
 #[expect(clippy::disallowed_methods, reason = "how many seeds fit is no part of a run")]

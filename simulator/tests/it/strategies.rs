@@ -192,21 +192,37 @@ fn a_handler_with_a_memory_of_its_own_is_named_with_the_line_that_registers_it()
     }
 }
 
+/// What the failing test says where it finds its schedules in `folder`.
+fn failing_test_in(folder: &Path) -> String {
+    let output = std::process::Command::new(env::current_exe().expect("this test binary"))
+        .args(["--exact", "strategies::the_failing_test", "--ignored", "--nocapture"])
+        .current_dir(folder)
+        .env_remove("CARGO_MANIFEST_DIR")
+        .output()
+        .expect("the test binary");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn a_stored_schedule_that_a_simulation_cannot_run_is_not_passed_over() {
+    let folder = env::temp_dir().join(format!("synod-explored-{}", std::process::id()));
+    let stored = folder.join("tests/schedules/two_leaders-0123.schedule");
+    fs::create_dir_all(stored.parent().expect("a folder")).expect("made");
+    let scenario = bully().property(Property::always("nothing", |_| Err("something".into())));
+    let report = explore(&scenario, &Bounds::calm(2));
+    fs::write(&stored, &report.expect_failure().text).expect("written");
+    let told = failing_test_in(&folder);
+    for words in ["two_leaders-0123.schedule` is a path of an exploration", "--as-test"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
 #[test]
 fn a_failing_test_stores_its_schedule_which_runs_first_the_next_time() {
     let folder = env::temp_dir().join(format!("synod-check-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
-    let told = |program: &Path| {
-        let output = std::process::Command::new(program)
-            .args(["--exact", "strategies::the_failing_test", "--ignored", "--nocapture"])
-            .current_dir(&folder)
-            .env_remove("CARGO_MANIFEST_DIR")
-            .output()
-            .expect("the test binary");
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-    };
-    let program = env::current_exe().expect("this test binary");
-    let first = told(&program);
+    let first = failing_test_in(&folder);
     for words in [
         "property violated: at most one node leads",
         "state when it broke",
@@ -219,7 +235,7 @@ fn a_failing_test_stores_its_schedule_which_runs_first_the_next_time() {
     }
     let stored: Vec<_> = fs::read_dir(folder.join("tests/schedules")).expect("stored").collect();
     assert_eq!(stored.len(), 1);
-    let again = told(&program);
+    let again = failing_test_in(&folder);
     assert!(again.contains("in 0 replays"), "the stored schedule runs first: {again}");
     fs::remove_dir_all(&folder).expect("removed");
 }
