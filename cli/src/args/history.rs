@@ -26,7 +26,8 @@ Examples:
   synod history check store.jsonl --model kv --consistency sequential --json
 
 The exit code is 0 if there is an order that the model allows, 1 if there is none, 2 if the file is
-no history of the model, 3 if a limit was reached before an answer, 6 if the file cannot be read.")]
+no history of the model, 3 if a limit was reached before an answer, 5 if it has no operations, 6 if
+the file cannot be read.")]
 pub(crate) struct HistoryCheck {
     /// The history: JSON lines, a log of Jepsen's etcd tests, or EDN.
     pub(crate) file: PathBuf,

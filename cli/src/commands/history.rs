@@ -32,6 +32,12 @@ fn run_check(asked: &HistoryCheck, printer: &Printer) -> Result<(), Problem> {
         .map_err(|bad| {
         Problem::new(Exit::Usage, format!("`{path}`, {bad}")).hint(bad.allowed)
     })?;
+    if checked.operations == 0 {
+        let what = format!("`{path}` has no operations: there is nothing to judge");
+        let hint =
+            "an operation that failed counts as never done: did any client come to anything?";
+        return Err(Problem::new(Exit::NothingRan, what).hint(hint));
+    }
     printer.say(format!(
         "{path}: {} operations, {} of them open, in {} part(s)",
         thousands(checked.operations as u64),

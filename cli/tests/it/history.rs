@@ -73,6 +73,19 @@ fn programs_get_one_line() {
 }
 
 #[test]
+fn a_history_without_operations_is_no_pass() {
+    let failed = "[{:process 0 :type :invoke :f :write :value 1}
+                   {:process 0 :type :fail :f :write :value 1}]";
+    for text in ["[]", failed, "{\"synod_history\": 1}\n"] {
+        let called = check("nothing", text, &["--model", "register", "--json"]);
+        assert_eq!(called.exit, 5, "{text}: {}{}", called.stdout, called.stderr);
+        assert_eq!(called.lines().len(), 1, "{}", called.stdout);
+        assert_eq!(called.last()["exit"], 5);
+        assert!(called.stderr.contains("`history` has no operations"), "{}", called.stderr);
+    }
+}
+
+#[test]
 fn a_time_limit_that_is_reached_is_no_verdict() {
     let log = LOG.replace("VALUE", "2");
     let called = check("limit", &log, &["--model", "cas-register", "--time-limit", "0s", "--json"]);
