@@ -18,13 +18,13 @@ impl Worker<'_> {
     /// Appends it to a list.
     pub(crate) fn add_acts(&self, state: &State, all: &mut Vec<Act>) {
         let timed = 0 < self.setting().bounds.tick_us;
-        let mut before: Option<&Parcel> = None;
+        let mut before: Option<(u32, &Parcel)> = None;
         for (at, number) in state.wire.iter().enumerate() {
             let parcel = self.parcel(*number);
-            let same = before.is_some_and(|before| before.link == parcel.link);
-            let equal = before.is_some_and(|before| before.print == parcel.print);
-            before = Some(parcel);
-            if (parcel.ordered && same) || equal {
+            let repeats = before.replace((*number, parcel)).is_some_and(|(other, before)| {
+                if parcel.ordered { before.link == parcel.link } else { other == *number }
+            });
+            if repeats {
                 continue; // Behind another one, or the same again.
             }
             if parcel.link.2 == APPLICATION && 0 < parcel.left && timed {

@@ -31,6 +31,10 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// Nothing happens anywhere.
+    pub(super) const NONE: Self = Self { place: u32::MAX, what: [u32::MAX; 2] };
+
+    #[inline]
     pub(super) fn of(place: u32, what: What) -> Self {
         let (kind, number) = match what {
             What::Start => (0, 0),
@@ -91,12 +95,24 @@ pub(crate) struct Move<'m> {
     pub(super) place: u32,
     /// The options of each question that the handler asked.
     pub(crate) asked: &'m [u32],
-    /// How many effects it had: places where a crash could fall.
+    /// How many effects it had, if a crash could fall between them.
     pub(crate) had: usize,
     /// What is under way since then.
     pub(crate) sends: &'m [u32],
     /// What it indicated, if a monitor remembers such things.
     pub(super) told: Option<u32>,
+}
+
+impl Move<'_> {
+    /// A change of the local state, and nothing else.
+    pub(super) const fn plain(place: u32) -> Self {
+        Self { place, asked: &[], had: 0, sends: &[], told: None }
+    }
+
+    /// Whether it is only that: a single effect has nothing between it and another.
+    pub(super) fn is_plain(self) -> bool {
+        self.asked.is_empty() && self.had <= 1 && self.sends.is_empty() && self.told.is_none()
+    }
 }
 
 impl Worker<'_> {
@@ -152,14 +168,14 @@ impl Worker<'_> {
         {
             self.learn();
         }
-        Move { place: *place, asked, had: *had, sends: sent, told }
+        let had = if 0 < self.setting().bounds.crashes { *had } else { 0 };
+        Move { place: *place, asked, had, sends: sent, told }
     }
 
     /// A change of a local state in which no handler runs.
     fn silently(&mut self, key: Key, place: u32) -> At {
         self.learn();
-        let moved = Move { place, asked: &[], had: 0, sends: &[], told: None };
-        self.moves.insert(key, Way::CALM, moved)
+        self.moves.insert(key, Way::CALM, Move::plain(place))
     }
 
     /// By how much the fingerprint of one local state is larger than that of another.

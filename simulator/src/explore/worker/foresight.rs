@@ -13,6 +13,7 @@ use crate::explore::state::State;
 impl Worker<'_> {
     /// By how much the fingerprint becomes larger with an act that does nothing but let a handler run;
     /// nothing where more happens, or that handler can go in several ways.
+    #[inline]
     pub(crate) fn foresee(&mut self, state: &State, act: Act) -> Result<Option<u128>, Wrong> {
         if self.orbits.is_some() {
             return Ok(None); // An orbit's fingerprint is not that of one of its states.
@@ -29,7 +30,11 @@ impl Worker<'_> {
             _ => return Ok(None),
         };
         self.moves.make_room();
-        let at = self.activate(Self::place(state, node), what, Way::CALM)?;
+        let before = Self::place(state, node);
+        let at = self.activate(before, what, Way::CALM)?;
+        if let (Some(after), None) = (at.only_place(), taken) {
+            return Ok(Some(if after == before { 0 } else { self.shift(before, after) }));
+        }
         Ok(self.shift_by(state, node, self.moves.at(at), taken))
     }
 

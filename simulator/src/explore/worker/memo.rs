@@ -8,8 +8,9 @@ use crate::explore::segments::Segments;
 
 /// Moves by what led to them. How many are remembered follows how often they are asked for.
 pub(super) struct Memo {
-    entries: Segments<Entry, 32>,
     index: Index,
+    /// Those that are more than a plain change of the local state.
+    entries: Segments<Entry, 32>,
     /// The lists of all entries, one after the other.
     lists: Vec<u32>,
     /// With so many, all are forgotten, or the bound is doubled.
@@ -18,13 +19,37 @@ pub(super) struct Memo {
     hits: usize,
 }
 
-/// Where a move is remembered, until room is made for others.
+/// A move that is remembered, until room is made for others: twice the local state that it leads to, if
+/// that is all there is to it, or one more than twice the number of its entry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct At(u32);
 
-/// A key and what came of it. Of `lists` it has the way, what was asked, and what was sent.
+impl At {
+    /// # Panics
+    ///
+    /// From 2^31 local states on.
+    fn plain(place: u32) -> Self {
+        Self(place.checked_mul(2).expect("fewer than 2^31 local states"))
+    }
+
+    fn entry(number: usize) -> Self {
+        let number = u32::try_from(number).ok().and_then(|number| number.checked_mul(2));
+        Self(number.expect("fewer than 2^31 moves") + 1)
+    }
+
+    /// The local state that it leads to, if that is all there is to it.
+    #[inline]
+    pub(super) fn only_place(self) -> Option<u32> {
+        (self.0 & 1 == 0).then_some(self.0 / 2)
+    }
+
+    fn number(self) -> usize {
+        (self.0 / 2) as usize
+    }
+}
+
+/// What came of it. Of `lists` it has the way, what was asked, and what was sent.
 struct Entry {
-    key: Key,
     place: u32,
     /// `UNTOLD`, or what was indicated.
     told: u32,
@@ -35,55 +60,56 @@ struct Entry {
     sent: u32,
 }
 
-/// The numbers of entries by the hash of what leads to them, by open addressing: most of an exploration
-/// is to look here, so it does little more than that.
+/// Moves by the hash of what leads to them, by open addressing: most of an exploration is to look here, so
+/// it does little more than that.
 #[derive(Default)]
 struct Index {
-    /// One more than a number; 0 is a free place.
-    places: Vec<u32>,
-    taken: u32,
+    places: Vec<(Key, At)>,
+    taken: usize,
 }
+
+const FREE: (Key, At) = (Key::NONE, At(0));
 
 impl Index {
     #[inline]
-    fn find(&self, hash: u64, is_same: impl Fn(u32) -> bool) -> Option<u32> {
+    fn find(&self, key: Key, hash: u64, is_same: impl Fn(At) -> bool) -> Option<At> {
         let mask = self.places.len().wrapping_sub(1);
         let mut at = home(hash, mask);
         loop {
-            match self.places.get(at).and_then(|place| place.checked_sub(1)) {
-                Some(number) if is_same(number) => return Some(number),
-                Some(_) => at = (at + 1) & mask,
-                None => return None,
+            match self.places.get(at) {
+                Some((other, moved)) if *other == key && is_same(*moved) => return Some(*moved),
+                Some((other, _)) if *other != Key::NONE => at = (at + 1) & mask,
+                _ => return None,
             }
         }
     }
 
-    /// Takes in the next number.
-    fn push(&mut self, hash_of: impl Fn(u32) -> u64) {
+    /// Takes in what it does not have.
+    fn insert(&mut self, key: Key, moved: At, hash_of: impl Fn(Key, At) -> u64) {
         self.taken += 1;
-        if 2 * self.places.len() < 3 * self.taken as usize {
+        if 2 * self.places.len() < 3 * self.taken {
             let more = PLACES_MIN.max(2 * self.places.len());
-            self.places.clear();
-            self.places.resize(more, 0);
-            (0..self.taken).for_each(|number| self.place(number, hash_of(number)));
-        } else {
-            self.place(self.taken - 1, hash_of(self.taken - 1));
+            let old = std::mem::replace(&mut self.places, vec![FREE; more]);
+            for (key, moved) in old.into_iter().filter(|(key, _)| *key != Key::NONE) {
+                self.place(key, moved, hash_of(key, moved));
+            }
         }
+        self.place(key, moved, hash_of(key, moved));
     }
 
-    fn place(&mut self, number: u32, hash: u64) {
+    fn place(&mut self, key: Key, moved: At, hash: u64) {
         let mask = self.places.len() - 1;
         let mut at = home(hash, mask);
-        while self.places.get(at).is_some_and(|place| *place != 0) {
+        while self.places.get(at).is_some_and(|(other, _)| *other != Key::NONE) {
             at = (at + 1) & mask;
         }
         if let Some(place) = self.places.get_mut(at) {
-            *place = number + 1;
+            *place = (key, moved);
         }
     }
 
     fn clear(&mut self) {
-        self.places.fill(0);
+        self.places.fill(FREE);
         self.taken = 0;
     }
 }
@@ -117,14 +143,14 @@ impl Memo {
     /// Forgets all that is known, if there is too much of it.
     #[inline]
     pub(super) fn make_room(&mut self) {
-        if self.bound <= self.index.taken as usize {
+        if self.bound <= self.index.taken {
             self.forget();
         }
     }
 
     #[cold]
     fn forget(&mut self) {
-        let count = self.index.taken as usize;
+        let count = self.index.taken;
         let hits = std::mem::take(&mut self.hits);
         if 2 * count <= hits && self.bound < BOUND_MAX {
             self.bound *= 2;
@@ -142,18 +168,27 @@ impl Memo {
 
     #[inline]
     pub(super) fn find(&mut self, key: Key, way: Way<'_>) -> Option<At> {
-        let Self { entries, index, lists, .. } = &*self;
-        let is_same =
-            |at: u32| entries.get(at as usize).is_some_and(|it| it.key == key && it.is(way, lists));
-        let known = index.find(hash(key, way), is_same);
+        let is_same = |at: At| match at.only_place() {
+            Some(_) => way.is_calm(),
+            None => self.entry(at).is(way, &self.lists),
+        };
+        let known = self.index.find(key, hash(key, way), is_same);
         self.hits += usize::from(known.is_some());
-        known.map(At)
+        known
+    }
+
+    #[inline]
+    fn entry(&self, at: At) -> &Entry {
+        self.entries.get(at.number()).expect("no room was made since it was found")
     }
 
     /// What is remembered here.
     #[inline]
-    pub(super) fn at(&self, At(at): At) -> Move<'_> {
-        let entry = self.entries.get(at as usize).expect("no room was made since it was found");
+    pub(super) fn at(&self, at: At) -> Move<'_> {
+        if let Some(place) = at.only_place() {
+            return Move::plain(place);
+        }
+        let entry = self.entry(at);
         let [asked, sent] = [entry.way, entry.way + entry.asked].map(usize::from);
         let begin = entry.begin as usize;
         let sends = self.lists.get(begin + sent..).and_then(|it| it.get(..entry.sent as usize));
@@ -170,12 +205,26 @@ impl Memo {
     ///
     /// # Panics
     ///
-    /// If a handler asks 2^16 questions, or has 2^32 effects.
+    /// If a handler asks 2^16 questions, or has 2^32 effects; from 2^31 local states on.
     pub(super) fn insert(&mut self, key: Key, way: Way<'_>, moved: Move<'_>) -> At {
+        let at = if moved.is_plain() && way.is_calm() {
+            At::plain(moved.place)
+        } else {
+            self.push(way, moved)
+        };
+        let Self { index, entries, lists, .. } = self;
+        index.insert(key, at, |key, at| {
+            let entry = at.only_place().is_none().then(|| entries.get(at.number())).flatten();
+            hash(key, entry.map_or(Way::CALM, |entry| entry.way(lists)))
+        });
+        at
+    }
+
+    fn push(&mut self, way: Way<'_>, moved: Move<'_>) -> At {
         let number = |count: usize| u32::try_from(count).expect("fewer than 2^32");
         let few = |count: usize| u16::try_from(count).expect("fewer than 2^16 questions");
-        let Self { entries, index, lists, .. } = self;
-        let (at, begin) = (number(entries.len()), number(lists.len()));
+        let Self { entries, lists, .. } = self;
+        let begin = number(lists.len());
         way.pack(lists);
         let packed = few(lists.len() - begin as usize);
         lists.extend_from_slice(moved.asked);
@@ -184,11 +233,8 @@ impl Memo {
         let told = moved.told.unwrap_or(UNTOLD);
         let (asked, sent) = (few(moved.asked.len()), number(moved.sends.len()));
         let had = number(had);
-        entries.push(Entry { key, place, told, had, begin, way: packed, asked, sent });
-        index.push(|at| {
-            entries.get(at as usize).map_or(0, |entry| hash(entry.key, entry.way(lists)))
-        });
-        At(at)
+        entries.push(Entry { place, told, had, begin, way: packed, asked, sent });
+        At::entry(entries.len() - 1)
     }
 }
 
