@@ -11,7 +11,7 @@ use synod_simulator::history::read::{Form, Model};
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
-  synod history check run.jsonl --model register
+  synod history check history.jsonl --model register
   synod history check etcd.log --model cas-register")]
 pub(crate) enum History {
     /// Say whether what clients saw could have been seen by one alone.

@@ -115,6 +115,11 @@ fn bad_input_is_one_error_with_its_line() {
         (&log, &["--model", "register", "--time-limit", "soon"], "expected a time"),
         (&String::from("what\n"), &["--model", "register"], "line 1: "),
         (&String::new(), &["--model", "register"], "line 1: "),
+        (
+            &String::from("{\"synod_trace\":1,\"algorithm\":\"abd\",\"nodes\":3}\n"),
+            &["--model", "register"],
+            "`trace convert --to history` makes one",
+        ),
     ] {
         let called = check("refused", text, args);
         assert_eq!(called.exit, 2, "{says}: {}", called.stderr);

@@ -58,7 +58,9 @@ fn event(text: &str, line: usize) -> Result<Event, BadHistory> {
 
 fn wrong(line: usize, what: &str) -> BadHistory {
     let allowed = match line {
-        1 => "a history begins with {\"synod_history\":1}",
+        1 => {
+            "a history begins with {\"synod_history\":1}; `trace convert --to history` makes one of a trace"
+        }
         _ => {
             "{\"event\":\"invoke\",\"client\":\"a\",\"id\":1,\"f\":\"read\"}, or an event \
               `return`, `fail` or `unknown` of that id"
