@@ -2,6 +2,7 @@
 //!
 //! Results go to the standard output, problems and hints to the standard error.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -76,7 +77,7 @@ impl Printer {
 
     /// What to type next.
     pub(crate) fn next(&self, command: impl AsRef<str>) {
-        self.advise(format!("{} {}", program(), command.as_ref()));
+        self.advise(typed(command.as_ref()));
     }
 
     /// What to do next that is no command of this program.
@@ -128,6 +129,22 @@ pub(crate) fn program() -> String {
     }
     let called = std::env::args().next();
     called.unwrap_or_else(|| String::from("synod"))
+}
+
+/// A command of this program, as the reader types it.
+pub(crate) fn typed(command: impl Display) -> String {
+    format!("{} {command}", program())
+}
+
+/// The command line as it was typed, for people, each word as `changed`; none leaves it out.
+pub(crate) fn typed_again(changed: impl Fn(String) -> Option<String>) -> String {
+    let words = std::env::args().skip(1).filter(|it| it != "--json").filter_map(changed);
+    typed(words.map(quoted).collect::<Vec<_>>().join(" "))
+}
+
+/// The same with another command in the place of one.
+pub(crate) fn typed_instead(of: &str, command: &str) -> String {
+    typed_again(|word| Some(if word == of { String::from(command) } else { word }))
 }
 
 /// A path as a word of a shell's command line.

@@ -14,7 +14,7 @@ use synod_transport_quic::{Authority, Bundle, CertificateFacts, inspect};
 
 use super::doctor::open_to_others;
 use crate::args::{Cert, CertInit, CertInspect, CertIssue, days, listen_address};
-use crate::printer::{Printer, quoted};
+use crate::printer::{Printer, quoted, typed};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(cert: &Cert, printer: &Printer) -> Result<(), Problem> {
@@ -98,7 +98,8 @@ fn authority(directory: &Path, printer: &Printer) -> Result<Authority, Problem> 
         let problem = Problem::of_file(&error);
         match problem.exit {
             Exit::Usage => problem,
-            _ => problem.hint(format!("make one: cert init {}", quoted(directory))),
+            _ => problem
+                .hint(format!("make one: {}", typed(format!("cert init {}", quoted(directory))))),
         }
     })?;
     let key = directory.join(Authority::KEY_FILE);
@@ -173,13 +174,17 @@ fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
         "fingerprint": facts.fingerprint, "serial": facts.serial, "issuer": facts.issuer,
         "days_left": left, "expired": expired,
     }));
+    printer.next(format!("cert check {} --before 30", quoted(&asked.file)));
     Ok(())
 }
 
 /// What a certificate says, and the bundle that it is in.
 fn facts(path: &Path) -> Result<(CertificateFacts, Option<Bundle>), Problem> {
-    let is_bundle = path.extension().is_some_and(|ending| ending == "synod");
-    if is_bundle { bundle_facts(path) } else { Ok((pem_facts(path)?, None)) }
+    if is_bundle(path) { bundle_facts(path) } else { Ok((pem_facts(path)?, None)) }
+}
+
+fn is_bundle(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "synod")
 }
 
 fn bundle_facts(path: &Path) -> Result<(CertificateFacts, Option<Bundle>), Problem> {

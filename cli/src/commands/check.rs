@@ -10,7 +10,7 @@ use super::{cluster, keep};
 use crate::app::App;
 use crate::args::{Check, OrderArg, TimingArg};
 use crate::entry::{Entry, Exploring, Way};
-use crate::printer::{Printer, quoted, thousands};
+use crate::printer::{Printer, quoted, thousands, typed_again};
 use crate::problem::{Exit, Problem};
 
 pub(crate) mod watcher;
@@ -110,7 +110,8 @@ fn estimate(entry: &dyn Entry, check: &Check, bounds: &Bounds, probes: u32, prin
         "probes": probes, "runs": runs, "runs_median": runs_median, "depth": depth,
         "cut": cut, "violating": violations,
     }));
-    printer.advise("the same without --estimate, and with --max-time 1m");
+    let explores = typed_again(|word| (!word.starts_with("--estimate")).then_some(word));
+    printer.advise(explores + " --max-time 1m");
 }
 
 /// What a bound has cut off, and how to see more.

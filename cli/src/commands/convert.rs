@@ -8,7 +8,7 @@ use synod_simulator::{Format, Schedule, Trace, convert};
 use super::{recording, replace, spared, text};
 use crate::app::App;
 use crate::args::TraceConvert;
-use crate::printer::{Printer, quoted};
+use crate::printer::{Printer, quoted, typed};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &TraceConvert, printer: &Printer) -> Result<(), Problem> {
@@ -78,7 +78,8 @@ fn read(app: &App, path: &Path) -> Result<Trace, Problem> {
     let file = path.display();
     if recording::is_one(path) {
         let what = format!("`{file}` is the recording of a node, not yet a trace");
-        let hint = format!("first: trace merge {file} --out run.jsonl");
+        let merge = typed(format!("trace merge {} --out run.jsonl", quoted(path)));
+        let hint = format!("first: {merge}");
         return Err(Problem::new(Exit::Usage, what).hint(hint));
     }
     let hint = "`replay --trace` writes traces, `sim` and `check` write schedules";

@@ -17,7 +17,7 @@ use super::status;
 use crate::app::App;
 use crate::args::Doctor;
 use crate::operating::settings::Settings;
-use crate::printer::{Printer, quoted};
+use crate::printer::{Printer, quoted, typed_again, typed_instead};
 use crate::problem::{Exit, Problem};
 
 /// A certificate with less time left is worth a warning.
@@ -56,7 +56,7 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
             findings.add(&peer.to_string(), finding);
         }
     }
-    findings.conclude(path)
+    findings.conclude()
 }
 
 /// How bad something is.
@@ -134,21 +134,20 @@ impl<'a> Findings<'a> {
         }
     }
 
-    fn conclude(self, path: &Path) -> Result<(), Problem> {
+    fn conclude(self) -> Result<(), Problem> {
         let exit = match self.worst {
             Severity::Fine | Severity::Warning => None,
             Severity::Environment => Some(Exit::Environment),
             Severity::Usage => Some(Exit::Usage),
         };
-        let path = quoted(path);
         match (exit, self.first_wrong) {
             (Some(exit), Some(wrong)) => {
-                let hint = format!("then ask again: doctor {path}");
+                let hint = format!("mend it, then ask again: {}", typed_again(Some));
                 Err(Problem::new(exit, wrong).hint(hint))
             }
             _ => {
                 self.printer.event(&json!({"event": "healthy"}));
-                self.printer.next(format!("node {path}"));
+                self.printer.advise(typed_instead("doctor", "node"));
                 Ok(())
             }
         }

@@ -13,7 +13,9 @@ use synod_transport_quic::{Bundle, QuicTransport};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::doctor::open_to_others;
 use crate::app::App;
@@ -23,7 +25,7 @@ use crate::operating::admin::{self, Subject};
 use crate::operating::otlp::Exporter;
 use crate::operating::renewal::{self, CertificateEnd};
 use crate::operating::settings::{LogFormat, Settings};
-use crate::printer::Printer;
+use crate::printer::{Printer, typed_instead};
 use crate::problem::{Exit, Problem};
 
 /// How often the node looks whether there is something to report.
@@ -47,10 +49,12 @@ fn log_to_stderr(settings: &Settings) {
         .with_writer(io::stderr)
         .with_target(false)
         .with_ansi(false);
+    // Those of the actors have numbers, which say nothing: every line names its node.
+    let no_spans = || filter_fn(|about| !about.is_span());
     // A program that has set up logging of its own keeps it.
     let _ = match settings.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => lines.finish().with(no_spans()).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).finish().with(no_spans()).try_init(),
     };
 }
 
@@ -69,7 +73,9 @@ async fn serve(
     let bytes_per_peer_max = settings.limits.bytes_per_peer_max(&handled);
     let transport = QuicTransport::new(&seeded, settings.limits).map_err(|error| {
         let file = bundle.check().is_err().then(|| format!("`{}`: ", asked.bundle.display()));
-        Problem::new(Exit::Environment, file.unwrap_or_default() + &error.to_string())
+        let what = file.unwrap_or_default() + &error.to_string();
+        Problem::new(Exit::Environment, what)
+            .hint(format!("to find out more: {}", typed_instead("node", "doctor")))
     })?;
     let transport = Arc::new(transport);
     let address = transport.local_address();

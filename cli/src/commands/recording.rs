@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use synod_core::Recording;
@@ -83,12 +83,22 @@ pub(super) fn replay(app: &App, asked: &Replay, printer: &Printer) -> Result<(),
     }));
     match divergence {
         None => {
-            let file = quoted(&asked.file);
-            printer.next(format!("trace merge {file} --out run.jsonl     (all nodes' recordings)"));
+            let files: Vec<_> =
+                of_the_cluster(&asked.file, &recording).iter().map(quoted).collect();
+            let others = if files.len() == 1 { "     (all nodes' recordings)" } else { "" };
+            printer.next(format!("trace merge {} --out run.jsonl{others}", files.join(" ")));
             Ok(())
         }
         Some(divergence) => Err(diverged(&replayed, divergence)),
     }
+}
+
+/// The recordings of all nodes that stand beside that of one, if they are named as `cluster` does.
+fn of_the_cluster(file: &Path, recording: &Recording) -> Vec<PathBuf> {
+    let peers = recording.lives.iter().take(1).flat_map(|life| &life.origin.boot.peers);
+    let files = peers.map(|peer| file.with_file_name(format!("{peer}.recording")));
+    let files: Vec<PathBuf> = files.filter(|it| is_one(it)).collect();
+    if files.iter().any(|it| it == file) { files } else { vec![file.to_path_buf()] }
 }
 
 fn fields(divergence: &Deviation) -> serde_json::Value {

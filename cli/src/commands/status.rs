@@ -13,7 +13,7 @@ use synod_transport_quic::Bundle;
 
 use crate::args::Status;
 use crate::operating::settings::beside;
-use crate::printer::Printer;
+use crate::printer::{Printer, quoted};
 use crate::problem::Problem;
 
 /// How long a node may take to answer.
@@ -37,7 +37,11 @@ pub(crate) fn run(asked: &Status, printer: &Printer) -> Result<(), Problem> {
             let silent = answers.iter().find(|(_, _, answer)| answer.is_err());
             return match silent {
                 Some((name, address, Err(error))) => Err(no_answer(name, address, error)),
-                _ => Ok(()),
+                _ => {
+                    let nodes: Vec<_> = asked.nodes.iter().map(quoted).collect();
+                    printer.next(format!("status {} --watch", nodes.join(" ")));
+                    Ok(())
+                }
             };
         }
         thread::sleep(WATCH_EVERY);

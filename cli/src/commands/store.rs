@@ -1,6 +1,6 @@
 //! `store`: what a node has written down, looked at from outside.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use synod_core::durable::{EntryKind, Inspection, LogError};
@@ -9,7 +9,7 @@ use synod_runtime::{StoreError, copy_store, inspect_store};
 
 use crate::app::App;
 use crate::args::{Store, StoreBackup, StoreDirectory, StoreRestore};
-use crate::printer::{Printer, quoted, thousands};
+use crate::printer::{Printer, quoted, thousands, typed};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &Store, printer: &Printer) -> Result<(), Problem> {
@@ -46,6 +46,7 @@ fn check(asked: &StoreDirectory, printer: &Printer) -> Result<(), Problem> {
         "incarnation": found.incarnation, "records": records, "bytes": found.intact_bytes,
         "durable_bytes": found.durable_bytes, "torn_bytes": found.torn_bytes,
     }));
+    printer.next(format!("store dump {}", quoted(&asked.directory)));
     Ok(())
 }
 
@@ -74,12 +75,16 @@ fn dump(app: &App, asked: &StoreDirectory, printer: &Printer) -> Result<(), Prob
             _ => (),
         }
     }
+    let directory = asked.directory.display();
+    let copy = PathBuf::from(format!("{directory}-copy"));
+    printer.next(format!("store backup {} --to {}", quoted(&asked.directory), quoted(copy)));
     Ok(())
 }
 
 fn backup(asked: &StoreBackup, printer: &Printer) -> Result<(), Problem> {
     let copied = copy_store(&asked.directory, &asked.to);
     told(&copied.map_err(|error| problem(&error))?, &asked.to, printer);
+    printer.next(format!("store check {}", quoted(&asked.to)));
     Ok(())
 }
 
@@ -124,8 +129,8 @@ fn problem(error: &StoreError) -> Problem {
     let problem = Problem::new(exit, error.to_string());
     match error {
         StoreError::Empty { directory } => problem.hint(format!(
-            "name the directory of a node's --store; a node makes it: node n1.synod --store {}",
-            quoted(directory)
+            "name the directory of a node's --store; a node makes it: {}",
+            typed(format!("node n1.synod --store {}", quoted(directory)))
         )),
         _ => problem,
     }

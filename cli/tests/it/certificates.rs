@@ -14,6 +14,8 @@ fn a_certificate_that_ends_soon_must_be_renewed() {
     let fine = synod(&place.0, &["cert", "check", bundle, "demo/ca.pem", "--json"]);
     assert_eq!(fine.exit, 0, "{}", fine.stderr);
     assert!(fine.lines().iter().all(|line| line["renew"] == false));
+    let fine = synod(&place.0, &["cert", "check", bundle]);
+    assert!(fine.stderr.ends_with("doctor demo/n1.synod\n"), "{}", fine.stderr);
     let due = synod(&place.0, &["cert", "check", bundle, "--before", "91"]);
     assert_eq!(due.exit, 1);
     assert!(due.stderr.contains("cert renew --ca ca demo/n1.synod"), "{}", due.stderr);

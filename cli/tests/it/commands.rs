@@ -158,6 +158,8 @@ fn there_are_several_ways_to_the_same_verdict() {
     let called = synod(&place.0, &["check", "chang-roberts", "--estimate", "--json"]);
     assert_eq!(called.exit, 0, "{}", called.stderr);
     assert_eq!(called.lines()[0]["probes"], 100);
+    let called = synod(&place.0, &["check", "chang-roberts", "--estimate=9"]);
+    assert!(called.stderr.ends_with("check chang-roberts --max-time 1m\n"), "{}", called.stderr);
 }
 
 #[test]

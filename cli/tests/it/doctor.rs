@@ -38,7 +38,7 @@ fn a_node_with_peers_that_run_is_healthy_before_its_start_and_while_it_runs() {
     let called = synod(&place.0, &["doctor", bundle, "--store", "n1"]);
     assert_eq!(called.exit, 0, "{}{}", called.stdout, called.stderr);
     assert!(called.stdout.contains("n2           fine   shakes hands at"), "{}", called.stdout);
-    assert!(called.stderr.contains("node demo/n1.synod"), "{}", called.stderr);
+    assert!(called.stderr.ends_with("node demo/n1.synod --store n1\n"), "{}", called.stderr);
     assert!(!place.0.join("n1").exists(), "it starts nothing");
     finds(&place.0, &[bundle, "--store", "n1"], "store", 0, "fine", "n1 will be made");
     let mut node = Running::node(&bundles[0]);
@@ -46,6 +46,9 @@ fn a_node_with_peers_that_run_is_healthy_before_its_start_and_while_it_runs() {
         serde_json::from_str(&node.says(&["\"event\":\"started\""])).expect("JSON");
     let admin = started["admin"].as_str().expect("an address");
     finds(&place.0, &[bundle, "--admin", admin], "port", 0, "fine", "n1 runs at");
+    let again = synod(&place.0, &["node", bundle, "--store", "n1", "--json"]);
+    let hint = "doctor demo/n1.synod --store n1";
+    assert!(again.exit == 6 && again.stderr.trim_end().ends_with(hint), "{}", again.stderr);
 }
 
 #[test]

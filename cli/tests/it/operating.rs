@@ -39,6 +39,8 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
     let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
     let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
     nodes[0].says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    let up = nodes[0].says(&["the link is up"]);
+    assert!(up.contains("INFO the link is up node=n1 peer=n2"), "no number of an actor: {up}");
     let address = admin(&mut nodes[0]);
     let page = get(&address, "/metrics");
     for line in [
@@ -93,6 +95,7 @@ fn status_is_a_table_of_nodes_and_peers() {
     let rows: Vec<&str> = table.stdout.lines().collect();
     assert!(rows[1].starts_with("n1") && rows[1].contains("leader:n2"), "{}", table.stdout);
     assert!(rows[2].contains("n2    up"), "{}", table.stdout);
+    assert!(table.stderr.ends_with(&format!("status {address} --watch\n")), "{}", table.stderr);
     let line = synod(&place.0, &["status", &address, "--json"]).last();
     assert_eq!(line["told"]["status"]["peers"][0]["up"], true);
     let lane = &line["told"]["status"]["lanes"][0];

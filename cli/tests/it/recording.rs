@@ -41,6 +41,9 @@ fn a_cluster_of_processes_is_recorded_replayed_and_merged() {
         assert_eq!(replays[0].stdout, replays[1].stdout, "the same trace on every run");
         steps += last["steps"].as_u64().expect("a number");
     }
+    let merge = "trace merge rec/n1.recording rec/n2.recording rec/n3.recording --out run.jsonl\n";
+    let told = synod(&place.0, &["replay", "rec/n2.recording"]).stderr;
+    assert!(told.ends_with(merge), "{told}");
     let merge = ["trace", "merge", "rec/n1.recording", "rec/n2.recording", "rec/n3.recording"];
     let called = synod(&place.0, &[&merge[..], &["--out", "run.jsonl", "--json"]].concat());
     assert_eq!(called.exit, 0, "{}", called.stderr);

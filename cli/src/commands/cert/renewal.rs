@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use synod_transport_quic::{Authority, Bundle};
 
-use super::{authority, facts, valid_days};
+use super::{authority, facts, is_bundle, valid_days};
 use crate::args::{CertCheck, CertRenew, CertTrust, days};
-use crate::printer::{Printer, quoted};
+use crate::printer::{Printer, quoted, typed};
 use crate::problem::{Exit, Problem};
 
 pub(super) fn check(asked: &CertCheck, printer: &Printer) -> Result<(), Problem> {
@@ -39,10 +39,14 @@ pub(super) fn check(asked: &CertCheck, printer: &Printer) -> Result<(), Problem>
         return Err(problem);
     }
     if due.is_empty() {
+        if let Some(bundle) = asked.files.iter().find(|it| is_bundle(it)) {
+            printer.next(format!("doctor {}", quoted(bundle)));
+        }
         return Ok(());
     }
     let what = format!("{} of {} must be renewed", due.len(), asked.files.len());
-    let hint = format!("where the authority is: cert renew --ca ca {}", due.join(" "));
+    let renew = typed(format!("cert renew --ca ca {}", due.join(" ")));
+    let hint = format!("where the authority is: {renew}");
     Err(Problem { told: true, ..Problem::new(Exit::Violated, what) }.hint(hint))
 }
 

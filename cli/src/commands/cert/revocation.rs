@@ -7,7 +7,7 @@ use synod_transport_quic::{Authority, Revocations};
 
 use super::{authority, facts};
 use crate::args::CertRevoke;
-use crate::printer::{Printer, quoted};
+use crate::printer::{Printer, quoted, typed};
 use crate::problem::{Exit, Problem};
 
 pub(super) fn revoke(asked: &CertRevoke, printer: &Printer) -> Result<(), Problem> {
@@ -45,7 +45,8 @@ pub(super) fn show(path: &Path, printer: &Printer) -> Result<(), Problem> {
     let lists = read(path)?;
     if lists.is_empty() {
         let what = format!("there is no `{}`", path.display());
-        return Err(Problem::new(Exit::Environment, what).hint("make one: cert revoke --ca ca"));
+        return Err(Problem::new(Exit::Environment, what)
+            .hint(format!("make one: {}", typed("cert revoke --ca ca NODE.synod"))));
     }
     for list in lists {
         let revoked = list.revoked.len();
