@@ -105,7 +105,7 @@ pub(crate) struct Turn(u64);
 pub(crate) struct Queue {
     /// What happens next, the first of it last.
     next: Vec<Entry>,
-    /// Whatever is before this is among what happens next.
+    /// Whatever is before this is among what happens next: all, while so few wait.
     later_from: Due,
     /// A time that has come, against which the rest is told apart.
     now_us: u64,
@@ -153,7 +153,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             next: Vec::new(),
-            later_from: (0, Turn(0)),
+            later_from: Self::NEVER,
             now_us: 0,
             later: Vec::new(),
             slab: Vec::new(),
@@ -165,6 +165,9 @@ impl Default for Queue {
 }
 
 impl Queue {
+    /// After everything.
+    const NEVER: Due = (u64::MAX, Turn(u64::MAX));
+
     /// Adds what happens at `at_us`, which is not before what was taken last.
     pub(crate) fn add(&mut self, at_us: u64, happening: Happening) -> Place {
         self.add_made(at_us, || happening)
@@ -235,7 +238,10 @@ impl Queue {
     fn advance(&mut self) -> Option<()> {
         loop {
             let mut levels = self.later.iter_mut().enumerate();
-            let (height, level) = levels.find(|(_, level)| level.filled != 0)?;
+            let Some((height, level)) = levels.find(|(_, level)| level.filled != 0) else {
+                self.later_from = Self::NEVER;
+                return None;
+            };
             let digit = level.filled.trailing_zeros() as usize;
             level.filled &= level.filled - 1;
             let first = level.buckets.get_mut(digit)?;
@@ -294,9 +300,9 @@ impl Queue {
     #[inline(never)]
     fn file_next(&mut self, due: Due, place: Place) {
         if self.next.len() < SORTED_MAX {
-            let later = self.next.iter().rposition(|other| due < other.due());
+            let earlier = self.next.iter().position(|other| other.due() < due);
             let (at_us, turn) = due;
-            self.next.insert(later.map_or(0, |later| later + 1), Entry { at_us, turn, place });
+            self.next.insert(earlier.unwrap_or(self.next.len()), Entry { at_us, turn, place });
             return;
         }
         // The later half waits with the rest again.
