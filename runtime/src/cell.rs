@@ -35,6 +35,8 @@ pub(crate) struct Engine {
     /// The time of the running step, read once for a few steps: reading it costs as much as a
     /// short handler.
     now: Time,
+    /// How long the effects of the running batch have taken to hand over.
+    handing_over: Time,
     recorder: Option<Recorder>,
 }
 
@@ -58,7 +60,8 @@ pub(crate) enum Turn {
 impl Cell {
     pub(crate) fn new(machine: Box<dyn Machine>, recorder: Option<Recorder>) -> Self {
         let (effects, linked, now) = (Vec::new(), BTreeSet::new(), Time::ZERO);
-        let mut engine = Engine { machine: None, effects, linked, now, recorder };
+        let handing_over = Time::ZERO;
+        let mut engine = Engine { machine: None, effects, linked, now, handing_over, recorder };
         engine.replace(machine, now);
         Self { engine, sequence: Sequence::default() }
     }
@@ -129,6 +132,7 @@ impl Cell {
             Some(Ready::Change(peer, change)) => {
                 self.engine.link(host, *peer, change);
                 host.links.get(peer).inspect(|link| link.told());
+                self.engine.now = host.now();
                 true
             }
             None => true,
@@ -190,7 +194,10 @@ impl Engine {
         match stepped {
             Ok(Ok(())) => {
                 if !self.effects.is_empty() {
+                    let began = host.now();
                     host.hand_over(&mut self.effects);
+                    self.now = host.now();
+                    self.handing_over += self.now.saturating_sub(began);
                 }
                 Stepped::Handled
             }
@@ -216,10 +223,14 @@ impl Engine {
         let Some(slot) = host.slots.get(batch.slot) else {
             return true;
         };
-        let (began, before) = (host.now(), batch.events.len());
+        let (began, before) = (self.now, batch.events.len());
+        self.handing_over = Time::ZERO;
         let finished = self.run_events(host, slot, batch, budget);
-        let took = host.now().saturating_sub(began);
-        slot.pace.note(before - batch.events.len(), took, host.limits.quick_handler);
+        self.now = host.now();
+        let took = self.now.saturating_sub(began);
+        // Who was woken may have run before this thread went on: that is not the handler's time.
+        let alone = took.saturating_sub(self.handing_over);
+        slot.pace.note(before - batch.events.len(), took, alone, host.limits.quick_handler);
         finished
     }
 

@@ -73,7 +73,7 @@ impl Channel {
 
     /// Queues envelopes in order, as [`Channel::push`] does each, under one lock.
     pub(crate) fn push_each(&self, lane: LaneId, envelopes: &[&Envelope]) -> Sent {
-        self.push_on(&mut self.lock(), lane, envelopes.iter().copied())
+        self.push_on(self.lock(), lane, envelopes.iter().copied())
     }
 
     /// Queues envelopes in order, as [`Channel::push`] does each. They are copied as a whole if all
@@ -82,19 +82,17 @@ impl Channel {
         let mut state = self.lock();
         match state.push_all(lane, envelopes) {
             Ok(pushed) => {
-                if pushed.was_idle {
-                    self.wake_writer(&mut state, lane);
-                }
+                self.let_go(state, pushed.was_idle.then_some(lane));
                 Sent { queued: envelopes.len() as u64, refused: Vec::new() }
             }
             // Some may fit.
-            Err(_) => self.push_on(&mut state, lane, envelopes.envelopes()),
+            Err(_) => self.push_on(state, lane, envelopes.envelopes()),
         }
     }
 
     fn push_on(
         &self,
-        state: &mut State,
+        mut state: MutexGuard<'_, State>,
         lane: LaneId,
         envelopes: impl Iterator<Item = impl Borrow<Envelope>>,
     ) -> Sent {
@@ -104,19 +102,18 @@ impl Channel {
             was_idle |= pushed.is_ok_and(|pushed| pushed.was_idle);
             sent.count(pushed.map(drop));
         }
-        if was_idle {
-            self.wake_writer(state, lane);
-        }
+        self.let_go(state, was_idle.then_some(lane));
         sent
     }
 
-    fn wake_writer(&self, state: &mut State, lane: LaneId) {
-        if let Some(writer) = state.writers.get(&lane) {
-            writer.notify_one();
-        } else if state.session.wire().is_some() {
-            state.writers.insert(lane, Arc::default());
-            state.fresh.push_back(lane);
-            self.opened.notify_one();
+    /// Lets the lock go and then wakes the writer of a lane, which would run into it.
+    fn let_go(&self, mut state: MutexGuard<'_, State>, filled: Option<LaneId>) {
+        let woken = filled.and_then(|lane| state.wakes(lane));
+        drop(state);
+        match woken {
+            Some(Woken::Writer(writer)) => writer.notify_one(),
+            Some(Woken::Opener) => self.opened.notify_one(),
+            None => (),
         }
     }
 
@@ -128,7 +125,7 @@ impl Channel {
         let old = std::mem::take(&mut state.writers);
         old.values().for_each(|writer| writer.notify_one());
         let waiting: Vec<LaneId> = state.session.outgoing.waiting().collect();
-        waiting.into_iter().for_each(|lane| self.wake_writer(&mut state, lane));
+        waiting.into_iter().for_each(|lane| drop(state.wakes(lane)));
         self.opened.notify_one();
         self.owed.notify_one();
         Ok(())
@@ -185,6 +182,11 @@ impl Channel {
         }
     }
 
+    /// Whether a lane has something for its writer.
+    pub(crate) fn is_waiting(&self, lane: LaneId) -> bool {
+        self.lock().session.outgoing.is_waiting(lane)
+    }
+
     /// The peer has said what it has of each lane.
     pub(crate) fn acknowledged(&self, wire: WireId, counts: &Counts) -> Result<(), Misstep> {
         let mut state = self.lock();
@@ -219,7 +221,9 @@ impl Channel {
     pub(crate) fn settle(&self, lane: LaneId, frames: u64, bytes: u64) {
         let mut state = self.lock();
         let before = state.session.incoming.owed();
-        if before != state.session.incoming.settle(lane, frames, bytes) {
+        let is_more_urgent = before != state.session.incoming.settle(lane, frames, bytes);
+        drop(state);
+        if is_more_urgent {
             self.owed.notify_one();
         }
     }
@@ -327,7 +331,25 @@ impl Channel {
     }
 }
 
+/// Who is to be woken when a lane has something for a writer.
+enum Woken {
+    Writer(Arc<Notify>),
+    /// Whoever opens lanes.
+    Opener,
+}
+
 impl State {
+    /// Who is to hear that `lane` has something for a writer; nobody while there is no connection.
+    fn wakes(&mut self, lane: LaneId) -> Option<Woken> {
+        if let Some(writer) = self.writers.get(&lane) {
+            return Some(Woken::Writer(Arc::clone(writer)));
+        }
+        self.session.wire()?;
+        self.writers.insert(lane, Arc::default());
+        self.fresh.push_back(lane);
+        Some(Woken::Opener)
+    }
+
     fn push(&mut self, lane: LaneId, envelope: &Envelope) -> Result<Pushed, SendError> {
         if self.phase != Phase::Open {
             return Err(SendError::Down);

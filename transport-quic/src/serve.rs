@@ -87,7 +87,10 @@ async fn write_lane(link: Arc<Link>, wire: Arc<Wire>, lane: LaneId) {
             return pending().await;
         }
         // The connection sends this while more comes: a writer that ran on would take it in sips.
-        tokio::task::yield_now().await;
+        // After little that comes alone, a look at the socket would only cost time.
+        if is_bulk || link.channel.is_waiting(lane) {
+            tokio::task::yield_now().await;
+        }
     }
     if link.channel.is_finishing() {
         let _ = stream.finish();

@@ -187,6 +187,11 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether a lane has something for a writer.
+    pub(crate) fn is_waiting(&self, lane: LaneId) -> bool {
+        self.lanes.get(&lane).is_some_and(|lane| lane.cursor < lane.next)
+    }
+
     /// The lanes that have something for a writer.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = LaneId> {
         let waiting = self.lanes.iter().filter(|(_, lane)| lane.cursor < lane.next);
