@@ -119,7 +119,8 @@ impl Gateway {
 fn open(socket: UdpSocket, packet_bytes_max: u16, server: &ServerConfig) -> io::Result<Endpoint> {
     let mut config = EndpointConfig::default();
     config.max_udp_payload_size(packet_bytes_max).map_err(io::Error::other)?;
-    Endpoint::new(config, Some(server.clone()), socket, Arc::new(TokioRuntime))
+    let (socket, server) = (socket::wrap(socket)?, Some(server.clone()));
+    Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
 }
 
 /// How long to wait before an endpoint is opened anew that has lived for `lived`, if the one before

@@ -1,7 +1,10 @@
-//! The UDP socket, with buffers large enough for a burst.
+//! The UDP socket, with buffers large enough for a burst, and how an endpoint waits for it.
 
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 
+use quinn::AsyncUdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 use synod_core::TransportError;
 use tracing::warn;
@@ -15,6 +18,21 @@ pub(crate) fn bind(address: SocketAddr, buffer_bytes: usize) -> Result<UdpSocket
     socket.bind(&address.into()).map_err(refused)?;
     Ok(socket.into())
 }
+
+/// The socket as an endpoint uses it. To be called within a runtime.
+#[cfg(target_os = "linux")]
+pub(crate) fn wrap(socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    Ok(Arc::new(port::Port::new(socket)?))
+}
+
+/// The socket as an endpoint uses it. To be called within a runtime.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn wrap(socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    quinn::Runtime::wrap_udp_socket(&quinn::TokioRuntime, socket)
+}
+
+#[cfg(target_os = "linux")]
+mod port;
 
 /// Small buffers cost a twentieth of all packets under load.
 fn enlarge(socket: &Socket, address: SocketAddr, bytes: usize) {
