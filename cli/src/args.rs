@@ -111,7 +111,7 @@ pub(crate) struct Sim {
     #[arg(long, value_parser = threads)]
     pub(crate) threads: Option<usize>,
     /// The virtual time of each run, in seconds; 20 unless given.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, value_parser = |text: &str| seconds::<u32>(text, 1..=86_400))]
     pub(crate) time: Option<u32>,
     /// Where to write the schedule of a violation.
     #[arg(long, default_value = "target/synod")]
@@ -293,6 +293,14 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     time.ok_or_else(|| String::from("expected a time such as 500ms, 60s or 10m"))
 }
 
+/// A number of seconds within `range`: 30, 30s or 1m.
+fn seconds<T: TryFrom<u64>>(text: &str, range: std::ops::RangeInclusive<u64>) -> Result<T, String> {
+    let whole = time(text).ok().filter(|time| time.subsec_nanos() == 0).map(|time| time.as_secs());
+    let count = whole.filter(|count| range.contains(count)).and_then(|count| count.try_into().ok());
+    let (least, most) = range.into_inner();
+    count.ok_or_else(|| format!("expected {least} to {most} seconds, such as 30, 30s or 1m"))
+}
+
 /// Threads that a command starts at most: far beyond the cores of a machine, far below what a
 /// system refuses.
 const THREADS_MAX: usize = 256;
@@ -368,6 +376,16 @@ mod tests {
     #[test]
     fn the_command_line_fits_together() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn seconds_are_a_number_with_or_without_a_unit() {
+        let read = |text| seconds::<u32>(text, 1..=86_400).ok();
+        assert_eq!(
+            ["30", "30s", "1m", "86400", "2000ms"].map(read),
+            [30, 30, 60, 86_400, 2].map(Some)
+        );
+        assert_eq!(["0", "86401", "1.5", "500ms", "1h", "", "-1", "9e99"].map(read), [None; 8]);
     }
 
     #[test]

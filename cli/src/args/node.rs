@@ -15,7 +15,7 @@ const SECONDS_MAX: u64 = 31_536_000;
 #[command(after_help = "\
 Examples:
   synod cluster bully --nodes 5 --kill-leader
-  synod cluster bully --nodes 3 --for 60       keep it running for a minute
+  synod cluster bully --nodes 3 --for 1m       keep it running for a minute
   synod cluster bully --record recordings      one recording for each process")]
 pub(crate) struct Cluster {
     /// The algorithm's name.
@@ -26,11 +26,11 @@ pub(crate) struct Cluster {
     /// Kill the process of the elected leader, and wait for the next one.
     #[arg(long)]
     pub(crate) kill_leader: bool,
-    /// Keep the cluster running for so many seconds after the election.
-    #[arg(long = "for", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=SECONDS_MAX))]
+    /// Keep the cluster running for so long after the election: 60, 60s, 1m.
+    #[arg(long = "for", default_value_t = 0, value_parser = |text: &str| super::seconds::<u64>(text, 0..=SECONDS_MAX))]
     pub(crate) linger: u64,
-    /// Seconds to wait for an election, or for what else all nodes show alike in their summaries.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
+    /// How long to wait for an election, or for what else all nodes show alike in their summaries.
+    #[arg(long, default_value_t = 30, value_parser = |text: &str| super::seconds::<u64>(text, 1..=SECONDS_MAX))]
     pub(crate) timeout: u64,
     /// Record what each node is fed, in files of this directory, as n1.recording.
     #[arg(long)]

@@ -43,7 +43,7 @@ pub(crate) struct Sweep {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// The virtual time of each run, in seconds.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, default_value_t = 20, value_parser = |text: &str| super::seconds::<u32>(text, 1..=86_400))]
     pub(crate) time: u32,
     /// Write the rows to this file, not to the standard output.
     #[arg(long)]

@@ -1,44 +1,73 @@
 //! `demo`: the whole job, without arguments: simulate, check, find a bug, elect over QUIC.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use synod_simulator::{Bounds, Diagram, Fault};
+use synod_simulator::{Bounds, Counterexample, Diagram, Failure, Fault, Trace, Violation};
 
-use super::{check, keep, sim};
+use super::{check, cluster, keep, sim};
 use crate::app::App;
 use crate::entry::{Asked, Entry, Exploring, Way};
 use crate::loopback::Loopback;
-use crate::printer::{Printer, program};
+use crate::printer::{Printer, quoted, thousands, typed};
 use crate::problem::{Exit, Problem};
 
 const ELECTED_WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(app: &App, printer: &Printer) -> Result<(), Problem> {
+    show(app, Path::new("target/synod"), printer)
+}
+
+/// Shows it all, and keeps the schedules of what is violated in `out`.
+fn show(app: &App, out: &Path, printer: &Printer) -> Result<(), Problem> {
     let entry = app.entry(None)?;
     printer.say("synod: write a distributed algorithm once; simulate it, check it, deploy it.\n");
     let began = Instant::now();
-    simulate(entry, printer)?;
-    check_all(entry, printer)?;
-    let schedule = find(entry, printer)?;
-    deploy(entry, printer)?;
-    let called = program();
+    simulate(entry, out, printer)?;
+    check_all(entry, out, printer)?;
+    let schedule = find(entry, out, printer)?;
+    let clustered = cluster::suggested(entry);
+    if clustered.ends_with("--kill-leader") {
+        deploy(entry, printer)?;
+    }
     printer.say(format!("all of it in {:.1} s. What to type next:", began.elapsed().as_secs_f64()));
-    printer.say(format!("  {called} replay {schedule}"));
-    printer.say(format!("  {called} cluster {} --nodes 5 --kill-leader", entry.name()));
-    printer.say(format!("  {called} --help"));
+    let replay = schedule.map(|schedule| format!("replay {}", quoted(schedule)));
+    for command in replay.into_iter().chain([clustered, String::from("--help")]) {
+        printer.say(format!("  {}", typed(command)));
+    }
     Ok(())
 }
 
-fn simulate(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
+/// Tells what is violated where nothing should be, and keeps its schedule.
+fn violated(
+    out: &Path,
+    name: &str,
+    (violation, trace, text): (&Violation, &Trace, &str),
+    printer: &Printer,
+) -> Problem {
+    printer.say(format!(
+        "  ✗ {}: {}\n\n{}",
+        violation.property,
+        violation.reason,
+        Diagram::of(trace)
+    ));
+    match keep(out, name, text) {
+        Ok(file) => printer.next(format!("replay {}", quoted(file))),
+        Err(problem) => return problem,
+    }
+    Problem { told: false, ..Problem::violated(&violation.property) }
+}
+
+fn simulate(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<(), Problem> {
     title(printer, "1  simulate: what the algorithm claims to survive");
     let asked = Asked::of(5, 0..500);
     let report = entry.simulate(&asked);
     sim::numbers(entry, &asked, &report, printer);
-    if let Some(failure) = &report.failure {
-        return Err(Problem::new(Exit::Violated, failure.block()));
+    if let Some(Failure { seed, violation, trace, text, .. }) = &report.failure {
+        let name = format!("{}-{seed}", entry.name());
+        return Err(violated(out, &name, (violation, trace, text), printer));
     }
     held(entry, printer);
     printer.event(&json!({
@@ -48,7 +77,7 @@ fn simulate(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_all(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
+fn check_all(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<(), Problem> {
     title(printer, "2  check: every schedule of three nodes");
     let bounds = Bounds::within(&entry.model(), 3);
     let mut watch = |_: &_| ControlFlow::Continue(());
@@ -56,8 +85,9 @@ fn check_all(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
     let how = Exploring { threads, way, symmetry: false, live: false, watch: &mut watch };
     let explored = entry.explore(&bounds, how)?;
     check::numbers(entry, &bounds, &explored, printer);
-    if let Some(failure) = &explored.failure {
-        return Err(Problem::new(Exit::Violated, failure.block()));
+    if let Some(Counterexample { violation, trace, text, .. }) = &explored.failure {
+        let name = format!("{}-check", entry.name());
+        return Err(violated(out, &name, (violation, trace, text), printer));
     }
     held(entry, printer);
     printer.event(&json!({
@@ -67,16 +97,18 @@ fn check_all(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Drops the assumption that there are no partitions. Returns where the schedule is.
-fn find(entry: &dyn Entry, printer: &Printer) -> Result<String, Problem> {
+/// Drops the assumption that there are no partitions. Returns where the schedule is, if they do any
+/// harm.
+fn find(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<Option<PathBuf>, Problem> {
     title(printer, "3  find a bug: drop the assumption that there are no partitions");
     let asked = Asked { faults: vec![Fault::Partition], ..Asked::of(5, 0..1_000) };
     let report = entry.simulate(&asked);
     let Some(failure) = &report.failure else {
-        return Err(Problem::new(Exit::Inconclusive, "no partition did any harm"));
+        printer.say(format!("  no partition did any harm in {} runs\n", thousands(report.runs)));
+        return Ok(None);
     };
     let name = format!("{}-{}", entry.name(), failure.seed);
-    let file = keep(Path::new("target/synod"), &name, &failure.text)?.display().to_string();
+    let file = keep(out, &name, &failure.text)?;
     let violation = &failure.violation;
     printer.say(format!("  ✗ {}: {}", violation.property, violation.reason));
     printer.say(format!(
@@ -94,10 +126,10 @@ fn find(entry: &dyn Entry, printer: &Printer) -> Result<String, Problem> {
     printer.say(format!("  replayed from its schedule, byte for byte: {}\n", failure.trace.hash()));
     printer.event(&json!({
         "event": "found", "property": violation.property, "reason": violation.reason,
-        "seed": failure.seed, "steps": failure.trace.steps.len(), "schedule": file,
+        "seed": failure.seed, "steps": failure.trace.steps.len(), "schedule": file.display().to_string(),
         "dropped": failure.schedule.dropped, "trace_hash": failure.trace.hash(),
     }));
-    Ok(file)
+    Ok(Some(file))
 }
 
 fn deploy(entry: &dyn Entry, printer: &Printer) -> Result<(), Problem> {
@@ -140,4 +172,53 @@ fn held(entry: &dyn Entry, printer: &Printer) {
 
 fn title(printer: &Printer, words: &str) {
     printer.say(words);
+}
+
+#[cfg(test)]
+mod tests {
+    use synod_algorithms::HelloWorld;
+    use synod_core::{Algorithm, Handlers, Property};
+    use synod_simulator::Schedule;
+
+    use super::*;
+
+    /// Promises what it does not keep.
+    #[derive(Clone, Debug, Default, Hash, serde::Serialize)]
+    struct Broken;
+
+    impl Algorithm for Broken {
+        const NAME: &'static str = "broken";
+
+        fn handlers() -> Handlers<Self> {
+            Handlers::new()
+        }
+
+        fn properties() -> Vec<Property<Self>> {
+            vec![Property::always("nothing starts", |_| Err(String::from("it does")))]
+        }
+    }
+
+    fn shown(app: &App, name: &str) -> (Result<(), Problem>, Vec<String>) {
+        let out = std::env::temp_dir().join(format!("synod-demo-{name}-{}", std::process::id()));
+        let result = show(app, &out, &Printer::new(false));
+        let kept = std::fs::read_dir(&out).into_iter().flatten().flatten();
+        let kept = kept.map(|file| std::fs::read_to_string(file.path()).expect("UTF-8")).collect();
+        let _absent_if_nothing_was_kept = std::fs::remove_dir_all(&out);
+        (result, kept)
+    }
+
+    #[test]
+    fn a_promise_that_is_not_kept_leaves_a_schedule_to_replay() {
+        let (result, kept) = shown(&App::new().algorithm::<Broken>(), "broken");
+        let problem = result.expect_err("a violation");
+        assert_eq!((problem.exit, kept.len()), (Exit::Violated, 1));
+        let schedule: Schedule = kept[0].parse().expect("a schedule");
+        assert_eq!(schedule.property.as_deref(), Some("nothing starts"));
+    }
+
+    #[test]
+    fn an_algorithm_without_a_leader_is_shown_as_far_as_it_goes() {
+        let (result, _) = shown(&App::new().algorithm::<HelloWorld>(), "hello");
+        assert!(result.is_ok(), "{result:?}");
+    }
 }
