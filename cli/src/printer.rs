@@ -157,6 +157,11 @@ pub(crate) fn quoted(path: impl AsRef<Path>) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// So many of something, by its names for one and for several.
+pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{} {}", thousands(count), if count == 1 { one } else { several })
+}
+
 /// A count with its thousands apart.
 pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
@@ -172,7 +177,7 @@ pub(crate) fn thousands(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{quoted, thousands};
+    use super::{counted, quoted, thousands};
 
     #[test]
     fn a_path_is_one_word_whatever_is_in_it() {
@@ -191,5 +196,7 @@ mod tests {
     fn thousands_stand_apart() {
         let texts: Vec<String> = [0, 999, 1_000, 1_234_567].map(thousands).into();
         assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
+        let told = [0, 1, 2_000].map(|count| counted(count, "crash", "crashes"));
+        assert_eq!(told, ["0 crashes", "1 crash", "2,000 crashes"]);
     }
 }

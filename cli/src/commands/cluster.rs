@@ -21,7 +21,7 @@ use super::cert::bundle;
 use crate::app::App;
 use crate::args::{Cluster, days};
 use crate::entry::Entry;
-use crate::printer::{Printer, quoted};
+use crate::printer::{Printer, counted, quoted};
 use crate::problem::{Exit, Problem};
 
 /// What a summary may call that on which all nodes should agree in the end.
@@ -45,10 +45,8 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
         })?;
     }
     let mut processes = Processes::spawn(&home.0, entry.name(), asked)?;
-    printer.say(match asked.nodes {
-        1 => format!("1 process runs {} over QUIC", entry.name()),
-        nodes => format!("{nodes} processes run {} over QUIC", entry.name()),
-    });
+    let run = counted(u64::from(asked.nodes), "process runs", "processes run");
+    printer.say(format!("{run} {} over QUIC", entry.name()));
     let within = Duration::from_secs(asked.timeout);
     processes.reach(&goal, within)?;
     let agreed = processes.agreed();
@@ -64,7 +62,7 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
     }
     processes.linger(Duration::from_secs(asked.linger));
     let ended = processes.end();
-    printer.say(format!("{ended} processes ended"));
+    printer.say(format!("{} ended", counted(ended as u64, "process", "processes")));
     printer.event(&json!({"event": "ended", "processes": ended}));
     printer.next(match &asked.record {
         Some(directory) => format!("replay {}", quoted(directory.join("n1.recording"))),

@@ -220,7 +220,10 @@ fn in_use(bundle: &Bundle, admin: Option<SocketAddr>) -> Finding {
         }
         _ => Finding::new(
             Severity::Environment,
-            format!("{listen}/udp is taken: end the other program, or change `listen`"),
+            format!(
+                "{listen}/udp is taken, by {node} itself if that runs and does not tell of itself at \
+                 this admin port: end the other program, or change `listen`"
+            ),
         ),
     }
 }

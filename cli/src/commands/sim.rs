@@ -9,7 +9,7 @@ use super::{keep, seeds};
 use crate::app::App;
 use crate::args::{FaultArg, Sim};
 use crate::entry::{Asked, Entry};
-use crate::printer::{Printer, quoted, thousands};
+use crate::printer::{Printer, counted, quoted, thousands};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem> {
@@ -58,13 +58,13 @@ pub(crate) fn numbers(entry: &dyn Entry, asked: &Asked, report: &Report, printer
     let nodes = if nodes == "1" { String::from("1 node") } else { format!("{nodes} nodes") };
     printer.say(format!("{} on {nodes} · {}", entry.name(), entry.model()));
     printer.say(format!(
-        "  {} runs · {:.1} virtual minutes · {} messages delivered, {} lost · {} crashes · {} partitions",
-        thousands(report.runs),
+        "  {} · {:.1} virtual minutes · {} delivered, {} lost · {} · {}",
+        counted(report.runs, "run", "runs"),
         minutes(counts.time_us),
-        thousands(counts.delivered),
+        counted(counts.delivered, "message", "messages"),
         thousands(counts.lost),
-        thousands(counts.crashes),
-        thousands(counts.partitions),
+        counted(counts.crashes, "crash", "crashes"),
+        counted(counts.partitions, "partition", "partitions"),
     ));
 }
 

@@ -9,7 +9,7 @@ use synod_runtime::{StoreError, copy_store, inspect_store};
 
 use crate::app::App;
 use crate::args::{Store, StoreBackup, StoreDirectory, StoreRestore};
-use crate::printer::{Printer, quoted, thousands, typed};
+use crate::printer::{Printer, counted, quoted, thousands, typed};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &Store, printer: &Printer) -> Result<(), Problem> {
@@ -25,13 +25,13 @@ fn check(asked: &StoreDirectory, printer: &Printer) -> Result<(), Problem> {
     let found = inspect(&asked.directory)?;
     let records = found.records().count() as u64;
     printer.say(format!(
-        "{}: intact, format {}, copy {}, {} records, {} bytes, {} lives",
+        "{}: intact, format {}, copy {}, {}, {} bytes, {}",
         asked.directory.display(),
         found.format,
         found.generation,
-        thousands(records),
+        counted(records, "record", "records"),
         thousands(found.intact_bytes),
-        found.incarnation,
+        counted(found.incarnation, "life", "lives"),
     ));
     if 0 < found.torn_bytes {
         printer.say(format!(
@@ -101,9 +101,9 @@ fn restore(asked: &StoreRestore, printer: &Printer) -> Result<(), Problem> {
 fn told(copied: &Inspection, to: &Path, printer: &Printer) {
     let records = copied.records().count() as u64;
     printer.say(format!(
-        "{}: {} records up to life {}, {} bytes",
+        "{}: {} up to life {}, {} bytes",
         to.display(),
-        thousands(records),
+        counted(records, "record", "records"),
         copied.incarnation,
         thousands(copied.intact_bytes),
     ));

@@ -192,6 +192,8 @@ fn a_running_node_heeds_a_list_of_revoked_certificates_within_seconds() {
     assert_eq!(again.last()["revoked"], 2, "{}", again.stderr);
     let shown = synod(&place.0, &["cert", "inspect", "demo/revoked.crl", "--json"]);
     assert_eq!((shown.exit, &shown.last()["number"]), (0, &2.into()));
+    let shown = synod(&place.0, &["cert", "inspect", "demo/revoked.crl"]);
+    assert!(shown.stderr.ends_with("beside the bundle of every node\n"), "{}", shown.stderr);
     for nonsense in [vec!["--serial", "xyz"], vec!["demo/ca.pem"], vec![]] {
         let args = [vec!["cert", "revoke", "--ca", "demo"], nonsense].concat();
         assert_eq!(synod(&place.0, &args).exit, 2, "{args:?}");

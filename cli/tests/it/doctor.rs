@@ -67,7 +67,7 @@ fn each_fault_is_told_in_words_with_an_exit_code() {
     let text = fs::read_to_string(&bundles[0]).expect("the bundle");
     let listen = text.lines().find_map(|line| line.strip_prefix("listen = ")).expect("an address");
     let taken = UdpSocket::bind(listen.trim_matches('"')).expect("free");
-    finds(&place.0, &quick(&[]), "port", 6, "wrong", "/udp is taken");
+    finds(&place.0, &quick(&[]), "port", 6, "wrong", "/udp is taken, by n1 itself");
     drop(taken);
     fs::create_dir(place.0.join("damaged")).expect("made");
     fs::write(place.0.join("damaged/node.log"), vec![7; 4_096]).expect("written");

@@ -59,6 +59,7 @@ pub(super) fn show(path: &Path, printer: &Printer) -> Result<(), Problem> {
             "event": "revocations", "number": list.number, "serials": serials,
         }));
     }
+    printer.advise("copy it beside the bundle of every node");
     Ok(())
 }
 
