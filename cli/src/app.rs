@@ -62,8 +62,7 @@ impl App {
     /// replay diverged, 5 if nothing ran, 6 if the environment failed.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let command = Args::command();
-        let parsed = command.try_get_matches().and_then(|it| Args::from_arg_matches(&it));
+        let parsed = self.command().try_get_matches().and_then(|it| Args::from_arg_matches(&it));
         let args = match parsed {
             Ok(args) => args,
             Err(error) => {
@@ -100,6 +99,19 @@ impl App {
         exit
     }
 
+    /// The command line, whose help names the algorithms.
+    fn command(&self) -> clap::Command {
+        let help = format!("The algorithm's name: {}", self.names());
+        let named = |command: clap::Command| command.mut_arg("algorithm", |it| it.help(&help));
+        let commands = ["sim", "check", "sweep", "cluster"];
+        commands.into_iter().fold(Args::command(), |all, it| all.mut_subcommand(it, named))
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.entries.iter().map(|entry| entry.name()).collect();
+        names.join(", ")
+    }
+
     /// What is known of the events of every algorithm.
     pub(crate) fn catalogues(&self) -> Result<Vec<Catalogue>, Problem> {
         let catalogues = self.entries.iter().map(|entry| entry.catalogue());
@@ -113,9 +125,8 @@ impl App {
             None => self.entries.first(),
         };
         found.map(AsRef::as_ref).ok_or_else(|| {
-            let known: Vec<&str> = self.entries.iter().map(|entry| entry.name()).collect();
             let what = format!("there is no algorithm `{}`", name.unwrap_or_default());
-            Problem::new(Exit::Usage, what).hint(format!("known here: {}", known.join(", ")))
+            Problem::new(Exit::Usage, what).hint(format!("known here: {}", self.names()))
         })
     }
 }

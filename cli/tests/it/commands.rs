@@ -51,6 +51,10 @@ fn traitors_and_nodes_that_leave_are_asked_for_by_name_and_their_violation_repla
     assert_eq!((replayed.exit, &replayed.last()["trace_hash"]), (1, &last["trace_hash"]));
     let as_test = synod(&place.0, &["replay", file, "--as-test"]);
     assert!(as_test.stdout.contains("traitors: "), "{}", as_test.stdout);
+    for command in ["sim", "check", "sweep", "cluster"] {
+        let help = synod(&place.0, &[command, "--help"]).stdout;
+        assert!(help.contains("The algorithm's name: bully, chang-roberts, hello"), "{help}");
+    }
     let help = synod(&place.0, &["sim", "--help"]).stdout;
     assert!(help.contains("leave, byzantine"), "{help}");
 }
