@@ -32,15 +32,15 @@ fn run_check(asked: &HistoryCheck, printer: &Printer) -> Result<(), Problem> {
         .map_err(|bad| {
         Problem::new(Exit::Usage, format!("`{path}`, {bad}")).hint(bad.allowed)
     })?;
-    if checked.operations == 0 {
+    if checked.operations + checked.failed == 0 {
         let what = format!("`{path}` has no operations: there is nothing to judge");
-        let hint =
-            "an operation that failed counts as never done: did any client come to anything?";
+        let hint = "is it the right file, and did any client ask for anything?";
         return Err(Problem::new(Exit::NothingRan, what).hint(hint));
     }
     printer.say(format!(
-        "{path}: {} operations, {} of them open, in {} part(s)",
+        "{path}: {} operations ({} more failed), {} of them open, in {} part(s)",
         thousands(checked.operations as u64),
+        thousands(checked.failed as u64),
         thousands(checked.open as u64),
         thousands(checked.parts as u64),
     ));
@@ -147,7 +147,7 @@ fn event(asked: &HistoryCheck, form: Form, checked: &Checked, printer: &Printer)
     let mut line = json!({
         "event": "history", "verdict": verdict, "valid": holds, "model": asked.model,
         "format": form.to_string(), "operations": checked.operations, "open": checked.open,
-        "parts": checked.parts, "steps": checked.steps, "file": asked.file,
+        "failed": checked.failed, "parts": checked.parts, "steps": checked.steps, "file": asked.file,
     });
     if let (Verdict::Inconsistent(part), Some(fields)) = (&checked.verdict, line.as_object_mut()) {
         fields.extend(described(part).as_object().cloned().unwrap_or_default());

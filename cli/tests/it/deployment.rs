@@ -243,7 +243,7 @@ fn only_a_leader_is_killed_as_one_and_nodes_without_one_come_to_what_a_simulatio
 fn what_clients_of_deployed_nodes_saw_is_judged() {
     // The read may return after the nodes agree: on a busy machine long after.
     let mut judged = ["1", "4", "16"].into_iter().map(judged_after);
-    assert!(judged.any(|told| told.contains("2 operations, 0 of them open")));
+    assert!(judged.any(|told| told.contains("2 operations (0 more failed), 0 of them open")));
 }
 
 /// What is said of the clients of a cluster that goes on for so many seconds after its nodes agree.

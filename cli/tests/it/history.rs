@@ -27,7 +27,11 @@ fn a_history_that_one_client_could_have_seen_passes() {
     let log = LOG.replace("VALUE", "2");
     let called = check("good", &log, &["--model", "cas-register"]);
     assert_eq!(called.exit, 0, "{}", called.stderr);
-    assert!(called.stdout.contains("4 operations, 1 of them open"), "{}", called.stdout);
+    assert!(
+        called.stdout.contains("4 operations (0 more failed), 1 of them open"),
+        "{}",
+        called.stdout
+    );
     assert!(called.stdout.contains("✓ linearizable as a cas-register"), "{}", called.stdout);
     assert!(called.stderr.contains("history check history"), "what next: {}", called.stderr);
 }
@@ -74,15 +78,23 @@ fn programs_get_one_line() {
 
 #[test]
 fn a_history_without_operations_is_no_pass() {
-    let failed = "[{:process 0 :type :invoke :f :write :value 1}
-                   {:process 0 :type :fail :f :write :value 1}]";
-    for text in ["[]", failed, "{\"synod_history\": 1}\n"] {
+    for text in ["[]", "{\"synod_history\": 1}\n"] {
         let called = check("nothing", text, &["--model", "register", "--json"]);
         assert_eq!(called.exit, 5, "{text}: {}{}", called.stdout, called.stderr);
         assert_eq!(called.lines().len(), 1, "{}", called.stdout);
         assert_eq!(called.last()["exit"], 5);
         assert!(called.stderr.contains("`history` has no operations"), "{}", called.stderr);
     }
+}
+
+#[test]
+fn a_history_in_which_every_operation_failed_is_linearizable() {
+    let failed = "[{:process 0 :type :invoke :f :write :value 1}
+                   {:process 0 :type :fail :f :write :value 1}]";
+    let called = check("failed", failed, &["--model", "register", "--json"]);
+    assert_eq!(called.exit, 0, "{}{}", called.stdout, called.stderr);
+    let line = &called.lines()[0];
+    assert_eq!((&line["operations"], &line["failed"]), (&0.into(), &1.into()));
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub struct Checked {
     pub operations: usize,
     /// How many of them never returned.
     pub open: usize,
+    /// How many others are known not to have happened, and were not judged.
+    pub failed: usize,
     /// In how many parts it was judged: those that share no key.
     pub parts: usize,
     /// Steps that it took.
@@ -140,6 +142,7 @@ pub fn check<S: Specification>(
         verdict: Verdict::Consistent,
         operations: operations.len(),
         open: history.open(),
+        failed: history.failures(),
         parts: parts.len(),
         steps: 0,
     };

@@ -108,7 +108,8 @@ impl<I, O> History<I, O> {
         Ok(())
     }
 
-    /// Operation `id` is known not to have happened, and is no part of the history any more.
+    /// Operation `id` is known not to have happened, and is no part of the history any more. O(operations
+    /// invoked after it).
     ///
     /// # Errors
     ///
@@ -121,8 +122,10 @@ impl<I, O> History<I, O> {
         }
         *entry = None;
         self.operations.remove(place);
-        for later in self.places.values_mut().flatten().filter(|it| place < **it) {
-            *later -= 1;
+        for later in self.operations.get(place..).unwrap_or_default() {
+            if let Some(place) = self.places.get_mut(&later.id).and_then(Option::as_mut) {
+                *place -= 1;
+            }
         }
         Ok(())
     }
@@ -143,6 +146,12 @@ impl<I, O> History<I, O> {
     #[must_use]
     pub fn open(&self) -> usize {
         self.operations.iter().filter(|it| it.returned().is_none()).count()
+    }
+
+    /// How many operations are known not to have happened.
+    #[must_use]
+    pub fn failures(&self) -> usize {
+        self.places.len() - self.operations.len()
     }
 
     fn tick(&mut self) -> u64 {
