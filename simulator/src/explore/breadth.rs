@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use self::chunk::{Batch, CHUNK, Chunk, Failed, View, Yield};
+use self::chunk::{Batch, CHUNK, Chunk, Failed, Part, View, Yield};
 use super::report::{Limit, Progress};
 use super::search::{Search, Stop, starts};
 use super::segments::Segments;
@@ -111,25 +111,38 @@ impl Breadth<'_, '_, '_> {
             let yields = self.expand(hands, &round);
             for (chunk, found) in round.into_iter().zip(&yields) {
                 beyond |= found.beyond;
-                self.finish(chunk, found)?;
+                self.take_in(chunk.depth + 1, found)?;
+                self.finish(chunk);
             }
-        } else if let Some(Hand { worker, batch, found }) = hands.first_mut() {
+        } else if let Some(hand) = hands.first_mut() {
             // So little is not worth a thread.
             for chunk in round {
-                self.view().expand(worker, batch, &chunk, found);
-                beyond |= found.beyond;
-                self.finish(chunk, found)?;
+                beyond |= self.take_each(hand, &chunk)?;
+                self.finish(chunk);
             }
         }
         Ok(beyond)
     }
 
-    fn finish(&mut self, chunk: Chunk, found: &Yield) -> Result<(), Halt> {
-        self.take_in(chunk.depth + 1, found)?;
+    /// Expands a chunk and takes in what each of its states led to before the next one is expanded: so
+    /// there is little that is found and not yet visited.
+    fn take_each(&mut self, hand: &mut Hand<'_>, chunk: &Chunk) -> Result<bool, Halt> {
+        let Hand { worker, batch, found } = hand;
+        let (mut packed, mut beyond) = (chunk.packed.as_slice(), false);
+        worker.learn();
+        for first in (chunk.first..).take(chunk.states) {
+            let part = Part { first, states: 1, packed, ..chunk.all() };
+            packed = self.view().expand(worker, batch, &part, found);
+            beyond |= found.beyond;
+            self.take_in(chunk.depth + 1, found)?;
+        }
+        Ok(beyond)
+    }
+
+    fn finish(&mut self, chunk: Chunk) {
         self.waiting -= chunk.states as u64;
         self.packed_bytes -= chunk.packed.capacity() as u64;
         self.spare = chunk.packed;
-        Ok(())
     }
 
     fn begin(&mut self, hands: &mut [Hand<'_>]) -> Result<(), Halt> {
@@ -290,7 +303,8 @@ impl Hand<'_> {
             };
             drop(chunks);
             let mut found = Yield::default();
-            view.expand(&mut self.worker, &mut self.batch, chunk, &mut found);
+            self.worker.learn();
+            view.expand(&mut self.worker, &mut self.batch, &chunk.all(), &mut found);
             yields.push((index, found));
         }
     }

@@ -18,6 +18,7 @@ use super::setting::{Moment, Setting, Wrong};
 use super::state::State;
 use crate::action::{Act, Action, Cut};
 
+pub(crate) use self::foresight::Foreseen;
 pub(crate) use self::memo::At;
 
 mod actions;
@@ -166,6 +167,12 @@ impl<'a> Worker<'a> {
     /// The local state of a node.
     pub(crate) fn place(state: &State, node: NodeId) -> u32 {
         *state.places.get(node.0 as usize - 1).expect("nodes are numbered from 1 without gaps")
+    }
+
+    /// Brings a node into another local state, but does not change the sum.
+    pub(crate) fn put(state: &mut State, node: NodeId, place: u32) {
+        let here = state.places.get_mut(node.0 as usize - 1);
+        *here.expect("nodes are numbered from 1 without gaps") = place;
     }
 
     fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
@@ -361,10 +368,8 @@ impl<'a> Worker<'a> {
         let before = Self::place(state, node);
         let at = self.activate(before, what, way)?;
         let after = self.moves.at(at).place;
-        if let Some(place) = state.places.get_mut(node.0 as usize - 1) {
-            state.sum = state.sum.wrapping_add(self.shift(before, after));
-            *place = after;
-        }
+        state.sum = state.sum.wrapping_add(self.shift(before, after));
+        Self::put(state, node, after);
         Ok(at)
     }
 

@@ -2,13 +2,15 @@
 
 use std::ops::ControlFlow;
 
+use synod_core::NodeId;
+
 use crate::action::{Act, Action};
 use crate::explore::orbit::Identity;
 use crate::explore::pool::Numbers;
 use crate::explore::setting::Wrong;
 use crate::explore::state::State;
 use crate::explore::visited::Visited;
-use crate::explore::worker::Worker;
+use crate::explore::worker::{Foreseen, Worker};
 
 /// Some states of one depth, one after the other.
 #[derive(Debug, Default)]
@@ -20,10 +22,27 @@ pub(super) struct Chunk {
     pub(super) packed: Vec<u8>,
 }
 
+/// Some states that follow one another in a chunk.
+pub(super) struct Part<'c> {
+    /// The number of the first one.
+    pub(super) first: u32,
+    pub(super) states: usize,
+    pub(super) depth: u32,
+    /// They, and whatever is behind them.
+    pub(super) packed: &'c [u8],
+}
+
+impl Chunk {
+    pub(super) fn all(&self) -> Part<'_> {
+        let Self { first, states, depth, ref packed } = *self;
+        Part { first, states, depth, packed }
+    }
+}
+
 /// States of a chunk, at most.
 pub(super) const CHUNK: usize = 512;
 
-/// What one chunk led to. Emptied rather than made anew.
+/// What a part of a chunk led to. Emptied rather than made anew.
 #[derive(Default)]
 pub(super) struct Yield {
     pub(super) found: Vec<Found>,
@@ -45,7 +64,7 @@ pub(super) struct Found {
     pub(super) ordinal: u32,
     /// Where it ends in the packed states.
     pub(super) end: usize,
-    /// Transitions of the chunk so far.
+    /// Transitions of the part so far.
     pub(super) transitions: u64,
     /// How many states it stands for.
     pub(super) orbit: u64,
@@ -74,7 +93,7 @@ impl Yield {
     }
 
     fn add(&mut self, found: Found) {
-        let at = u32::try_from(self.found.len()).expect("a chunk leads to fewer than 2^32 states");
+        let at = u32::try_from(self.found.len()).expect("a part leads to fewer than 2^32 states");
         let print = found.print;
         self.found.push(found);
         self.fresh.add(print, at, |at| print_of(&self.found, at));
@@ -93,42 +112,35 @@ pub(super) struct View<'v> {
 }
 
 impl View<'_> {
-    /// Takes each transition from each state of a chunk, up to one that is wrong.
-    pub(super) fn expand(
+    /// Takes each transition from each state of a part, up to one that is wrong. Returns what is
+    /// behind the part.
+    pub(super) fn expand<'c>(
         &self,
         worker: &mut Worker<'_>,
         batch: &mut Batch,
-        chunk: &Chunk,
+        part: &Part<'c>,
         found: &mut Yield,
-    ) {
-        worker.learn();
+    ) -> &'c [u8] {
         batch.clear();
         found.clear();
         let nodes = worker.setting().bounds.nodes as usize;
-        if self.depth_max <= chunk.depth {
-            found.beyond = self.goes_on(worker, chunk);
-            return;
-        }
-        let mut state = State::default();
-        let mut packed = chunk.packed.as_slice();
-        for from in (chunk.first..).take(chunk.states) {
+        let is_last = self.depth_max <= part.depth;
+        let mut state = std::mem::take(&mut batch.before);
+        let mut packed = part.packed;
+        for from in (part.first..).take(part.states) {
             packed = state.unpack(nodes, packed);
+            if is_last {
+                found.beyond |= !worker.actions(&state).is_empty();
+                continue;
+            }
             worker.weigh(&mut state);
             batch.spread(worker, &state);
             if self.look(worker, &state, batch, found, from).is_break() {
                 break;
             }
         }
-    }
-
-    /// Whether a state of the chunk has a transition.
-    fn goes_on(&self, worker: &Worker<'_>, chunk: &Chunk) -> bool {
-        let mut state = State::default();
-        let mut packed = chunk.packed.as_slice();
-        (0..chunk.states).any(|_| {
-            packed = state.unpack(worker.setting().bounds.nodes as usize, packed);
-            !worker.actions(&state).is_empty()
-        })
+        batch.before = state;
+        packed
     }
 
     /// Looks at where the transitions of a state lead. Goes on unless something is wrong with one.
@@ -140,7 +152,7 @@ impl View<'_> {
         found: &mut Yield,
         from: u32,
     ) -> ControlFlow<()> {
-        let here = state.fingerprint();
+        let here = batch.here;
         let before = found.transitions;
         // All at once: what one has to wait for in memory, the others wait for too.
         let known = |next: &Next| next.print == here || self.visited.holds(next.print);
@@ -191,6 +203,10 @@ pub(super) struct Batch {
     known: Vec<bool>,
     /// The ways of an act that are still to be tried.
     waiting: Vec<Action>,
+    /// The state whose transitions are taken, and its fingerprint.
+    before: State,
+    here: u128,
+    /// One that a transition leads to.
     state: State,
     /// What is wrong with the transition after those that were taken, the last one of the state.
     wrong: Option<Wrong>,
@@ -209,6 +225,8 @@ enum Made {
     At(usize),
     /// Not yet: it comes of this act.
     By(Act),
+    /// Not yet: this node is in this local state, and all else is as before.
+    With(NodeId, u32),
 }
 
 impl Next {
@@ -218,6 +236,10 @@ impl Next {
             Made::At(begin) => {
                 let packed = packed.get(begin..).unwrap_or_default();
                 next.unpack(worker.setting().bounds.nodes as usize, packed);
+            }
+            Made::With(node, place) => {
+                next.copy(state);
+                Worker::put(next, node, place);
             }
             Made::By(act) => {
                 let acted = worker.act(state, &Action::of(act), next);
@@ -239,18 +261,17 @@ impl Batch {
 
     /// Takes each transition of a state, the calm first, up to one that is wrong.
     fn spread(&mut self, worker: &mut Worker<'_>, state: &State) {
-        let here = state.fingerprint();
+        self.here = state.fingerprint();
         let mut acts = std::mem::take(&mut self.acts);
         worker.add_acts(state, &mut acts);
         for act in acts.drain(..) {
             match worker.foresee(state, act) {
-                Ok(Some(0)) => self.taken += 1,
-                Ok(Some(shift)) => {
-                    let (print, made) = (here.wrapping_add(shift), Made::By(act));
-                    self.next.push(Next { print, ordinal: self.taken, made, orbit: 1 });
-                    self.taken += 1;
+                Ok(Foreseen::Nothing) => self.taken += 1,
+                Ok(Foreseen::Place { node, place, shift }) => {
+                    self.lead(shift, Made::With(node, place));
                 }
-                Ok(None) => self.take(worker, state, act),
+                Ok(Foreseen::Shift(shift)) => self.lead(shift, Made::By(act)),
+                Ok(Foreseen::Unknown) => self.take(worker, state, act),
                 Err(wrong) => self.wrong = Some(wrong),
             }
             if self.wrong.is_some() {
@@ -258,6 +279,13 @@ impl Batch {
             }
         }
         self.acts = acts;
+    }
+
+    /// Takes note of a transition to a state whose fingerprint is so much larger.
+    fn lead(&mut self, shift: u128, made: Made) {
+        let print = self.here.wrapping_add(shift);
+        self.next.push(Next { print, ordinal: self.taken, made, orbit: 1 });
+        self.taken += 1;
     }
 
     /// Takes the transitions of one act, up to one that is wrong.

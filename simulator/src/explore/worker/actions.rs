@@ -27,14 +27,14 @@ impl Worker<'_> {
             if repeats {
                 continue; // Behind another one, or the same again.
             }
-            if parcel.link.2 == APPLICATION && 0 < parcel.left && timed {
+            if timed && parcel.link.2 == APPLICATION && 0 < parcel.left {
                 continue; // The application keeps its time; everything else may come early.
             }
             all.push(Act::Deliver { at });
             if 0 < state.losses && parcel.is_lossy() {
                 all.push(Act::Lose { at });
             }
-            if 0 < state.copies && !parcel.is_own() && !parcel.stays {
+            if 0 < state.copies && !parcel.stays && !parcel.is_own() {
                 all.push(Act::Repeat { at });
             }
         }

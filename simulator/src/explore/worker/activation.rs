@@ -118,7 +118,7 @@ impl Move<'_> {
 impl Worker<'_> {
     /// What comes of it if something happens in a local state; remembered from the last time if there
     /// was one.
-    #[inline]
+    #[inline(always)] // As `Memo::find`.
     pub(super) fn activate(&mut self, place: u32, what: What, way: Way<'_>) -> Result<At, Wrong> {
         match self.moves.find(Key::of(place, what), way) {
             Some(known) => Ok(known),

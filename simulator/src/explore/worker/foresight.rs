@@ -10,32 +10,48 @@ use crate::explore::parcel::Parcel;
 use crate::explore::setting::Wrong;
 use crate::explore::state::State;
 
+/// Where an act leads, as far as that is known before there is a state after it.
+pub(crate) enum Foreseen {
+    /// Nothing changes.
+    Nothing,
+    /// Only this node's local state changes, to this one, and the fingerprint becomes so much larger.
+    Place { node: NodeId, place: u32, shift: u128 },
+    /// The fingerprint becomes so much larger.
+    Shift(u128),
+    /// More happens than that a handler runs, or that handler can go in several ways.
+    Unknown,
+}
+
 impl Worker<'_> {
-    /// By how much the fingerprint becomes larger with an act that does nothing but let a handler run;
-    /// nothing where more happens, or that handler can go in several ways.
+    /// Where `act` leads from `state`.
     #[inline]
-    pub(crate) fn foresee(&mut self, state: &State, act: Act) -> Result<Option<u128>, Wrong> {
+    pub(crate) fn foresee(&mut self, state: &State, act: Act) -> Result<Foreseen, Wrong> {
         if self.orbits.is_some() {
-            return Ok(None); // An orbit's fingerprint is not that of one of its states.
+            return Ok(Foreseen::Unknown); // An orbit's fingerprint is not that of one of its states.
         }
         let (node, what, taken) = match act {
             Act::Deliver { at } => {
-                let Some(number) = state.wire.get(at).copied() else {
-                    return Ok(None);
-                };
+                let number = *state.wire.get(at).expect("an act of this state");
                 let parcel = self.parcel(number);
                 (parcel.link.1, What::Parcel(number), (!parcel.stays).then_some(at))
             }
             Act::Fire { node, id } => (node, What::Timer(id), None),
-            _ => return Ok(None),
+            _ => return Ok(Foreseen::Unknown),
         };
         self.moves.make_room();
         let before = Self::place(state, node);
         let at = self.activate(before, what, Way::CALM)?;
-        if let (Some(after), None) = (at.only_place(), taken) {
-            return Ok(Some(if after == before { 0 } else { self.shift(before, after) }));
+        if let (Some(place), None) = (at.only_place(), taken) {
+            if place == before {
+                return Ok(Foreseen::Nothing);
+            }
+            return Ok(Foreseen::Place { node, place, shift: self.shift(before, place) });
         }
-        Ok(self.shift_by(state, node, self.moves.at(at), taken))
+        Ok(match self.shift_by(state, node, self.moves.at(at), taken) {
+            None => Foreseen::Unknown,
+            Some(0) => Foreseen::Nothing,
+            Some(shift) => Foreseen::Shift(shift),
+        })
     }
 
     /// By how much the fingerprint becomes larger with what a handler of `node` did, and without what

@@ -71,7 +71,7 @@ struct Index {
 const FREE: (Key, At) = (Key::NONE, At(0));
 
 impl Index {
-    #[inline]
+    #[inline(always)]
     fn find(&self, key: Key, hash: u64, is_same: impl Fn(At) -> bool) -> Option<At> {
         let mask = self.places.len().wrapping_sub(1);
         let mut at = home(hash, mask);
@@ -166,7 +166,7 @@ impl Memo {
         self.lists.clear();
     }
 
-    #[inline]
+    #[inline(always)] // Nearly every transition looks here, and in a way that is known where it does.
     pub(super) fn find(&mut self, key: Key, way: Way<'_>) -> Option<At> {
         let is_same = |at: At| match at.only_place() {
             Some(_) => way.is_calm(),
