@@ -39,6 +39,8 @@ pub(crate) struct Reader {
     known: u64,
     /// Bytes that were read since others had their turn.
     in_turn: usize,
+    /// Whether nothing was unfinished before what was read last.
+    was_whole: bool,
     /// When the first byte of the unfinished frame came.
     unfinished_since: Instant,
 }
@@ -53,7 +55,7 @@ impl Reader {
         let splitter = Splitter::new(Arc::clone(&shared.sizes));
         let chunks = vec![Bytes::new(); CHUNKS_MAX].into();
         let (large, unfinished_since) = (None, Instant::now());
-        let (known, in_turn) = (0, 0);
+        let (known, in_turn, was_whole) = (0, 0, true);
         Self {
             shared,
             link,
@@ -65,6 +67,7 @@ impl Reader {
             large,
             known,
             in_turn,
+            was_whole,
             unfinished_since,
         }
     }
@@ -131,12 +134,12 @@ impl Reader {
         }
     }
 
-    /// Hands over all whole frames, in runs of one event type. Says whether there were any, or
-    /// nothing is left unfinished.
+    /// Hands over all whole frames, in runs of one event type. Says whether there were any, or what is
+    /// left unfinished has begun with what was read last.
     async fn deliver_frames(&mut self, lane: LaneId, gate: &Gate) -> Result<bool, Turned> {
         let lane = Lane::Ordered(lane);
         let delivery = Delivery { shared: &self.shared, link: &self.link, wire: &self.wire, lane };
-        let mut was_whole = !self.splitter.is_partial();
+        let mut was_whole = self.was_whole;
         loop {
             match self.splitter.whole() {
                 Ok(Some(mut frames)) => {
@@ -183,10 +186,9 @@ impl Reader {
     /// Reads. A frame that has begun must go on soon; the next one may take its time.
     async fn read_in_time(&mut self) -> Result<Result<Option<usize>, ReadError>, Turned> {
         let reading = self.stream.read_chunks(&mut self.chunks);
-        if !self.splitter.is_partial() {
-            let read = reading.await;
-            self.unfinished_since = Instant::now();
-            return Ok(read);
+        self.was_whole = !self.splitter.is_partial();
+        if self.was_whole {
+            return Ok(reading.await);
         }
         let patience = self.shared.limits.frame_timeout;
         timeout_at(self.unfinished_since + patience, reading).await.map_err(|_| {

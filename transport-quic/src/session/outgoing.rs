@@ -271,8 +271,7 @@ impl Lane {
 
     /// What a writer gets next: a segment, or several small ones.
     fn next_portion(&mut self) -> Option<Portion> {
-        let place = self.segments.partition_point(|segment| segment.end <= self.cursor);
-        let mut waiting = self.segments.range(place..);
+        let mut waiting = self.segments.range(self.place_of_cursor()..);
         let first = waiting.next()?;
         let mut portion = first.from(self.cursor);
         self.cursor = first.end;
@@ -296,6 +295,14 @@ impl Lane {
             portion.bytes = together.into();
         }
         Some(portion)
+    }
+
+    /// The place of the segment that goes on at the cursor: mostly it is the last one. O(log segments).
+    fn place_of_cursor(&self) -> usize {
+        match self.segments.back() {
+            Some(last) if last.first <= self.cursor => self.segments.len() - 1,
+            _ => self.segments.partition_point(|segment| segment.end <= self.cursor),
+        }
     }
 
     /// Drops the segments of which the peer has all. Returns what they cost. A peer may have frames
