@@ -24,11 +24,10 @@ impl Worker<'_> {
 
     /// The sum of what is on some lanes: its order counts where it has one.
     pub(super) fn weight(&self, wire: &[u32]) -> u128 {
-        let weighed = self.weighed(wire).map(|(number, weight)| {
-            let print = self.parcel(number).print;
-            if weight == 1 { print } else { print.wrapping_mul(weight) }
-        });
-        weighed.fold(0, u128::wrapping_add)
+        let weighed = self.weighed(wire);
+        weighed.fold(0, |sum, (number, weight)| {
+            sum.wrapping_add(self.parcel(number).print.wrapping_mul(weight))
+        })
     }
 
     /// What is under way, each with its weight in the sum of the state.
