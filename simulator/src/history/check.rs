@@ -175,15 +175,15 @@ pub(super) fn order<S: Specification>(
     let roles = vec![Role::Kept; prepared.len()];
     let (task, calls) = task(&prepared, &roles, &space, true);
     let start = space.initial();
-    match search(&task, &mut space, start, &mut || limit.go_on()) {
-        Ended::Found(Found { state, order }) => {
+    match search(&task, &mut space, &[start], &mut || limit.go_on()) {
+        Ended::Found(Found { state, order, .. }) => {
             let ids = places(&prepared, &order, &calls);
             let ids = ids.into_iter().filter_map(|place| Some(operations.get(place)?.id));
             let state = space.state(state).cloned();
             Ok((state.unwrap_or_else(|| specification.initial()), ids.collect()))
         }
         Ended::Stuck(_) => Err(None),
-        Ended::Stopped(stop, _) => Err(Some(stop.into())),
+        Ended::Stopped(stop) => Err(Some(stop.into())),
     }
 }
 
@@ -283,3 +283,6 @@ fn root(leader: &[usize], place: usize) -> usize {
     }
     place
 }
+
+#[cfg(test)]
+mod tests;

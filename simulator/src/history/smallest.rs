@@ -8,7 +8,6 @@
 //! Often it is enough to look at the last operations, from any state that came up: then what came
 //! before does not matter either.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -107,8 +106,6 @@ const NAMED_MAX: usize = 8;
 const STARTS_MAX: usize = 256;
 /// States that came up from which the last operations are looked at, at most.
 const CAME_UP_MAX: u32 = 4_096;
-/// Steps before the end of a history is looked at alone for the first time.
-const FIRST_STEPS_MAX: u64 = 100_000;
 /// Steps that one attempt to make a part smaller may take.
 const ATTEMPT_STEPS_MAX: u64 = 50_000;
 /// Steps that all of them may take.
@@ -124,40 +121,22 @@ pub(super) fn smallest(
 ) -> Result<Option<Small>, Stop> {
     let roles = vec![Role::Kept; operations.len()];
     let (whole, calls) = task(operations, &roles, machine, in_time);
-    let mut most = FIRST_STEPS_MAX;
-    loop {
-        let mut taken = 0;
-        let mut go_on = || {
-            taken += 1;
-            taken <= most && limit.go_on()
-        };
-        let (stop, stuck) = match search(&whole, machine, start, &mut go_on) {
-            Ended::Found(_) => return Ok(None),
-            Ended::Stuck(stuck) => (None, stuck),
-            Ended::Stopped(stop, stuck) => (Some(stop), stuck),
-        };
-        if stop == Some(Stop::Asked) && taken <= most {
-            return Err(Stop::Asked);
-        }
-        let starts = vec![start];
-        let (roles, stuck) = up_to(&stuck, operations, &calls);
-        let mut shrinking =
-            Shrinking { operations, machine, starts, in_time, limit, steps: 0, roles, stuck };
-        // Where the search came no further is often a moment from which on there is no order,
-        // which is settled sooner than the whole.
-        let is_settled = shrinking.look_back_only(&calls, stop.is_none());
-        if is_settled || stop.is_none() {
-            return Ok(Some(shrinking.finish()));
-        }
-        if stop == Some(Stop::Memory) {
-            return Err(Stop::Memory);
-        }
-        most = most.saturating_mul(8);
-    }
+    let stuck = match search(&whole, machine, &[start], &mut || limit.go_on()) {
+        Ended::Found(_) => return Ok(None),
+        Ended::Stuck(stuck) => stuck,
+        Ended::Stopped(stop) => return Err(stop),
+    };
+    let (roles, stuck) = up_to(&stuck, operations, &calls);
+    let starts = vec![start];
+    let mut shrinking =
+        Shrinking { operations, machine, starts, in_time, limit, steps: 0, roles, stuck };
+    shrinking.look_back(&calls);
+    Ok(Some(shrinking.finish()))
 }
 
 /// The roles if nothing is looked at that was invoked after the return of the call at which the
-/// search was stuck, and that call.
+/// search was stuck, and that call. What returned later may need what is not looked at: it is
+/// pending.
 fn up_to(
     stuck: &Stuck,
     operations: &[Prepared],
@@ -167,6 +146,7 @@ fn up_to(
     let last = culprit.and_then(|place| operations.get(place)?.returned);
     let role = |operation: &Prepared| match last {
         Some(last) if last < operation.invoked => Role::Absent,
+        Some(last) if operation.returned.is_some_and(|returned| last < returned) => Role::Pending,
         _ => Role::Kept,
     };
     (operations.iter().map(role).collect(), (culprit, stuck.states.clone()))
@@ -177,10 +157,18 @@ fn up_to(
 pub(super) enum Role {
     /// It is as it was.
     Kept,
+    /// It may take effect at any time after its invocation or never, and returns what it returned.
+    Pending,
     /// It may take effect at any time up to its return or never, and return anything.
     Free,
     /// It came too late or too early to matter.
     Absent,
+}
+
+impl Role {
+    fn matters(self) -> bool {
+        matches!(self, Self::Kept | Self::Pending)
+    }
 }
 
 /// The place of the operation at which a search was stuck.
@@ -204,14 +192,13 @@ struct Shrinking<'a, 'b> {
 
 impl Shrinking<'_, '_> {
     /// Looks for a moment from which on there is no order, whatever the state was then. What was
-    /// under way at that moment may have taken effect before it, and so need not any more. Returns
-    /// whether there is one. `tried_all` says that every order was tried up to where it fails, so
-    /// that every state that there could be came up.
-    fn look_back_only(&mut self, calls: &[usize], tried_all: bool) -> bool {
+    /// under way at that moment may have taken effect before it, and so need not any more.
+    fn look_back(&mut self, calls: &[usize]) {
         let came_up = self.machine.states();
-        let came_up = || (tried_all && came_up <= CAME_UP_MAX).then(|| (0..came_up).collect());
+        // Every order was tried up to where it fails: every state that there could be came up.
+        let came_up = || (came_up <= CAME_UP_MAX).then(|| (0..came_up).collect());
         let Some(states) = self.all_states().or_else(came_up).filter(|_| self.in_time) else {
-            return false;
+            return;
         };
         let culprit = self.stuck.0;
         let last = calls.iter().position(|place| Some(*place) == culprit).unwrap_or(0);
@@ -220,12 +207,11 @@ impl Shrinking<'_, '_> {
         while let Some(first) = last.checked_sub(back) {
             let moment = calls.get(first).and_then(|place| self.operations.get(*place)?.returned);
             if self.attempt(self.since(moment.unwrap_or(0))) == Some(true) {
-                return true;
+                return;
             }
             back *= 2;
         }
         self.starts = starts;
-        false
     }
 
     /// Every state that any of the operations can lead to, unless there are too many.
@@ -250,7 +236,7 @@ impl Shrinking<'_, '_> {
     fn finish(mut self) -> Small {
         let is_minimal = self.shrink();
         let Shrinking { roles, starts, stuck: (culprit, states), .. } = self;
-        let kept = (0..).zip(&roles).filter(|(_, role)| **role == Role::Kept);
+        let kept = (0..).zip(&roles).filter(|(_, role)| role.matters());
         let kept = kept.map(|(place, _)| place).collect();
         Small { kept, is_minimal, culprit, states, starts }
     }
@@ -270,7 +256,7 @@ impl Shrinking<'_, '_> {
     /// once cannot be freed later, since there was more to hold it then: one pass is enough.
     /// Returns whether every attempt had an answer.
     fn shrink(&mut self) -> bool {
-        let kept = self.roles.iter().filter(|role| **role == Role::Kept).count();
+        let kept = self.roles.iter().filter(|role| role.matters()).count();
         let mut size = kept.next_power_of_two();
         loop {
             let is_decided = self.pass(size);
@@ -282,8 +268,8 @@ impl Shrinking<'_, '_> {
     }
 
     fn pass(&mut self, size: usize) -> bool {
-        let places = (0..self.roles.len()).filter(|it| self.roles.get(*it) == Some(&Role::Kept));
-        let places: Vec<usize> = places.collect();
+        let places = (0..).zip(&self.roles).filter(|(_, role)| role.matters());
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
         let mut is_decided = true;
         for group in places.chunks(size) {
             let mut roles = self.roles.clone();
@@ -305,42 +291,16 @@ impl Shrinking<'_, '_> {
             taken += 1;
             taken <= most && limit.go_on()
         };
-        let mut furthest = Stuck::default();
-        let mut is_stuck = Some(true);
-        for start in &self.starts {
-            match search(&task, self.machine, *start, &mut go_on) {
-                Ended::Stuck(stuck) => furthest = further(furthest, stuck),
-                Ended::Found(_) => is_stuck = Some(false),
-                Ended::Stopped(..) => is_stuck = None,
-            }
-            if is_stuck != Some(true) {
-                break;
-            }
-        }
+        let ended = search(&task, self.machine, &self.starts, &mut go_on);
         self.steps += taken;
-        if is_stuck == Some(true) {
-            self.roles = roles;
-            self.stuck = (place_of(&furthest, &calls), furthest.states);
-        }
-        is_stuck
-    }
-}
-
-/// The one of two searches that came further; both, if they came equally far.
-fn further(one: Stuck, other: Stuck) -> Stuck {
-    match one.call.cmp(&other.call) {
-        Ordering::Less => other,
-        Ordering::Greater => one,
-        Ordering::Equal => {
-            let mut states = one.states;
-            states.extend(
-                other
-                    .states
-                    .into_iter()
-                    .filter(|state| !states.contains(state))
-                    .collect::<Vec<_>>(),
-            );
-            Stuck { call: one.call, states }
+        match ended {
+            Ended::Stuck(stuck) => {
+                self.roles = roles;
+                self.stuck = (place_of(&stuck, &calls), stuck.states);
+                Some(true)
+            }
+            Ended::Found(_) => Some(false),
+            Ended::Stopped(_) => None,
         }
     }
 }
@@ -361,11 +321,12 @@ pub(super) fn task(
                 calls.push((Call { class, client, invoked, returned }, place));
             }
             // What need not happen and changes nothing is nothing.
-            _ if machine.only_reads(unknown) => (),
-            _ => {
-                let free = *role == Role::Free;
-                opens.push(Open { class: unknown, client, invoked, until: returned, free });
+            (Role::Free, _) if machine.only_reads(unknown) => (),
+            (Role::Free, until) => {
+                opens.push(Open { class: unknown, client, invoked, until, free: true });
             }
+            _ if machine.only_reads(class) => (),
+            _ => opens.push(Open { class, client, invoked, until: None, free: false }),
         }
     }
     calls.sort_by_key(|(call, _)| call.returned);

@@ -133,7 +133,8 @@ impl Frontier for List {
 
     fn supply(&self, opens: &[Open]) -> Supply {
         let bound = self.returned.get(self.base as usize).copied().unwrap_or(u64::MAX);
-        let late = |open: &Open| open.until.is_some_and(|until| until < self.latest());
+        let latest = self.latest();
+        let late = |open: &Open| open.until.is_some_and(|until| until < latest);
         let have = opens.partition_point(|open| open.free || open.invoked < bound);
         Supply { have: index(have), gone: index(opens.partition_point(late)) }
     }

@@ -2,13 +2,19 @@
 //! does not know. So it is compiled once, for every specification.
 
 mod chains;
+mod counted;
 mod list;
 mod memo;
+mod reach;
 mod space;
 mod walk;
 
 pub(super) use space::Space;
-pub(super) use walk::{Ended, Found, Placed, Stop, Stuck, search};
+pub(super) use walk::{Ended, Found, Placed, Stop, Stuck};
+
+use counted::Counted;
+use reach::Reach;
+use walk::Walk;
 
 /// A state's number.
 pub(super) type StateId = u32;
@@ -85,4 +91,69 @@ trait Frontier {
     fn key(&self, into: &mut Vec<u32>);
     /// The operation that must come before any further one may be invoked.
     fn pressing(&self) -> Option<u32>;
+}
+
+/// Open operations of one class that are alike.
+struct Kind {
+    class: ClassId,
+    opens: Vec<Open>,
+}
+
+/// Steps of a search that counts every use of an open operation, before one that does not; in unit
+/// tests so few that small histories need more.
+const EXACT_STEPS_MAX: u64 = if cfg!(test) { 3 } else { 20_000 };
+
+/// Looks for an order of `task` that `machine` allows, from any of `starts`. `go_on` is asked before
+/// each step.
+///
+/// First every use of an open operation is counted. If that takes too long, no use is: then each may
+/// take effect as often as one likes, so that far fewer configurations differ. If there is no order
+/// even so, there is none. If there is one, and it uses no operation more often than there is one, it
+/// is an order of the history. If it does, such uses are counted from the first to the last, and the
+/// search begins anew: as in abstraction refinement (Clarke et al., "Counterexample-guided
+/// abstraction refinement", CAV 2000), what is counted grows until it suffices for an answer.
+pub(super) fn search(
+    task: &Task,
+    machine: &mut dyn Machine,
+    starts: &[StateId],
+    go_on: &mut dyn FnMut() -> bool,
+) -> Ended {
+    let kinds = by_class(&task.opens);
+    let mut reach = Reach::default();
+    let all = Counted::all();
+    let (mut taken, mut is_over) = (0, false);
+    let mut briefly = || {
+        taken += 1;
+        is_over = !go_on();
+        !is_over && (kinds.is_empty() || taken <= EXACT_STEPS_MAX)
+    };
+    let ended = Walk::new(task, &kinds, &all, &mut reach).run(starts, machine, &mut briefly);
+    if is_over || !matches!(ended, Ended::Stopped(Stop::Asked)) {
+        return ended;
+    }
+    let mut counted = Counted::none(kinds.len());
+    loop {
+        let walk = Walk::new(task, &kinds, &counted, &mut reach);
+        match walk.run(starts, machine, go_on) {
+            Ended::Found(found) if counted.more(&found.uses) => (),
+            ended => return ended,
+        }
+    }
+}
+
+fn by_class(opens: &[Open]) -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = Vec::new();
+    let mut sorted = opens.to_vec();
+    sorted
+        .sort_by_key(|open| (open.class, open.free, open.until.unwrap_or(u64::MAX), open.invoked));
+    let mut last = None;
+    for open in sorted {
+        let kind = (open.class, open.free);
+        match kinds.last_mut() {
+            Some(same) if last == Some(kind) => same.opens.push(open),
+            _ => kinds.push(Kind { class: open.class, opens: vec![open] }),
+        }
+        last = Some(kind);
+    }
+    kinds
 }

@@ -10,13 +10,15 @@
 //!   and a configuration is not worth a visit if one with the same operations in place and the
 //!   same state was visited that has used less: whatever follows was possible there too.
 //! - Of operations that took effect and are equal, the one that returns first comes first.
-
-use std::collections::BTreeMap;
+//! - An open operation is used only if it leads to where some call becomes possible that was not,
+//!   or leads elsewhere, perhaps over other open operations.
 
 use super::chains::Chains;
+use super::counted::{Counted, Use};
 use super::list::List;
-use super::memo::{Memo, Uses, with, within};
-use super::{ClassId, Frontier, Machine, Open, StateId, Supply, Task};
+use super::memo::{Memo, Uses, with};
+use super::reach::Reach;
+use super::{Call, ClassId, Frontier, Kind, Machine, StateId, Supply, Task};
 
 /// How a search ended.
 #[derive(Clone, Debug)]
@@ -25,8 +27,8 @@ pub(in crate::history) enum Ended {
     Found(Found),
     /// There is none.
     Stuck(Stuck),
-    /// A bound was reached before an answer; how far the search had come.
-    Stopped(Stop, Stuck),
+    /// A bound was reached before an answer.
+    Stopped(Stop),
 }
 
 /// An order that is allowed.
@@ -36,6 +38,8 @@ pub(in crate::history) struct Found {
     pub(in crate::history) state: StateId,
     /// The operations: calls by number, and open operations by their class.
     pub(in crate::history) order: Vec<Placed>,
+    /// The uses of open operations in it.
+    pub(super) uses: Vec<Use>,
 }
 
 /// An operation in its place.
@@ -69,68 +73,19 @@ pub(in crate::history) enum Stop {
 /// States that are told of a search that was stuck, at most.
 const STATES_MAX: usize = 6;
 
-/// Looks for an order of `task` that `machine` allows, from `start`. `go_on` is asked before each
-/// step.
-pub(in crate::history) fn search(
-    task: &Task,
-    machine: &mut dyn Machine,
-    start: StateId,
-    go_on: &mut dyn FnMut() -> bool,
-) -> Ended {
-    let frontier: Box<dyn Frontier> =
-        if task.in_time { Box::new(List::new(task)) } else { Box::new(Chains::new(task)) };
-    let mut walk = Walk {
-        task,
-        opens: by_class(&task.opens),
-        frontier,
-        memo: Memo::default(),
-        frames: Vec::new(),
-        stuck: Stuck::default(),
-        key: Vec::new(),
-    };
-    let supplies = walk.supplies();
-    walk.enter(start, Vec::new(), supplies, machine);
-    walk.run(machine, go_on)
-}
-
-/// Open operations of one class that are alike.
-struct Kind {
-    class: ClassId,
-    opens: Vec<Open>,
-}
-
-fn by_class(opens: &[Open]) -> Vec<Kind> {
-    let mut kinds: Vec<Kind> = Vec::new();
-    let mut sorted = opens.to_vec();
-    sorted
-        .sort_by_key(|open| (open.class, open.free, open.until.unwrap_or(u64::MAX), open.invoked));
-    let mut last = None;
-    for open in sorted {
-        let kind = (open.class, open.free);
-        match kinds.last_mut() {
-            Some(same) if last == Some(kind) => same.opens.push(open),
-            _ => kinds.push(Kind { class: open.class, opens: vec![open] }),
-        }
-        last = Some(kind);
-    }
-    kinds
-}
-
-struct Walk<'a> {
+/// One search.
+pub(super) struct Walk<'a> {
     task: &'a Task,
-    opens: Vec<Kind>,
+    kinds: &'a [Kind],
+    counted: &'a Counted,
+    reach: &'a mut Reach,
+    /// No open operation has a time from which on it is too late for it.
+    is_never_late: bool,
     frontier: Box<dyn Frontier>,
     memo: Memo,
     frames: Vec<Frame>,
     stuck: Stuck,
     key: Vec<u32>,
-}
-
-/// Forgets the uses of operations for which it is too late anyway.
-fn forget(uses: &mut Uses, supplies: &[Supply]) {
-    uses.retain(|(kind, count)| {
-        supplies.get(*kind as usize).is_none_or(|supply| supply.gone < *count)
-    });
 }
 
 /// Whoever asked does not want to go on.
@@ -142,12 +97,12 @@ struct Frame {
     /// The call that led here.
     via: Option<u32>,
     candidates: Vec<u32>,
-    /// How many open operations there are of each kind.
-    supplies: Vec<Supply>,
     /// Where open operations lead from here: the fewest first.
     nodes: Vec<Node>,
-    by_state: BTreeMap<StateId, Vec<usize>>,
     node: usize,
+    /// The states to which it is worth using them, ascending, once they are known; nothing if all
+    /// may be.
+    useful: Option<Option<Vec<StateId>>>,
     /// The calls that are possible at the node, with the states after them.
     moves: Vec<(u32, StateId)>,
     next: usize,
@@ -158,44 +113,85 @@ struct Frame {
 struct Node {
     state: StateId,
     uses: Uses,
-    /// From which node, by which kind of open operation.
-    from: Option<(usize, u32)>,
+    /// From which node, by which kind of open operation, of which there was so much.
+    from: Option<(usize, u32, Supply)>,
 }
 
-impl Walk<'_> {
-    fn run(&mut self, machine: &mut dyn Machine, go_on: &mut dyn FnMut() -> bool) -> Ended {
-        loop {
-            if self.frontier.is_done() {
-                return Ended::Found(self.found());
-            }
-            if Memo::KEPT_MAX <= self.memo.kept() {
-                return Ended::Stopped(Stop::Memory, std::mem::take(&mut self.stuck));
-            }
-            let Ok(next) = self.next_move(machine, go_on) else {
-                return Ended::Stopped(Stop::Asked, std::mem::take(&mut self.stuck));
-            };
-            match next {
-                Some((call, state, mut uses)) => {
-                    self.frontier.lift(call);
-                    let supplies = self.supplies();
-                    forget(&mut uses, &supplies);
-                    if self.is_new(state, &uses) {
-                        self.enter(state, uses, supplies, machine);
-                        self.frames.last_mut().into_iter().for_each(|it| it.via = Some(call));
-                    } else {
-                        self.frontier.unlift(call);
-                    }
-                }
-                None => match self.frames.pop() {
-                    Some(Frame { via: Some(call), .. }) => self.frontier.unlift(call),
-                    _ => return Ended::Stuck(std::mem::take(&mut self.stuck)),
-                },
-            }
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        task: &'a Task,
+        kinds: &'a [Kind],
+        counted: &'a Counted,
+        reach: &'a mut Reach,
+    ) -> Self {
+        let frontier: Box<dyn Frontier> =
+            if task.in_time { Box::new(List::new(task)) } else { Box::new(Chains::new(task)) };
+        Self {
+            task,
+            kinds,
+            counted,
+            reach,
+            is_never_late: task.opens.iter().all(|open| open.until.is_none()),
+            frontier,
+            memo: Memo::default(),
+            frames: Vec::new(),
+            stuck: Stuck::default(),
+            key: Vec::new(),
         }
     }
 
-    fn supplies(&self) -> Vec<Supply> {
-        self.opens.iter().map(|kind| self.frontier.supply(&kind.opens)).collect()
+    /// Looks for an order from any of `starts`. `go_on` is asked before each step.
+    pub(super) fn run(
+        mut self,
+        starts: &[StateId],
+        machine: &mut dyn Machine,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Ended {
+        for start in starts {
+            if self.is_new(*start, &[]) {
+                self.enter(*start, Vec::new(), machine);
+            }
+            while !self.frames.is_empty() {
+                if self.frontier.is_done() {
+                    return Ended::Found(self.found());
+                }
+                if Memo::KEPT_MAX <= self.memo.kept() {
+                    return Ended::Stopped(Stop::Memory);
+                }
+                match self.next_move(machine, go_on) {
+                    Ok(Some((call, state, uses))) => self.make(call, state, uses, machine),
+                    Ok(None) => {
+                        let via = self.frames.pop().and_then(|frame| frame.via);
+                        via.into_iter().for_each(|call| self.frontier.unlift(call));
+                    }
+                    Err(Tired) => return Ended::Stopped(Stop::Asked),
+                }
+            }
+        }
+        Ended::Stuck(self.stuck)
+    }
+
+    /// Gives a call its place, and goes on from there unless that leads to nothing new.
+    fn make(&mut self, call: u32, state: StateId, mut uses: Uses, machine: &mut dyn Machine) {
+        self.frontier.lift(call);
+        let after = self.frames.len();
+        // What is not counted from here on is forgotten, and so are uses of operations for which it
+        // is too late anyway.
+        uses.retain(|(kind, count)| {
+            self.counted.has(*kind, after) && self.supply(*kind).gone < *count
+        });
+        if self.is_new(state, &uses) {
+            self.enter(state, uses, machine);
+            self.frames.last_mut().into_iter().for_each(|it| it.via = Some(call));
+        } else {
+            self.frontier.unlift(call);
+        }
+    }
+
+    /// How many open operations of a kind there are now.
+    fn supply(&self, kind: u32) -> Supply {
+        let kind = self.kinds.get(kind as usize);
+        kind.map_or(Supply { have: 0, gone: 0 }, |kind| self.frontier.supply(&kind.opens))
     }
 
     fn is_new(&mut self, state: StateId, uses: &[(u32, u32)]) -> bool {
@@ -206,17 +202,10 @@ impl Walk<'_> {
     }
 
     /// Begins to look from a configuration.
-    fn enter(
-        &mut self,
-        state: StateId,
-        uses: Uses,
-        supplies: Vec<Supply>,
-        machine: &mut dyn Machine,
-    ) {
+    fn enter(&mut self, state: StateId, uses: Uses, machine: &mut dyn Machine) {
         self.note(state);
-        let mut frame = Frame { supplies, ..Frame::default() };
+        let mut frame = Frame::default();
         self.frontier.candidates(&mut frame.candidates);
-        frame.by_state.insert(state, vec![0]);
         frame.nodes.push(Node { state, uses, from: None });
         self.look(&mut frame, machine);
         self.frames.push(frame);
@@ -255,7 +244,7 @@ impl Walk<'_> {
                 break Some((*call, *state, uses.unwrap_or_default()));
             }
             if !frame.is_forced {
-                self.use_one_more(&mut frame, machine, go_on)?;
+                self.use_one_more(&mut frame, machine);
             }
             frame.node += 1;
             if frame.nodes.len() <= frame.node {
@@ -274,16 +263,20 @@ impl Walk<'_> {
         let Some(node) = frame.nodes.get(frame.node) else {
             return;
         };
-        let mut seen: Vec<ClassId> = Vec::new();
+        let mut seen: Vec<(ClassId, u64)> = Vec::new();
         for call in &frame.candidates {
-            let Some(class) = self.task.calls.get(*call as usize).map(|it| it.class) else {
+            let Some(Call { class, invoked, .. }) = self.task.calls.get(*call as usize).copied()
+            else {
                 continue;
             };
-            // Only in the order of time is the one that returns first the better one.
-            if self.task.in_time && seen.contains(&class) {
+            // Only in the order of time is the one that returns first the better one; and where it
+            // may be too late for open operations, only if it does not begin later.
+            let is_better =
+                |it: &(ClassId, u64)| it.0 == class && (self.is_never_late || it.1 <= invoked);
+            if self.task.in_time && seen.iter().any(is_better) {
                 continue;
             }
-            seen.push(class);
+            seen.push((class, invoked));
             let Some(state) = machine.step(node.state, class) else {
                 continue;
             };
@@ -298,57 +291,55 @@ impl Walk<'_> {
     }
 
     /// Adds where one more open operation leads from the frame's node.
-    fn use_one_more(
-        &self,
-        frame: &mut Frame,
-        machine: &mut dyn Machine,
-        go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<(), Tired> {
-        let Some(Node { state: before, uses: used, .. }) = frame.nodes.get(frame.node) else {
-            return Ok(());
+    fn use_one_more(&mut self, frame: &mut Frame, machine: &mut dyn Machine) {
+        let Some(node) = frame.nodes.get(frame.node).filter(|_| !self.kinds.is_empty()) else {
+            return;
         };
-        let (before, used) = (*before, used.clone());
-        for ((kind, supply), number) in self.opens.iter().zip(&frame.supplies).zip(0_u32..) {
-            let same = used.iter().find(|(it, _)| *it == number).map_or(0, |(_, used)| *used);
-            let count = same.max(supply.gone) + 1;
+        let (before, used) = (node.state, node.uses.clone());
+        let after = self.frames.len();
+        let useful = frame.useful.get_or_insert_with(|| {
+            let class = |call: &u32| self.task.calls.get(*call as usize).map(|it| it.class);
+            let classes: Vec<ClassId> = frame.candidates.iter().filter_map(class).collect();
+            self.reach.useful(before, &classes, self.kinds, machine)
+        });
+        let is_useful = |(_, state): &(u32, StateId)| {
+            useful.as_ref().is_none_or(|useful| useful.binary_search(state).is_ok())
+        };
+        let moves = self.reach.after(before, self.kinds, machine).iter();
+        let moves: Vec<_> = moves.copied().filter(is_useful).collect();
+        for (kind, state) in moves {
+            let supply = self.supply(kind);
+            let is_counted = self.counted.has(kind, after);
+            let same = used.iter().find(|(it, _)| is_counted && *it == kind);
+            let count = same.map_or(0, |(_, used)| *used).max(supply.gone) + 1;
             if supply.have < count {
                 continue;
             }
-            if !go_on() {
-                return Err(Tired);
-            }
-            let Some(state) = machine.step(before, kind.class) else {
-                continue;
-            };
-            if state == before || !machine.is_worth(state) {
-                continue;
-            }
-            let uses = with(&used, number, count);
-            let known = frame.by_state.entry(state).or_default();
-            let mut others = known.iter().filter_map(|place| frame.nodes.get(*place));
-            if !others.any(|node| within(&node.uses, &uses)) {
-                known.push(frame.nodes.len());
-                frame.nodes.push(Node { state, uses, from: Some((frame.node, number)) });
+            let uses = if is_counted { with(&used, kind, count) } else { used.clone() };
+            if self.is_new(state, &uses) {
+                frame.nodes.push(Node { state, uses, from: Some((frame.node, kind, supply)) });
             }
         }
-        Ok(())
     }
 
     /// The order that the frames stand for.
     fn found(&self) -> Found {
-        let mut order = Vec::new();
+        let (mut order, mut uses) = (Vec::new(), Vec::new());
         let nexts = self.frames.iter().skip(1).map(|frame| frame.via);
-        for (frame, via) in self.frames.iter().zip(nexts) {
+        for ((frame, via), after) in self.frames.iter().zip(nexts).zip(0..) {
             let mut opens = Vec::new();
             let mut at = frame.nodes.get(frame.node);
-            while let Some((from, kind)) = at.and_then(|node| node.from) {
-                opens.extend(self.opens.get(kind as usize).map(|it| Placed::Open(it.class)));
+            while let Some((from, kind, supply)) = at.and_then(|node| node.from) {
+                opens.push(Use { kind, after, supply });
                 at = frame.nodes.get(from);
             }
-            order.extend(opens.into_iter().rev());
+            opens.reverse();
+            let class = |it: &Use| self.kinds.get(it.kind as usize).map(|kind| kind.class);
+            order.extend(opens.iter().filter_map(class).map(Placed::Open));
             order.extend(via.map(Placed::Call));
+            uses.extend(opens);
         }
         let state = self.frames.last().and_then(|frame| frame.nodes.first());
-        Found { state: state.map_or(0, |node| node.state), order }
+        Found { state: state.map_or(0, |node| node.state), order, uses }
     }
 }
