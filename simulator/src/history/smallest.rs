@@ -107,9 +107,9 @@ const STARTS_MAX: usize = 256;
 /// States that came up from which the last operations are looked at, at most.
 const CAME_UP_MAX: u32 = 4_096;
 /// Steps that one attempt to make a part smaller may take.
-const ATTEMPT_STEPS_MAX: u64 = 50_000;
+const ATTEMPT_STEPS_MAX: u64 = 20_000;
 /// Steps that all of them may take.
-const STEPS_MAX: u64 = 600_000;
+const STEPS_MAX: u64 = 150_000;
 
 /// Looks for an order; if there is none, for the smallest part that has none.
 pub(super) fn smallest(
