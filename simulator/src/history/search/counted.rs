@@ -12,8 +12,8 @@ pub(in crate::history) struct Use {
     pub(super) supply: Supply,
 }
 
-/// Which uses of open operations a search counts: of each kind those between some numbers of calls
-/// that have their place. What it does not count it allows.
+/// Which uses of open operations a search counts across calls: of each kind those between some numbers
+/// of calls that have their place. Those between two calls are always counted.
 #[derive(Clone, Debug)]
 pub(super) struct Counted {
     /// By kind, from where to where; nothing if all is counted.

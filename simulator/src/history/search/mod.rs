@@ -106,8 +106,9 @@ const EXACT_STEPS_MAX: u64 = if cfg!(test) { 3 } else { 20_000 };
 /// Looks for an order of `task` that `machine` allows, from any of `starts`. `go_on` is asked before
 /// each step.
 ///
-/// First every use of an open operation is counted. If that takes too long, no use is: then each may
-/// take effect as often as one likes, so that far fewer configurations differ. If there is no order
+/// First every use of an open operation is counted. If that takes too long, only those between two
+/// calls are: then each may take effect once more after every call, so that far fewer configurations
+/// differ. If there is no order
 /// even so, there is none. If there is one, and it uses no operation more often than there is one, it
 /// is an order of the history. If it does, such uses are counted from the first to the last, and the
 /// search begins anew: as in abstraction refinement (Clarke et al., "Counterexample-guided

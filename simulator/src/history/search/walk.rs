@@ -88,9 +88,6 @@ pub(super) struct Walk<'a> {
     key: Vec<u32>,
 }
 
-/// Whoever asked does not want to go on.
-struct Tired;
-
 /// One configuration on the way, and where else it could go on.
 #[derive(Default)]
 struct Frame {
@@ -155,16 +152,13 @@ impl<'a> Walk<'a> {
                 if self.frontier.is_done() {
                     return Ended::Found(self.found());
                 }
-                if Memo::KEPT_MAX <= self.memo.kept() {
-                    return Ended::Stopped(Stop::Memory);
-                }
                 match self.next_move(machine, go_on) {
                     Ok(Some((call, state, uses))) => self.make(call, state, uses, machine),
                     Ok(None) => {
                         let via = self.frames.pop().and_then(|frame| frame.via);
                         via.into_iter().for_each(|call| self.frontier.unlift(call));
                     }
-                    Err(Tired) => return Ended::Stopped(Stop::Asked),
+                    Err(stop) => return Ended::Stopped(stop),
                 }
             }
         }
@@ -175,8 +169,8 @@ impl<'a> Walk<'a> {
     fn make(&mut self, call: u32, state: StateId, mut uses: Uses, machine: &mut dyn Machine) {
         self.frontier.lift(call);
         let after = self.frames.len();
-        // What is not counted from here on is forgotten, and so are uses of operations for which it
-        // is too late anyway.
+        // What is not counted across calls is forgotten, and so are uses of operations for which it is
+        // too late anyway.
         uses.retain(|(kind, count)| {
             self.counted.has(*kind, after) && self.supply(*kind).gone < *count
         });
@@ -230,13 +224,16 @@ impl<'a> Walk<'a> {
         &mut self,
         machine: &mut dyn Machine,
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<(u32, StateId, Uses)>, Tired> {
+    ) -> Result<Option<(u32, StateId, Uses)>, Stop> {
         let Some(mut frame) = self.frames.pop() else {
             return Ok(None);
         };
         let found = loop {
             if !go_on() {
-                return Err(Tired);
+                return Err(Stop::Asked);
+            }
+            if Memo::KEPT_MAX <= self.memo.kept() {
+                return Err(Stop::Memory);
             }
             if let Some((call, state)) = frame.moves.get(frame.next) {
                 frame.next += 1;
@@ -296,7 +293,6 @@ impl<'a> Walk<'a> {
             return;
         };
         let (before, used) = (node.state, node.uses.clone());
-        let after = self.frames.len();
         let useful = frame.useful.get_or_insert_with(|| {
             let class = |call: &u32| self.task.calls.get(*call as usize).map(|it| it.class);
             let classes: Vec<ClassId> = frame.candidates.iter().filter_map(class).collect();
@@ -309,13 +305,12 @@ impl<'a> Walk<'a> {
         let moves: Vec<_> = moves.copied().filter(is_useful).collect();
         for (kind, state) in moves {
             let supply = self.supply(kind);
-            let is_counted = self.counted.has(kind, after);
-            let same = used.iter().find(|(it, _)| is_counted && *it == kind);
+            let same = used.iter().find(|(it, _)| *it == kind);
             let count = same.map_or(0, |(_, used)| *used).max(supply.gone) + 1;
             if supply.have < count {
                 continue;
             }
-            let uses = if is_counted { with(&used, kind, count) } else { used.clone() };
+            let uses = with(&used, kind, count);
             if self.is_new(state, &uses) {
                 frame.nodes.push(Node { state, uses, from: Some((frame.node, kind, supply)) });
             }
