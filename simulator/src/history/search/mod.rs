@@ -99,45 +99,80 @@ struct Kind {
     opens: Vec<Open>,
 }
 
-/// Steps of a search that counts every use of an open operation, before one that does not; in unit
-/// tests so few that small histories need more.
-const EXACT_STEPS_MAX: u64 = if cfg!(test) { 3 } else { 20_000 };
+/// Steps of the first way of searching in the first round; in unit tests so few that small histories
+/// need more rounds.
+const ROUND_STEPS_MAX: u64 = if cfg!(test) { 3 } else { 20_000 };
+/// How many times as many steps the second way has, and the next round.
+const ROUND_GROWTH: u64 = 4;
 
 /// Looks for an order of `task` that `machine` allows, from any of `starts`. `go_on` is asked before
 /// each step.
 ///
-/// First every use of an open operation is counted. If that takes too long, only those between two
-/// calls are: then each may take effect once more after every call, so that far fewer configurations
-/// differ. If there is no order
-/// even so, there is none. If there is one, and it uses no operation more often than there is one, it
-/// is an order of the history. If it does, such uses are counted from the first to the last, and the
-/// search begins anew: as in abstraction refinement (Clarke et al., "Counterexample-guided
-/// abstraction refinement", CAV 2000), what is counted grows until it suffices for an answer.
+/// One way counts every use of an open operation. Another counts only those between two calls: then
+/// each may take effect once more after every call, so that far fewer configurations differ. If there
+/// is no order even so, there is none. If there is one, and it uses no operation more often than there
+/// is one, it is an order of the history. If it does, such uses are counted from the first to the last,
+/// and the search begins anew: as in abstraction refinement (Clarke et al., "Counterexample-guided
+/// abstraction refinement", CAV 2000), what is counted grows until it suffices for an answer. Where open
+/// operations can lead to many states, as appends do, that way would find ever more of them, and is
+/// given up. Which way is the shorter one nobody knows, so they take turns, each time for longer.
 pub(super) fn search(
     task: &Task,
     machine: &mut dyn Machine,
     starts: &[StateId],
     go_on: &mut dyn FnMut() -> bool,
 ) -> Ended {
-    let kinds = by_class(&task.opens);
-    let mut reach = Reach::default();
-    let all = Counted::all();
-    let (mut taken, mut is_over) = (0, false);
-    let mut briefly = || {
-        taken += 1;
-        is_over = !go_on();
-        !is_over && (kinds.is_empty() || taken <= EXACT_STEPS_MAX)
-    };
-    let ended = Walk::new(task, &kinds, &all, &mut reach).run(starts, machine, &mut briefly);
-    if is_over || !matches!(ended, Ended::Stopped(Stop::Asked)) {
-        return ended;
-    }
-    let mut counted = Counted::none(kinds.len());
+    let mut search = Search { task, kinds: by_class(&task.opens), starts, reach: Reach::default() };
+    let mut ways = vec![Counted::all(), Counted::none(search.kinds.len())];
+    let mut most = ROUND_STEPS_MAX;
     loop {
-        let walk = Walk::new(task, &kinds, &counted, &mut reach);
-        match walk.run(starts, machine, go_on) {
-            Ended::Found(found) if counted.more(&found.uses) => (),
-            ended => return ended,
+        ways.truncate(if search.counts_all() { 1 } else { 2 });
+        let is_alone = ways.len() == 1;
+        let mut place = 0;
+        while let Some(counted) = ways.get_mut(place) {
+            let (mut taken, mut is_over) = (0, false);
+            let most = if place == 0 { most } else { most.saturating_mul(ROUND_GROWTH) };
+            let mut briefly = || {
+                taken += 1;
+                is_over = !go_on();
+                !is_over && (is_alone || taken <= most)
+            };
+            match search.refine(counted, machine, &mut briefly) {
+                Ended::Stopped(Stop::Asked) if !is_over => place += 1,
+                Ended::Stopped(Stop::Memory) if 1 < ways.len() => drop(ways.remove(place)),
+                ended => return ended,
+            }
+        }
+        most = most.saturating_mul(ROUND_GROWTH);
+    }
+}
+
+struct Search<'a> {
+    task: &'a Task,
+    kinds: Vec<Kind>,
+    starts: &'a [StateId],
+    reach: Reach,
+}
+
+impl Search<'_> {
+    /// Whether only a search that counts every use is of use.
+    fn counts_all(&self) -> bool {
+        self.kinds.is_empty() || self.reach.is_too_much()
+    }
+
+    /// Looks for an order, and counts more for as long as one is found that uses more than there is.
+    fn refine(
+        &mut self,
+        counted: &mut Counted,
+        machine: &mut dyn Machine,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Ended {
+        loop {
+            let walk = Walk::new(self.task, &self.kinds, counted, &mut self.reach);
+            match walk.run(self.starts, machine, go_on) {
+                Ended::Found(found) if counted.more(&found.uses) => (),
+                ended => return ended,
+            }
         }
     }
 }

@@ -30,6 +30,11 @@ struct Ends {
 const CLOSED_MAX: usize = 1 << 8;
 
 impl Reach {
+    /// Whether open operations were found to lead from some state to more than are looked at.
+    pub(super) fn is_too_much(&self) -> bool {
+        self.is_too_much
+    }
+
     /// The kinds that change `state`, with the state after them.
     pub(super) fn after(
         &mut self,
