@@ -18,7 +18,7 @@ pub struct Limits {
     pub turn_time: Duration,
     /// Handlers that have lately taken no longer than this for an event run on the thread that brings
     /// it, if it comes alone and the node is idle: to wake another thread would take longer. One that
-    /// is slow all of a sudden holds up that thread, once. Zero: none do.
+    /// is slow all of a sudden holds up that thread, twice at most. Zero: none do.
     pub quick_handler: Duration,
     /// Effects that wait for the store before handlers have to.
     pub held_effects: usize,
