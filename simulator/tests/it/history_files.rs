@@ -296,3 +296,22 @@ proptest! {
         }
     }
 }
+
+/// Every value may matter to somebody, and an operation that never returned leads to new ones from each.
+#[test]
+fn a_store_whose_clients_crashed_while_they_appended_is_judged_at_once() {
+    let events = "2 invoke put y, 1 invoke append z, 5 invoke append x, 5 ok append x, 3 invoke append x,\
+                 5 invoke put z, 0 invoke append x, 4 invoke append y, 0 ok append x, 0 invoke get nil,\
+                 0 ok get zx, 2 info put y, 4 ok append y, 6 invoke get nil, 0 invoke append x,\
+                 1 ok append z, 1 invoke append x, 4 invoke append y, 5 ok put z, 5 invoke append y,\
+                 1 ok append x, 1 invoke get nil, 0 ok append x, 0 invoke append z, 0 ok append z,\
+                 6 ok get zxyxzxyxz, 1 info get nil, 7 invoke append z, 3 ok append x, 3 invoke append z,\
+                 5 ok append y, 7 ok append z, 4 ok append y, 3 ok append z";
+    let event = |event: &str| {
+        let words: Vec<&str> = event.split_whitespace().collect();
+        let [process, kind, f, value] = words[..] else { panic!("{event}") };
+        let value = if value == "nil" { String::from(value) } else { format!("{value:?}") };
+        format!("{{:process {process} :type :{kind} :f :{f} :key \"k\" :value {value}}}\n")
+    };
+    assert!(holds(&events.split(',').map(event).collect::<String>(), "kv", None));
+}

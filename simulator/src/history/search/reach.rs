@@ -13,10 +13,12 @@ pub(super) struct Reach {
     before: Vec<BTreeSet<StateId>>,
     /// The states of which everything that they lead to is known.
     closed: BTreeSet<StateId>,
-    /// From some state they lead to too many: nothing more is asked.
+    /// The same, in the order of coming up.
+    order: Vec<StateId>,
+    /// They are too many: nothing more is asked.
     is_too_much: bool,
-    /// By class of calls, the states in which it is possible and those after it, of the first
-    /// states.
+    /// By class of calls, the states in which it is possible and those after it, of the first ones
+    /// of these.
     ends: BTreeMap<ClassId, Ends>,
 }
 
@@ -26,11 +28,11 @@ struct Ends {
     moves: Vec<(StateId, StateId)>,
 }
 
-/// States to which open operations can lead from one, of which it is known where they lead, at most.
-const CLOSED_MAX: usize = 1 << 8;
+/// States of which it is known where open operations lead from them, at most.
+const CLOSED_MAX: usize = 1 << 10;
 
 impl Reach {
-    /// Whether open operations were found to lead from some state to more than are looked at.
+    /// Whether open operations were found to lead to, or from, more states than are looked at.
     pub(super) fn is_too_much(&self) -> bool {
         self.is_too_much
     }
@@ -99,17 +101,18 @@ impl Reach {
             let after = self.after(next, kinds, machine).iter();
             waiting.extend(after.map(|(_, after)| *after).filter(|after| known.insert(*after)));
         }
-        self.is_too_much = CLOSED_MAX < known.len();
-        self.closed.append(&mut known);
+        let closed = &mut self.closed;
+        self.order.extend(known.into_iter().filter(|state| closed.insert(*state)));
+        self.is_too_much = CLOSED_MAX < self.order.len();
         !self.is_too_much
     }
 
     fn ends(&mut self, class: ClassId, machine: &mut dyn Machine) -> &[(StateId, StateId)] {
         let ends = self.ends.entry(class).or_default();
-        for state in (0..).take(self.after.len()).skip(ends.asked) {
-            ends.moves.extend(machine.step(state, class).map(|after| (state, after)));
+        for state in self.order.iter().skip(ends.asked) {
+            ends.moves.extend(machine.step(*state, class).map(|after| (*state, after)));
         }
-        ends.asked = self.after.len();
+        ends.asked = self.order.len();
         &ends.moves
     }
 }
