@@ -30,7 +30,8 @@ impl Simulation<'_> {
     /// # Panics
     ///
     /// If a run fails: with everything that is needed to understand it. If a stored schedule cannot
-    /// be read, or is one of an exploration. If `SYNOD_BUDGET` is not a time. If what should happen sometimes happened in no run.
+    /// be read, or is one of an exploration. If `SYNOD_BUDGET` is not a time. If what should happen
+    /// sometimes happened in no run.
     #[track_caller]
     pub fn check(&self, name: &str) {
         let place = Location::caller();

@@ -2,14 +2,15 @@
 //! memory of Lowe.
 //!
 //! A configuration is what has its place, the state that this leaves, and which open operations
-//! were used on the way. Three things keep their number small:
+//! were used on the way. Four things keep their number small:
 //!
 //! - An operation that only reads, and may come next, does: nothing is lost by it.
 //! - Open operations of one class are interchangeable, so that only their number counts. They are
 //!   used only directly before an operation that took effect, as few of them as possible first;
 //!   and a configuration is not worth a visit if one with the same operations in place and the
 //!   same state was visited that has used less: whatever follows was possible there too.
-//! - Of operations that took effect and are equal, the one that returns first comes first.
+//! - Of operations that took effect and are equal, the one that returns first comes first; where it may
+//!   be too late for open ones, only if it was not invoked later.
 //! - An open operation is used only if it leads to where some call becomes possible that was not,
 //!   or leads elsewhere, perhaps over other open operations.
 
