@@ -158,6 +158,7 @@ fn drawn<I: Clone + fmt::Debug, O: Clone + fmt::Debug>(
 fn register() -> impl Strategy<Value = (RegisterCall<u8>, Option<RegisterAnswer<u8>>)> {
     prop_oneof![
         3 => (0..4_u8).prop_map(|it| (RegisterCall::Read, Some(RegisterAnswer::Value(it)))),
+        1 => Just((RegisterCall::Read, None)),
         2 => (0..4_u8).prop_map(|it| (RegisterCall::Write(it), Some(RegisterAnswer::Written))),
         2 => (0..4_u8, 0..4_u8, any::<bool>()).prop_map(|(old, new, swapped)| {
             (RegisterCall::Cas { old, new }, Some(RegisterAnswer::Swapped(swapped)))
@@ -202,4 +203,22 @@ proptest! {
     fn a_lock_is_judged_right_when_not_every_use_counts(drawn in drawn(mutex())) {
         agrees(&history(&drawn), &Mutex);
     }
+}
+
+#[test]
+fn a_read_of_unknown_answer_does_not_hide_what_a_write_before_it_could_have_done() {
+    let mut history = History::default();
+    let mut one = |id, input, output| {
+        history.invoke("a", id, input).unwrap();
+        history.returned(id, output).unwrap();
+    };
+    one(1, RegisterCall::Write(7), None);
+    one(2, RegisterCall::Write(8), None);
+    one(3, RegisterCall::Read, None);
+    one(4, RegisterCall::Read, Some(RegisterAnswer::Value(7)));
+    let judged =
+        check(&history, &Register::new(0), Consistency::Linearizable, &mut Limit::none()).verdict;
+    let Verdict::Inconsistent(part) = judged else { panic!("{judged:?}") };
+    // Without the write of 8, and of 7 before the read of unknown answer, there is an order.
+    assert_eq!(part.operations.iter().map(|it| it.id).collect::<Vec<_>>(), [2, 4]);
 }

@@ -85,6 +85,10 @@ impl Frontier for Chains {
         Supply { have: opens.iter().filter(may).map(|_| 1).sum(), gone: 0 }
     }
 
+    fn latest(&self) -> u64 {
+        0
+    }
+
     fn key(&self, into: &mut Vec<u32>) {
         into.extend_from_slice(&self.progress);
     }

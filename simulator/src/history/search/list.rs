@@ -59,15 +59,6 @@ impl List {
         2 * index(self.returned.len())
     }
 
-    /// The last invocation among the calls that have their place: what returned before it cannot
-    /// come after it.
-    fn latest(&self) -> u64 {
-        let before = (self.base as usize).checked_sub(1);
-        let before = before.and_then(|last| self.latest.get(last)).copied().unwrap_or(0);
-        let beyond = self.beyond.iter().filter_map(|call| self.invoked.get(*call as usize));
-        beyond.copied().max().unwrap_or(0).max(before)
-    }
-
     fn link(&mut self, before: u32, after: u32) {
         if let Some(next) = self.next.get_mut(before as usize) {
             *next = after;
@@ -137,6 +128,13 @@ impl Frontier for List {
         let late = |open: &Open| open.until.is_some_and(|until| until < latest);
         let have = opens.partition_point(|open| open.free || open.invoked < bound);
         Supply { have: index(have), gone: index(opens.partition_point(late)) }
+    }
+
+    fn latest(&self) -> u64 {
+        let before = (self.base as usize).checked_sub(1);
+        let before = before.and_then(|last| self.latest.get(last)).copied().unwrap_or(0);
+        let beyond = self.beyond.iter().filter_map(|call| self.invoked.get(*call as usize));
+        beyond.copied().max().unwrap_or(0).max(before)
     }
 
     fn key(&self, into: &mut Vec<u32>) {

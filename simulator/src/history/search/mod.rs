@@ -87,6 +87,9 @@ trait Frontier {
     /// How many of these open operations may come next, or came already. They are sorted by when it
     /// is too late for them, and then by invocation.
     fn supply(&self, opens: &[Open]) -> Supply;
+    /// The last invocation among the calls that have their place: what returned before it cannot come
+    /// after it. 0 if there is no time.
+    fn latest(&self) -> u64;
     /// What has its place, in a form that is equal for equal sets.
     fn key(&self, into: &mut Vec<u32>);
     /// The operation that must come before any further one may be invoked.

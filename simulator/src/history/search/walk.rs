@@ -4,13 +4,14 @@
 //! A configuration is what has its place, the state that this leaves, and which open operations
 //! were used on the way. Four things keep their number small:
 //!
-//! - An operation that only reads, and may come next, does: nothing is lost by it.
+//! - An operation that only reads, and may come next, does, unless it is then too late for open ones:
+//!   nothing is lost by it.
 //! - Open operations of one class are interchangeable, so that only their number counts. They are
 //!   used only directly before an operation that took effect, as few of them as possible first;
 //!   and a configuration is not worth a visit if one with the same operations in place and the
 //!   same state was visited that has used less: whatever follows was possible there too.
-//! - Of operations that took effect and are equal, the one that returns first comes first; where it may
-//!   be too late for open ones, only if it was not invoked later.
+//! - Of operations that took effect and are equal, the one that returns first comes first, unless it is
+//!   then too late for more of the open ones.
 //! - An open operation is used only if it leads to where some call becomes possible that was not,
 //!   or leads elsewhere, perhaps over other open operations.
 
@@ -80,8 +81,8 @@ pub(super) struct Walk<'a> {
     kinds: &'a [Kind],
     counted: &'a Counted,
     reach: &'a mut Reach,
-    /// No open operation has a time from which on it is too late for it.
-    is_never_late: bool,
+    /// When it is too late for open operations, ascending; nothing if there is no time.
+    lates: Vec<u64>,
     frontier: Box<dyn Frontier>,
     memo: Memo,
     frames: Vec<Frame>,
@@ -124,12 +125,15 @@ impl<'a> Walk<'a> {
     ) -> Self {
         let frontier: Box<dyn Frontier> =
             if task.in_time { Box::new(List::new(task)) } else { Box::new(Chains::new(task)) };
+        let untils = task.opens.iter().filter(|_| task.in_time).filter_map(|open| open.until);
+        let mut lates: Vec<u64> = untils.collect();
+        lates.sort_unstable();
         Self {
             task,
             kinds,
             counted,
             reach,
-            is_never_late: task.opens.iter().all(|open| open.until.is_none()),
+            lates,
             frontier,
             memo: Memo::default(),
             frames: Vec::new(),
@@ -187,6 +191,15 @@ impl<'a> Walk<'a> {
     fn supply(&self, kind: u32) -> Supply {
         let kind = self.kinds.get(kind as usize);
         kind.map_or(Supply { have: 0, gone: 0 }, |kind| self.frontier.supply(&kind.opens))
+    }
+
+    /// For how many open operations it is too late once a call that was invoked then has its place.
+    fn too_late(&self, invoked: u64) -> usize {
+        if self.lates.is_empty() {
+            return 0;
+        }
+        let latest = self.frontier.latest().max(invoked);
+        self.lates.partition_point(|until| *until < latest)
     }
 
     fn is_new(&mut self, state: StateId, uses: &[(u32, u32)]) -> bool {
@@ -261,24 +274,24 @@ impl<'a> Walk<'a> {
         let Some(node) = frame.nodes.get(frame.node) else {
             return;
         };
-        let mut seen: Vec<(ClassId, u64)> = Vec::new();
+        let late = self.too_late(0);
+        let mut seen: Vec<(ClassId, usize)> = Vec::new();
         for call in &frame.candidates {
             let Some(Call { class, invoked, .. }) = self.task.calls.get(*call as usize).copied()
             else {
                 continue;
             };
-            // Only in the order of time is the one that returns first the better one; and where it
-            // may be too late for open operations, only if it does not begin later.
-            let is_better =
-                |it: &(ClassId, u64)| it.0 == class && (self.is_never_late || it.1 <= invoked);
+            let late_then = self.too_late(invoked);
+            // Only in the order of time is the one that returns first the better one.
+            let is_better = |it: &(ClassId, usize)| it.0 == class && it.1 <= late_then;
             if self.task.in_time && seen.iter().any(is_better) {
                 continue;
             }
-            seen.push((class, invoked));
+            seen.push((class, late_then));
             let Some(state) = machine.step(node.state, class) else {
                 continue;
             };
-            if machine.only_reads(class) {
+            if machine.only_reads(class) && late_then == late {
                 frame.moves.clear();
                 frame.moves.push((*call, state));
                 frame.is_forced = true;
