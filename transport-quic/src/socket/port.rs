@@ -23,14 +23,21 @@ pub(super) struct Port {
     state: UdpSocketState,
     /// Whether the system had no room for what was sent last.
     is_full: AtomicBool,
+    /// Whether all buffers were filled that the system was given last.
+    is_busy: AtomicBool,
 }
+
+/// Buffers that the system is given while datagrams come one by one: each takes time, and the second
+/// one, left empty, says that there is no more.
+const FEW: usize = 2;
 
 impl Port {
     pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
         let io = watch(socket, Interest::READABLE)?;
-        Ok(Self { io, state, is_full: AtomicBool::new(false) })
+        let (is_full, is_busy) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { io, state, is_full, is_busy })
     }
 }
 
@@ -55,9 +62,14 @@ impl AsyncUdpSocket for Port {
     ) -> Poll<io::Result<usize>> {
         loop {
             let mut readable = ready!(self.io.poll_read_ready(cx))?;
+            let is_busy = self.is_busy.load(Ordering::Relaxed);
+            let given = if is_busy { buffers.len() } else { FEW.min(buffers.len()) };
+            let (buffers, _) = buffers.split_at_mut(given);
             let received = self.state.recv(self.io.get_ref().into(), buffers, metas);
+            let is_busy = received.as_ref().is_ok_and(|count| *count == given);
+            self.is_busy.store(is_busy, Ordering::Relaxed);
             // The system has seen that there is no more; it tells when more comes.
-            if received.as_ref().is_ok_and(|count| *count < buffers.len()) {
+            if received.is_ok() && !is_busy {
                 readable.clear_ready();
             }
             if !is_blocked(&received) {
@@ -144,11 +156,11 @@ mod tests {
         from.try_send(&Transmit { destination, ecn, contents, segment_size, src_ip }).unwrap();
     }
 
-    /// The first byte of each datagram that comes next, two at most.
-    fn poll_two(port: &Port, cx: &mut Context<'_>) -> Poll<Vec<u8>> {
-        let (mut one, mut two) = ([0; 64], [0; 64]);
-        let mut buffers = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
-        let mut metas = [RecvMeta::default(); 2];
+    /// The first byte of each datagram that comes next, four at most.
+    fn poll_some(port: &Port, cx: &mut Context<'_>) -> Poll<Vec<u8>> {
+        let mut buffers = [[0; 64]; 4];
+        let mut buffers = buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
+        let mut metas = [RecvMeta::default(); 4];
         let received = ready!(port.poll_recv(cx, &mut buffers, &mut metas)).unwrap();
         Poll::Ready(buffers.iter().take(received).filter_map(|it| it.first().copied()).collect())
     }
@@ -156,23 +168,23 @@ mod tests {
     #[tokio::test]
     async fn every_datagram_is_received_however_many_wait_and_the_next_one_is_waited_for() {
         let (one, two) = (port(), port());
-        for count in [1, 2, 5] {
+        for count in [1, 2, 3, 9, 14] {
             (0..count).for_each(|byte| send(&one, &two, byte));
             let mut received = Vec::new();
             while received.len() < usize::from(count) {
-                let next = timeout(PATIENCE, poll_fn(|cx| poll_two(&two, cx))).await;
+                let next = timeout(PATIENCE, poll_fn(|cx| poll_some(&two, cx))).await;
                 received.extend(next.expect("a datagram"));
             }
             assert_eq!(received, Vec::from_iter(0..count));
             let mut cx = Context::from_waker(Waker::noop());
-            assert!(poll_two(&two, &mut cx).is_pending());
+            assert!(poll_some(&two, &mut cx).is_pending());
         }
         let (sent, received) = tokio::join!(
             async {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 send(&one, &two, 9);
             },
-            timeout(PATIENCE, poll_fn(|cx| poll_two(&two, cx))),
+            timeout(PATIENCE, poll_fn(|cx| poll_some(&two, cx))),
         );
         assert_eq!((sent, received), ((), Ok(vec![9])));
     }
