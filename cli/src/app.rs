@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::Hash;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -12,6 +13,7 @@ use synod_simulator::Scenario;
 use crate::args::{Args, Command};
 use crate::commands;
 use crate::entry::{Entry, Registered};
+use crate::help;
 use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
@@ -36,7 +38,8 @@ impl App {
         Self::default()
     }
 
-    /// Adds an algorithm under its name. The first one is what commands use that are not told.
+    /// Adds an algorithm under its name. The first one is what `demo` shows, and what `node` runs
+    /// unless it is told.
     #[must_use]
     pub fn algorithm<A>(self) -> Self
     where
@@ -104,7 +107,14 @@ impl App {
         let help = format!("The algorithm's name: {}", self.names());
         let named = |command: clap::Command| command.mut_arg("algorithm", |it| it.help(&help));
         let commands = ["sim", "check", "sweep", "cluster"];
-        commands.into_iter().fold(Args::command(), |all, it| all.mut_subcommand(it, named))
+        let all =
+            commands.into_iter().fold(Args::command(), |all, it| all.mut_subcommand(it, named));
+        let called = std::env::args().next().unwrap_or_default();
+        let program = Path::new(&called).file_name().unwrap_or_default().to_string_lossy();
+        match self.entries.first() {
+            Some(first) if program != "synod" => help::as_typed(all, &program, first.name()),
+            _ => all,
+        }
     }
 
     fn names(&self) -> String {

@@ -21,6 +21,8 @@ pub(crate) trait Entry {
     fn name(&self) -> &'static str;
     fn model(&self) -> Model;
     fn properties(&self) -> Vec<&'static str>;
+    /// Whether the algorithm promises `property` itself, and not only what the program adds to it.
+    fn declares(&self, property: &str) -> bool;
     /// The properties that remember something of which an exploration knows nothing.
     fn monitors(&self) -> Vec<&'static str>;
     fn simulate(&self, asked: &Asked) -> Report;
@@ -118,6 +120,12 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
 
     fn properties(&self) -> Vec<&'static str> {
         self.0.properties().iter().map(|property| property.name).collect()
+    }
+
+    fn declares(&self, property: &str) -> bool {
+        // What the simulator itself finds, as a panic, needs no property.
+        let is_promised = self.0.properties().iter().any(|it| it.name == property);
+        !is_promised || A::properties().iter().any(|it| it.name == property)
     }
 
     fn monitors(&self) -> Vec<&'static str> {

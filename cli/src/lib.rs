@@ -20,6 +20,7 @@ mod args;
 pub mod clients;
 mod commands;
 mod entry;
+mod help;
 mod loopback;
 mod operating;
 mod printer;

@@ -66,5 +66,6 @@ pub use memory::{MemoryNetwork, MemoryTransport};
 pub use outputs::{Output, Outputs};
 pub use status::{EventStatus, LaneStatus, PeerStatus, RecordingStatus, Status};
 pub use store::{
-    DirectoryDisk, FileStore, MemoryStore, Opened, Store, StoreError, copy_store, inspect_store,
+    DirectoryDisk, FileStore, MemoryStore, Opened, Store, StoreError, check_unlocked, copy_store,
+    inspect_store,
 };

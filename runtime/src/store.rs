@@ -19,6 +19,7 @@ use synod_core::{Envelope, EventId};
 pub use copy::{copy_store, inspect_store};
 pub use directory::DirectoryDisk;
 pub use file::FileStore;
+pub use lock::check_unlocked;
 pub use memory::MemoryStore;
 pub use synod_core::durable::Opened;
 

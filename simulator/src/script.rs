@@ -92,7 +92,7 @@ impl Script {
     ///
     /// # Panics
     ///
-    /// If it does not, or another one.
+    /// If it does not, or another one; if `scenario` does not promise it.
     pub fn expect_violation<T: Stack + Clone + Hash + Sync>(
         self,
         scenario: &Scenario<T>,
@@ -104,6 +104,9 @@ impl Script {
             Some(violation) if violation.property == property => violation,
             Some(Violation { property: other, reason, .. }) => {
                 panic!("`{other}` is violated instead of `{property}`: {reason}")
+            }
+            None if scenario.properties().iter().all(|it| it.name != property) => {
+                panic!("the scenario does not promise `{property}`: `Scenario::property` adds it")
             }
             None => panic!(
                 "`{property}` holds: {gone} of {decisions} decisions are no longer asked for"
@@ -120,6 +123,12 @@ mod tests {
 
     fn scenario() -> Scenario<Bully> {
         Scenario::of(|_| Bully::default())
+    }
+
+    #[test]
+    #[should_panic(expected = "the scenario does not promise `all is well`")]
+    fn a_violation_of_what_nobody_promises_is_told_from_one_that_is_gone() {
+        Script::new(Settings::calm(3)).expect_violation(&scenario(), "all is well");
     }
 
     #[test]

@@ -16,7 +16,10 @@ const SECONDS_MAX: u64 = 31_536_000;
 Examples:
   synod cluster bully --nodes 5 --kill-leader
   synod cluster bully --nodes 3 --for 1m       keep it running for a minute
-  synod cluster bully --record recordings      one recording for each process")]
+  synod cluster bully --record recordings      one recording for each process
+
+It waits until all nodes show one leader, chosen, outcome, value or initiator in their summaries; where
+a summary has none of these, until each shows what it comes to in a calm simulation.")]
 pub(crate) struct Cluster {
     /// The algorithm's name.
     pub(crate) algorithm: String,

@@ -22,9 +22,12 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
         }));
     };
     let name = format!("{}_is_violated", words(&violation.property));
+    let place = Place::of(entry.type_name(), &own_crate());
+    let is_added = !entry.declares(&violation.property);
     let test = Test {
         name: &name,
-        algorithm: entry.type_name(),
+        place: &place,
+        is_added,
         asks: if entry.workload().is_empty() { "" } else { ".with_workload()" },
         schedule: &schedule,
         decided: decided(&text),
@@ -37,8 +40,27 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
         "event": "test", "algorithm": schedule.algorithm, "name": name, "code": code,
         "property": violation.property, "reason": violation.reason,
     }));
-    printer.advise(format!("save it as tests/{name}.rs, then: cargo test {name}"));
+    printer.advise(advice(&name, &place, is_added));
     Ok(())
+}
+
+/// The name of this program as that of the crate that it was made from.
+fn own_crate() -> String {
+    let program = std::env::current_exe().unwrap_or_default();
+    program.file_stem().unwrap_or_default().to_string_lossy().replace('-', "_")
+}
+
+/// Where the code belongs, and what is to be done there before it runs.
+fn advice(name: &str, place: &Place, is_added: bool) -> String {
+    let saved = match place.is_within {
+        true => format!(
+            "save it as src/{name}.rs, put `#[cfg(test)] mod {name};` into src/main.rs (src/lib.rs \
+             if the algorithm is declared there)"
+        ),
+        false => format!("save it as tests/{name}.rs"),
+    };
+    let add = if is_added { ", add the property to its scenario" } else { "" };
+    format!("{saved}{add}, then: cargo test {name}")
 }
 
 /// The lines of the schedule that become lines of the test.
@@ -62,8 +84,9 @@ enum Line<'a> {
 /// What the code of a test is made of.
 struct Test<'a> {
     name: &'a str,
-    /// The Rust type, with the path that the compiler gives it.
-    algorithm: &'a str,
+    place: &'a Place,
+    /// Whether the program's scenario promises the property, and the algorithm itself does not.
+    is_added: bool,
     /// What follows where the applications ask for something.
     asks: &'static str,
     schedule: &'a Schedule,
@@ -75,12 +98,18 @@ struct Test<'a> {
 impl Test<'_> {
     fn code(&self) -> String {
         let Self { name, property, reason, asks, .. } = self;
-        let (path, algorithm) = public(self.algorithm);
+        let algorithm = &self.place.name;
         let (world, begin) = self.world();
         let mut uses = vec![format!("use synod::simulator::{{{}}};", self.used().join(", "))];
-        uses.extend(path.map(|path| format!("use {path};")));
+        uses.extend(self.place.path.as_ref().map(|path| format!("use {path};")));
         uses.sort();
         let uses = uses.join("\n");
+        let added = match self.is_added {
+            true => {
+                "    // The algorithm does not promise it by itself: add `.property(..)`, as the program does.\n"
+            }
+            false => "",
+        };
         let lines: String = self.decided.iter().map(Line::code).collect();
         format!(
             "//! A run that violates a property, decision by decision, as `synod replay --as-test` has
@@ -91,7 +120,7 @@ impl Test<'_> {
 #[test]
 #[rustfmt::skip] // A decision is a line.
 fn {name}() {{
-    let scenario = Scenario::of(|_| {algorithm}::default()){asks};
+{added}    let scenario = Scenario::of(|_| {algorithm}::default()){asks};
 {world}    let violation = {begin}
 {lines}        .expect_violation(&scenario, {property:?});
     assert_eq!(violation.reason, {reason:?});
@@ -197,15 +226,32 @@ fn camel(name: &str) -> String {
     name.split('_').map(capital).collect()
 }
 
-/// The path to import, if there is one, and the name of the type.
-fn public(type_name: &str) -> (Option<String>, &str) {
-    let (path, name) = type_name.rsplit_once("::").unwrap_or(("", type_name));
-    match path {
-        _ if type_name.contains('<') || path.is_empty() => (None, type_name),
-        path if path.starts_with("synod_algorithms") => {
-            (Some(format!("synod::algorithms::{name}")), name)
-        }
-        path => (Some(format!("{path}::{name}")), name),
+/// How a test calls the type of an algorithm, and where it can do so.
+#[derive(Debug, Eq, PartialEq)]
+struct Place {
+    /// What to import, if it can be.
+    path: Option<String>,
+    name: String,
+    /// Whether the type may be the program's own, which nothing under `tests/` can import.
+    is_within: bool,
+}
+
+impl Place {
+    /// By the path that the compiler gives the type, in a program of the crate `own`.
+    fn of(type_name: &str, own: &str) -> Self {
+        let prefix = format!("{own}::");
+        let is_within = type_name.contains(&prefix);
+        // Also where the path stands between `<` and `>`.
+        let told = type_name.replace(&prefix, "crate::");
+        let (path, name) = told.rsplit_once("::").unwrap_or(("", &told));
+        let (path, name) = match path {
+            _ if told.contains('<') || path.is_empty() => (None, told.clone()),
+            path if path.starts_with("synod_algorithms") => {
+                (Some(format!("synod::algorithms::{name}")), String::from(name))
+            }
+            path => (Some(format!("{path}::{name}")), String::from(name)),
+        };
+        Self { path, name, is_within }
     }
 }
 
@@ -269,12 +315,35 @@ mod tests {
         assert_eq!(bounds_statement(&Bounds { timers, ..Bounds::calm(3) }), told);
     }
 
+    fn called(type_name: &str, own: &str) -> (Option<String>, String, bool) {
+        let Place { path, name, is_within } = Place::of(type_name, own);
+        (path, name, is_within)
+    }
+
     #[test]
-    fn types_of_the_library_are_imported_from_where_they_are_public() {
-        let (path, name) = public("synod_algorithms::election::bully::Bully");
-        assert_eq!((path.as_deref(), name), (Some("synod::algorithms::Bully"), "Bully"));
-        let (path, name) = public("mine::Election");
-        assert_eq!((path.as_deref(), name), (Some("mine::Election"), "Election"));
-        assert_eq!(public("mine::Over<mine::Link>").1, "mine::Over<mine::Link>");
+    fn types_of_libraries_are_imported_from_where_they_are_public() {
+        let imported = |path, name| (Some(String::from(path)), String::from(name), false);
+        assert_eq!(
+            called("synod_algorithms::election::bully::Bully", "synod"),
+            imported("synod::algorithms::Bully", "Bully")
+        );
+        assert_eq!(called("mine::Election", "app"), imported("mine::Election", "Election"));
+        let generic = "mine::Over<mine::Link>";
+        assert_eq!(called(generic, "app"), (None, String::from(generic), false));
+    }
+
+    #[test]
+    fn a_type_of_the_program_itself_is_tested_within_its_crate() {
+        assert_eq!(
+            called("lease_lock::lease::Lock", "lease_lock"),
+            (Some(String::from("crate::lease::Lock")), String::from("Lock"), true)
+        );
+        assert_eq!(
+            called("lib::Over<lease_lock::Lock>", "lease_lock"),
+            (None, String::from("lib::Over<crate::Lock>"), true)
+        );
+        let advice = advice("it_fails", &Place::of("own::Lock", "own"), true);
+        assert!(advice.starts_with("save it as src/it_fails.rs, put `#[cfg(test)] mod it_fails;`"));
+        assert!(advice.ends_with(", add the property to its scenario, then: cargo test it_fails"));
     }
 }

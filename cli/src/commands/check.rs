@@ -44,7 +44,7 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
     let for_ever = bounds.copies == u32::MAX && bounds.tick_us == 0;
     properties(entry, &explored, for_ever, printer);
     for left_out in Bounds::not_explored(&entry.model(), bounds.nodes) {
-        printer.say(format!("  – {left_out}: not explored, `synod sim` meets them"));
+        printer.say(format!("  – {left_out}: not explored, `sim` meets them"));
     }
     printer.event(&event(check, &bounds, &explored, &cost));
     if let Some(limit) = explored.cut {
@@ -67,11 +67,16 @@ fn untrue_of(entry: &dyn Entry, untrue: &Untrue) -> Problem {
 }
 
 /// What came of each property where none is violated; messages may come again `for_ever`.
-fn properties(entry: &dyn Entry, explored: &Explored, for_ever: bool, printer: &Printer) {
+pub(crate) fn properties(
+    entry: &dyn Entry,
+    explored: &Explored,
+    for_ever: bool,
+    printer: &Printer,
+) {
     let monitors = entry.monitors();
     for property in entry.properties() {
         printer.say(if monitors.contains(&property) {
-            format!("  – {property}: not checked, what it remembers is not known; `synod sim` does")
+            format!("  – {property}: not checked, what it remembers is not known; `sim` does")
         } else if explored.skipped.contains(&property) {
             let why = if for_ever {
                 "messages come again for ever"

@@ -308,11 +308,15 @@ impl Processes {
             Goal::Each(all) => {
                 let each = all.iter().map(|(node, words)| format!("{node} {words}"));
                 let each: Vec<String> = each.collect();
-                format!("in a calm simulation they come to {}", each.join(", "))
+                format!(
+                    "in a calm simulation they come to {}; what may end otherwise is not for \
+                     `summary()`",
+                    each.join(", ")
+                )
             }
         };
         let what = format!("no agreement within {within:?}: {}", shown.join(", "));
-        let hint = format!("{hint}: raise --timeout, or see with SYNOD_LOG=info what hinders them");
+        let hint = format!("{hint}; raise --timeout, or see with SYNOD_LOG=info what hinders them");
         Problem::new(Exit::Inconclusive, what).hint(hint)
     }
 

@@ -14,6 +14,9 @@ use crate::loopback::Loopback;
 use crate::printer::{Printer, quoted, thousands, typed};
 use crate::problem::{Exit, Problem};
 
+/// States of three nodes that are visited at most: a few seconds of a debug build.
+const STATES_MAX: u64 = 100_000;
+
 const ELECTED_WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(app: &App, printer: &Printer) -> Result<(), Problem> {
@@ -69,7 +72,11 @@ fn simulate(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<(), Prob
         let name = format!("{}-{seed}", entry.name());
         return Err(violated(out, &name, (violation, trace, text), printer));
     }
-    held(entry, printer);
+    for property in entry.properties() {
+        let mark = if report.never.contains(&property) { "? never:" } else { "✓" };
+        printer.say(format!("  {mark} {property}"));
+    }
+    printer.say("");
     printer.event(&json!({
         "event": "simulated", "runs": report.runs, "violations": 0,
         "delivered": report.counts.delivered, "crashes": report.counts.crashes,
@@ -79,7 +86,7 @@ fn simulate(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<(), Prob
 
 fn check_all(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<(), Problem> {
     title(printer, "2  check: every schedule of three nodes");
-    let bounds = Bounds::within(&entry.model(), 3);
+    let bounds = Bounds { states_max: STATES_MAX, ..Bounds::within(&entry.model(), 3) };
     let mut watch = |_: &_| ControlFlow::Continue(());
     let (threads, way) = (None, Way::Breadth);
     let how = Exploring { threads, way, symmetry: false, live: false, watch: &mut watch };
@@ -89,7 +96,12 @@ fn check_all(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<(), Pro
         let name = format!("{}-check", entry.name());
         return Err(violated(out, &name, (violation, trace, text), printer));
     }
-    held(entry, printer);
+    check::properties(entry, &explored, false, printer);
+    if !explored.complete {
+        let all = typed(format!("check {} --nodes 3", entry.name()));
+        printer.say(format!("  nothing is violated in so many states; there are more: {all}"));
+    }
+    printer.say("");
     printer.event(&json!({
         "event": "checked", "states": explored.states, "complete": explored.complete,
         "violations": 0,
@@ -163,13 +175,6 @@ fn elected(printer: &Printer, agreed: u32, leader: &str, began: Instant) {
     }));
 }
 
-fn held(entry: &dyn Entry, printer: &Printer) {
-    for property in entry.properties() {
-        printer.say(format!("  ✓ {property}"));
-    }
-    printer.say("");
-}
-
 fn title(printer: &Printer, words: &str) {
     printer.say(words);
 }
@@ -177,7 +182,7 @@ fn title(printer: &Printer, words: &str) {
 #[cfg(test)]
 mod tests {
     use synod_algorithms::HelloWorld;
-    use synod_core::{Algorithm, Handlers, Property};
+    use synod_core::{Algorithm, Context, Event, Handlers, Property};
     use synod_simulator::Schedule;
 
     use super::*;
@@ -195,6 +200,33 @@ mod tests {
 
         fn properties() -> Vec<Property<Self>> {
             vec![Property::always("nothing starts", |_| Err(String::from("it does")))]
+        }
+    }
+
+    /// Has no last state: every node counts for ever.
+    #[derive(Clone, Debug, Default, Hash, serde::Serialize)]
+    struct Endless(u64);
+
+    #[derive(Event, Debug, serde::Serialize, serde::Deserialize)]
+    #[event(name = "endless.tick", local)]
+    struct Tick;
+
+    impl Endless {
+        fn tick(&mut self, _: Tick, ctx: &mut Context) {
+            self.0 += 1;
+            ctx.after(Duration::from_secs(5), &Tick);
+        }
+    }
+
+    impl Algorithm for Endless {
+        const NAME: &'static str = "endless";
+
+        fn handlers() -> Handlers<Self> {
+            Handlers::new().on(Self::tick)
+        }
+
+        fn start(&mut self, ctx: &mut Context) {
+            ctx.trigger(&Tick);
         }
     }
 
@@ -219,6 +251,12 @@ mod tests {
     #[test]
     fn an_algorithm_without_a_leader_is_shown_as_far_as_it_goes() {
         let (result, _) = shown(&App::new().algorithm::<HelloWorld>(), "hello");
+        assert!(result.is_ok(), "{result:?}");
+    }
+
+    #[test]
+    fn an_algorithm_without_a_last_state_does_not_keep_anybody_waiting() {
+        let (result, _) = shown(&App::new().algorithm::<Endless>(), "endless");
         assert!(result.is_ok(), "{result:?}");
     }
 }

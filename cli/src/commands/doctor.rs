@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use synod_core::NodeId;
-use synod_runtime::{StoreError, inspect_store};
+use synod_runtime::{StoreError, check_unlocked, inspect_store};
 use synod_transport_quic::{Bundle, Limits, granted_buffer_bytes, probe};
 use tokio::task::JoinSet;
 
@@ -17,7 +17,7 @@ use super::status;
 use crate::app::App;
 use crate::args::Doctor;
 use crate::operating::settings::Settings;
-use crate::printer::{Printer, quoted, typed_again, typed_instead};
+use crate::printer::{Printer, quoted, typed, typed_again, typed_instead};
 use crate::problem::{Exit, Problem};
 
 /// A certificate with less time left is worth a warning.
@@ -33,17 +33,19 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
     }
     let bundle = Bundle::read(path).map_err(|error| Problem::of_file(&error));
     let bundle = findings.take("bundle", bundle, "can be read");
+    let mut runs = false;
     if let Some(bundle) = &bundle {
         findings.add("secrecy", secrecy(path));
         findings.add("certificate", certificate(bundle));
         findings.add("clock", Finding::fine(format!("{} here", now())));
         let admin = settings.as_ref().and_then(|settings| settings.admin.address(bundle));
-        findings.add("port", port(bundle, admin));
+        runs = admin.is_some_and(|it| runs_at(it, bundle.node));
+        findings.add("port", port(bundle, runs));
     }
     let limits = settings.as_ref().map_or_else(Limits::default, |it| it.limits.clone());
     findings.add("buffers", buffers(&limits));
     if let Some(store) = settings.as_ref().and_then(|settings| settings.store.as_ref()) {
-        findings.add("store", store_at(store));
+        findings.add("store", store_at(store, runs));
     }
     let seeded = match (&settings, bundle) {
         (Some(settings), Some(bundle)) => {
@@ -188,7 +190,7 @@ fn certificate(bundle: &Bundle) -> Finding {
         bundle.revocations.len()
     );
     match left < CERTIFICATE_LEFT {
-        true => Finding::new(Severity::Warning, format!("{words}: `synod cert renew` it soon")),
+        true => Finding::new(Severity::Warning, format!("{words}: `cert renew` it soon")),
         false => Finding::fine(words),
     }
 }
@@ -199,32 +201,25 @@ fn now() -> String {
     format!("{} seconds since 1970", since.as_secs())
 }
 
-/// Whether the node can have its port, or has it.
-fn port(bundle: &Bundle, admin: Option<SocketAddr>) -> Finding {
-    let listen = bundle.listen;
-    match UdpSocket::bind(listen) {
-        Ok(_) => Finding::fine(format!("{listen}/udp is free")),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => in_use(bundle, admin),
-        Err(error) => {
-            let words = format!("cannot listen on {listen}/udp: {error}");
-            Finding::new(Severity::Environment, words)
-        }
-    }
+/// Whether it is `node` that tells of itself at this admin port.
+fn runs_at(admin: SocketAddr, node: NodeId) -> bool {
+    status::name_at(admin).is_ok_and(|name| name == node.to_string())
 }
 
-fn in_use(bundle: &Bundle, admin: Option<SocketAddr>) -> Finding {
-    let (node, listen) = (bundle.node.to_string(), bundle.listen);
-    match admin.map(status::name_at) {
-        Some(Ok(name)) if name == node => {
-            Finding::fine(format!("{node} runs at {listen}/udp already"))
-        }
-        _ => Finding::new(
-            Severity::Environment,
-            format!(
+/// Whether the node can have its port, or has it.
+fn port(bundle: &Bundle, runs: bool) -> Finding {
+    let (node, listen) = (bundle.node, bundle.listen);
+    let wrong = |words| Finding::new(Severity::Environment, words);
+    match UdpSocket::bind(listen) {
+        Ok(_) => Finding::fine(format!("{listen}/udp is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match runs {
+            true => Finding::fine(format!("{node} runs at {listen}/udp already")),
+            false => wrong(format!(
                 "{listen}/udp is taken, by {node} itself if that runs and does not tell of itself at \
                  this admin port: end the other program, or change `listen`"
-            ),
-        ),
+            )),
+        },
+        Err(error) => wrong(format!("cannot listen on {listen}/udp: {error}")),
     }
 }
 
@@ -243,7 +238,16 @@ fn buffers(limits: &Limits) -> Finding {
     }
 }
 
-fn store_at(directory: &Path) -> Finding {
+fn store_at(directory: &Path, runs: bool) -> Finding {
+    match check_unlocked(directory) {
+        // By the node itself.
+        Err(StoreError::Locked { .. }) if runs => content(directory),
+        Err(error) => Finding::new(Severity::Environment, error.to_string()),
+        Ok(()) => content(directory),
+    }
+}
+
+fn content(directory: &Path) -> Finding {
     let name = directory.display();
     match inspect_store(directory) {
         Ok(found) => match writable(directory) {
@@ -254,7 +258,8 @@ fn store_at(directory: &Path) -> Finding {
             Err(error) => unwritable(directory, &error),
         },
         Err(StoreError::Log { cause, .. }) => {
-            let words = format!("{name}: {cause}: `synod store check {name}` says more");
+            let more = typed(format!("store check {}", quoted(directory)));
+            let words = format!("{name}: {cause}: `{more}` says more");
             Finding::new(Severity::Usage, words)
         }
         Err(_) if !directory.exists() => match directory.parent().map(writable) {

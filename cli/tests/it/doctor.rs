@@ -86,6 +86,23 @@ fn each_fault_is_told_in_words_with_an_exit_code() {
 }
 
 #[test]
+fn a_store_that_another_node_uses_is_told_with_its_process() {
+    let place = Place::new("doctor-locked");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let store = place.0.join("store");
+    let flags = ["--store", store.to_str().expect("UTF-8")];
+    let mut other = Running::configured(&bundles[1], &flags);
+    let started: Value =
+        serde_json::from_str(&other.says(&["\"event\":\"started\""])).expect("JSON");
+    let words = format!("store/lock is locked by process {}: stop it", other.child.id());
+    finds(&place.0, &["demo/n1.synod", "--store", "store"], "store", 6, "wrong", &words);
+    let admin = started["admin"].as_str().expect("an address");
+    let itself = ["demo/n2.synod", "--store", "store", "--admin", admin];
+    let (_, state, words) = found(&place.0, &itself, "store");
+    assert_eq!(state, "fine", "{words}");
+}
+
+#[test]
 fn a_peer_of_another_cluster_is_told_from_one_that_does_not_answer() {
     let place = Place::new("doctor-foreign");
     let bundles = cluster(&place.0, "demo", &["n1", "n2"]);

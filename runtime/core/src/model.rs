@@ -211,7 +211,15 @@ impl fmt::Display for Model {
             Faults::CrashRecovery(of) => write!(f, ", crash-recovery of {of}")?,
             Faults::Byzantine(of) => write!(f, ", Byzantine {of}")?,
         }
-        write!(f, ", {:?} links, {:?}", self.links, self.topology)
+        let links = match self.links {
+            Links::Reliable => "reliable",
+            Links::FairLoss => "fair-loss",
+        };
+        let topology = match self.topology {
+            Topology::Mesh => "mesh",
+            Topology::Ring => "ring",
+        };
+        write!(f, ", {links} links, {topology}")
     }
 }
 
@@ -288,7 +296,7 @@ mod tests {
     fn a_model_reads_as_a_line() {
         assert_eq!(
             Model::ASYNCHRONOUS.to_string(),
-            "asynchronous, no failures, Reliable links, Mesh"
+            "asynchronous, no failures, reliable links, mesh"
         );
         let ring = Model::synchronous(Duration::from_millis(5))
             .tolerating(Faults::CrashStop(Tolerance::AllButOne))
@@ -296,7 +304,7 @@ mod tests {
             .on(Topology::Ring);
         assert_eq!(
             ring.to_string(),
-            "synchronous (5ms), crash-stop of all but one, FairLoss links, Ring"
+            "synchronous (5ms), crash-stop of all but one, fair-loss links, ring"
         );
         let partial = Model {
             timing: Timing::PartiallySynchronous { delay_max: Duration::from_secs(1) },
@@ -305,12 +313,12 @@ mod tests {
         let recovery = partial.tolerating(Faults::CrashRecovery(Tolerance::Minority));
         assert_eq!(
             recovery.to_string(),
-            "partially synchronous (1s), crash-recovery of a minority, Reliable links, Mesh"
+            "partially synchronous (1s), crash-recovery of a minority, reliable links, mesh"
         );
         let byzantine = Model::ASYNCHRONOUS.tolerating(Faults::Byzantine(Tolerance::Third));
         assert_eq!(
             byzantine.to_string(),
-            "asynchronous, Byzantine less than a third, Reliable links, Mesh"
+            "asynchronous, Byzantine less than a third, reliable links, mesh"
         );
         assert_eq!(Tolerance::Exactly(2).to_string(), "2");
     }

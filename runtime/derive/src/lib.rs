@@ -134,6 +134,6 @@ fn check(name: &LitStr) -> Result<()> {
     }
     Err(Error::new_spanned(
         name,
-        "a wire name is lower-case words joined by dots: `bully.election`",
+        "a wire name is words of a-z, 0-9 and `_`, joined by dots: `bully.election`",
     ))
 }

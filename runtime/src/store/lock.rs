@@ -1,10 +1,26 @@
 //! One node per directory: a lock file that its holder has locked.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Error, Write};
+use std::io::{Error, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
+use super::{LOCK_FILE, StoreError};
+
+/// Says whether some node uses a directory, and changes nothing. A node that opens the directory in
+/// the same few microseconds finds it locked.
+///
+/// # Errors
+///
+/// [`StoreError::Locked`], if one does; [`StoreError::Io`].
+pub fn check_unlocked(directory: &Path) -> Result<(), StoreError> {
+    let path = directory.join(LOCK_FILE);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(io("open", path, cause)),
+    };
+    unlocked(&path, file.try_lock_shared())
+}
 
 /// Holds a directory until it is dropped, or until its process ends in whatever way.
 ///
@@ -24,16 +40,20 @@ impl DirectoryLock {
         let failed = |action| move |cause| io(action, path.to_path_buf(), cause);
         let options = OpenOptions::new().write(true).create(true).truncate(false).open(path);
         let file = options.map_err(failed("create"))?;
-        match file.try_lock() {
-            Ok(()) => (),
-            Err(TryLockError::WouldBlock) => {
-                let holder = fs::read_to_string(path).unwrap_or_default();
-                return Err(StoreError::Locked { path: path.to_path_buf(), holder });
-            }
-            Err(TryLockError::Error(cause)) => return Err(failed("lock")(cause)),
-        }
+        unlocked(path, file.try_lock())?;
         write_holder(&file).map_err(failed("write"))?;
         Ok(Self { _held: file })
+    }
+}
+
+fn unlocked(path: &Path, tried: Result<(), TryLockError>) -> Result<(), StoreError> {
+    match tried {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(path).unwrap_or_default();
+            Err(StoreError::Locked { path: path.to_path_buf(), holder })
+        }
+        Err(TryLockError::Error(cause)) => Err(io("lock", path.to_path_buf(), cause)),
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use synod_core::durable::{NEW_FILE, NOTE_FILE};
 use synod_core::{Instance, Tag};
 
-use super::super::{copy_store, inspect_store};
+use super::super::{check_unlocked, copy_store, inspect_store};
 use super::*;
 
 /// A directory that is removed in the end.
@@ -75,7 +75,10 @@ fn an_open_store_can_be_opened_again_by_its_owner_only() {
     assert_eq!(store.open().unwrap().incarnation, 2);
     let second = scratch.store().open();
     assert!(matches!(second, Err(StoreError::Locked { .. })), "{second:?}");
+    let seen = check_unlocked(&scratch.0);
+    assert!(matches!(seen, Err(StoreError::Locked { .. })), "{seen:?}");
     drop(store);
+    assert!(check_unlocked(&scratch.0).is_ok());
     assert_eq!(scratch.store().open().unwrap().incarnation, 3);
 }
 

@@ -1,0 +1,62 @@
+//! The examples in the help, as they are typed where the program is not `synod` itself.
+
+use clap::Command;
+
+/// The commands with examples that call `program`, and run `algorithm` in place of one that only
+/// `synod` knows.
+pub(crate) fn as_typed(command: Command, program: &str, algorithm: &str) -> Command {
+    let told = command.get_after_help().map(|text| renamed(&text.to_string(), program, algorithm));
+    let command = match told {
+        Some(text) => command.after_help(text),
+        None => command,
+    };
+    command.mut_subcommands(|it| as_typed(it, program, algorithm))
+}
+
+/// What a line of an example begins with.
+const TYPED: &str = "  synod";
+/// The algorithms of `synod` that its examples name.
+const NAMED: [&str; 3] = ["bully", "two-phase-commit", "hello"];
+
+fn renamed(text: &str, program: &str, algorithm: &str) -> String {
+    let named = |line: &str| {
+        let line = NAMED.iter().fold(String::from(line), |it, name| it.replace(name, algorithm));
+        line.replace("`synod ", &format!("`{program} "))
+    };
+    let example = |line: &str| {
+        let typed = line.strip_prefix(TYPED).filter(|rest| rest.starts_with(' '))?;
+        let (typed, words) = typed.split_once("  ").unwrap_or((typed, ""));
+        Some((format!("  {program}{}", named(typed)), named(words.trim_start())))
+    };
+    let lines: Vec<_> = text.lines().map(|line| example(line).ok_or_else(|| named(line))).collect();
+    let explained = lines.iter().flatten().filter(|(_, words)| !words.is_empty());
+    let width = explained.map(|(typed, _)| typed.len()).max().unwrap_or(0);
+    let line = |line: Result<(String, String), String>| match line {
+        Ok((typed, words)) if words.is_empty() => typed,
+        Ok((typed, words)) => format!("{typed:<width$}  {words}"),
+        Err(line) => line,
+    };
+    lines.into_iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::renamed;
+
+    #[test]
+    fn examples_name_the_program_and_its_algorithm_and_stay_in_columns() {
+        let text = "Examples:
+  synod                        show the whole job
+  synod sim bully --seeds 100  many worlds
+  synod replay target/synod/bully-0.schedule
+
+`synod status` tells more.";
+        let told = "Examples:
+  locks                        show the whole job
+  locks sim lease --seeds 100  many worlds
+  locks replay target/synod/lease-0.schedule
+
+`locks status` tells more.";
+        assert_eq!(renamed(text, "locks", "lease"), told);
+    }
+}
