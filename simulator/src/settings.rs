@@ -239,24 +239,30 @@ impl Settings {
                 let recovers = matches!(model.faults, Faults::CrashRecovery(_));
                 (recovers, Assumption::StartTogether)
             }
-            Fault::Leave => {
-                self.leaves = 2;
-                let tolerated = model.down_max(self.nodes as usize);
-                self.down_max = self.down_max.max(narrow(tolerated.max(1)).min(self.nodes - 1));
-                ((self.down_max as usize) <= tolerated, Assumption::FaultBound)
-            }
+            Fault::Leave => (self.leave(model), Assumption::FaultBound),
             Fault::Byzantine => self.betray(model),
             Fault::DiskOnly(fault) => self.spoil(fault, model),
-            Fault::Disk => {
-                let each = DiskFault::ALL.into_iter().map(|fault| self.spoil(fault, model));
-                let mut broken: Vec<Assumption> =
-                    each.filter(|(fine, _)| !fine).map(|(_, broken)| broken).collect();
-                broken.sort_unstable();
-                broken.dedup();
-                return broken;
-            }
+            Fault::Disk => return self.spoil_all(model),
         };
         (!fine).then_some(broken).into_iter().collect()
+    }
+
+    /// Nodes leave for good. Returns whether the model tolerates as many that are down.
+    fn leave(&mut self, model: &Model) -> bool {
+        self.leaves = 2;
+        let tolerated = model.down_max(self.nodes as usize);
+        self.down_max = self.down_max.max(narrow(tolerated.max(1)).min(self.nodes - 1));
+        (self.down_max as usize) <= tolerated
+    }
+
+    /// Disks fail in every way. Returns the assumptions that this breaks.
+    fn spoil_all(&mut self, model: &Model) -> Vec<Assumption> {
+        let each = DiskFault::ALL.into_iter().map(|fault| self.spoil(fault, model));
+        let mut broken: Vec<Assumption> =
+            each.filter(|(fine, _)| !fine).map(|(_, broken)| broken).collect();
+        broken.sort_unstable();
+        broken.dedup();
+        broken
     }
 
     /// Whether a run can be made of these: what is read from a file is not believed.
@@ -271,42 +277,14 @@ impl Settings {
         };
         within("nodes", self.nodes.into(), 1, Self::NODES_MAX.into())?;
         within("time_us", self.time_us, 1, TIME_US_MAX)?;
-        for (name, time_us) in [
-            ("noise_us", self.noise_us),
-            ("delay_max_us", self.delay_max_us),
-            ("tail_max_us", self.tail_max_us),
-            ("burst_us", self.burst_us),
-            ("down_us", self.down_us),
-            ("partition_us", self.partition_us),
-            ("clog_us", self.clog_us),
-            ("pause_us", self.pause_us),
-            ("skew_us", self.skew_us),
-            ("jump_us", self.jump_us),
-            ("disk_us", self.disk_us),
-        ] {
+        for (name, time_us) in self.times() {
             within(name, time_us, 0, TIME_US_MAX)?;
         }
         within("delay_min_us", self.delay_min_us, 0, self.delay_max_us)?;
-        for (name, rate) in [
-            ("tail", self.tail),
-            ("lose", self.lose),
-            ("burst", self.burst),
-            ("lose_datagram", self.lose_datagram),
-            ("duplicate", self.duplicate),
-            ("drift", self.drift),
-        ] {
+        for (name, rate) in self.rates() {
             within(name, rate.into(), 0, 1_000_000)?;
         }
-        for (name, planned) in [
-            ("crashes", self.crashes),
-            ("partitions", self.partitions),
-            ("clogs", self.clogs),
-            ("pauses", self.pauses),
-            ("jumps", self.jumps),
-            ("joins", self.joins),
-            ("leaves", self.leaves),
-            ("disks", self.disks),
-        ] {
+        for (name, planned) in self.planned() {
             within(name, planned.into(), 0, PLANNED_MAX)?;
         }
         if 0 < self.disks && self.disk_faults.is_empty() {
@@ -320,6 +298,49 @@ impl Settings {
             return Err(format!("`traitors` is {traitors} of {nodes} nodes: 0 to {most}; {why}"));
         }
         Ok(())
+    }
+
+    /// The lengths of time by name, but for those that others bound.
+    fn times(&self) -> [(&'static str, u64); 11] {
+        [
+            ("noise_us", self.noise_us),
+            ("delay_max_us", self.delay_max_us),
+            ("tail_max_us", self.tail_max_us),
+            ("burst_us", self.burst_us),
+            ("down_us", self.down_us),
+            ("partition_us", self.partition_us),
+            ("clog_us", self.clog_us),
+            ("pause_us", self.pause_us),
+            ("skew_us", self.skew_us),
+            ("jump_us", self.jump_us),
+            ("disk_us", self.disk_us),
+        ]
+    }
+
+    /// The rates by name, in millionths.
+    fn rates(&self) -> [(&'static str, u32); 6] {
+        [
+            ("tail", self.tail),
+            ("lose", self.lose),
+            ("burst", self.burst),
+            ("lose_datagram", self.lose_datagram),
+            ("duplicate", self.duplicate),
+            ("drift", self.drift),
+        ]
+    }
+
+    /// How often each kind of fault is planned, by name.
+    fn planned(&self) -> [(&'static str, u32); 8] {
+        [
+            ("crashes", self.crashes),
+            ("partitions", self.partitions),
+            ("clogs", self.clogs),
+            ("pauses", self.pauses),
+            ("jumps", self.jumps),
+            ("joins", self.joins),
+            ("leaves", self.leaves),
+            ("disks", self.disks),
+        ]
     }
 
     #[track_caller]

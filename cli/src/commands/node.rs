@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use synod_core::{NodeId, Workload};
-use synod_runtime::{EndReason, FileStore, NodeHandle, Output, ShutdownReport, Status};
+use synod_core::{NodeId, Transport, Workload};
+use synod_runtime::{
+    EndReason, FileStore, NodeBuilder, NodeHandle, Output, ShutdownReport, Status,
+};
 use synod_transport_quic::{Bundle, QuicTransport};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -20,6 +22,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::doctor::open_to_others;
 use crate::app::App;
 use crate::args::Node;
+use crate::entry::Entry;
 use crate::operating::admin::{self, Subject};
 #[cfg(feature = "otel")]
 use crate::operating::otlp::Exporter;
@@ -68,34 +71,13 @@ async fn serve(
     let entry = entry.map_err(|problem| blame_the_file(asked, problem))?;
     let bundle = read(asked)?;
     let seeded = settings.applied_to(&bundle)?;
-    let told_at = settings.admin.address(&bundle);
     let handled = settings.handled(app)?;
-    let bytes_per_peer_max = settings.limits.bytes_per_peer_max(&handled);
-    let transport = QuicTransport::new(&seeded, settings.limits).map_err(|error| {
-        let file = bundle.check().is_err().then(|| format!("`{}`: ", asked.bundle.display()));
-        let what = file.unwrap_or_default() + &error.to_string();
-        Problem::new(Exit::Environment, what)
-            .hint(format!("to find out more: {}", typed_instead("node", "doctor")))
-    })?;
-    let transport = Arc::new(transport);
-    let address = transport.local_address();
-    let members = bundle.nodes().into_iter().collect();
-    let mut builder = entry
-        .node(bundle.node, members)
-        .transport(transport.clone())
-        .start_after(settings.start_after);
-    if let Some(directory) = &settings.store {
-        let store = FileStore::new(directory);
-        builder = builder.store(Box::new(store));
-    }
-    if let Some(file) = &settings.record {
-        builder = builder.record(entry.name(), file);
-    }
+    let transport = Arc::new(open(asked, &settings, &bundle, &seeded)?);
     #[cfg(feature = "otel")]
     let exporter = asked.otlp.as_deref().map(|it| Exporter::to(it, bundle.node)).transpose()?;
     // Before anybody can know that the node is there, and tell it to end.
     let mut told_to_end = ToldToEnd::new(asked.exit_with_stdin);
-    let started = builder.start().await;
+    let started = builder(entry, &settings, &bundle, &transport).start().await;
     let node = started.map_err(|error| Problem::environment("the node does not start", &error))?;
     let certificate_end = CertificateEnd::of(&bundle).ok_or_else(|| {
         Problem::new(Exit::Environment, "the certificate in the bundle cannot be read")
@@ -104,33 +86,88 @@ async fn serve(
         node: node.clone(),
         algorithm: entry.name(),
         certificate_end: certificate_end.clone(),
-        bytes_per_peer_max,
+        bytes_per_peer_max: settings.limits.bytes_per_peer_max(&handled),
         transport: Arc::clone(&transport),
     };
-    let admin = tell(subject, told_at).await?;
-    let pages = admin.map(|admin| format!(" · tells of itself at http://{admin}/status"));
-    let pages = pages.unwrap_or_default();
-    printer.say(format!("{} runs {} · listens on {address}/udp{pages}", bundle.node, entry.name()));
-    printer.event(&json!({
-        "event": "started", "node": bundle.node.to_string(), "algorithm": entry.name(),
-        "address": address.to_string(), "incarnation": node.status().incarnation,
-        "admin": admin.map(|admin| admin.to_string()),
-    }));
+    let admin = tell(subject, settings.admin.address(&bundle)).await?;
+    announce(&node, entry.name(), transport.local_address(), admin, printer);
     tokio::spawn(speak(node.clone()));
-    tokio::spawn(renewal::watch(asked.bundle.clone(), bundle.clone(), transport, certificate_end));
+    tokio::spawn(renewal::watch(asked.bundle.clone(), bundle, transport, certificate_end));
     if asked.workload {
         tokio::spawn(ask(node.clone(), entry.workload()));
     }
     #[cfg(feature = "otel")]
     let _exporter = exporter.map(|exporter| exporter.observing(&node));
+    until_the_end(&node, &mut told_to_end, printer).await
+}
+
+/// Opens the node's socket; `seeded` is the bundle with the addresses of the settings.
+fn open(
+    asked: &Node,
+    settings: &Settings,
+    bundle: &Bundle,
+    seeded: &Bundle,
+) -> Result<QuicTransport, Problem> {
+    QuicTransport::new(seeded, settings.limits.clone()).map_err(|error| {
+        let file = bundle.check().is_err().then(|| format!("`{}`: ", asked.bundle.display()));
+        let what = file.unwrap_or_default() + &error.to_string();
+        Problem::new(Exit::Environment, what)
+            .hint(format!("to find out more: {}", typed_instead("node", "doctor")))
+    })
+}
+
+/// The node as the settings want it.
+fn builder(
+    entry: &dyn Entry,
+    settings: &Settings,
+    bundle: &Bundle,
+    transport: &Arc<QuicTransport>,
+) -> NodeBuilder {
+    let mut builder = entry
+        .node(bundle.node, bundle.nodes().into_iter().collect())
+        .transport(Arc::clone(transport) as Arc<dyn Transport>)
+        .start_after(settings.start_after);
+    if let Some(directory) = &settings.store {
+        builder = builder.store(Box::new(FileStore::new(directory)));
+    }
+    if let Some(file) = &settings.record {
+        builder = builder.record(entry.name(), file);
+    }
+    builder
+}
+
+/// Says that the node runs, and where it can be reached.
+fn announce(
+    node: &NodeHandle,
+    algorithm: &str,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    printer: &Printer,
+) {
+    let pages = admin.map(|admin| format!(" · tells of itself at http://{admin}/status"));
+    let pages = pages.unwrap_or_default();
+    printer.say(format!("{} runs {algorithm} · listens on {address}/udp{pages}", node.id()));
+    printer.event(&json!({
+        "event": "started", "node": node.id().to_string(), "algorithm": algorithm,
+        "address": address.to_string(), "incarnation": node.status().incarnation,
+        "admin": admin.map(|admin| admin.to_string()),
+    }));
+}
+
+/// Reports what happens, until the node ends or is told to.
+async fn until_the_end(
+    node: &NodeHandle,
+    told_to_end: &mut ToldToEnd,
+    printer: &Printer,
+) -> Result<(), Problem> {
     let reason = tokio::select! {
-        reason = report(&node, printer) => reason,
+        reason = report(node, printer) => reason,
         () = told_to_end.told() => {
-            drain(&node, &mut told_to_end, printer).await;
+            drain(node, told_to_end, printer).await;
             return Ok(());
         }
     };
-    Err(Problem::new(Exit::Environment, format!("{} has ended: {reason:?}", bundle.node)))
+    Err(Problem::new(Exit::Environment, format!("{} has ended: {reason:?}", node.id())))
 }
 
 /// Names the file and the key behind an unknown algorithm, unless a flag has named it.

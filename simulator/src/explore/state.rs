@@ -60,10 +60,12 @@ impl State {
         let [losses, copies] = [self.losses, self.copies].map(|budget| budget.wrapping_add(1));
         let quiet = u32::try_from(self.quiet).unwrap_or(u32::MAX);
         let wire = u32::try_from(self.wire.len()).unwrap_or(u32::MAX);
-        let budgets = [losses, copies, self.crashes, self.recoveries, self.lies];
-        let counts = [quiet, self.memory, wire];
-        let lists = [budgets.as_slice(), &counts, &self.places, &self.wire];
-        let used = lists.iter().copied().flatten().fold(0, |used, number| used | number);
+        let Self { crashes, recoveries, lies, memory, .. } = *self;
+        let counts: [u32; COUNTS] =
+            [losses, copies, crashes, recoveries, lies, quiet, memory, wire];
+        let lists = [counts.as_slice(), &self.places, &self.wire];
+        let used = lists.iter().map(|list| list.iter().fold(0, |used, number| used | number));
+        let used = used.fold(0, |used, more| used | more);
         let width = match used {
             0..0x100 => 1,
             0x100..0x1_0000 => 2,

@@ -175,7 +175,9 @@ mod tests {
         for count in 1..=300_000_u64 {
             let fingerprint = (u128::from(random.next_u64()) << 64) | u128::from(random.next_u64());
             assert!(visited.insert(fingerprint));
-            assert!(count < 100_000 || visited.bytes() < 31 * count, "{count}");
+            if 100_000 <= count && count.is_multiple_of(1_000) {
+                assert!(visited.bytes() < 31 * count, "{count}");
+            }
         }
     }
 }

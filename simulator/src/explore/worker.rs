@@ -305,37 +305,8 @@ impl<'a> Worker<'a> {
     ) -> Result<Option<At>, Wrong> {
         self.moves.make_room();
         next.copy(state);
-        let (node, what) = match action.act {
-            Act::Deliver { at } | Act::Repeat { at } => {
-                let number = *state.wire.get(at).expect("an action of this state");
-                if let Act::Repeat { .. } = action.act {
-                    next.copies = spend(next.copies);
-                } else if !self.parcel(number).stays {
-                    self.take(next, at);
-                }
-                (self.parcel(number).link.1, What::Parcel(number))
-            }
-            Act::Fire { node, id } => (node, What::Timer(id)),
-            Act::Restart { node, lost } => {
-                let lies = self.host(Self::place(state, node)).disk.lies(lost as usize);
-                next.lies = next.lies.saturating_sub(lies);
-                self.revive(next, node);
-                (node, What::Recover(lost))
-            }
-            Act::Lose { at } => {
-                next.losses = spend(next.losses);
-                self.take(next, at);
-                return Ok(None);
-            }
-            Act::Tick => {
-                self.tick(next);
-                return Ok(None);
-            }
-            Act::Crash { node, losing } => {
-                self.crash(next, node, losing);
-                return Ok(None);
-            }
-            Act::Start => return Ok(None),
+        let Some((node, what)) = self.begin(state, action.act, next) else {
+            return Ok(None);
         };
         let cut = action.cut.map(|cut| u32::try_from(cut.after).unwrap_or(u32::MAX));
         let at = self.step(next, node, what, Way { choices: action.choices(), cut })?;
@@ -355,6 +326,43 @@ impl<'a> Worker<'a> {
             self.crash(next, node, cut.losing);
         }
         Ok(Some(at))
+    }
+
+    /// Changes what an act changes before a handler runs. Returns what happens to which node then, if
+    /// one does.
+    fn begin(&mut self, state: &State, act: Act, next: &mut State) -> Option<(NodeId, What)> {
+        Some(match act {
+            Act::Deliver { at } | Act::Repeat { at } => {
+                let number = *state.wire.get(at).expect("an act of this state");
+                if let Act::Repeat { .. } = act {
+                    next.copies = spend(next.copies);
+                } else if !self.parcel(number).stays {
+                    self.take(next, at);
+                }
+                (self.parcel(number).link.1, What::Parcel(number))
+            }
+            Act::Fire { node, id } => (node, What::Timer(id)),
+            Act::Restart { node, lost } => {
+                let lies = self.host(Self::place(state, node)).disk.lies(lost as usize);
+                next.lies = next.lies.saturating_sub(lies);
+                self.revive(next, node);
+                (node, What::Recover(lost))
+            }
+            Act::Lose { at } => {
+                next.losses = spend(next.losses);
+                self.take(next, at);
+                return None;
+            }
+            Act::Tick => {
+                self.tick(next);
+                return None;
+            }
+            Act::Crash { node, losing } => {
+                self.crash(next, node, losing);
+                return None;
+            }
+            Act::Start => return None,
+        })
     }
 
     /// Lets something happen to one node of a state.
