@@ -115,6 +115,8 @@ struct Guest {
     send: SendStream,
     receive: RecvStream,
     node: NodeId,
+    /// The serial number of the certificate that it was shown.
+    shown: String,
     theirs: Greeting,
     offer: Offer,
 }
@@ -130,8 +132,8 @@ async fn welcome(shared: Arc<Shared>, incoming: Incoming, handshake: Handshake) 
             None
         }
     };
-    let Some((connection, node)) = known else { return };
-    let guest = receive_guest(&shared, connection.clone(), node, address);
+    let Some((connection, node, shown)) = known else { return };
+    let guest = receive_guest(&shared, connection.clone(), node, shown, address);
     let guest = timeout_at(deadline, guest).await;
     drop(handshake);
     match guest {
@@ -151,6 +153,7 @@ async fn receive_guest(
     shared: &Arc<Shared>,
     connection: Connection,
     node: NodeId,
+    shown: String,
     address: SocketAddr,
 ) -> Option<Guest> {
     let (mut send, mut receive) = match connection.accept_bi().await {
@@ -174,7 +177,9 @@ async fn receive_guest(
         }
     };
     match hello {
-        Ok((theirs, offer)) => Some(Guest { connection, send, receive, node, theirs, offer }),
+        Ok((theirs, offer)) => {
+            Some(Guest { connection, send, receive, node, shown, theirs, offer })
+        }
         Err(turned) => {
             shared.journal.refuses(Some(node), &address.to_string(), &turned);
             turn_away(&connection, &mut send, &turned).await;
@@ -183,13 +188,15 @@ async fn receive_guest(
     }
 }
 
-/// The TLS handshake, and the node behind the certificate that it was made with.
+/// The TLS handshake, the node behind the certificate that it was made with, and the serial number of
+/// this node's own.
 async fn shake_hands(
     shared: &Shared,
     incoming: Incoming,
     address: SocketAddr,
-) -> Option<(Connection, NodeId)> {
-    let (crypto, verifier) = match shared.identity.get().acceptor() {
+) -> Option<(Connection, NodeId, String)> {
+    let tls = shared.identity.get();
+    let (crypto, verifier) = match tls.acceptor() {
         Ok(acceptor) => acceptor,
         Err(error) => {
             debug!(node = %shared.me, %address, %error, "nobody can be let in");
@@ -211,7 +218,7 @@ async fn shake_hands(
         }
     };
     match identity(&connection, &verifier) {
-        Ok(node) => Some((connection, node)),
+        Ok(node) => Some((connection, node, tls.facts.serial.clone())),
         Err(turned) => {
             shared.journal.refuses(None, &address.to_string(), &turned);
             connection.close(Close::Refused.code(), turned.reason().as_bytes());
@@ -303,11 +310,11 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
 
 /// Lets the connection carry the link, says so, gives up this node's own attempt, and serves it.
 async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
-    let Guest { connection, mut send, receive, node, theirs, offer } = guest;
+    let Guest { connection, mut send, receive, node, shown, theirs, offer } = guest;
     // Before anything else can happen: an attempt that is cancelled now says no hello.
     peer.cancel_attempt();
     let address = connection.remote_address().to_string();
-    let wire = Arc::new(Wire { id: offer.wire, dialer: node, address, connection });
+    let wire = Arc::new(Wire { id: offer.wire, dialer: node, address, shown, connection });
     let (link, answer) = match join(shared, peer, &theirs, &offer, &wire) {
         Ok(joined) => joined,
         Err(turned) => {

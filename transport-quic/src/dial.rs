@@ -17,11 +17,13 @@ use crate::refusal::{Close, Kind, Turned, printable, turned_by};
 use crate::serve;
 use crate::session::{Answer, Offer, understand};
 use crate::shared::Shared;
-use crate::tls::Verifier;
+use crate::tls::{Tls, Verifier};
 
 /// A peer that has answered the hello.
 struct Answered {
     connection: Connection,
+    /// The serial number of the certificate that this node has shown.
+    shown: String,
     send: SendStream,
     receive: RecvStream,
     theirs: Greeting,
@@ -64,6 +66,8 @@ pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt, pa
         Outcome::Refused(text) => {
             if peer.end_attempt(&attempt) {
                 match peer.link() {
+                    // What the peer believes is the certificate of the connection that is there.
+                    Some(link) if link.wire().is_some() => (),
                     // Nothing is to be resumed any more, so there is nothing to wait for.
                     Some(link) => drop(link.end(End::new(Reason::Refused, Close::Leaving, &text))),
                     None => shared.inbox.link(node, LinkChange::Unreachable(text)),
@@ -78,13 +82,13 @@ pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt, pa
 
 /// The attempt has succeeded: its connection carries the link, unless the peer's own came first.
 async fn take(shared: &Arc<Shared>, peer: &Peer, attempt: &Attempt, answered: Answered) {
-    let Answered { connection, send, receive, theirs, offer, answer } = answered;
+    let Answered { connection, shown, send, receive, theirs, offer, answer } = answered;
     if !peer.end_attempt(attempt) {
         connection.close(Close::LostTie.code(), b"the other connection stays");
         return;
     }
     let address = connection.remote_address().to_string();
-    let wire = Wire { id: offer.wire, dialer: shared.me, address, connection };
+    let wire = Wire { id: offer.wire, dialer: shared.me, address, shown, connection };
     let wire = Arc::new(wire);
     match join(shared, peer, &theirs, &offer, &answer, &wire) {
         Ok(link) => serve::serve(shared, &link, &wire, send, receive).await,
@@ -163,8 +167,9 @@ struct Dialer<'a> {
 impl Dialer<'_> {
     async fn attempt(&self, peer: &Peer, cancelled: &Attempt) -> Outcome {
         let deadline = Instant::now() + self.patience;
+        let tls = self.shared.identity.get();
         let connected = tokio::select! {
-            connected = self.connect(deadline) => connected,
+            connected = self.connect(&tls, deadline) => connected,
             () = cancelled.notified() => return Outcome::Cancelled,
         };
         let connection = match connected {
@@ -175,8 +180,9 @@ impl Dialer<'_> {
             connection.close(Close::LostTie.code(), b"the other connection stays");
             return Outcome::Cancelled;
         }
+        let (shown, offer) = (&tls.facts.serial, self.shared.offer(peer));
         let greeted = tokio::select! {
-            greeted = timeout_at(deadline, self.greet(&connection, self.shared.offer(peer))) => greeted,
+            greeted = timeout_at(deadline, self.greet(&connection, shown, offer)) => greeted,
             () = cancelled.notified() => {
                 connection.close(Close::LostTie.code(), b"the other connection stays");
                 return Outcome::Cancelled;
@@ -196,10 +202,9 @@ impl Dialer<'_> {
     }
 
     /// Resolves the address and shakes hands.
-    async fn connect(&self, deadline: Instant) -> Result<Connection, String> {
+    async fn connect(&self, tls: &Tls, deadline: Instant) -> Result<Connection, String> {
         let resolved = timeout_at(deadline, self.resolve()).await;
         let address = resolved.unwrap_or_else(|_| Err(self.unanswered()))?;
-        let tls = self.shared.identity.get();
         let (config, verifier) =
             tls.dialer(self.node, &self.address).map_err(|error| self.undialable(&error))?;
         let mut config = ClientConfig::new(Arc::new(config));
@@ -223,7 +228,12 @@ impl Dialer<'_> {
     }
 
     /// Says hello and hears the answer. Until then the peer may still refuse our certificate.
-    async fn greet(&self, connection: &Connection, offer: Offer) -> Result<Answered, Outcome> {
+    async fn greet(
+        &self,
+        connection: &Connection,
+        shown: &str,
+        offer: Offer,
+    ) -> Result<Answered, Outcome> {
         let lost = || self.lost(connection);
         let Ok((mut send, mut receive)) = connection.open_bi().await else {
             return Err(lost().await);
@@ -253,8 +263,8 @@ impl Dialer<'_> {
         };
         match self.shared.greeting().agree(&theirs, self.node) {
             Ok(()) => {
-                let connection = connection.clone();
-                Ok(Answered { connection, send, receive, theirs, offer, answer })
+                let (connection, shown) = (connection.clone(), String::from(shown));
+                Ok(Answered { connection, shown, send, receive, theirs, offer, answer })
             }
             Err(turned) => Err(Outcome::Failed(self.refuse(connection, &turned))),
         }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::dial;
 use crate::limits::Limits;
-use crate::link::{End, Link};
+use crate::link::{End, Link, Wire};
 use crate::peers::Peer;
 use crate::refusal::Close;
 use crate::session::WireId;
@@ -51,6 +51,8 @@ struct Watch {
     address: Option<SocketAddr>,
     /// How many times in a row that address has said that nobody listens.
     refused: u32,
+    /// When this node last tried to show a new certificate.
+    showed: Option<Instant>,
 }
 
 impl Watch {
@@ -65,6 +67,7 @@ impl Watch {
             round_trip: Duration::ZERO,
             address: None,
             refused: 0,
+            showed: None,
         }
     }
 
@@ -73,6 +76,7 @@ impl Watch {
         let wire = link.wire();
         self.pause = self.pace;
         if let Some(wire) = &wire {
+            self.show_anew(shared, link, wire);
             let seen = (wire.id, wire.connection.stats().udp_rx.datagrams);
             if self.seen != Some(seen) {
                 self.seen = Some(seen);
@@ -106,6 +110,18 @@ impl Watch {
         self.is_gone(shared, link).await.then(|| {
             End::new(Reason::Silent, Close::Disconnected, "nobody listens at the peer's address")
         })
+    }
+
+    /// Where the certificate has been replaced that this node has shown on the connection, makes another
+    /// one: a peer judges what it has seen, and so would neither notice that the new certificate is
+    /// revoked nor that the old one was not the last. A peer that does not believe the new one, since it
+    /// has not been told of its authority, keeps the connection that is there.
+    fn show_anew(&mut self, shared: &Arc<Shared>, link: &Link, wire: &Wire) {
+        let is_shown = wire.shown == shared.identity.get().facts.serial;
+        if !is_shown && self.showed.is_none_or(|at| SHOW_AGAIN <= at.elapsed()) {
+            self.showed = Some(Instant::now());
+            self.redial(shared, link);
+        }
     }
 
     /// Makes an attempt to connect anew, unless one is under way. Each is short, since within one
@@ -163,6 +179,9 @@ async fn refuses(address: SocketAddr) -> bool {
     };
     asked.await.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
+
+/// After how long a new certificate is shown again to a peer that has not believed it.
+const SHOW_AGAIN: Duration = Duration::from_secs(10);
 
 /// How often a link is looked at: a quarter of the silence that matters, within these bounds.
 const PACE_MIN: Duration = Duration::from_millis(10);

@@ -49,6 +49,8 @@ pub(crate) struct Wire {
     pub(crate) dialer: NodeId,
     /// The peer's address as text.
     pub(crate) address: String,
+    /// The serial number of the certificate that this node has shown on it.
+    pub(crate) shown: String,
     pub(crate) connection: Connection,
 }
 

@@ -129,7 +129,8 @@ impl QuicTransport {
     }
 
     /// Takes another bundle of the same node while it runs: a new certificate, other authorities,
-    /// more revoked certificates, fewer peers. Handshakes from now on use it. A link to a peer that
+    /// more revoked certificates, fewer peers. Handshakes from now on use it; within a second, connections
+    /// that were made with another certificate are replaced, and their links go on. A link to a peer that
     /// is not listed any more, or whose certificate is revoked or of no trusted authority any more,
     /// ends at once, and both sides are told why; the other links are not disturbed. Nodes that were not listed when the transport was
     /// made stay strangers until it is made anew.

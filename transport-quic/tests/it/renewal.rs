@@ -37,6 +37,8 @@ fn a_new_certificate_disturbs_no_link_and_is_shown_from_then_on() {
     three.transport.connect(N1);
     three.wait_up(N1);
     two.inbox.wait_until("all events", |told| told.numbers(LANE) == (0..100).collect::<Vec<_>>());
+    // It does not believe the new certificate yet, and stays with the connection that is there.
+    two.inbox.wait_until("a refusal", |told| told.refusal("bad_ca").is_some());
     assert_eq!((one.inbox.look(|told| told.downs()), two.inbox.look(|told| told.downs())), (0, 0));
 }
 

@@ -57,6 +57,28 @@ fn a_revoked_peer_is_out_while_it_is_linked_and_both_sides_are_told_why() {
 }
 
 #[test]
+fn a_peer_that_was_renewed_while_it_is_linked_is_out_when_its_new_certificate_is_revoked() {
+    let authority = authority();
+    let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
+    let (one, two) = (start(&first), start(&second));
+    link(&two, &one);
+    let renewed = Bundle { credentials: authority.issue(N2, DAY / 2).unwrap(), ..second };
+    two.transport.renew(&renewed).expect("it is a good bundle");
+    let end = renewed.credentials.facts().unwrap().not_after;
+    let began = Instant::now();
+    while one.transport.certificate_ends().get(&N2) != Some(&end) {
+        two.send(N1, LANE, 1);
+        assert!(began.elapsed() < Duration::from_secs(10), "the new certificate is shown");
+        sleep(Duration::from_millis(10));
+    }
+    assert_eq!([&one, &two].map(|node| node.inbox.look(|told| told.downs())), [0, 0]);
+    let list = list(&authority, None, &[&renewed]);
+    one.transport.renew(&heeding(&first, &[&list])).expect("it is a good list");
+    one.wait_down(N2);
+    two.wait_down(N1);
+}
+
+#[test]
 fn a_peer_that_is_revoked_while_its_connection_is_lost_is_out_at_once_on_both_sides() {
     let authority = authority();
     let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
