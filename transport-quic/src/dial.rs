@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, Connection, ConnectionError, RecvStream, SendStream};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, RecvStream, SendStream, TransportErrorCode,
+};
 use synod_core::{LinkChange, NodeId, Reason};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -301,6 +303,14 @@ impl Dialer<'_> {
                 journal.refuses(Some(self.node), &self.address, &turned)
             }
             (_, Some(turned)) => self.is_refused(&turned),
+            (ConnectionError::ConnectionClosed(close), None)
+                if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+            {
+                let at = self.at();
+                format!(
+                    "{at} takes no connection now: it is about to end, or too many knock at once"
+                )
+            }
             (_, None) => format!("{}: {}", self.at(), printable(&error.to_string())),
         }
     }

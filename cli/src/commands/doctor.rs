@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,8 @@ use synod_core::NodeId;
 use synod_runtime::{StoreError, check_unlocked, inspect_store};
 use synod_transport_quic::{Bundle, Limits, granted_buffer_bytes, probe};
 use tokio::task::JoinSet;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime as LogTime};
 
 use super::status;
 use crate::app::App;
@@ -33,19 +35,19 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
     }
     let bundle = Bundle::read(path).map_err(|error| Problem::of_file(&error));
     let bundle = findings.take("bundle", bundle, "can be read");
-    let mut runs = false;
+    let mut process = None;
     if let Some(bundle) = &bundle {
         findings.add("secrecy", secrecy(path));
         findings.add("certificate", certificate(bundle));
         findings.add("clock", Finding::fine(format!("{} here", now())));
         let admin = settings.as_ref().and_then(|settings| settings.admin.address(bundle));
-        runs = admin.is_some_and(|it| runs_at(it, bundle.node));
-        findings.add("port", port(bundle, runs));
+        process = admin.and_then(|it| status::process_at(it, bundle.node));
+        findings.add("port", port(bundle, process.is_some()));
     }
     let limits = settings.as_ref().map_or_else(Limits::default, |it| it.limits.clone());
     findings.add("buffers", buffers(&limits));
     if let Some(store) = settings.as_ref().and_then(|settings| settings.store.as_ref()) {
-        findings.add("store", store_at(store, runs));
+        findings.add("store", store_at(store, process));
     }
     let seeded = match (&settings, bundle) {
         (Some(settings), Some(bundle)) => {
@@ -58,7 +60,10 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
             findings.add(&peer.to_string(), finding);
         }
     }
-    findings.conclude()
+    findings.conclude(match process {
+        Some(_) => typed(format!("status {}", quoted(path))),
+        None => typed_instead("doctor", "node"),
+    })
 }
 
 /// How bad something is.
@@ -136,7 +141,8 @@ impl<'a> Findings<'a> {
         }
     }
 
-    fn conclude(self) -> Result<(), Problem> {
+    /// Says what is wrong first, or what is `next`.
+    fn conclude(self, next: String) -> Result<(), Problem> {
         let exit = match self.worst {
             Severity::Fine | Severity::Warning => None,
             Severity::Environment => Some(Exit::Environment),
@@ -149,7 +155,7 @@ impl<'a> Findings<'a> {
             }
             _ => {
                 self.printer.event(&json!({"event": "healthy"}));
-                self.printer.advise(typed_instead("doctor", "node"));
+                self.printer.advise(next);
                 Ok(())
             }
         }
@@ -179,7 +185,7 @@ pub(super) fn open_to_others(path: &Path) -> io::Result<Option<String>> {
 fn certificate(bundle: &Bundle) -> Finding {
     let facts = match bundle.check().and_then(|()| bundle.credentials.facts()) {
         Ok(facts) => facts,
-        Err(error) => return Finding::new(Severity::Usage, error.to_string()),
+        Err(error) => return Finding::new(Severity::Environment, error.to_string()),
     };
     let left = facts.remaining(SystemTime::now());
     let words = format!(
@@ -195,15 +201,13 @@ fn certificate(bundle: &Bundle) -> Finding {
     }
 }
 
-/// In seconds since 1970, as the certificates are judged by it.
+/// As in the logs, and as the certificates' dates are told.
 fn now() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("{} seconds since 1970", since.as_secs())
-}
-
-/// Whether it is `node` that tells of itself at this admin port.
-fn runs_at(admin: SocketAddr, node: NodeId) -> bool {
-    status::name_at(admin).is_ok_and(|name| name == node.to_string())
+    let mut text = String::new();
+    match LogTime.format_time(&mut Writer::new(&mut text)) {
+        Ok(()) => text,
+        Err(_) => String::from("no date that can be told"),
+    }
 }
 
 /// Whether the node can have its port, or has it.
@@ -238,10 +242,11 @@ fn buffers(limits: &Limits) -> Finding {
     }
 }
 
-fn store_at(directory: &Path, runs: bool) -> Finding {
+/// What is in the store, unless it is in use by another process than that of the node itself.
+fn store_at(directory: &Path, process: Option<u32>) -> Finding {
+    let is_own = |holder: &str| process.is_some_and(|own| own.to_string() == holder);
     match check_unlocked(directory) {
-        // By the node itself.
-        Err(StoreError::Locked { .. }) if runs => content(directory),
+        Err(StoreError::Locked { holder, .. }) if is_own(&holder) => content(directory),
         Err(error) => Finding::new(Severity::Environment, error.to_string()),
         Ok(()) => content(directory),
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use synod_core::NodeId;
 use synod_transport_quic::Bundle;
 
 use crate::args::Status;
@@ -69,6 +70,9 @@ fn no_answer(name: &str, address: &SocketAddr, error: &io::Error) -> Problem {
 #[derive(Debug, Deserialize)]
 struct Answer {
     algorithm: String,
+    /// The number of its process; none of a node of a version that does not tell.
+    #[serde(default)]
+    process: Option<u32>,
     certificate_days_left: u64,
     peer_certificate_seconds_left: BTreeMap<String, u64>,
     bytes_per_peer_max: u64,
@@ -229,9 +233,10 @@ impl Table {
     }
 }
 
-/// The node that tells of itself at an address.
-pub(super) fn name_at(address: SocketAddr) -> io::Result<String> {
-    ask(address).map(|(_, answer)| answer.status.id)
+/// The process of `node`, if it is `node` that tells of itself at an address.
+pub(super) fn process_at(address: SocketAddr, node: NodeId) -> Option<u32> {
+    let (_, answer) = ask(address).ok()?;
+    answer.process.filter(|_| answer.status.id == node.to_string())
 }
 
 /// Asks the admin port at `address`. One connection, closed by the answer's end.

@@ -196,6 +196,7 @@ impl Subject {
                 let status = json!({
                     "certificate_seconds_left": self.certificate_end.seconds_left(),
                     "algorithm": self.algorithm,
+                    "process": std::process::id(),
                     "certificate_days_left": self.certificate_end.days_left(),
                     "peer_certificate_seconds_left": self.peer_certificates(),
                     "bytes_per_peer_max": self.bytes_per_peer_max,

@@ -94,12 +94,21 @@ fn a_store_that_another_node_uses_is_told_with_its_process() {
     let mut other = Running::configured(&bundles[1], &flags);
     let started: Value =
         serde_json::from_str(&other.says(&["\"event\":\"started\""])).expect("JSON");
-    let words = format!("store/lock is locked by process {}: stop it", other.child.id());
-    finds(&place.0, &["demo/n1.synod", "--store", "store"], "store", 6, "wrong", &words);
+    let words_of_lock = format!("store/lock is locked by process {}: stop it", other.child.id());
+    let asked = ["demo/n1.synod", "--store", "store"];
+    finds(&place.0, &asked, "store", 6, "wrong", &words_of_lock);
     let admin = started["admin"].as_str().expect("an address");
     let itself = ["demo/n2.synod", "--store", "store", "--admin", admin];
     let (_, state, words) = found(&place.0, &itself, "store");
     assert_eq!(state, "fine", "{words}");
+    // A node that runs does not hide that the store which it is asked about is another's.
+    let mut one = Running::node(&bundles[0]);
+    let started: Value = serde_json::from_str(&one.says(&["\"event\":\"started\""])).expect("JSON");
+    let admin = started["admin"].as_str().expect("an address");
+    let others = ["demo/n1.synod", "--store", "store", "--admin", admin];
+    finds(&place.0, &others, "store", 6, "wrong", &words_of_lock);
+    let called = synod(&place.0, &["doctor", "demo/n1.synod", "--admin", admin]);
+    assert!(called.stderr.ends_with("status demo/n1.synod\n"), "{}", called.stderr);
 }
 
 #[test]
