@@ -35,6 +35,8 @@ pub(crate) struct Engine {
     /// The time of the running step, read once for a few steps: reading it costs as much as a
     /// short handler.
     now: Time,
+    /// Whether no handler has run since that reading.
+    is_now: bool,
     /// How long the effects of the running batch have taken to hand over.
     handing_over: Time,
     recorder: Option<Recorder>,
@@ -60,8 +62,9 @@ pub(crate) enum Turn {
 impl Cell {
     pub(crate) fn new(machine: Box<dyn Machine>, recorder: Option<Recorder>) -> Self {
         let (effects, linked, now) = (Vec::new(), BTreeSet::new(), Time::ZERO);
-        let handing_over = Time::ZERO;
-        let mut engine = Engine { machine: None, effects, linked, now, handing_over, recorder };
+        let (is_now, handing_over) = (true, Time::ZERO);
+        let mut engine =
+            Engine { machine: None, effects, linked, now, is_now, handing_over, recorder };
         engine.replace(machine, now);
         Self { engine, sequence: Sequence::default() }
     }
@@ -191,12 +194,13 @@ impl Engine {
         host: &Arc<Host>,
         stepped: std::thread::Result<Result<(), StepError>>,
     ) -> Stepped {
+        self.is_now = false;
         match stepped {
             Ok(Ok(())) => {
                 if !self.effects.is_empty() {
                     let began = host.now();
                     host.hand_over(&mut self.effects);
-                    self.now = host.now();
+                    (self.now, self.is_now) = (host.now(), true);
                     self.handing_over += self.now.saturating_sub(began);
                 }
                 Stepped::Handled
@@ -226,7 +230,9 @@ impl Engine {
         let (began, before) = (self.now, batch.events.len());
         self.handing_over = Time::ZERO;
         let finished = self.run_events(host, slot, batch, budget);
-        self.now = host.now();
+        if !self.is_now {
+            self.now = host.now();
+        }
         let took = self.now.saturating_sub(began);
         // Who was woken may have run before this thread went on: that is not the handler's time.
         let alone = took.saturating_sub(self.handing_over);

@@ -14,6 +14,7 @@ use tracing::debug;
 use crate::control::{self, Greeting, Message, Silence};
 use crate::limits::{HOLD, LAST_WORDS};
 use crate::link::{Link, Wire};
+use crate::outlet::Outlets;
 use crate::peers::{Claim, Peer, Verdict};
 use crate::refusal::{Close, Kind, Turned, turned_by};
 use crate::serve;
@@ -314,7 +315,9 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
     // Before anything else can happen: an attempt that is cancelled now says no hello.
     peer.cancel_attempt();
     let address = connection.remote_address().to_string();
-    let wire = Arc::new(Wire { id: offer.wire, dialer: node, address, shown, connection });
+    let outlets = Outlets::default();
+    let wire = Wire { id: offer.wire, dialer: node, address, shown, connection, outlets };
+    let wire = Arc::new(wire);
     let (link, answer) = match join(shared, peer, &theirs, &offer, &wire) {
         Ok(joined) => joined,
         Err(turned) => {

@@ -35,7 +35,20 @@ struct State {
     writers: BTreeMap<LaneId, Arc<Notify>>,
     /// Lanes that wait for a writer.
     fresh: VecDeque<LaneId>,
+    /// Who writes what is pushed now.
+    help: Help,
     phase: Phase,
+}
+
+/// Whether the first lane that is filled is written without its writer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Help {
+    #[default]
+    None,
+    /// Yes, by whoever has offered it.
+    Offered,
+    /// This is the lane.
+    Asked(LaneId),
 }
 
 /// The life of a channel, in this order.
@@ -55,6 +68,7 @@ impl Channel {
             session: Session::new(id, bounds, sizes),
             writers: BTreeMap::new(),
             fresh: VecDeque::new(),
+            help: Help::None,
             phase: Phase::Open,
         };
         Self {
@@ -179,6 +193,37 @@ impl Channel {
                 Arc::clone(state.writers.get(&lane)?)
             };
             filled.notified().await;
+        }
+    }
+
+    /// The next portion of a lane, if it has one that may be written to `wire`.
+    pub(crate) fn take_waiting(&self, wire: WireId, lane: LaneId) -> Option<Portion> {
+        let mut state = self.lock();
+        let may_leave = state.session.carries(wire) && state.phase != Phase::Closed;
+        if may_leave { state.session.outgoing.take(lane) } else { None }
+    }
+
+    /// From here until [`Channel::take_help_back`], which is to be soon, the first lane that is filled
+    /// does not wake its writer.
+    pub(crate) fn offer_help(&self) {
+        self.lock().help = Help::Offered;
+    }
+
+    /// The lane that is to be written, if one was filled in the meantime.
+    pub(crate) fn take_help_back(&self) -> Option<LaneId> {
+        match std::mem::take(&mut self.lock().help) {
+            Help::Asked(lane) => Some(lane),
+            Help::None | Help::Offered => None,
+        }
+    }
+
+    /// Wakes the writer of a lane that has something for it.
+    pub(crate) fn wake_if_waiting(&self, lane: LaneId) {
+        let state = self.lock();
+        if state.session.outgoing.is_waiting(lane)
+            && let Some(writer) = state.writers.get(&lane)
+        {
+            writer.notify_one();
         }
     }
 
@@ -342,6 +387,10 @@ impl State {
     /// Who is to hear that `lane` has something for a writer; nobody while there is no connection.
     fn wakes(&mut self, lane: LaneId) -> Option<Woken> {
         if let Some(writer) = self.writers.get(&lane) {
+            if self.help == Help::Offered {
+                self.help = Help::Asked(lane);
+                return None;
+            }
             return Some(Woken::Writer(Arc::clone(writer)));
         }
         self.session.wire()?;

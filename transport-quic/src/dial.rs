@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::control::{self, Greeting, Message, Silence};
 use crate::limits::LAST_WORDS;
 use crate::link::{End, Link, Wire};
+use crate::outlet::Outlets;
 use crate::peers::{Attempt, Peer};
 use crate::refusal::{Close, Kind, Turned, printable, turned_by};
 use crate::serve;
@@ -90,7 +91,8 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, attempt: &Attempt, answered: An
         return;
     }
     let address = connection.remote_address().to_string();
-    let wire = Wire { id: offer.wire, dialer: shared.me, address, shown, connection };
+    let outlets = Outlets::default();
+    let wire = Wire { id: offer.wire, dialer: shared.me, address, shown, connection, outlets };
     let wire = Arc::new(wire);
     match join(shared, peer, &theirs, &offer, &answer, &wire) {
         Ok(link) => serve::serve(shared, &link, &wire, send, receive).await,

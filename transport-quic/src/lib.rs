@@ -41,6 +41,7 @@ mod journal;
 mod keep;
 mod limits;
 mod link;
+mod outlet;
 mod peers;
 mod probe;
 mod random;

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use crate::channel::Channel;
 use crate::control::Greeting;
 use crate::identity::CertificateFacts;
+use crate::outlet::Outlets;
 use crate::refusal::{Close, Turned, reason_of};
 use crate::session::WireId;
 
@@ -52,6 +53,7 @@ pub(crate) struct Wire {
     /// The serial number of the certificate that this node has shown on it.
     pub(crate) shown: String,
     pub(crate) connection: Connection,
+    pub(crate) outlets: Outlets,
 }
 
 impl Wire {

@@ -1,8 +1,9 @@
 //! What comes in on a link: frames of lanes and datagrams, checked, and handed over in batches.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use bytes::Bytes;
 use quinn::{ReadError, RecvStream};
@@ -15,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::frame::{self, Splitter, TooLarge};
 use crate::limits::CHUNKS_MAX;
 use crate::link::{End, Gate, Link, Wire};
+use crate::outlet;
 use crate::refusal::{Kind, Turned, printable};
 use crate::serve::Lanes;
 use crate::shared::{self, Shared};
@@ -226,12 +228,13 @@ impl Delivery<'_> {
             };
             let lengths = batch.len() * Envelopes::LENGTH_BYTES;
             let bytes = (size - frames.len() - lengths) as u64;
-            self.deliver(batch, bytes, gate).await;
+            self.deliver(batch, bytes, gate, frames.is_empty()).await;
         }
     }
 
-    /// Hands over a batch of so many bytes, and waits until there is room for more.
-    async fn deliver(&self, batch: Envelopes, bytes: u64, gate: &Gate) {
+    /// Hands over a batch of so many bytes, and waits until there is room for more. What is answered
+    /// to the last one of those that came together leaves at once.
+    async fn deliver(&self, batch: Envelopes, bytes: u64, gate: &Gate, is_last: bool) {
         let mut room = gate.lock().await;
         if let Some(room) = room.as_mut() {
             room.await;
@@ -243,7 +246,15 @@ impl Delivery<'_> {
             // end of this connection is near, and noticed elsewhere.
             return pending().await;
         }
+        if is_last {
+            self.link.channel.offer_help();
+        }
         *room = self.take_in(batch, bytes);
+        let answered = if is_last { self.link.channel.take_help_back() } else { None };
+        if let Some(lane) = answered {
+            outlet::write_at_once(self.link, self.wire, lane);
+            let_pass().await;
+        }
         if let Some(room) = room.as_mut() {
             room.await;
         }
@@ -298,9 +309,23 @@ pub(crate) async fn read_datagrams(shared: &Shared, link: &Arc<Link>, wire: &Wir
             Err(error) => return shared.refuse(link, wire, &damaged(size, &error)),
         };
         let delivery = Delivery { shared, link, wire, lane: Lane::Datagram };
-        delivery.deliver(envelope.into(), size as u64, &gate).await;
+        delivery.deliver(envelope.into(), size as u64, &gate, true).await;
         tokio::task::yield_now().await;
     }
+}
+
+/// Lets those tasks pass that are to run: what was written is sent before more is read.
+async fn let_pass() {
+    let mut has_passed = false;
+    poll_fn(|cx| {
+        if has_passed {
+            return Poll::Ready(());
+        }
+        has_passed = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn damaged(bytes: usize, error: &DecodeError) -> Turned {

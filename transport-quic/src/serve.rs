@@ -17,6 +17,7 @@ use crate::control::{self, Message, Silence};
 use crate::frame::lane_header;
 use crate::limits::{ACK_DELAY, LAST_WORDS};
 use crate::link::{End, Link, Wire};
+use crate::outlet::Outlet;
 use crate::reader::{self, Reader};
 use crate::refusal::{Close, Kind, Turned, printable, turned_by};
 use crate::session::Owed;
@@ -75,17 +76,15 @@ async fn write_lane(link: Arc<Link>, wire: Arc<Wire>, lane: LaneId) {
     if stream.write_chunk(header).await.is_err() {
         return pending().await;
     }
-    let mut is_bulk = false;
+    let outlet = wire.outlets.add(lane, Outlet::new(stream));
     while let Some(portion) = link.channel.take(wire.id, lane).await {
-        if is_bulk != (BULK_BYTES <= portion.len()) {
-            is_bulk = !is_bulk;
-            // A lane that has much to send lets those pass that have little. An error means that
-            // the stream has ended, and so does the next write.
-            let _ = stream.set_priority(if is_bulk { -1 } else { 0 });
-        }
-        if stream.write_all_chunks(&mut [portion.bytes, portion.body]).await.is_err() {
+        // Whoever has it writes what was taken before this.
+        let mut outlet = outlet.lock().await;
+        if outlet.write(portion).await.is_err() {
             return pending().await;
         }
+        let is_bulk = outlet.is_bulk();
+        drop(outlet);
         // The connection sends this while more comes: a writer that ran on would take it in sips.
         // After little that comes alone, a look at the socket would only cost time.
         if is_bulk || link.channel.is_waiting(lane) {
@@ -93,15 +92,12 @@ async fn write_lane(link: Arc<Link>, wire: Arc<Wire>, lane: LaneId) {
         }
     }
     if link.channel.is_finishing() {
-        let _ = stream.finish();
+        outlet.lock().await.finish();
     } else {
         // A lane that is cut short must not look finished; the end of the link says what it is.
         pending::<()>().await;
     }
 }
-
-/// A lane that has so much to write at once is one of bulk.
-const BULK_BYTES: usize = 16 * 1024;
 
 /// Reads every lane that the peer opens, each in a task of its own.
 async fn read_lanes(shared: &Arc<Shared>, link: &Arc<Link>, wire: &Arc<Wire>) -> End {

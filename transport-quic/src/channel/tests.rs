@@ -101,3 +101,27 @@ fn what_is_pushed_without_a_connection_waits_for_one() {
     assert_eq!(now(channel.next_lane(next)), Some(LANE));
     assert!(now(channel.take(next, LANE)).is_some());
 }
+
+#[test]
+fn who_offers_help_writes_the_first_lane_that_is_filled_and_its_writer_sleeps_on() {
+    let channel = channel(1_000);
+    push(&channel, 1).unwrap();
+    assert_eq!(now(channel.next_lane(WIRE)), Some(LANE));
+    assert!(now(channel.take(WIRE, LANE)).is_some());
+
+    channel.offer_help();
+    assert_eq!(channel.take_help_back(), None);
+    channel.offer_help();
+    push(&channel, 2).unwrap();
+    push(&channel, 3).unwrap();
+    channel.push(LaneId(2), &envelope(4)).single().unwrap();
+    assert_eq!(channel.take_help_back(), Some(LANE));
+    assert_eq!(channel.take_help_back(), None);
+    assert_eq!(now(channel.next_lane(WIRE)), Some(LaneId(2)), "a lane without a writer gets one");
+    assert_eq!(channel.take_waiting(WireId(6), LANE), None, "another connection");
+    let portion = channel.take_waiting(WIRE, LANE).unwrap();
+    assert_eq!((portion.len(), channel.take_waiting(WIRE, LANE)), (2 * 14 + 5, None));
+
+    push(&channel, 5).unwrap();
+    assert!(now(channel.take(WIRE, LANE)).is_some(), "its writer is woken again");
+}
