@@ -355,8 +355,9 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
 /// Holds properties against the nodes of one state after the other, which differ in few.
 struct Court<'a, T: Stack> {
     ground: &'a Ground<'a, T>,
-    /// The states of all local states that were looked at, so that this takes no lock.
-    stacks: Vec<Option<Arc<T>>>,
+    /// The states of all local states that were looked at, so that this takes no lock, but for those
+    /// that `members` have.
+    stacks: Vec<Option<Held<T>>>,
     members: Vec<Member<T>>,
     /// The local states that `members` are.
     seated: Vec<u32>,
@@ -365,15 +366,20 @@ struct Court<'a, T: Stack> {
 }
 
 impl<T: Stack + Clone + Hash + Sync> Court<'_, T> {
+    /// A local state is of one node, so it is taken from where it stands and put back, not counted.
     fn seat(&mut self, places: &[u32]) {
         if places.iter().any(|place| self.stacks.len() <= *place as usize) {
-            self.ground.places.refresh(&mut self.stacks, |_, place| place.stack.clone());
+            let stack = |_, place: &Place<T>| place.stack.clone().map(Held::Shared);
+            self.ground.places.refresh(&mut self.stacks, stack);
         }
         self.seated.resize(places.len(), u32::MAX);
         for ((member, seated), place) in self.members.iter_mut().zip(&mut self.seated).zip(places) {
             if seated != place {
-                let stack = self.stacks.get(*place as usize);
-                member.node = stack.cloned().flatten().map(Held::Shared);
+                let stack = self.stacks.get_mut(*place as usize).and_then(Option::take);
+                let left = std::mem::replace(&mut member.node, stack);
+                if let Some(stack) = self.stacks.get_mut(*seated as usize) {
+                    *stack = left;
+                }
                 *seated = *place;
             }
         }
