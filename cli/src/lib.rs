@@ -12,6 +12,38 @@
 //! }
 //! ```
 //!
+//! There a node runs by itself. An application that asks its node for something runs it within its
+//! own program; every command still reads what such nodes have recorded and stored:
+//!
+//! ```no_run
+//! # use std::{sync::Arc, time::Duration};
+//! use synod::algorithms::{Abd, register::abd};
+//! use synod::runtime::{FileStore, NodeBuilder, Output};
+//! use synod::transport_quic::{Bundle, Limits, QuicTransport};
+//!
+//! # async fn application() -> Result<(), Box<dyn std::error::Error>> {
+//! let bundle = Bundle::read("bundles/n1.synod".as_ref())?;
+//! let nodes = bundle.nodes().into_iter().collect();
+//! let node = NodeBuilder::new(bundle.node, nodes, Abd::default)
+//!     .transport(Arc::new(QuicTransport::new(&bundle, Limits::default())?))
+//!     .store(Box::new(FileStore::new("/var/lib/synod/n1")))
+//!     .record("abd", "n1.recording")
+//!     .start()
+//!     .await?;
+//! let mut outputs = node.outputs();
+//! node.trigger(&abd::Read { operation: 1 }).await?;
+//! while let Some(output) = outputs.next().await {
+//!     let Output::Event(indicated) = output else { continue };
+//!     if let Ok(abd::Returned { output, .. }) = indicated.open() {
+//!         println!("the register holds {output:?}");
+//!         break;
+//!     }
+//! }
+//! node.shutdown(Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Read in this order: [`Algorithm`] and [`Context`], to write one; [`simulator::Scenario`], to
 //! test it; [`runtime::NodeBuilder`] and [`transport_quic::QuicTransport`], to deploy it.
 

@@ -65,7 +65,7 @@ fn dump(app: &App, asked: &StoreDirectory, printer: &Printer) -> Result<(), Prob
             }
             EntryKind::Record(envelope) => {
                 let shown = show(&catalogues, envelope);
-                let instance = format!("{:?}", envelope.instance());
+                let instance = envelope.instance().keys();
                 printer.say(format!("{number:>6}  byte {offset:<8}  {shown}"));
                 printer.event(&json!({
                     "event": "record", "number": number, "offset": offset, "instance": instance,

@@ -62,6 +62,8 @@ fn an_intact_store_is_told_record_by_record_also_while_it_is_in_use() {
     let lines = dumped.lines();
     assert_eq!((dumped.exit, lines.len()), (0, 4));
     assert_eq!((&lines[0]["event"], &lines[3]["body"]), (&"life".into(), &"03".into()));
+    let record = lines.iter().find(|line| line["event"] == "record").expect("a record");
+    assert_eq!(record["instance"], serde_json::json!([]), "the root's");
     let dumped = synod(&place.0, &["store", "dump", "n1"]);
     assert!(dumped.stderr.ends_with("store backup n1 --to n1-copy\n"), "{}", dumped.stderr);
     let text = dumped.stdout;
