@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::hash::Hash;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches};
 use serde::Serialize;
 use synod_core::{Algorithm, Catalogue};
@@ -39,7 +41,7 @@ impl App {
     }
 
     /// Adds an algorithm under its name. The first one is what `demo` shows, and what `node` runs
-    /// unless it is told.
+    /// unless it is told. Where it is the only one, no command need be told.
     #[must_use]
     pub fn algorithm<A>(self) -> Self
     where
@@ -71,7 +73,10 @@ impl App {
             Err(error) => {
                 // Help goes to the standard output with 0, mistakes to the standard error with 2.
                 let _ = error.print();
-                return if error.use_stderr() { refused(&error) } else { ExitCode::SUCCESS };
+                if !error.use_stderr() {
+                    return ExitCode::SUCCESS;
+                }
+                return refused(&error, variable(&self.command(), &error));
             }
         };
         let printer = Printer::new(args.json);
@@ -105,7 +110,16 @@ impl App {
     /// The command line, whose help names the algorithms.
     fn command(&self) -> clap::Command {
         let help = format!("The algorithm's name: {}", self.names());
-        let named = |command: clap::Command| command.mut_arg("algorithm", |it| it.help(&help));
+        let only = match &*self.entries {
+            [only] => Some(only.name()),
+            _ => None,
+        };
+        let named = |command: clap::Command| {
+            command.mut_arg("algorithm", |it| match only {
+                Some(name) => it.help(&help).required(false).default_value(name),
+                None => it.help(&help),
+            })
+        };
         let commands = ["sim", "check", "sweep", "cluster"];
         let all =
             commands.into_iter().fold(Args::command(), |all, it| all.mut_subcommand(it, named));
@@ -141,12 +155,35 @@ impl App {
     }
 }
 
-/// Tells programs why the command line is wrong; people have been told.
-fn refused(error: &clap::Error) -> ExitCode {
+/// The variable of the environment that holds the refused value, where no flag does.
+fn variable(all: &clap::Command, error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(told)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = told.split(' ').next()?;
+    if std::env::args().any(|word| word.split('=').next() == Some(flag)) {
+        return None;
+    }
+    let long = flag.strip_prefix("--")?;
+    let all = all.get_subcommands().flat_map(clap::Command::get_arguments);
+    let mut named = all.filter(|it| it.get_long() == Some(long)).filter_map(clap::Arg::get_env);
+    let found = named.find(|name| std::env::var_os(name).is_some())?;
+    Some(found.to_string_lossy().into_owned())
+}
+
+/// Tells programs why the command line is wrong, and all where that stands if it is not there; the rest
+/// people have been told.
+fn refused(error: &clap::Error, variable: Option<String>) -> ExitCode {
     let is_for_programs = std::env::args().any(|argument| argument == "--json");
     let text = error.to_string();
     let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    let problem = Problem::new(Exit::Usage, what).hint("--help shows what is allowed");
+    let hint = match variable {
+        Some(name) => {
+            let hint = format!("the value is that of {name} in the environment");
+            let _ = writeln!(io::stderr(), "\n  {hint}");
+            hint
+        }
+        None => String::from("--help shows what is allowed"),
+    };
+    let problem = Problem::new(Exit::Usage, what).hint(hint);
     Printer::new(is_for_programs).tell(&problem);
     problem.exit.into()
 }
@@ -154,5 +191,28 @@ fn refused(error: &clap::Error) -> ExitCode {
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.entries.iter().map(|entry| entry.name())).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synod_algorithms::{Bully, Echo};
+
+    use super::*;
+
+    fn asked(app: &App) -> Option<String> {
+        let parsed =
+            app.command().try_get_matches_from(["program", "check", "--nodes", "3"]).ok()?;
+        match Args::from_arg_matches(&parsed).expect("it was parsed").command {
+            Some(Command::Check(check)) => Some(check.algorithm),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_program_with_one_algorithm_need_not_be_told_which() {
+        let one = App::new().algorithm::<Bully>();
+        assert_eq!(asked(&one).as_deref(), Some("bully"));
+        assert_eq!(asked(&one.algorithm::<Echo>()), None);
     }
 }

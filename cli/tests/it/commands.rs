@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::{Place, synod};
+use crate::{Called, Place, synod};
 
 #[test]
 fn a_thousand_worlds_within_the_model_hold_every_property() {
@@ -394,5 +394,17 @@ fn the_rest_of_the_library_is_simulated_and_checked_too() {
         let last = called.last();
         assert!(last["crashes"].as_u64() > Some(0), "{last}");
         assert!(last["delivered"].as_u64() > last["runs"].as_u64(), "somebody asks: {last}");
+    }
+}
+
+#[test]
+fn a_mistake_in_the_environment_is_told_to_be_there() {
+    for (flags, is_there) in [(vec![], true), (vec!["--admin", "there"], false)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
+        command.args(["node", "n1.synod"]).args(flags).env("SYNOD_ADMIN", "nowhere");
+        let called = Called::from(command.output().expect("the binary starts"));
+        assert_eq!(called.exit, 2, "{}", called.stderr);
+        let told = called.stderr.contains("the value is that of SYNOD_ADMIN in the environment");
+        assert_eq!(told, is_there, "{}", called.stderr);
     }
 }
