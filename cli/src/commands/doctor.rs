@@ -1,7 +1,7 @@
 //! `doctor`: what would keep a node from running, found out before it is started.
 
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -21,6 +21,9 @@ use crate::args::Doctor;
 use crate::operating::settings::Settings;
 use crate::printer::{Printer, quoted, typed, typed_again, typed_instead};
 use crate::problem::{Exit, Problem};
+
+/// A disk without room for so much is full.
+const ROOM_BYTES: usize = 64 * 1_024;
 
 /// A certificate with less time left is worth a warning.
 const CERTIFICATE_LEFT: Duration = Duration::from_secs(30 * 86_400);
@@ -285,12 +288,14 @@ fn unwritable(directory: &Path, error: &io::Error) -> Finding {
     Finding::new(Severity::Environment, words)
 }
 
-/// Whether a file can be made in a directory; it is removed again.
+/// Whether there is room for a file in a directory, and leave to make it; it is removed again.
 fn writable(directory: &Path) -> io::Result<()> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let path = directory.join(format!(".doctor.{}", std::process::id()));
-    OpenOptions::new().write(true).create_new(true).open(&path)?;
-    fs::remove_file(&path)
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+    let written = file.write_all(&[0; ROOM_BYTES]).and_then(|()| file.sync_all());
+    fs::remove_file(&path)?;
+    written
 }
 
 /// Shakes hands with every peer at once that has an address; where the others are, they tell.

@@ -4,11 +4,12 @@ use std::fs::{self, Permissions};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::running::{Running, cluster, issue};
-use crate::{Place, synod};
+use crate::{Called, Place, synod};
 
 /// The state and the words of a check.
 fn found(place: &Path, flags: &[&str], check: &str) -> (i32, String, String) {
@@ -83,6 +84,21 @@ fn each_fault_is_told_in_words_with_an_exit_code() {
     let soon = ["cert", "renew", "--ca", "demo", "--days", "5", bundle];
     assert_eq!(synod(&place.0, &soon).exit, 0);
     finds(&place.0, &quick(&[]), "certificate", 6, "look", "cert renew");
+}
+
+#[test]
+fn a_store_for_which_the_disk_has_no_room_is_told() {
+    let place = Place::new("doctor-full");
+    cluster(&place.0, "demo", &["n1"]);
+    fs::create_dir(place.0.join("store")).expect("made");
+    // No file may grow, as on a full disk.
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" doctor demo/n1.synod --store store";
+    let mut command = Command::new("bash");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_synod")]).current_dir(&place.0);
+    let called = Called::from(command.output().expect("bash starts"));
+    assert_eq!(called.exit, 6, "{}", called.stderr);
+    assert!(called.stderr.contains("store: store cannot be written"), "{}", called.stderr);
+    assert_eq!(fs::read_dir(place.0.join("store")).expect("listed").count(), 0);
 }
 
 #[test]
