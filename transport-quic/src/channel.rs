@@ -262,9 +262,19 @@ impl Channel {
         self.lock().session.incoming.take(lane, frames);
     }
 
+    /// The same, and they may be acknowledged.
+    pub(crate) fn take_in_settled(&self, lane: LaneId, frames: u64, bytes: u64) {
+        let mut state = self.lock();
+        state.session.incoming.take(lane, frames);
+        self.settle_in(state, lane, frames, bytes);
+    }
+
     /// So many frames more, of so many bytes, are dealt with, and may be acknowledged.
     pub(crate) fn settle(&self, lane: LaneId, frames: u64, bytes: u64) {
-        let mut state = self.lock();
+        self.settle_in(self.lock(), lane, frames, bytes);
+    }
+
+    fn settle_in(&self, mut state: MutexGuard<'_, State>, lane: LaneId, frames: u64, bytes: u64) {
         let before = state.session.incoming.owed();
         let is_more_urgent = before != state.session.incoming.settle(lane, frames, bytes);
         drop(state);

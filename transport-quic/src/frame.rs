@@ -86,6 +86,10 @@ impl Sizes {
 #[derive(Debug)]
 pub(crate) struct Splitter {
     bytes: BytesMut,
+    /// Whole frames where they were read, while nothing else is there.
+    alone: Bytes,
+    /// Whether the lane has been told.
+    has_lane: bool,
     sizes: Arc<Sizes>,
     /// Whether there is room for a frame that is larger than others.
     is_roomy: bool,
@@ -93,12 +97,27 @@ pub(crate) struct Splitter {
 
 impl Splitter {
     pub(crate) fn new(sizes: Arc<Sizes>) -> Self {
-        Self { bytes: BytesMut::new(), sizes, is_roomy: false }
+        let (bytes, alone) = (BytesMut::new(), Bytes::new());
+        Self { bytes, alone, has_lane: false, sizes, is_roomy: false }
+    }
+
+    /// Takes what was read at once. Whole frames that come alone are not copied.
+    pub(crate) fn take(&mut self, chunks: &mut [Bytes]) {
+        if let [chunk] = chunks
+            && self.has_lane
+            && !self.is_partial()
+            && self.end_of_whole(chunk) == Ok(chunk.len())
+        {
+            self.alone = std::mem::take(chunk);
+            return;
+        }
+        self.reserve(chunks.iter().map(Bytes::len).sum());
+        chunks.iter_mut().for_each(|chunk| self.push(&std::mem::take(chunk)));
     }
 
     /// Makes room for so many bytes at once, so that they end up side by side; and for the rest of
     /// the frame that has begun, so that it is moved once at most.
-    pub(crate) fn reserve(&mut self, size: usize) {
+    fn reserve(&mut self, size: usize) {
         let begun = self.bytes.first_chunk().map(|length| u32::from_le_bytes(*length));
         let begun = begun.filter(|begun| *begun <= self.sizes.common).unwrap_or(0);
         let rest = (LENGTH_BYTES + begun as usize).saturating_sub(self.bytes.len());
@@ -118,27 +137,17 @@ impl Splitter {
         };
         let lane = (LaneId(u64::from_le_bytes(*lane)), u64::from_le_bytes(*first));
         self.bytes.advance(HEADER_BYTES);
+        self.has_lane = true;
         Some(lane)
     }
 
     /// The whole frames that are there, with their lengths. A frame that is too large is told of
     /// once those before it are taken.
     pub(crate) fn whole(&mut self) -> Result<Option<Bytes>, TooLarge> {
-        let mut end = 0;
-        while let Some(length) = self.bytes.get(end..).and_then(|rest| rest.first_chunk()) {
-            let size = u32::from_le_bytes(*length);
-            let begun = self.bytes.get(end + LENGTH_BYTES..).unwrap_or_default();
-            match self.sizes.check(size, begun) {
-                Ok(()) => (),
-                Err(too_large) if end == 0 => return Err(too_large),
-                Err(_) => break,
-            }
-            let next = end + LENGTH_BYTES + size as usize;
-            if self.bytes.len() < next {
-                break;
-            }
-            end = next;
+        if !self.alone.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.alone)));
         }
+        let end = self.end_of_whole(&self.bytes)?;
         if end == 0 {
             return Ok(None);
         }
@@ -148,6 +157,26 @@ impl Splitter {
             self.bytes = BytesMut::from(&*self.bytes);
         }
         Ok(Some(frames))
+    }
+
+    /// Where the last whole frame ends, or zero.
+    fn end_of_whole(&self, bytes: &[u8]) -> Result<usize, TooLarge> {
+        let mut end = 0;
+        while let Some(length) = bytes.get(end..).and_then(|rest| rest.first_chunk()) {
+            let size = u32::from_le_bytes(*length);
+            let begun = bytes.get(end + LENGTH_BYTES..).unwrap_or_default();
+            match self.sizes.check(size, begun) {
+                Ok(()) => (),
+                Err(too_large) if end == 0 => return Err(too_large),
+                Err(_) => break,
+            }
+            let next = end + LENGTH_BYTES + size as usize;
+            if bytes.len() < next {
+                break;
+            }
+            end = next;
+        }
+        Ok(end)
     }
 
     /// The event of the frame that has begun, if it is larger than most may be.
@@ -226,6 +255,36 @@ mod tests {
         }
     }
 
+    /// One that has been told its lane.
+    fn on_a_lane() -> Splitter {
+        let mut splitter = Splitter::new(sizes());
+        splitter.take(&mut [lane_header(LaneId(77), 0)]);
+        assert_eq!(splitter.lane(), Some((LaneId(77), 0)));
+        splitter
+    }
+
+    #[test]
+    fn only_whole_frames_that_come_alone_are_taken_where_they_stand() {
+        let mut frames = Vec::new();
+        append(&mut frames, &envelope(1, 2, vec![3; 90]), &sizes()).unwrap();
+        append(&mut frames, &envelope(1, 2, vec![4; 90]), &sizes()).unwrap();
+        let read = Bytes::from(frames);
+        let mut splitter = on_a_lane();
+        let mut take = |chunks: &mut [Bytes]| {
+            splitter.take(chunks);
+            splitter.whole().unwrap().map(|whole| (whole.len(), whole.as_ptr() == read.as_ptr()))
+        };
+        let size = read.len();
+        assert_eq!(take(&mut [read.clone()]), Some((size, true)));
+        assert_eq!(take(&mut [read.clone(), read.clone()]), Some((2 * size, false)));
+        assert_eq!(take(&mut [read.slice(..size - 1)]), Some((size / 2, false)));
+        assert_eq!(take(&mut [read.slice(size - 1..)]), Some((size / 2, false)));
+        assert_eq!(take(&mut [read.clone()]), Some((size, true)));
+        let mut splitter = Splitter::new(sizes());
+        splitter.take(&mut [read]);
+        assert!(splitter.is_partial(), "what comes first is the lane");
+    }
+
     proptest! {
         #[test]
         fn frames_come_back_however_the_stream_is_cut(
@@ -236,10 +295,10 @@ mod tests {
             for envelope in &sent {
                 append(&mut stream, envelope, &sizes()).unwrap();
             }
-            let mut splitter = Splitter::new(sizes());
+            let mut splitter = on_a_lane();
             let mut received = Vec::new();
             for chunk in stream.chunks(cut) {
-                splitter.push(chunk);
+                splitter.take(&mut [Bytes::copy_from_slice(chunk)]);
                 drain(&mut splitter, &mut received);
             }
             prop_assert_eq!(received, sent);

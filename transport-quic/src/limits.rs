@@ -9,7 +9,7 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use synod_core::{Envelope, TransportError, WireEvent};
 
 use crate::frame::Sizes;
-use crate::session::{Bounds, SEGMENT_BYTES};
+use crate::session::{Bounds, CHUNK_BYTES, SEGMENT_BYTES};
 
 /// The bounds of one transport. The default suits a cluster in one data centre.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -105,7 +105,7 @@ impl Limits {
     /// the peer does:
     ///
     /// - what waits for it, and what it has not acknowledged, in buffers that are half full at
-    ///   least, and one for each lane that is being filled;
+    ///   least, and two for each lane that are being filled;
     /// - what it has sent and nobody has read;
     /// - for each lane, one unfinished frame and one read;
     /// - for each event that declares larger ones, one unfinished frame, on whatever lane;
@@ -117,7 +117,7 @@ impl Limits {
     #[must_use]
     pub fn bytes_per_peer_max(&self, events: &[WireEvent]) -> usize {
         let large = declared(self.frame_bytes_max, events).map(|(_, bytes)| bytes as usize);
-        let lane = self.frame_bytes_max as usize + READ_BYTES_MAX + SEGMENT_BYTES;
+        let lane = self.frame_bytes_max as usize + READ_BYTES_MAX + SEGMENT_BYTES + CHUNK_BYTES;
         self.outbox_bytes_max
             .saturating_mul(2)
             .saturating_add(self.connection_window as usize)

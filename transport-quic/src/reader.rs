@@ -170,10 +170,8 @@ impl Reader {
         match self.read_in_time().await? {
             Ok(Some(count)) => {
                 let chunks = self.chunks.get_mut(..count).unwrap_or_default();
-                let bytes = chunks.iter().map(Bytes::len).sum();
-                self.in_turn += bytes;
-                self.splitter.reserve(bytes);
-                chunks.iter_mut().for_each(|chunk| self.splitter.push(&std::mem::take(chunk)));
+                self.in_turn += chunks.iter().map(Bytes::len).sum::<usize>();
+                self.splitter.take(chunks);
                 Ok(true)
             }
             Ok(None) => Ok(false),
@@ -272,11 +270,11 @@ impl Delivery<'_> {
         let Lane::Ordered(lane) = self.lane else {
             return if is_known { inbox.deliver(peer, self.lane, batch) } else { None };
         };
-        self.link.channel.take_in(lane, frames);
         if !is_known || inbox.acknowledgement(lane) == Acknowledgement::Received {
-            self.link.channel.settle(lane, frames, bytes);
+            self.link.channel.take_in_settled(lane, frames, bytes);
             return if is_known { inbox.deliver(peer, self.lane, batch) } else { None };
         }
+        self.link.channel.take_in(lane, frames);
         let link = Arc::clone(self.link);
         let receipt = Receipt::new(move || link.channel.settle(lane, frames, bytes));
         inbox.deliver_for_receipt(peer, lane, batch, receipt)

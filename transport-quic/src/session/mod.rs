@@ -21,7 +21,7 @@ use crate::frame::Sizes;
 
 pub(crate) use agree::{Answer, Choice, Offer, choose, understand};
 pub(crate) use incoming::{Incoming, Misstep, Owed};
-pub(crate) use outgoing::{Outgoing, Portion, Pushed, SEGMENT_BYTES};
+pub(crate) use outgoing::{CHUNK_BYTES, Outgoing, Portion, Pushed, SEGMENT_BYTES};
 
 /// The name of a session, drawn at random by one of the two.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use synod_core::{Envelope, Framed, LaneCounts, LaneId, SendError};
 
 use super::{Bounds, Counts, Misstep};
@@ -30,6 +30,8 @@ struct Lane {
     segments: VecDeque<Segment>,
     /// The segment that grows.
     growing: Vec<u8>,
+    /// Where little segments stand side by side.
+    chunk: BytesMut,
     /// The number of its first frame.
     growing_first: u64,
     /// The number of the next frame that is pushed.
@@ -248,19 +250,25 @@ impl Lane {
         if first == end {
             return 0;
         }
-        // Little in much room would keep the room as well.
-        let is_sparse = self.growing.len() < self.growing.capacity() / 2;
-        let bytes = if is_sparse {
-            let bytes = Bytes::copy_from_slice(&self.growing);
-            self.growing.clear();
-            bytes
-        } else {
-            let capacity = self.growing.len().min(SEGMENT_BYTES);
-            Bytes::from(mem::replace(&mut self.growing, Vec::with_capacity(capacity)))
-        };
+        let bytes = self.cut_off();
         self.segments.push_back(Segment { first, end, portion: Portion { bytes, body } });
         self.growing_first = end;
         SEGMENT_COST
+    }
+
+    /// What has grown, in memory that it fills, or shares with its neighbours if it is little.
+    fn cut_off(&mut self) -> Bytes {
+        let size = self.growing.len();
+        if CHUNK_BYTES / 4 < size && self.growing.capacity() / 2 <= size {
+            let next = Vec::with_capacity(size.min(SEGMENT_BYTES));
+            return mem::replace(&mut self.growing, next).into();
+        }
+        if self.chunk.capacity() < size {
+            self.chunk = BytesMut::with_capacity(size.max(CHUNK_BYTES));
+        }
+        self.chunk.extend_from_slice(&self.growing);
+        self.growing.clear();
+        self.chunk.split().freeze()
     }
 
     /// Bytes that are kept, the cost of keeping them included.
@@ -350,6 +358,10 @@ impl Portion {
 /// A segment that has so many bytes is ended: a writer's portion, and what is kept or dropped at
 /// once.
 pub(crate) const SEGMENT_BYTES: usize = 64 * 1024;
+
+/// Little segments share an allocation of so many bytes, which is kept until the last of them is
+/// acknowledged: an allocation for each would cost more than the copy.
+pub(crate) const CHUNK_BYTES: usize = 4 * 1024;
 
 /// A body that has so many bytes is not copied into a segment.
 const SHARED_BYTES: usize = 8 * 1024;

@@ -213,6 +213,25 @@ fn many_small_portions_cost_what_they_cost() {
 }
 
 #[test]
+fn little_portions_stand_side_by_side_until_all_are_acknowledged() {
+    let mut outgoing = filled(0, 0);
+    let mut portions = Vec::new();
+    for _ in 0..100 {
+        outgoing.push(LANE, &envelope(100)).unwrap();
+        portions.push(outgoing.take(LANE).unwrap().bytes);
+    }
+    let is_beside = |two: &[Bytes]| two[0].as_ptr_range().end == two[1].as_ptr();
+    let neighbours = portions.windows(2).filter(|two| is_beside(two)).count();
+    let size = portions[0].len();
+    assert!(100 - 100usize.div_ceil(CHUNK_BYTES / size) <= neighbours, "{neighbours}");
+    assert!(portions.iter().all(|portion| *portion == portions[0]));
+    outgoing.acknowledged(LANE, 99).unwrap();
+    assert_eq!(outgoing.kept(), size + SEGMENT_COST);
+    outgoing.rewind(&vec![(LANE, 99)]).unwrap();
+    assert_eq!(outgoing.take(LANE).unwrap().bytes, portions[0]);
+}
+
+#[test]
 fn a_large_event_and_a_lane_too_many_are_refused() {
     let mut outgoing = filled(1, 10);
     let refused = outgoing.push(LANE, &envelope(2_000));
