@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::history::models::{
-    Kv, KvAnswer, KvCall, Mutex, MutexAnswer, MutexCall, Register, RegisterAnswer, RegisterCall,
+    Kv, KvAnswer, KvCall, Mutex, MutexAnswer, MutexCall, Queue, QueueAnswer, QueueCall, Register,
+    RegisterAnswer, RegisterCall,
 };
 
 /// What is asked and answered, whether it returns, who asks, and what returns then.
@@ -221,4 +222,20 @@ fn a_read_of_unknown_answer_does_not_hide_what_a_write_before_it_could_have_done
     let Verdict::Inconsistent(part) = judged else { panic!("{judged:?}") };
     // Without the write of 8, and of 7 before the read of unknown answer, there is an order.
     assert_eq!(part.operations.iter().map(|it| it.id).collect::<Vec<_>>(), [2, 4]);
+}
+
+#[test]
+fn a_queue_is_judged_though_there_is_no_end_of_its_states() {
+    let mut history = History::default();
+    for value in 0..6_u64 {
+        history.invoke(value.to_string(), value, QueueCall::Enqueue(value)).unwrap();
+    }
+    (0..6).for_each(|id| history.returned(id, Some(QueueAnswer::Enqueued)).unwrap());
+    for (value, id) in [5, 3, 1, 0, 2, 4].into_iter().zip(6..) {
+        history.invoke("a", id, QueueCall::Dequeue).unwrap();
+        history.returned(id, Some(QueueAnswer::Dequeued(value))).unwrap();
+    }
+    let mut limit = Limit::steps(10_000);
+    let checked = check(&history, &Queue::default(), Consistency::Linearizable, &mut limit);
+    assert!(matches!(checked.verdict, Verdict::Consistent), "{:?}", checked.verdict);
 }

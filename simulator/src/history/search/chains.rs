@@ -93,6 +93,8 @@ impl Frontier for Chains {
         into.extend_from_slice(&self.progress);
     }
 
+    fn urgent(&self, _: &mut Vec<u32>) {}
+
     fn pressing(&self) -> Option<u32> {
         None
     }

@@ -142,6 +142,17 @@ impl Frontier for List {
         into.extend_from_slice(&self.beyond);
     }
 
+    fn urgent(&self, into: &mut Vec<u32>) {
+        let mut entry = at(&self.next, self.head());
+        while entry != NIL && entry.is_multiple_of(2) {
+            entry = at(&self.next, entry);
+        }
+        while entry != NIL && !entry.is_multiple_of(2) {
+            into.push(entry / 2);
+            entry = at(&self.next, entry);
+        }
+    }
+
     fn pressing(&self) -> Option<u32> {
         (!self.is_done()).then_some(self.base)
     }

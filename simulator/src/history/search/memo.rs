@@ -38,7 +38,26 @@ struct Entry {
     hash: u64,
     start: usize,
     end: usize,
-    least: Vec<Uses>,
+    least: Vec<Least>,
+}
+
+/// Uses, with a bit for each of their kinds, or for several: most others are told apart by these alone.
+#[derive(Debug)]
+struct Least {
+    kinds: u64,
+    uses: Uses,
+}
+
+impl Least {
+    fn new(uses: &[(u32, u32)]) -> Self {
+        let kinds = uses.iter().fold(0, |kinds, (kind, _)| kinds | 1 << (kind % 64));
+        Self { kinds, uses: uses.to_vec() }
+    }
+
+    /// Whether this uses no more of anything than `other`.
+    fn is_within(&self, other: &Self) -> bool {
+        self.kinds & !other.kinds == 0 && within(&self.uses, &other.uses)
+    }
 }
 
 impl Memo {
@@ -50,21 +69,22 @@ impl Memo {
     pub(super) fn visit(&mut self, key: &[u32], uses: &[(u32, u32)]) -> bool {
         let hash = hash_of(key);
         let known = self.find(hash, key);
+        let new = Least::new(uses);
         if let Some(entry) = known.and_then(|place| self.entries.get_mut(place)) {
             let least = &mut entry.least;
-            if least.iter().any(|visited| within(visited, uses)) {
+            if least.iter().any(|visited| visited.is_within(&new)) {
                 return false;
             }
             let before = least.len();
-            least.retain(|visited| !within(uses, visited));
-            least.push(uses.to_vec());
+            least.retain(|visited| !new.is_within(visited));
+            least.push(new);
             self.kept = self.kept + least.len() - before;
             return true;
         }
         let start = self.words.len();
         self.words.extend_from_slice(key);
         let end = self.words.len();
-        self.entries.push(Entry { hash, start, end, least: vec![uses.to_vec()] });
+        self.entries.push(Entry { hash, start, end, least: vec![new] });
         self.kept += 1;
         if self.slots.len() < 2 * self.entries.len() {
             self.grow();

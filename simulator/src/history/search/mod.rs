@@ -1,8 +1,10 @@
 //! The search for an order, over numbers: which states and which operations they stand for, it
 //! does not know. So it is compiled once, for every specification.
 
+mod bits;
 mod chains;
 mod counted;
+mod doom;
 mod list;
 mod memo;
 mod reach;
@@ -13,6 +15,7 @@ pub(super) use space::Space;
 pub(super) use walk::{Ended, Found, Placed, Stop, Stuck};
 
 use counted::Counted;
+use doom::Doom;
 use reach::Reach;
 use walk::Walk;
 
@@ -92,6 +95,8 @@ trait Frontier {
     fn latest(&self) -> u64;
     /// What has its place, in a form that is equal for equal sets.
     fn key(&self, into: &mut Vec<u32>);
+    /// The calls that must come before any further one may be invoked.
+    fn urgent(&self, into: &mut Vec<u32>);
     /// The operation that must come before any further one may be invoked.
     fn pressing(&self) -> Option<u32>;
 }
@@ -125,12 +130,13 @@ pub(super) fn search(
     starts: &[StateId],
     go_on: &mut dyn FnMut() -> bool,
 ) -> Ended {
-    let mut search = Search { task, kinds: by_class(&task.opens), starts, reach: Reach::default() };
+    let kinds = by_class(&task.opens);
+    let mut search = Search { task, kinds, starts, reach: Reach::default(), doom: None };
     let mut ways = vec![Counted::all(), Counted::none(search.kinds.len())];
     let mut most = ROUND_STEPS_MAX;
     loop {
         ways.truncate(if search.counts_all() { 1 } else { 2 });
-        let is_alone = ways.len() == 1;
+        let is_alone = ways.len() == 1 && ROUND_STEPS_MAX < most;
         let mut place = 0;
         while let Some(counted) = ways.get_mut(place) {
             let (mut taken, mut is_over) = (0, false);
@@ -147,6 +153,9 @@ pub(super) fn search(
             }
         }
         most = most.saturating_mul(ROUND_GROWTH);
+        // What it takes to know that is worth it only where the search is long.
+        search.doom =
+            search.doom.take().or_else(|| Doom::new(task, &search.kinds, starts, machine));
     }
 }
 
@@ -155,6 +164,7 @@ struct Search<'a> {
     kinds: Vec<Kind>,
     starts: &'a [StateId],
     reach: Reach,
+    doom: Option<Doom>,
 }
 
 impl Search<'_> {
@@ -171,7 +181,8 @@ impl Search<'_> {
         go_on: &mut dyn FnMut() -> bool,
     ) -> Ended {
         loop {
-            let walk = Walk::new(self.task, &self.kinds, counted, &mut self.reach);
+            let walk =
+                Walk::new(self.task, &self.kinds, counted, &mut self.reach, self.doom.as_ref());
             match walk.run(self.starts, machine, go_on) {
                 Ended::Found(found) if counted.more(&found.uses) => (),
                 ended => return ended,

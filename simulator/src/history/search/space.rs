@@ -48,14 +48,14 @@ pub(in crate::history) struct Space<S: Specification> {
     states: Numbered<S::State>,
     classes: Numbered<Class<S>>,
     only_read: Vec<bool>,
-    /// What was asked before: the state after, by state and class.
-    steps: BTreeMap<(StateId, ClassId), Option<StateId>>,
+    /// What was asked before: by class and by state, the state after.
+    steps: Vec<BTreeMap<StateId, Option<StateId>>>,
 }
 
 impl<S: Specification> Space<S> {
     pub(in crate::history) fn new(specification: S) -> Self {
         let (states, classes) = (Numbered::new(), Numbered::new());
-        Self { specification, states, classes, only_read: Vec::new(), steps: BTreeMap::new() }
+        Self { specification, states, classes, only_read: Vec::new(), steps: Vec::new() }
     }
 
     pub(in crate::history) fn initial(&mut self) -> StateId {
@@ -70,6 +70,7 @@ impl<S: Specification> Space<S> {
         let class = self.classes.number(&(input.clone(), output.cloned()));
         if self.only_read.len() <= class as usize {
             self.only_read.push(self.specification.only_reads(input, output));
+            self.steps.push(BTreeMap::new());
         }
         class
     }
@@ -85,7 +86,7 @@ impl<S: Specification> Space<S> {
 
 impl<S: Specification> Machine for Space<S> {
     fn step(&mut self, state: StateId, class: ClassId) -> Option<StateId> {
-        if let Some(known) = self.steps.get(&(state, class)) {
+        if let Some(known) = self.steps.get(class as usize).and_then(|steps| steps.get(&state)) {
             return *known;
         }
         let before = self.states.get(state)?;
@@ -96,7 +97,8 @@ impl<S: Specification> Machine for Space<S> {
             after.is_none_or(|after| after == state) || !self.only_reads(class),
             "the specification says that an operation only reads, and lets it change a state"
         );
-        self.steps.insert((state, class), after);
+        let steps = self.steps.get_mut(class as usize)?;
+        steps.insert(state, after);
         after
     }
 

@@ -2,7 +2,7 @@
 //! memory of Lowe.
 //!
 //! A configuration is what has its place, the state that this leaves, and which open operations
-//! were used on the way. Four things keep their number small:
+//! were used on the way. Five things keep their number small:
 //!
 //! - An operation that only reads, and may come next, does, unless it is then too late for open ones:
 //!   nothing is lost by it.
@@ -14,9 +14,13 @@
 //!   then too late for more of the open ones.
 //! - An open operation is used only if it leads to where some call becomes possible that was not,
 //!   or leads elsewhere, perhaps over other open operations.
+//! - Once a search is long: nothing follows a configuration in which a call must come soon that is not
+//!   possible, and that nothing which may come before it can make possible.
 
+use super::bits::Bits;
 use super::chains::Chains;
 use super::counted::{Counted, Use};
+use super::doom::Doom;
 use super::list::List;
 use super::memo::{Memo, Uses, with};
 use super::reach::Reach;
@@ -81,6 +85,7 @@ pub(super) struct Walk<'a> {
     kinds: &'a [Kind],
     counted: &'a Counted,
     reach: &'a mut Reach,
+    doom: Option<&'a Doom>,
     /// When it is too late for open operations, ascending; nothing if there is no time.
     lates: Vec<u64>,
     frontier: Box<dyn Frontier>,
@@ -99,9 +104,8 @@ struct Frame {
     /// Where open operations lead from here: the fewest first.
     nodes: Vec<Node>,
     node: usize,
-    /// The states to which it is worth using them, ascending, once they are known; nothing if all
-    /// may be.
-    useful: Option<Option<Vec<StateId>>>,
+    /// The states to which it is worth using them, once they are known; nothing if all may be.
+    useful: Option<Option<Bits>>,
     /// The calls that are possible at the node, with the states after them.
     moves: Vec<(u32, StateId)>,
     next: usize,
@@ -122,6 +126,7 @@ impl<'a> Walk<'a> {
         kinds: &'a [Kind],
         counted: &'a Counted,
         reach: &'a mut Reach,
+        doom: Option<&'a Doom>,
     ) -> Self {
         let frontier: Box<dyn Frontier> =
             if task.in_time { Box::new(List::new(task)) } else { Box::new(Chains::new(task)) };
@@ -133,6 +138,7 @@ impl<'a> Walk<'a> {
             kinds,
             counted,
             reach,
+            doom,
             lates,
             frontier,
             memo: Memo::default(),
@@ -215,8 +221,47 @@ impl<'a> Walk<'a> {
         let mut frame = Frame::default();
         self.frontier.candidates(&mut frame.candidates);
         frame.nodes.push(Node { state, uses, from: None });
-        self.look(&mut frame, machine);
+        if self.is_doomed(&frame, machine) {
+            frame.is_forced = true;
+        } else {
+            self.look(&mut frame, machine);
+        }
         self.frames.push(frame);
+    }
+
+    /// Whether nothing that may come before a call that must come soon can make it possible.
+    fn is_doomed(&self, frame: &Frame, machine: &mut dyn Machine) -> bool {
+        let (Some(doom), Some(node)) = (self.doom, frame.nodes.first()) else {
+            return false;
+        };
+        let mut urgent = Vec::new();
+        self.frontier.urgent(&mut urgent);
+        { urgent }.into_iter().any(|number| {
+            let call = self.task.calls.get(number as usize);
+            let call = call.filter(|call| machine.step(node.state, call.class).is_none());
+            call.is_some_and(|call| !self.has_help(call, number, frame, &node.uses, doom))
+        })
+    }
+
+    /// Whether something that may come before a call could make it possible.
+    fn has_help(
+        &self,
+        call: &Call,
+        number: u32,
+        frame: &Frame,
+        uses: &[(u32, u32)],
+        doom: &Doom,
+    ) -> bool {
+        let others = frame.candidates.iter().filter(|it| **it != number);
+        let mut others = others.filter_map(|it| self.task.calls.get(*it as usize));
+        let is_left = |kind: &Kind, number: u32| {
+            let have = kind.opens.partition_point(|it| it.free || it.invoked < call.returned);
+            let used = uses.iter().find(|(it, _)| *it == number).map_or(0, |(_, used)| *used);
+            (used.max(self.frontier.supply(&kind.opens).gone) as usize) < have
+        };
+        let mut kinds = self.kinds.iter().zip(0..);
+        others.any(|it| doom.helps(it.class, call.class))
+            || kinds.any(|(it, number)| doom.helps(it.class, call.class) && is_left(it, number))
     }
 
     /// Remembers the configurations that came furthest.
@@ -309,15 +354,14 @@ impl<'a> Walk<'a> {
         let (before, used) = (node.state, node.uses.clone());
         let useful = frame.useful.get_or_insert_with(|| {
             let class = |call: &u32| self.task.calls.get(*call as usize).map(|it| it.class);
-            let classes: Vec<ClassId> = frame.candidates.iter().filter_map(class).collect();
-            self.reach.useful(before, &classes, self.kinds, machine)
+            let classes = frame.candidates.iter().filter_map(class);
+            self.reach.useful(before, classes, self.kinds, machine)
         });
-        let is_useful = |(_, state): &(u32, StateId)| {
-            useful.as_ref().is_none_or(|useful| useful.binary_search(state).is_ok())
-        };
-        let moves = self.reach.after(before, self.kinds, machine).iter();
-        let moves: Vec<_> = moves.copied().filter(is_useful).collect();
+        let moves = self.reach.after(before, self.kinds, machine).to_vec();
         for (kind, state) in moves {
+            if useful.as_ref().is_some_and(|useful| !self.reach.is_among(useful, state)) {
+                continue;
+            }
             let supply = self.supply(kind);
             let same = used.iter().find(|(it, _)| *it == kind);
             let count = same.map_or(0, |(_, used)| *used).max(supply.gone) + 1;
