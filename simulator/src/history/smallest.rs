@@ -104,8 +104,9 @@ pub(super) struct Small {
 const NAMED_MAX: usize = 8;
 /// States to which operations can lead from which the last ones are looked at, at most.
 const STARTS_MAX: usize = 256;
-/// States that came up from which the last operations are looked at, at most.
-const CAME_UP_MAX: u32 = 4_096;
+/// States that came up from which the last operations are looked at, at most. If they are more, each
+/// attempt would take long.
+const CAME_UP_MAX: u32 = 1_024;
 /// Steps that one attempt to make a part smaller may take.
 const ATTEMPT_STEPS_MAX: u64 = 20_000;
 /// Steps that all of them may take.

@@ -239,3 +239,23 @@ fn a_queue_is_judged_though_there_is_no_end_of_its_states() {
     let checked = check(&history, &Queue::default(), Consistency::Linearizable, &mut limit);
     assert!(matches!(checked.verdict, Verdict::Consistent), "{:?}", checked.verdict);
 }
+
+#[test]
+fn the_part_is_the_smallest_also_where_an_open_operation_leads_to_ever_more_states() {
+    let mut history = History::default();
+    let client = |id: u64| if id < 4 { "a" } else { "b" };
+    let calls = [None, None, Some(0), None, Some(0), Some(1)];
+    for (value, id) in calls.into_iter().zip(0..) {
+        let call = value.map_or(QueueCall::Dequeue, QueueCall::Enqueue);
+        history.invoke(client(id), id, call).unwrap();
+        let answer = if value.is_none() { QueueAnswer::Empty } else { QueueAnswer::Enqueued };
+        if id != 3 && id != 5 {
+            history.returned(id, Some(answer)).unwrap();
+        }
+    }
+    history.returned(3, Some(QueueAnswer::Empty)).unwrap();
+    let judged =
+        check(&history, &Queue::default(), Consistency::Linearizable, &mut Limit::none()).verdict;
+    let Verdict::Inconsistent(part) = judged else { panic!("{judged:?}") };
+    assert!(part.is_minimal, "{part}");
+}
