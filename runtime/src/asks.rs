@@ -41,6 +41,11 @@ impl Asks {
         Some(Asked { asks: self, number, outcome })
     }
 
+    /// Whether somebody still waits for the answer.
+    pub(crate) fn is_open(&self, number: u64) -> bool {
+        locked(&self.open).contains_key(&number)
+    }
+
     /// False if no such question is open.
     pub(crate) fn resolve(&self, number: u64, outcome: Outcome) -> bool {
         let asked = locked(&self.open).remove(&number);

@@ -293,6 +293,10 @@ impl Engine {
             Source::Job { life } if life != host.incarnation() => {
                 return host.count_drop(DropReason::LifeEnded, None, envelope.event());
             }
+            Source::Peer(_) if host.nobody_waits_for(&envelope) => {
+                slot.refused.fetch_add(1, Ordering::Relaxed);
+                return host.count_drop(DropReason::Expired, None, envelope.event());
+            }
             Source::Peer(_) | Source::Job { .. } => (None, Input::Trigger(envelope)),
         };
         let stepped = self.step(host, &input);

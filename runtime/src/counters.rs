@@ -17,6 +17,8 @@ pub enum DropReason {
     Undecodable,
     /// An answer to no open request.
     Stale,
+    /// A question of the application that waited for its handler until nobody waited for the answer.
+    Expired,
     /// The sender is no peer of this node.
     Stranger,
     /// One instance more than a keyed stack may hold.
@@ -51,11 +53,12 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Unhandled,
         Self::LocalOnly,
         Self::Undecodable,
         Self::Stale,
+        Self::Expired,
         Self::Stranger,
         Self::InstancesFull,
         Self::Poison,
@@ -81,6 +84,7 @@ impl DropReason {
             Self::LocalOnly => "local_only",
             Self::Undecodable => "undecodable",
             Self::Stale => "stale",
+            Self::Expired => "expired",
             Self::Stranger => "stranger",
             Self::InstancesFull => "instances_full",
             Self::Poison => "poison",

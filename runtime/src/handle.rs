@@ -41,7 +41,8 @@ pub enum AskError {
     #[error("refused: {0}")]
     Refused(String),
     /// No answer within the deadline, or the life of the node that was asked has ended. The
-    /// request may have been carried out, or may still be.
+    /// request may have been carried out, or its handler may have kept it for later; if it still
+    /// waited for its handler, it never will be.
     #[error("no answer: the outcome is unknown")]
     Unknown,
     /// There is an answer, but its bytes are not the answer's event. It has been carried out.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use ractor::ActorRef;
 use synod_core::{
-    Acknowledgement, BuildError, Catalogue, EventId, Hello, Input, LaneId, Machine, NodeId, Role,
-    Time, Transport,
+    Acknowledgement, BuildError, Catalogue, Envelope, EventId, Hello, Input, LaneId, Machine,
+    NodeId, Role, Tag, Time, Transport,
 };
 use tokio::sync::{Notify, watch};
 
@@ -226,6 +226,11 @@ impl Host {
             let peer = peer.map(tracing::field::display);
             tracing::warn!(node = %self.id, peer, event, reason = reason.word(), count, "dropped");
         }
+    }
+
+    /// Whether an event of the application is a question whose asker has given up.
+    pub(crate) fn nobody_waits_for(&self, envelope: &Envelope) -> bool {
+        matches!(envelope.tag(), Tag::Ask(number) if !self.asks.is_open(number))
     }
 
     /// Whether the algorithms were started.

@@ -74,12 +74,12 @@ impl Queue {
         ticket: Ticket,
         offered: &mut Option<Envelope>,
     ) -> Taken {
-        if !self.has_room() {
+        let mut batches = locked(&self.batches);
+        if self.closed.load(Ordering::Acquire) || !self.has_room() {
             return Taken::Nothing;
         }
         let Some(envelope) = offered.take() else { return Taken::Nothing };
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        let mut batches = locked(&self.batches);
         let last = batches
             .back_mut()
             .filter(|last| last.events.len() < JOINED_MAX && last.source.is_just_before(ticket));
@@ -134,12 +134,42 @@ impl Queue {
         Box::pin(async move { until(&queue.emptied, || queue.has_room()).await })
     }
 
-    /// Lets go whoever waits for room.
+    /// Takes nothing more of the application, and lets go whoever waits for room.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        {
+            // An offer that has looked already is counted before this returns.
+            let _no_offer = locked(&self.batches);
+            self.closed.store(true, Ordering::Release);
+        }
         self.emptied.notify_waiters();
     }
 }
 
 /// Events of the application in one batch.
 const JOINED_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use synod_core::{EventId, Instance, Lane, LaneId, NodeId, Tag};
+
+    use super::*;
+    use crate::sequence::Tickets;
+
+    #[test]
+    fn a_closed_queue_takes_nothing_of_the_application_so_a_report_of_what_it_holds_is_whole() {
+        let (node, lane) = (NodeId(1), Lane::Ordered(LaneId(0)));
+        let (queue, tickets) = (Queue::new(2), Tickets::new([node].into_iter()));
+        let offer = || {
+            let (id, body) = (EventId::of("test.queue"), bytes::Bytes::new());
+            let mut offered = Some(Envelope::from_parts(id, Instance::ROOT, Tag::Plain, body));
+            let take = |ticket| queue.offer(0, ticket, &mut offered);
+            let _drawn = tickets.draw(node, lane, 1, take);
+            offered.is_none()
+        };
+        assert!(offer());
+        queue.close();
+        assert!(queue.has_room(), "whoever waits is let go");
+        assert!(!offer(), "an event was taken after the end");
+        assert_eq!(queue.waiting(), 1);
+    }
+}

@@ -1,13 +1,13 @@
-//! Events, timers, jobs, questions: what one or two nodes do with them.
+//! Events, timers, jobs: what one or two nodes do with them.
 
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Call, Context, Envelope, Event, HandlerSet, Handlers, Inbox, Instance, Keyed, Lane, LaneId,
-    NodeId, Request, Transport,
+    Context, Envelope, Event, Handlers, Inbox, Instance, Lane, LaneId, NodeId, Transport,
 };
-use synod_runtime::{AskError, Limits, MemoryNetwork, Output, TriggerError};
+use synod_runtime::{Limits, MemoryNetwork, Output, TriggerError};
 
 use crate::support::{
     Door, Journal, N1, N2, Number, PATIENCE, Seen, Word, drops, next, node, start, status_of,
@@ -157,55 +157,83 @@ async fn jobs_beyond_the_bound_wait_and_beyond_that_are_refused() {
     tokio::task::spawn_blocking(move || runtime.join()).await.unwrap().unwrap();
 }
 
-#[derive(Event, Debug, Serialize, Deserialize)]
-#[event(name = "test.question")]
-struct Question(u64);
+/// What the jobs of one test wait at: a job is a plain function, and holds nothing.
+static WORKSHOP: LazyLock<Door> = LazyLock::new(Door::default);
 
-#[derive(Event, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[event(name = "test.answer")]
-struct Answer(u64);
-
-impl Request for Question {
-    type Answer = Answer;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_take_every_thread_hold_up_no_handler() {
+    let results = Journal::new();
+    let lines = results.clone();
+    let handlers = move || {
+        let lines = lines.clone();
+        Handlers::new()
+            .on(|_: &mut (), number: Number, ctx: &mut Context| ctx.job(&number))
+            .job(|number: Number| {
+                WORKSHOP.pass();
+                Seen(number.0)
+            })
+            .on(move |_: &mut (), seen: Seen| lines.write(seen.0))
+            .on(|_: &mut (), word: Word, ctx: &mut Context| {
+                ctx.after(Duration::from_millis(1), &Alarm(word.0));
+            })
+            .on(|_: &mut (), alarm: Alarm, ctx: &mut Context| ctx.trigger(&Rang(alarm.0)))
+    };
+    let limits = Limits { jobs_running: 2, ..Limits::default() };
+    let one = start(node(&MemoryNetwork::new(), N1, 1, table(handlers)).limits(limits)).await;
+    for number in 0..50 {
+        one.trigger(&Number(number)).await.unwrap();
+    }
+    until("every thread works", || {
+        (one.status().jobs_running, one.status().jobs_waiting) == (2, 48)
+    })
+    .await;
+    let mut outputs = one.outputs();
+    for word in 0..100 {
+        one.trigger(&Word(word.to_string())).await.unwrap();
+        assert_eq!(next::<Rang>(&mut outputs).await, Rang(word.to_string()));
+    }
+    assert_eq!((one.status().jobs_running, one.status().jobs_waiting), (2, 48));
+    WORKSHOP.open();
+    assert!(one.shutdown(PATIENCE).await.is_complete());
+    assert_eq!(results.len(), 50);
 }
 
-#[tokio::test]
-async fn a_question_is_answered_refused_or_of_unknown_outcome() {
-    let handlers = || {
-        Handlers::new().on(|_: &mut (), call: Call<Question>, ctx: &mut Context| {
-            if call.request.0 != 0 {
-                ctx.answer(call.ticket, &Answer(call.request.0 * 2));
-            }
-        })
+/// It is time.
+#[derive(Event, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[event(name = "test.alarm", local)]
+struct Alarm(String);
+
+/// What the application is told then.
+#[derive(Event, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[event(name = "test.rang", local)]
+struct Rang(String);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timers_are_never_early_and_seldom_late() {
+    const TIMERS: u64 = 200;
+    let fired = Journal::new();
+    let lines = fired.clone();
+    let handlers = move || {
+        let lines = lines.clone();
+        Handlers::new()
+            .on(|_: &mut (), _: Word, ctx: &mut Context| {
+                (1..=TIMERS).for_each(|ms| ctx.after(Duration::from_millis(ms), &Number(ms)));
+            })
+            .on(move |_: &mut (), number: Number| lines.write((number.0, Instant::now())))
     };
     let one = start(node(&MemoryNetwork::new(), N1, 1, table(handlers))).await;
-    assert_eq!(one.ask(&Question(21), PATIENCE).await, Ok(Answer(42)));
-    let silent = one.ask(&Question(0), Duration::from_millis(20)).await;
-    assert_eq!(silent, Err(AskError::Unknown));
-    one.shutdown(PATIENCE).await;
-    let refused = one.ask(&Question(1), PATIENCE).await;
-    assert!(matches!(refused, Err(AskError::Refused(_))), "{refused:?}");
-}
-
-#[tokio::test]
-async fn a_question_that_the_node_refuses_is_refused_with_the_reason() {
-    #[derive(Clone, Debug, Hash)]
-    struct Oracle;
-    impl synod_core::Algorithm for Oracle {
-        const NAME: &'static str = "oracle";
-        fn handlers() -> Handlers<Self> {
-            Handlers::new().on(|_: &mut Self, call: Call<Question>, ctx: &mut Context| {
-                ctx.answer(call.ticket, &Answer(1));
-            })
-        }
-    }
-    let make =
-        || (Keyed::new(|_| Oracle).at_most(1), HandlerSet::new(0_u8).on(|_: &mut u8, _: Word| ()));
-    let one = start(node(&MemoryNetwork::new(), N1, 1, make)).await;
-    one.trigger_at(Instance::of_key(1), &Question(1)).await.unwrap();
-    one.trigger_at(Instance::of_key(2), &Question(1)).await.unwrap();
-    until("both are refused", || status_of::<Question>(&one).refused == 2).await;
-    assert_eq!(drops(&one, "undecodable"), 2, "a question without a number is no question");
+    let before = Instant::now();
+    one.trigger(&Word(String::new())).await.unwrap();
+    until("all have fired", || fired.len() == 200).await;
+    let due = |ms| before + Duration::from_millis(ms);
+    let fired = fired.read();
+    assert!(fired.iter().all(|(ms, at)| due(*ms) <= *at), "a timer was early");
+    assert!(fired.iter().map(|(ms, _)| *ms).eq(1..=TIMERS), "timers fired in another order");
+    let mut late: Vec<Duration> = fired.iter().map(|(ms, at)| *at - due(*ms)).collect();
+    late.sort();
+    // Far above what is usual, since other programs use the machine: half of a tick of a second.
+    assert!(late[198] < Duration::from_millis(500), "the second latest by {:?}", late[198]);
+    assert!(late[100] < Duration::from_millis(100), "half were late by {:?}", late[100]);
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! Panics of handlers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use synod_core::{Algorithm, Context, Handlers, NodeId, PeerDown, PeerUp, Reason};
-use synod_runtime::{EndReason, MemoryNetwork, NodeBuilder, PanicPolicy, StartError};
+use serde::{Deserialize, Serialize};
+use synod_core::{
+    Algorithm, Context, Event, HandlerSet, Handlers, NodeId, PeerDown, PeerUp, Reason,
+};
+use synod_runtime::{EndReason, Limits, MemoryNetwork, NodeBuilder, PanicPolicy, StartError};
 
 use crate::support::{
     Journal, N1, N2, Number, PATIENCE, Seen, Word, drops, next, node, start, status_of, table,
@@ -178,4 +181,67 @@ async fn panics_under_load_lose_nothing_but_the_poison() {
     assert!(handled.is_sorted() && handled.iter().all(|number| number % 1_000 != 13));
     let status = one.status();
     assert_eq!((status.dead_letters.len(), status.restarts), (5, 5));
+}
+
+/// Counts words: those in its records, and those of this life.
+type Words = (u64, u64);
+
+#[tokio::test]
+async fn a_panic_of_one_algorithm_costs_another_one_of_the_node_nothing_that_it_made_durable() {
+    let make = || {
+        let words = Handlers::new()
+            .on(|(all, lately): &mut Words, word: Word, ctx: &mut Context| {
+                ctx.persist(&word);
+                (*all, *lately) = (*all + 1, *lately + 1);
+                ctx.trigger(&Counted(*all, *lately));
+            })
+            .restore(|(all, _): &mut Words, _: Word| *all += 1)
+            .indicates::<Counted>();
+        (Superstitious::default(), HandlerSet::with((0, 0), words))
+    };
+    let one = start(node(&MemoryNetwork::new(), N1, 1, make).on_panic(RESTART)).await;
+    let word = Word(String::from("word"));
+    for _ in 0..3 {
+        one.trigger(&word).await.unwrap();
+    }
+    one.trigger(&Number(13)).await.unwrap();
+    for _ in 0..2 {
+        one.trigger(&word).await.unwrap();
+    }
+    let mut outputs = one.outputs();
+    for counted in [(1, 1), (2, 2), (3, 3), (4, 1), (5, 2)] {
+        assert_eq!(next::<Counted>(&mut outputs).await, Counted(counted.0, counted.1));
+    }
+    assert_eq!(one.status().restarts, 1);
+}
+
+/// What was counted, ever and in this life.
+#[derive(Event, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[event(name = "test.counted", local)]
+struct Counted(u64, u64);
+
+#[tokio::test]
+async fn of_many_panics_that_nobody_reads_the_last_are_kept_and_the_node_goes_on() {
+    let policy = PanicPolicy::Restart { restarts_max: 100, within: Duration::from_secs(3600) };
+    let handlers = || {
+        Handlers::new().on(|_: &mut (), number: Number, ctx: &mut Context| {
+            ctx.trigger(&Seen(number.0));
+            assert!(number.0.is_multiple_of(2), "{number:?} is odd");
+        })
+    };
+    let limits = Limits { dead_letters: 10, outputs: 2, ..Limits::default() };
+    let one = node(&MemoryNetwork::new(), N1, 1, table(handlers)).limits(limits);
+    let one = start(one.on_panic(policy)).await;
+    let _never_read = one.outputs();
+    for number in 1..=100 {
+        one.trigger(&Number(number)).await.unwrap();
+    }
+    let began = Instant::now();
+    assert!(one.shutdown(PATIENCE).await.is_complete());
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    let status = one.status();
+    assert_eq!((status_of::<Number>(&one).handled, status.restarts), (50, 50));
+    let panics: Vec<_> = status.dead_letters.iter().map(|letter| letter.panic.clone()).collect();
+    let odd = (81..100).step_by(2).map(|number| format!("Number({number}) is odd"));
+    assert_eq!(panics, odd.collect::<Vec<_>>());
 }

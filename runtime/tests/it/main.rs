@@ -1,6 +1,7 @@
 //! Whole nodes in one process.
 
 mod acknowledgements;
+mod asks;
 mod durability;
 mod events;
 mod failures;

@@ -1,12 +1,14 @@
 //! Order, and what happens to it under load.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Algorithm, Context, Event, Handlers, NodeId, Order};
-use synod_runtime::{Limits, MemoryNetwork};
+use synod_core::{Algorithm, Context, Event, HandlerSet, Handlers, Instance, Keyed, NodeId, Order};
+use synod_runtime::{Limits, MemoryNetwork, NodeHandle, Output};
+use tokio::task::JoinHandle;
 
 use crate::support::{
     Door, Journal, N1, N2, Number, PATIENCE, Seen, Word, next, node, start, status_of, table, until,
@@ -238,4 +240,124 @@ async fn a_flood_of_a_slow_handler_keeps_no_timer_and_no_other_event_from_its_tu
     for node in [one, two] {
         node.shutdown(Duration::ZERO).await;
     }
+}
+
+const PRODUCERS: u64 = 16;
+const KEYS: u64 = 16;
+const EVENTS_PER_KEY: u64 = 100;
+
+/// What one producer says for one key: who, and the how manieth it is.
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "test.said", local)]
+struct Said(u64, u64);
+
+/// The state of one key: what is expected of each producer.
+#[derive(Clone, Debug, Default, Hash)]
+struct Ledger {
+    expected: BTreeMap<u64, u64>,
+}
+
+impl Algorithm for Ledger {
+    const NAME: &'static str = "ledger";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+            .on(|me: &mut Self, Said(producer, number): Said, ctx: &mut Context| {
+                let expected = me.expected.entry(producer).or_default();
+                assert_eq!(number, *expected, "an event of its producer is missing or too early");
+                *expected += 1;
+                let all: u64 = me.expected.values().sum();
+                if all == PRODUCERS * EVENTS_PER_KEY {
+                    ctx.trigger(&Seen(all));
+                }
+            })
+            .indicates::<Seen>()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_key_gets_all_events_of_all_producers_in_the_order_of_each_in_one_state() {
+    let make = || Keyed::new(|_| Ledger::default());
+    let one = start(node(&MemoryNetwork::new(), N1, 1, make)).await;
+    let mut outputs = one.outputs();
+    for producer in 0..PRODUCERS {
+        let one = one.clone();
+        tokio::spawn(async move {
+            for number in 0..EVENTS_PER_KEY {
+                for key in 0..KEYS {
+                    let said = Said(producer, number);
+                    one.trigger_at(Instance::of_key(key), &said).await.unwrap();
+                }
+            }
+        });
+    }
+    let mut done = Vec::new();
+    for _ in 0..KEYS {
+        let output = tokio::time::timeout(PATIENCE, outputs.next()).await.unwrap();
+        let Some(Output::Event(envelope)) = output else { panic!("{output:?}") };
+        assert_eq!(envelope.open::<Seen>().unwrap(), Seen(PRODUCERS * EVENTS_PER_KEY));
+        done.push(envelope.instance().keys().to_vec());
+    }
+    done.sort();
+    assert!(done.into_iter().eq((0..KEYS).map(|key| vec![key])));
+    assert!(one.shutdown(PATIENCE).await.is_complete());
+    assert_eq!(status_of::<Said>(&one).handled, PRODUCERS * KEYS * EVENTS_PER_KEY);
+    assert_eq!(one.status().summary, [(String::from("instances"), KEYS.to_string())]);
+}
+
+/// The connections that have begun and not ended, with their traffic.
+type Open = BTreeMap<u64, u64>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_trigger_that_is_given_up_has_not_happened_so_whoever_outlives_it_can_conclude() {
+    let (ended, taken) = (Journal::new(), Journal::new());
+    let lines = ended.clone();
+    let make = move || {
+        let ended = lines.clone();
+        HandlerSet::new(Open::new())
+            .on(|open: &mut Open, Even(key): Even| {
+                assert_eq!(open.insert(key, 0), None, "it began twice");
+                std::thread::sleep(Duration::from_micros(200));
+            })
+            .on(|open: &mut Open, Number(key): Number| {
+                *open.get_mut(&key).expect("it has begun and not ended") += 1;
+                std::thread::sleep(Duration::from_micros(200));
+            })
+            .on(move |open: &mut Open, Odd(key): Odd| {
+                ended.write((key, open.remove(&key).expect("it ends once")));
+                assert!(!open.contains_key(&key));
+            })
+    };
+    let limits = Limits { queue_events: 2, ..Limits::default() };
+    let one = start(node(&MemoryNetwork::new(), N1, 1, make).limits(limits)).await;
+    let producers: Vec<_> = (0..100).map(|key| (key, produce(key, &one, &taken))).collect();
+    for (key, producer) in producers {
+        tokio::time::sleep(Duration::from_micros(100 * (key % 7))).await;
+        producer.abort();
+        drop(producer.await);
+        if taken.read().contains(&(key, true)) {
+            one.trigger(&Odd(key)).await.unwrap();
+        }
+    }
+    assert!(one.shutdown(PATIENCE).await.is_complete());
+    let (taken, ended) = (taken.read(), ended.read());
+    let begun = taken.iter().filter(|(_, begins)| *begins).count();
+    assert_eq!((ended.len(), begun < 100), (begun, true));
+    for (key, traffic) in ended {
+        let sent = taken.iter().filter(|(of, begins)| *of == key && !begins).count();
+        assert_eq!(traffic, sent as u64, "traffic of {key}");
+    }
+}
+
+/// Begins, and sends traffic until it is aborted; writes down what was taken.
+fn produce(key: u64, node: &NodeHandle, taken: &Journal<(u64, bool)>) -> JoinHandle<()> {
+    let (node, taken) = (node.clone(), taken.clone());
+    tokio::spawn(async move {
+        node.trigger(&Even(key)).await.expect("the node runs");
+        taken.write((key, true));
+        loop {
+            node.trigger(&Number(key)).await.expect("the node runs");
+            taken.write((key, false));
+        }
+    })
 }

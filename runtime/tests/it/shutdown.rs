@@ -6,7 +6,7 @@ use synod_core::{Context, Handlers, NodeId};
 use synod_runtime::{EndReason, MemoryNetwork};
 
 use crate::support::{
-    Door, N1, N2, Number, PATIENCE, Seen, Word, node, start, status_of, table, until,
+    Door, Journal, N1, N2, Number, PATIENCE, Seen, Word, node, start, status_of, table, until,
 };
 
 #[tokio::test]
@@ -70,6 +70,44 @@ async fn a_shutdown_that_runs_out_of_time_reports_exactly_what_was_not_handled()
     assert_eq!((handled, unhandled), (401, 599));
     assert_eq!(report.unhandled.get("test.word"), Some(&1));
     assert_eq!((report.timers, report.is_complete()), (1, false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_was_taken_while_a_node_ends_is_handled_or_reported_and_nothing_runs_afterwards() {
+    for round in 0..20 {
+        let journal = Journal::new();
+        let lines = journal.clone();
+        let handlers = move || {
+            let lines = lines.clone();
+            Handlers::new().on(move |_: &mut (), number: Number| {
+                lines.write(number.0);
+                std::thread::sleep(Duration::from_micros(100));
+            })
+        };
+        let one = start(node(&MemoryNetwork::new(), N1, 1, table(handlers))).await;
+        let producers = [1, 2, 3, 4].map(|number| {
+            let one = one.clone();
+            tokio::spawn(async move {
+                let mut taken = 0;
+                while one.trigger(&Number(number)).await.is_ok() {
+                    taken += 1;
+                }
+                taken
+            })
+        });
+        until("they are at work", || 20 < journal.len()).await;
+        // Every second node has time for all of it, were it not for the producers.
+        let deadline = if round % 2 == 0 { Duration::ZERO } else { Duration::from_millis(5) };
+        let report = one.shutdown(deadline).await;
+        let handled = journal.len();
+        let mut taken = 0;
+        for producer in producers {
+            taken += producer.await.unwrap();
+        }
+        let unhandled = report.unhandled.get("test.number").copied().unwrap_or(0);
+        assert_eq!(handled + unhandled, taken, "round {round}");
+        assert_eq!(journal.len(), handled, "a handler ran after the report");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,245 @@
+//! Questions of the application to its node: what they come to, and when.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use synod_core::{Call, Context, Event, HandlerSet, Handlers, Instance, Keyed, Request};
+use synod_runtime::{
+    AskError, Limits, MemoryNetwork, NodeBuilder, NodeHandle, Output, PanicPolicy,
+};
+use tokio::task::JoinHandle;
+
+use crate::support::{
+    Door, Journal, N1, Number, PATIENCE, Seen, Word, drops, node, start, status_of, table, until,
+};
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "test.question")]
+struct Question(u64);
+
+#[derive(Event, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[event(name = "test.answer")]
+struct Answer(u64);
+
+impl Request for Question {
+    type Answer = Answer;
+}
+
+#[tokio::test]
+async fn a_question_is_answered_refused_or_of_unknown_outcome() {
+    let handlers = || {
+        Handlers::new().on(|_: &mut (), call: Call<Question>, ctx: &mut Context| {
+            if call.request.0 != 0 {
+                ctx.answer(call.ticket, &Answer(call.request.0 * 2));
+            }
+        })
+    };
+    let one = start(node(&MemoryNetwork::new(), N1, 1, table(handlers))).await;
+    assert_eq!(one.ask(&Question(21), PATIENCE).await, Ok(Answer(42)));
+    let silent = one.ask(&Question(0), Duration::from_millis(20)).await;
+    assert_eq!(silent, Err(AskError::Unknown));
+    one.shutdown(PATIENCE).await;
+    let refused = one.ask(&Question(1), PATIENCE).await;
+    assert!(matches!(refused, Err(AskError::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_question_that_the_node_refuses_is_refused_with_the_reason() {
+    #[derive(Clone, Debug, Hash)]
+    struct Oracle;
+    impl synod_core::Algorithm for Oracle {
+        const NAME: &'static str = "oracle";
+        fn handlers() -> Handlers<Self> {
+            Handlers::new().on(|_: &mut Self, call: Call<Question>, ctx: &mut Context| {
+                ctx.answer(call.ticket, &Answer(1));
+            })
+        }
+    }
+    let make =
+        || (Keyed::new(|_| Oracle).at_most(1), HandlerSet::new(0_u8).on(|_: &mut u8, _: Word| ()));
+    let one = start(node(&MemoryNetwork::new(), N1, 1, make)).await;
+    one.trigger_at(Instance::of_key(1), &Question(1)).await.unwrap();
+    one.trigger_at(Instance::of_key(2), &Question(1)).await.unwrap();
+    until("both are refused", || status_of::<Question>(&one).refused == 2).await;
+    assert_eq!(drops(&one, "undecodable"), 2, "a question without a number is no question");
+}
+
+/// Answers every question with the double of it, in the order of asking; 1 waits at the door.
+fn oracle(door: &Door, asked: &Journal<u64>) -> NodeBuilder {
+    let (door, asked) = (door.clone(), asked.clone());
+    let handlers = move || {
+        let (door, asked) = (door.clone(), asked.clone());
+        Handlers::new().on(move |_: &mut (), call: Call<Question>, ctx: &mut Context| {
+            if call.request.0 == 1 {
+                door.pass();
+            }
+            asked.write(call.request.0);
+            ctx.answer(call.ticket, &Answer(call.request.0 * 2));
+        })
+    };
+    node(&MemoryNetwork::new(), N1, 1, table(handlers))
+}
+
+type Pending = JoinHandle<Result<Answer, AskError>>;
+
+fn ask(node: &NodeHandle, number: u64) -> Pending {
+    let node = node.clone();
+    tokio::spawn(async move { node.ask(&Question(number), PATIENCE).await })
+}
+
+/// Asks the question that waits at the door.
+async fn occupy(node: &NodeHandle) -> Pending {
+    let busy = ask(node, 1);
+    until("the handler is busy", || status_of::<Question>(node).queued == 1).await;
+    busy
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_waited_past_its_deadline_is_never_carried_out() {
+    let (door, asked) = (Door::default(), Journal::new());
+    let one = start(oracle(&door, &asked)).await;
+    let busy = occupy(&one).await;
+    let (began, deadline) = (Instant::now(), Duration::from_millis(100));
+    let late = [2, 3, 4].map(|number| {
+        let one = one.clone();
+        tokio::spawn(async move { one.ask(&Question(number), deadline).await })
+    });
+    for late in late {
+        assert_eq!(late.await.unwrap(), Err(AskError::Unknown));
+    }
+    let took = began.elapsed();
+    assert!(deadline <= took && took < Duration::from_secs(5), "{took:?}");
+    door.open();
+    assert_eq!(busy.await.unwrap(), Ok(Answer(2)));
+    assert_eq!(one.ask(&Question(5), PATIENCE).await, Ok(Answer(10)));
+    assert_eq!(asked.read(), [1, 5]);
+    assert_eq!((drops(&one, "expired"), status_of::<Question>(&one).refused), (3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_more_questions_than_there_is_room_for_exactly_the_others_are_answered() {
+    const ROOM: u64 = 2_000;
+    let (door, asked) = (Door::default(), Journal::new());
+    let limits = Limits { queue_events: 2_000, asks: 4_000, ..Limits::default() };
+    let one = start(oracle(&door, &asked).limits(limits)).await;
+    let mut taken = vec![occupy(&one).await];
+    taken.extend((2..=ROOM).map(|number| ask(&one, number)));
+    until("it is full", || status_of::<Question>(&one).queued == 2_000).await;
+    for _ in 0..20 {
+        let refused = one.ask(&Question(0), Duration::from_millis(2)).await;
+        let why = String::from("no room within the deadline");
+        assert_eq!(refused, Err(AskError::Refused(why)));
+    }
+    let status = status_of::<Question>(&one);
+    assert_eq!((status.queued, status.bound), (2_000, 2_000));
+    door.open();
+    for (number, taken) in (1..).zip(taken) {
+        assert_eq!(taken.await.unwrap(), Ok(Answer(number * 2)));
+    }
+    assert_eq!((status_of::<Question>(&one).handled, asked.len()), (ROOM, 2_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn questions_that_were_taken_are_answered_before_a_node_ends_and_later_ones_are_refused() {
+    let (door, asked) = (Door::default(), Journal::new());
+    let one = start(oracle(&door, &asked)).await;
+    let mut taken = vec![occupy(&one).await];
+    taken.extend((2..=4).map(|number| ask(&one, number)));
+    until("all are taken", || status_of::<Question>(&one).queued == 4).await;
+    let ending = one.clone();
+    let ending = tokio::spawn(async move { ending.shutdown(PATIENCE).await });
+    until("it is about to end", || !one.status().running).await;
+    let refused = one.ask(&Question(5), PATIENCE).await;
+    let why = String::from("the node takes no events any more");
+    assert_eq!(refused, Err(AskError::Refused(why)));
+    let opened = Instant::now();
+    door.open();
+    for (number, taken) in (1..).zip(taken) {
+        assert_eq!(taken.await.unwrap(), Ok(Answer(number * 2)));
+    }
+    assert!(ending.await.unwrap().is_complete());
+    assert!(opened.elapsed() < Duration::from_secs(5), "{:?}", opened.elapsed());
+    assert_eq!(asked.len(), 4);
+}
+
+#[tokio::test]
+async fn a_hundred_readers_who_read_nothing_hold_up_no_question() {
+    let handlers = || {
+        Handlers::new()
+            .on(|_: &mut (), number: Number, ctx: &mut Context| ctx.trigger(&Seen(number.0)))
+            .on(|_: &mut (), call: Call<Question>, ctx: &mut Context| {
+                ctx.answer(call.ticket, &Answer(call.request.0));
+            })
+    };
+    let limits = Limits { outputs: 16, ..Limits::default() };
+    let one = start(node(&MemoryNetwork::new(), N1, 1, table(handlers)).limits(limits)).await;
+    let mut readers: Vec<_> = (0..100).map(|_| one.outputs()).collect();
+    for number in 0..1_000 {
+        one.trigger(&Number(number)).await.unwrap();
+    }
+    assert_eq!(one.ask(&Question(7), PATIENCE).await, Ok(Answer(7)));
+    until("all are indicated", || status_of::<Number>(&one).handled == 1_000).await;
+    readers.truncate(50);
+    for reader in &mut readers {
+        assert_eq!(reader.next().await, Some(Output::Gap { missed: 984 }));
+        let Some(Output::Event(first)) = reader.next().await else { panic!("nothing is left") };
+        assert_eq!(first.open::<Seen>().unwrap(), Seen(984));
+    }
+    assert_eq!(one.ask(&Question(8), PATIENCE).await, Ok(Answer(8)));
+}
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "calculator.power")]
+struct Power(i64, u32);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "calculator.divide")]
+struct Divide(i64, i64);
+
+#[derive(Event, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[event(name = "calculator.value")]
+struct Value(Result<i64, String>);
+
+impl Request for Power {
+    type Answer = Value;
+}
+
+impl Request for Divide {
+    type Answer = Value;
+}
+
+/// A mistake of the caller is an answer; a power that is too large is a bug.
+fn calculator() -> Handlers<()> {
+    Handlers::new()
+        .on(|_: &mut (), call: Call<Power>, ctx: &mut Context| {
+            let Power(base, exponent) = call.request;
+            let power = base.checked_pow(exponent).expect("too large");
+            ctx.answer(call.ticket, &Value(Ok(power)));
+        })
+        .on(|_: &mut (), call: Call<Divide>, ctx: &mut Context| {
+            let Divide(dividend, divisor) = call.request;
+            let quotient = dividend.checked_div(divisor);
+            let quotient = quotient.ok_or_else(|| String::from("division by zero"));
+            ctx.answer(call.ticket, &Value(quotient));
+        })
+}
+
+#[tokio::test]
+async fn a_question_whose_handler_panics_has_an_unknown_outcome_at_once_and_the_next_is_answered() {
+    let policy = PanicPolicy::Restart { restarts_max: 1, within: Duration::from_secs(3600) };
+    let one = node(&MemoryNetwork::new(), N1, 1, table(calculator)).on_panic(policy);
+    let one = start(one).await;
+    assert_eq!(one.ask(&Power(2, 10), PATIENCE).await, Ok(Value(Ok(1_024))));
+    let by_zero = Value(Err(String::from("division by zero")));
+    assert_eq!(one.ask(&Divide(2, 0), PATIENCE).await, Ok(by_zero));
+    let began = Instant::now();
+    assert_eq!(one.ask(&Power(2, 64), PATIENCE).await, Err(AskError::Unknown));
+    assert!(began.elapsed() < PATIENCE / 2, "the outcome was told at the deadline");
+    assert_eq!(one.ask(&Divide(4, 2), PATIENCE).await, Ok(Value(Ok(2))));
+    let letters = one.status().dead_letters;
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.event.as_str(), letter.panic.as_str()), ("calculator.power", "too large"));
+    let unknown = one.ask(&Question(1), PATIENCE).await;
+    let why = String::from("no algorithm of this node listens to `test.question`");
+    assert_eq!(unknown, Err(AskError::Refused(why)));
+}
