@@ -3,14 +3,17 @@
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Call, Context, Event, HandlerSet, Handlers, Instance, Keyed, Request};
+use synod_core::{
+    Call, Context, Event, HandlerSet, Handlers, Instance, Keyed, NodeId, Reply, Request,
+};
 use synod_runtime::{
     AskError, Limits, MemoryNetwork, NodeBuilder, NodeHandle, Output, PanicPolicy,
 };
 use tokio::task::JoinHandle;
 
 use crate::support::{
-    Door, Journal, N1, Number, PATIENCE, Seen, Word, drops, node, start, status_of, table, until,
+    Door, Journal, N1, Number, PATIENCE, Seen, Word, drops, next, node, start, status_of, table,
+    until,
 };
 
 #[derive(Event, Debug, Serialize, Deserialize)]
@@ -242,4 +245,76 @@ async fn a_question_whose_handler_panics_has_an_unknown_outcome_at_once_and_the_
     let unknown = one.ask(&Question(1), PATIENCE).await;
     let why = String::from("no algorithm of this node listens to `test.question`");
     assert_eq!(unknown, Err(AskError::Refused(why)));
+}
+
+/// The questions of three versions of a program. Only the first two are answered.
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "store.get")]
+struct Get(u64);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "store.get.2")]
+struct Get2(u64, bool);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "store.get.3")]
+struct Get3(String);
+
+impl Request for Get {
+    type Answer = Answer;
+}
+
+impl Request for Get2 {
+    type Answer = Answer;
+}
+
+impl Request for Get3 {
+    type Answer = Answer;
+}
+
+/// Asks n1 upon a word, and tells what the answer is, or 0 without one.
+fn client<R: Request<Answer = Answer>>(
+    question: fn() -> R,
+    deadline: Duration,
+) -> impl Fn() -> Handlers<()> + Send + Sync {
+    move || {
+        Handlers::new()
+            .on(move |_: &mut (), _: Word, ctx: &mut Context| {
+                ctx.ask(N1, &question(), deadline);
+            })
+            .on(|_: &mut (), reply: Reply<R>, ctx: &mut Context| {
+                ctx.trigger(&Seen(reply.answer.map_or(0, |(_, Answer(number))| number)));
+            })
+    }
+}
+
+#[tokio::test]
+async fn two_versions_of_a_question_are_answered_side_by_side_and_an_unknown_one_by_nobody() {
+    let network = MemoryNetwork::new();
+    let server = || {
+        Handlers::new()
+            .on(|_: &mut (), call: Call<Get>, ctx: &mut Context| {
+                ctx.answer(call.ticket, &Answer(call.request.0));
+            })
+            .on(|_: &mut (), call: Call<Get2>, ctx: &mut Context| {
+                let Get2(number, negated) = call.request;
+                ctx.answer(call.ticket, &Answer(if negated { !number } else { number }));
+            })
+    };
+    let soon = Duration::from_millis(30);
+    let server = start(node(&network, N1, 4, table(server))).await;
+    let clients = [
+        (node(&network, NodeId(2), 4, table(client(|| Get(7), PATIENCE))), 7),
+        (node(&network, NodeId(3), 4, table(client(|| Get2(7, true), PATIENCE))), !7),
+        (node(&network, NodeId(4), 4, table(client(|| Get3(String::from("7")), soon))), 0),
+    ];
+    for (client, answer) in clients {
+        let client = start(client).await;
+        until("it is linked", || client.status().peers[0].up).await;
+        client.trigger(&Word(String::new())).await.unwrap();
+        assert_eq!(next::<Seen>(&mut client.outputs()).await, Seen(answer));
+        assert!(client.shutdown(PATIENCE).await.is_complete());
+    }
+    let handled = (status_of::<Get>(&server).handled, status_of::<Get2>(&server).handled);
+    assert_eq!((handled, drops(&server, "unhandled")), ((1, 1), 1));
 }

@@ -260,3 +260,50 @@ fn a_node_that_is_down_hears_nothing_of_its_application() {
     let outcome = run_decided(&scenario, &settings, &["crash.node 1 #1 = 1"]);
     assert_eq!(steps(&outcome, StepKind::Told, "worker.work").count(), 0);
 }
+
+/// Arms a timer for each of the next hundred seconds, and counts what it is told.
+#[derive(Clone, Debug, Default, Hash)]
+struct Calendar {
+    told: u32,
+}
+
+impl Algorithm for Calendar {
+    const NAME: &'static str = "calendar";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|_: &mut Self, _: Tick| ()).on(
+            |it: &mut Self, _: Work, ctx: &mut Context| {
+                it.told += 1;
+                ctx.after(Duration::from_secs(it.told.into()), &Tick(it.told));
+            },
+        )
+    }
+}
+
+#[test]
+fn a_hundred_events_at_once_are_told_at_once_and_a_hundred_later_ones_at_their_seconds() {
+    let scenario = Scenario::of(|_| Calendar::default());
+    let scenario = (0..100).fold(scenario, |it, _| it.trigger(N1, ms(0), &Work));
+    let settings = Settings { time_us: 200_000_000, ..Settings::calm(1) };
+    let (outcome, _) = run(&scenario, &settings, Stream::seeded(1), true);
+    assert_eq!(outcome.violation, None);
+    let told = steps(&outcome, StepKind::Told, "worker.work").map(|step| step.time_us);
+    assert!(told.eq(std::iter::repeat_n(0, 100)));
+    let fired = steps(&outcome, StepKind::Timer, "clock.tick");
+    let fired = fired.map(|step| (step.time_us, step.payload.clone()));
+    assert!(fired.eq((1..=100).map(|second| (second * 1_000_000, format!("Tick({second})")))));
+}
+
+#[test]
+fn timers_are_exact_around_seconds_that_do_not_fit_in_ten_digits_or_in_32_bits() {
+    for second in [2_000_000_000, 1 << 31, 1 << 32] {
+        let told = Duration::from_secs(second - 1) + ms(1);
+        let scenario = Scenario::of(|_| Calendar::default());
+        let scenario = (0..3).fold(scenario, |it, _| it.trigger(N1, told, &Work));
+        let settings = Settings { time_us: 2 * second * 1_000_000, ..Settings::calm(1) };
+        let (outcome, _) = run(&scenario, &settings, Stream::seeded(1), true);
+        let fired = steps(&outcome, StepKind::Timer, "clock.tick").map(|step| step.time_us);
+        let due = (second..second + 3).map(|second| second * 1_000_000 + 1_000);
+        assert!(fired.eq(due), "around second {second}");
+    }
+}

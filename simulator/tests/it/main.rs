@@ -1,6 +1,7 @@
 //! What `synod-simulator` promises: what a run may do to an algorithm, what an exploration visits,
 //! and that both can be repeated.
 
+mod asks;
 mod byzantine;
 mod choices;
 mod collectors;
@@ -22,6 +23,7 @@ mod liveness;
 mod partitions;
 mod peers;
 mod properties;
+mod queues;
 mod random_worlds;
 mod reduction;
 mod schedules;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Access, Algorithm, Call, Context, Envelope, Event, HandlerSet, Handlers, Input, NodeId, Reply,
-    Request, Tag,
+    Request, Tag, Time,
 };
 
 use crate::kit::{
@@ -331,4 +331,48 @@ fn an_algorithm_may_be_generic_over_the_event_itself() {
     let effects = step(&mut node, deliver(N2, &Flooded(9_u8)));
     assert_eq!(sends(&effects)[0].0, N3);
     assert_eq!(node.stack().relayed.len(), 1);
+}
+
+/// Nine event types, and an observer that writes down all that it hears.
+macro_rules! observed {
+    ($($event:ident $name:tt),*) => {
+        $(#[derive(Event, Debug, Serialize, Deserialize)]
+        #[event(name = $name)]
+        struct $event { stream: u64, bytes: u32 })*
+
+        fn observer() -> HandlerSet<Vec<(Time, NodeId, String)>> {
+            HandlerSet::new(Vec::new())$(.on(|seen: &mut Vec<_>, event: $event, from: NodeId, ctx: &mut Context| {
+                seen.push((ctx.now(), from, format!("{event:?}")));
+            }))*
+        }
+
+        /// One event of each type, with how it is written out.
+        fn one_of_each() -> Vec<(Input, String)> {
+            let mut stream = 0;
+            vec![$({
+                stream += 1;
+                let event = $event { stream, bytes: 7 };
+                (deliver(N2, &event), format!("{event:?}"))
+            }),*]
+        }
+    };
+}
+
+observed!(
+    Started "proxy.started", Connected "proxy.connected", Fronted "proxy.fronted",
+    Moved "proxy.moved", Finished "proxy.finished", Refused "proxy.refused",
+    Listed "proxy.listed", Replayed "proxy.replayed", Resized "proxy.resized"
+);
+
+#[test]
+fn of_nine_event_types_each_of_two_observers_sees_each_event_once_and_whole() {
+    let mut node = node((observer(), observer()));
+    let mut expected = Vec::new();
+    for (millis, (input, text)) in (1..).zip(one_of_each()) {
+        let now = Time::from_millis(millis);
+        node.step(now, &input, &mut Vec::new()).unwrap();
+        expected.push((now, N2, text));
+    }
+    assert_eq!(expected.len(), 9);
+    assert_eq!((node.stack().0.state(), node.stack().1.state()), (&expected, &expected));
 }
