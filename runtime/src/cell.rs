@@ -115,7 +115,10 @@ impl Cell {
             let Some(id) = host.timers.take_due(self.engine.now) else {
                 return Turn::Idle;
             };
-            if let Stepped::Died(panic) = self.engine.step(host, &Input::Timer(id)) {
+            host.busy.begin(host.no_slot(), self.engine.now);
+            let stepped = self.engine.step(host, &Input::Timer(id));
+            host.busy.end();
+            if let Stepped::Died(panic) = stepped {
                 host.died(self.engine.letter(host, "timer", None, &[], panic));
             }
         }
@@ -133,7 +136,9 @@ impl Cell {
         let finished = match self.sequence.ready.front_mut() {
             Some(Ready::Batch(batch)) => self.engine.run(host, batch, budget),
             Some(Ready::Change(peer, change)) => {
+                host.busy.begin(host.no_slot(), self.engine.now);
                 self.engine.link(host, *peer, change);
+                host.busy.end();
                 host.links.get(peer).inspect(|link| link.told());
                 self.engine.now = host.now();
                 true
@@ -229,6 +234,7 @@ impl Engine {
         };
         let (began, before) = (self.now, batch.events.len());
         self.handing_over = Time::ZERO;
+        host.busy.begin(batch.slot, began);
         let finished = self.run_events(host, slot, batch, budget);
         if !self.is_now {
             self.now = host.now();
@@ -421,8 +427,8 @@ impl Budget {
     }
 }
 
-/// Counts the events of a batch as done, every few events and when it is dropped: also when a
-/// transport has panicked over their effects.
+/// Counts the events of a batch as done, every few events and when it is dropped, and with it that a
+/// handler runs: also when a transport has panicked over their effects.
 struct Done<'a> {
     host: &'a Arc<Host>,
     slot: &'a Slot,
@@ -443,6 +449,7 @@ impl Done<'_> {
 
 impl Drop for Done<'_> {
     fn drop(&mut self) {
+        self.host.busy.end();
         self.settle();
     }
 }

@@ -14,6 +14,7 @@ use synod_core::{
 use tokio::sync::{Notify, watch};
 
 use crate::asks::Asks;
+use crate::busy::Busy;
 use crate::cell::{Cell, Stepped, Turn};
 use crate::counters::{DropReason, Drops};
 use crate::failure::{DeadLetter, EndReason, Failures, PanicPolicy};
@@ -55,6 +56,7 @@ pub(crate) struct Host {
     pub(crate) links: BTreeMap<NodeId, Link>,
     pub(crate) tickets: Tickets,
     pub(crate) cell: tokio::sync::Mutex<Cell>,
+    pub(crate) busy: Busy,
     pub(crate) outgoing: Mutex<Outgoing>,
     pub(crate) writer: Writer,
     pub(crate) tape: Option<Arc<Tape>>,
@@ -136,6 +138,7 @@ impl Host {
             links: others(&peers, id).map(|peer| (peer, Link::default())).collect(),
             tickets: Tickets::new(peers.iter().copied()),
             cell: tokio::sync::Mutex::new(Cell::new(machine, recorder)),
+            busy: Busy::default(),
             outgoing: Mutex::new(outgoing),
             timers: Timers::new(limits.timers),
             jobs: Jobs::default(),
@@ -212,6 +215,11 @@ impl Host {
 
     pub(crate) fn results_slot(&self) -> usize {
         self.slots.len() - 1
+    }
+
+    /// What [`Busy`] calls a timer and a change of a link, which have no slot.
+    pub(crate) fn no_slot(&self) -> usize {
+        self.slots.len()
     }
 
     pub(crate) fn push(&self, slot: usize, batch: Batch) {

@@ -35,6 +35,7 @@ compile_error!("synod-runtime catches the panics of handlers: build with `panic 
 mod asks;
 mod barrier;
 mod builder;
+mod busy;
 mod cell;
 mod counters;
 mod failure;
@@ -64,7 +65,7 @@ pub use handle::{AskError, NodeHandle, ShutdownReport, TriggerError};
 pub use limits::Limits;
 pub use memory::{MemoryNetwork, MemoryTransport};
 pub use outputs::{Output, Outputs};
-pub use status::{EventStatus, LaneStatus, PeerStatus, RecordingStatus, Status};
+pub use status::{EventStatus, Handling, LaneStatus, PeerStatus, RecordingStatus, Status};
 pub use store::{
     DirectoryDisk, FileStore, MemoryStore, Opened, Store, StoreError, check_unlocked, copy_store,
     inspect_store,

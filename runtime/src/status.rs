@@ -36,6 +36,8 @@ pub struct Status {
     pub lanes: Vec<LaneStatus>,
     /// The handled event types.
     pub events: Vec<EventStatus>,
+    /// The handler that runs at this moment, if one does.
+    pub handling: Option<Handling>,
     /// What was dropped, by the word of its [`DropReason`](crate::DropReason).
     pub drops: BTreeMap<&'static str, u64>,
     /// What the transport has turned away, by the word that it uses.
@@ -58,6 +60,15 @@ pub struct Status {
     pub held: usize,
     /// The recording, if the node is recorded.
     pub recording: Option<RecordingStatus>,
+}
+
+/// A handler that runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Handling {
+    /// The wire name of its event; [`Handling::OTHER`] if that was no event from outside.
+    pub event: &'static str,
+    /// For how long it has run, give or take the length of a turn.
+    pub time: Duration,
 }
 
 /// The recording of a node.
@@ -168,6 +179,7 @@ impl Status {
             peers: peers(host),
             lanes: lanes(host),
             events: host.slots.iter().take(host.results_slot()).map(EventStatus::of).collect(),
+            handling: Handling::of(host),
             drops: host.drops.seen(),
             refusals: locked(&host.refusals).clone(),
             restarts: failures.restarts,
@@ -180,6 +192,17 @@ impl Status {
             held: locked(&host.outgoing).waiting(),
             recording: host.tape.as_ref().map(|tape| tape.status()),
         }
+    }
+}
+
+impl Handling {
+    /// What is said of the handler of a timer, or of a change of a link.
+    pub const OTHER: &'static str = "timer or link";
+
+    fn of(host: &Host) -> Option<Self> {
+        let (slot, since) = host.busy.get()?;
+        let event = host.slots.get(slot).map_or(Self::OTHER, |slot| slot.name);
+        Some(Self { event, time: host.now().saturating_sub(since) })
     }
 }
 

@@ -7,7 +7,7 @@ use synod_core::{
     Call, Context, Event, HandlerSet, Handlers, Instance, Keyed, NodeId, Reply, Request,
 };
 use synod_runtime::{
-    AskError, Limits, MemoryNetwork, NodeBuilder, NodeHandle, Output, PanicPolicy,
+    AskError, Handling, Limits, MemoryNetwork, NodeBuilder, NodeHandle, Output, PanicPolicy,
 };
 use tokio::task::JoinHandle;
 
@@ -163,6 +163,59 @@ async fn questions_that_were_taken_are_answered_before_a_node_ends_and_later_one
     assert!(ending.await.unwrap().is_complete());
     assert!(opened.elapsed() < Duration::from_secs(5), "{:?}", opened.elapsed());
     assert_eq!(asked.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_says_which_handler_runs_and_for_how_long_without_waiting_for_it() {
+    let (door, asked) = (Door::default(), Journal::new());
+    let one = start(oracle(&door, &asked)).await;
+    assert_eq!(one.status().handling, None);
+    let busy = occupy(&one).await;
+    let name = || one.status().handling.map(|it| it.event);
+    until("it is known", || name() == Some("test.question")).await;
+    let before = one.status().handling.unwrap().time;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let status = one.status();
+    let time = status.handling.unwrap().time;
+    assert!(before + Duration::from_millis(30) <= time && time <= status.uptime * 2, "{time:?}");
+    door.open();
+    assert_eq!(busy.await.unwrap(), Ok(Answer(2)));
+    until("nothing runs", || one.status().handling.is_none()).await;
+}
+
+/// Rings after a moment, and then waits at the door.
+fn sleeper(door: &Door) -> impl Fn() -> Handlers<()> + Send + Sync + 'static {
+    let door = door.clone();
+    move || {
+        let door = door.clone();
+        Handlers::new()
+            .on(|_: &mut (), _: Word, ctx: &mut Context| {
+                ctx.after(Duration::from_millis(1), &Number(1));
+            })
+            .on(move |_: &mut (), _: Number| door.pass())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_handler_of_a_timer_is_told_to_run_too() {
+    let door = Door::default();
+    let one = start(node(&MemoryNetwork::new(), N1, 1, table(sleeper(&door)))).await;
+    one.trigger(&Word(String::new())).await.unwrap();
+    // The handler blocks the thread that would have to wake this task, so another one watches.
+    let watched = one.clone();
+    let watcher = std::thread::spawn(move || {
+        let began = Instant::now();
+        let runs = || watched.status().handling.is_some_and(|it| it.event == Handling::OTHER);
+        while !runs() && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let told = runs();
+        door.open();
+        told
+    });
+    until("the handler has returned", || watcher.is_finished()).await;
+    assert!(watcher.join().unwrap());
+    until("nothing runs", || one.status().handling.is_none()).await;
 }
 
 #[tokio::test]
