@@ -68,7 +68,7 @@ fn a_peer_that_was_renewed_while_it_is_linked_is_out_when_its_new_certificate_is
     let began = Instant::now();
     while one.transport.certificate_ends().get(&N2) != Some(&end) {
         two.send(N1, LANE, 1);
-        assert!(began.elapsed() < Duration::from_secs(10), "the new certificate is shown");
+        assert!(began.elapsed() < Duration::from_secs(60), "the new certificate is not shown");
         sleep(Duration::from_millis(10));
     }
     assert_eq!([&one, &two].map(|node| node.inbox.look(|told| told.downs())), [0, 0]);
