@@ -312,7 +312,8 @@ pub(crate) async fn read_datagrams(shared: &Shared, link: &Arc<Link>, wire: &Wir
     }
 }
 
-/// Lets those tasks pass that are to run: what was written is sent before more is read.
+/// Lets those tasks pass that are to run: what was written is sent before more is read. tokio's own way
+/// would look at the socket first.
 async fn let_pass() {
     let mut has_passed = false;
     poll_fn(|cx| {

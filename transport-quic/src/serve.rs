@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use quinn::{RecvStream, SendStream};
 use synod_core::{LaneId, Reason};
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, unconstrained};
 use tokio::time::timeout;
 use tracing::error;
 
@@ -78,8 +78,9 @@ async fn write_lane(link: Arc<Link>, wire: Arc<Wire>, lane: LaneId) {
     }
     let outlet = wire.outlets.add(lane, Outlet::new(stream));
     while let Some(portion) = link.channel.take(wire.id, lane).await {
-        // Whoever has it writes what was taken before this.
-        let mut outlet = outlet.lock().await;
+        // Whoever has it writes what was taken before this. If nobody has it, there must be no pause: on
+        // this thread somebody else could write first what is taken later.
+        let mut outlet = unconstrained(outlet.lock()).await;
         if outlet.write(portion).await.is_err() {
             return pending().await;
         }
