@@ -112,6 +112,8 @@ impl Drop for Handshake {
 
 /// Somebody who has shown a certificate and said hello.
 struct Guest {
+    /// Whoever waits to be let in, or to read why not, counts as a handshake.
+    handshake: Handshake,
     connection: Connection,
     send: SendStream,
     receive: RecvStream,
@@ -134,10 +136,8 @@ async fn welcome(shared: Arc<Shared>, incoming: Incoming, handshake: Handshake) 
         }
     };
     let Some((connection, node, shown)) = known else { return };
-    let guest = receive_guest(&shared, connection.clone(), node, shown, address);
-    let guest = timeout_at(deadline, guest).await;
-    drop(handshake);
-    match guest {
+    let guest = receive_guest(&shared, connection.clone(), handshake, (node, shown), address);
+    match timeout_at(deadline, guest).await {
         Ok(Some(guest)) => settle(&shared, guest).await,
         Ok(None) => (),
         Err(_) => {
@@ -153,8 +153,8 @@ async fn welcome(shared: Arc<Shared>, incoming: Incoming, handshake: Handshake) 
 async fn receive_guest(
     shared: &Arc<Shared>,
     connection: Connection,
-    node: NodeId,
-    shown: String,
+    handshake: Handshake,
+    (node, shown): (NodeId, String),
     address: SocketAddr,
 ) -> Option<Guest> {
     let (mut send, mut receive) = match connection.accept_bi().await {
@@ -179,7 +179,7 @@ async fn receive_guest(
     };
     match hello {
         Ok((theirs, offer)) => {
-            Some(Guest { connection, send, receive, node, shown, theirs, offer })
+            Some(Guest { handshake, connection, send, receive, node, shown, theirs, offer })
         }
         Err(turned) => {
             shared.journal.refuses(Some(node), &address.to_string(), &turned);
@@ -311,7 +311,7 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
 
 /// Lets the connection carry the link, says so, gives up this node's own attempt, and serves it.
 async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
-    let Guest { connection, mut send, receive, node, shown, theirs, offer } = guest;
+    let Guest { handshake, connection, mut send, receive, node, shown, theirs, offer } = guest;
     // Before anything else can happen: an attempt that is cancelled now says no hello.
     peer.cancel_attempt();
     let address = connection.remote_address().to_string();
@@ -325,6 +325,8 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
             return turn_away(&wire.connection, &mut send, &turned).await;
         }
     };
+    drop(handshake);
+    shared.limits.let_in(&wire.connection);
     let ack = Message::HelloAck(Greeting::clone(&shared.greeting()), answer, wire.address.clone());
     // If this fails the connection is lost, which `serve` notices.
     let _ = control::write(&mut send, &ack).await;

@@ -294,9 +294,11 @@ impl Channel {
         }
     }
 
-    /// The acknowledgements that are owed. They count as told from here on.
-    pub(crate) fn acknowledge(&self) -> Counts {
-        self.lock().session.incoming.acknowledge()
+    /// The acknowledgements that are owed, for `wire` to tell. They count as told from here on. None if
+    /// the session has moved on: nobody would hear them there.
+    pub(crate) fn acknowledge(&self, wire: WireId) -> Option<Counts> {
+        let mut state = self.lock();
+        state.session.carries(wire).then(|| state.session.incoming.acknowledge())
     }
 
     pub(crate) fn id(&self) -> SessionId {

@@ -40,6 +40,37 @@ pub(crate) enum Message {
     AddressesTaken(Vec<(NodeId, Version)>),
 }
 
+impl Message {
+    /// How many events it lists, and how many lanes or nodes.
+    fn lists(&self) -> (usize, usize) {
+        let of = |greeting: &Greeting, received: &Counts| {
+            (greeting.events.len().max(greeting.large.len()), received.len())
+        };
+        match self {
+            Self::Hello(greeting, offer) => of(greeting, &offer.received),
+            Self::HelloAck(greeting, answer, _) => of(greeting, &answer.received),
+            Self::Acknowledged(counts) => (0, counts.len()),
+            Self::Addresses(entries) => (0, entries.len()),
+            Self::AddressesTaken(taken) => (0, taken.len()),
+            Self::Refused { .. } | Self::Leaving | Self::Left => (0, 0),
+        }
+    }
+
+    /// Refuses lists that no node writes: decoded, they take many times the bytes of their frame.
+    fn bounded(self) -> Result<Self, Turned> {
+        let (events, others) = self.lists();
+        let (count, most) = if EVENTS_MAX < events {
+            (events, EVENTS_MAX)
+        } else if COUNTS_MAX < others {
+            (others, COUNTS_MAX)
+        } else {
+            return Ok(self);
+        };
+        let text = format!("a list of {count} in a control frame, and {most} are allowed");
+        Err(Turned::new(Kind::BadHello, text))
+    }
+}
+
 /// Who a node is, to a peer that has seen its certificate already.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Greeting {
@@ -125,6 +156,11 @@ impl Greeting {
 
 /// Checks that peers will take this node's hello, whatever is to be resumed.
 pub(crate) fn check_size(greeting: &Greeting, lanes_max: u32) -> Result<(), TransportError> {
+    let events = greeting.events.len();
+    if EVENTS_MAX < events {
+        let text = format!("the node handles {events} events, and {EVENTS_MAX} are allowed");
+        return Err(TransportError(text));
+    }
     let most = u64::MAX;
     let offer = Offer {
         wire: WireId(most),
@@ -169,8 +205,8 @@ pub(crate) fn decode(frame: &[u8]) -> Result<Message, Turned> {
         );
         return Err(Turned::new(Kind::Version, text));
     }
-    match postcard::take_from_bytes(body) {
-        Ok((message, [])) => Ok(message),
+    match postcard::take_from_bytes::<Message>(body) {
+        Ok((message, [])) => message.bounded(),
         Ok((_, rest)) => {
             let text = format!("a control frame has {} bytes left over", rest.len());
             Err(Turned::new(Kind::BadHello, text))
@@ -208,6 +244,15 @@ pub(crate) async fn read(stream: &mut RecvStream) -> Result<Message, Silence> {
 pub(crate) async fn write(stream: &mut SendStream, message: &Message) -> Result<(), Silence> {
     stream.write_all(&encode(message)).await.map_err(|_| Silence::Ended)
 }
+
+/// Events that a hello lists.
+const EVENTS_MAX: usize = 4_096;
+
+/// Lanes that a control frame counts: as many as it has room for.
+const COUNTS_MAX: usize = CONTROL_BYTES_MAX / COUNT_BYTES_MAX;
+
+/// A lane and a number of frames, at their longest.
+const COUNT_BYTES_MAX: usize = 20;
 
 const LENGTH_BYTES: usize = 4;
 

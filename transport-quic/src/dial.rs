@@ -212,7 +212,7 @@ impl Dialer<'_> {
         let (config, verifier) =
             tls.dialer(self.node, &self.address).map_err(|error| self.undialable(&error))?;
         let mut config = ClientConfig::new(Arc::new(config));
-        config.transport_config(Arc::clone(&self.shared.transport));
+        config.transport_config(Arc::clone(&self.shared.dialed));
         let name = tls.trust.cluster.certificate_name(self.node);
         let endpoint = self.shared.gateway.endpoint();
         let endpoint = endpoint.ok_or_else(|| self.undialable(&"the endpoint is opened anew"))?;

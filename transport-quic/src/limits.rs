@@ -2,10 +2,9 @@
 //!
 //! None of quinn's own defaults is relied on: they allow 250 MB per peer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{Connection, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use synod_core::{Envelope, TransportError, WireEvent};
 
 use crate::frame::Sizes;
@@ -206,8 +205,8 @@ impl Limits {
         }
     }
 
-    /// The bounds of each connection.
-    pub(crate) fn transport(&self) -> Result<Arc<TransportConfig>, TransportError> {
+    /// The bounds of each connection that this node dials.
+    pub(crate) fn dialed(&self) -> Result<TransportConfig, TransportError> {
         let idle = IdleTimeout::try_from(self.idle_timeout)
             .map_err(|_| TransportError(String::from("`idle_timeout` is too long")))?;
         let mut packets = MtuDiscoveryConfig::default();
@@ -227,7 +226,23 @@ impl Limits {
             .datagram_send_buffer_size(self.datagram_bytes_max)
             .crypto_buffer_size(CRYPTO_BYTES_MAX)
             .enable_segmentation_offload(self.segmentation_offload);
-        Ok(Arc::new(config))
+        Ok(config)
+    }
+
+    /// The bounds of each connection that a peer dials, until it is [let in](Self::let_in): there may be
+    /// many at once, and before its hello nobody has anything else to say.
+    pub(crate) fn accepted(&self) -> Result<TransportConfig, TransportError> {
+        let mut config = self.dialed()?;
+        config
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .receive_window(VarInt::from_u32(HELLO_WINDOW.min(self.connection_window)));
+        Ok(config)
+    }
+
+    /// Gives a connection that was accepted the bounds of one that carries a link.
+    pub(crate) fn let_in(&self, connection: &Connection) {
+        connection.set_receive_window(VarInt::from_u32(self.connection_window));
+        connection.set_max_concurrent_uni_streams(VarInt::from_u32(self.lanes_max));
     }
 }
 
@@ -252,6 +267,9 @@ pub(crate) const CHUNKS_MAX: usize = 32;
 
 /// The largest control frame: a hello with some thousand event names.
 pub(crate) const CONTROL_BYTES_MAX: usize = 256 * 1024;
+
+/// What may come on a connection before the peer is let in and is not yet read: a hello.
+const HELLO_WINDOW: u32 = MIB / 4;
 
 /// Handshake bytes out of order; a chain of our certificates has less than one thousand.
 const CRYPTO_BYTES_MAX: usize = 16 * 1024;
@@ -280,7 +298,7 @@ mod tests {
     fn the_default_bounds_fit_together_and_a_peer_costs_less_than_100_mebibytes() {
         let limits = Limits::default();
         assert_eq!(limits.check(&[]), Ok(()));
-        assert!(limits.transport().is_ok());
+        assert!(limits.accepted().is_ok());
         assert!(limits.bytes_per_peer_max(&[]) < 100 << 20, "{}", limits.bytes_per_peer_max(&[]));
     }
 

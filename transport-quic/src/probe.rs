@@ -80,10 +80,12 @@ impl Attempt<'_> {
     ) -> Result<(Endpoint, ClientConfig, Arc<Verifier>), String> {
         let unusable = |error: CertificateError| error.to_string();
         let trust = Trust::of(self.bundle).map_err(unusable)?;
-        let tls = Tls::of(self.bundle, trust).map_err(unusable)?;
+        let facts = self.bundle.credentials.facts().map_err(unusable)?;
+        let tls = Tls::of(self.bundle, trust, facts).map_err(unusable)?;
         let (crypto, verifier) = tls.dialer(self.peer, address).map_err(unusable)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(self.limits.transport().map_err(|error| error.to_string())?);
+        let dialed = self.limits.dialed().map_err(|error| error.to_string())?;
+        config.transport_config(Arc::new(dialed));
         let any: SocketAddr = match found {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),

@@ -43,7 +43,7 @@ pub(crate) async fn serve(
         end = write_lanes(link, wire, &control) => Some(end),
         end = read_lanes(shared, link, wire) => Some(end),
         end = reader::read_datagrams(shared, link, wire) => Some(end),
-        end = acknowledge(link, &control) => Some(end),
+        end = acknowledge(link, wire, &control) => Some(end),
         end = tell_addresses(shared, link, &control) => Some(end),
         end = listen(shared, link, wire, receive, &control) => Some(end),
     };
@@ -142,11 +142,11 @@ impl Lanes {
 }
 
 /// Acknowledges what has come, after a moment in which more comes, or at once if it is much.
-async fn acknowledge(link: &Link, control: &AsyncMutex<SendStream>) -> End {
+async fn acknowledge(link: &Link, wire: &Wire, control: &AsyncMutex<SendStream>) -> End {
     loop {
         link.channel.owes(Owed::Later).await;
         let _ = timeout(ACK_DELAY, link.channel.owes(Owed::Now)).await;
-        let counts = link.channel.acknowledge();
+        let Some(counts) = link.channel.acknowledge(wire.id) else { return pending().await };
         let message = Message::Acknowledged(counts);
         if control::write(&mut *control.lock().await, &message).await.is_err() {
             return pending().await;

@@ -41,7 +41,8 @@ pub(crate) struct Shared {
     pub(crate) sizes: Arc<Sizes>,
     pub(crate) limits: Limits,
     pub(crate) identity: Arc<Current>,
-    pub(crate) transport: Arc<quinn::TransportConfig>,
+    /// The bounds of the connections that this node dials.
+    pub(crate) dialed: Arc<quinn::TransportConfig>,
     pub(crate) gateway: Gateway,
     pub(crate) peers: Arc<Peers>,
     /// Where nodes listen, by their own account.

@@ -35,19 +35,24 @@ pub(crate) struct Tls {
 impl Tls {
     /// Takes a bundle's identity, if its node can run with it now.
     pub(crate) fn checked(bundle: &Bundle) -> Result<Self, CertificateError> {
-        Self::of(bundle, bundle.checked()?)
+        let (trust, facts) = bundle.checked()?;
+        Self::of(bundle, trust, facts)
     }
 
-    /// Takes a bundle's identity, and whom it believes.
-    pub(crate) fn of(bundle: &Bundle, trust: Trust) -> Result<Self, CertificateError> {
+    /// Takes a bundle's identity, whom it believes, and what its certificate says.
+    pub(crate) fn of(
+        bundle: &Bundle,
+        trust: Trust,
+        facts: CertificateFacts,
+    ) -> Result<Self, CertificateError> {
         let damaged = |error| CertificateError::new(format!("the bundle is damaged: {error}"));
         let credentials = &bundle.credentials;
         let chain = CertificateDer::pem_slice_iter(credentials.certificate_pem.as_bytes());
         let chain = chain.collect::<Result<_, _>>().map_err(damaged)?;
         let key = PrivateKeyDer::from_pem_slice(credentials.key_pem.as_bytes()).map_err(damaged)?;
         let own = CertifiedKey::from_der(chain, key, &trust.provider).map_err(unusable)?;
-        let (trust, facts) = (Arc::new(trust), credentials.facts()?);
-        Ok(Self { trust, facts, own: Arc::new(SingleCertAndKey::from(own)) })
+        let (trust, own) = (Arc::new(trust), Arc::new(SingleCertAndKey::from(own)));
+        Ok(Self { trust, facts, own })
     }
 
     /// What a dialler of `expected` at `address` uses, and where its refusal will be found.

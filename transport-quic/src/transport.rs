@@ -202,27 +202,27 @@ impl QuicTransport {
         let socket = socket.ok_or_else(|| failed(&"it has been started before"))?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| failed(&error))?;
-        let shared = Arc::new(self.build_shared(hello, inbox, socket, &runtime)?);
-        let stop = Arc::new(Notify::new());
+        let (tasks, stop) = (runtime.handle().clone(), Arc::new(Notify::new()));
         let (stopping, stopped) = watch::channel(false);
-        let engine = Engine {
-            shared: Arc::downgrade(&shared),
-            tasks: runtime.handle().clone(),
-            stop: Arc::clone(&stop),
-            stopped,
-        };
-        let name = format!("synod-quic-{}", self.me);
+        let (work, is_there) = mpsc::channel::<Arc<Shared>>();
+        let stopper = Arc::clone(&stop);
         let run = move || {
-            runtime.spawn(expiry::watch(shared.me, Arc::clone(&shared.identity)));
-            work_on(&runtime, &shared, &stop);
-            drop(shared);
+            if let Ok(shared) = is_there.recv() {
+                runtime.spawn(expiry::watch(shared.me, Arc::clone(&shared.identity)));
+                work_on(&runtime, &shared, &stopper);
+            }
             runtime.shutdown_timeout(SHUTDOWN);
             // Last of all: now the socket is free again.
             let _ = stopping.send(true);
         };
+        // To start a thread takes as long as to make what it works on.
+        let thread = thread::Builder::new().name(format!("synod-quic-{}", self.me));
+        thread.spawn(run).map_err(|error| failed(&error))?;
+        let shared = Arc::new(self.build_shared(hello, inbox, socket, &tasks)?);
+        let engine = Engine { shared: Arc::downgrade(&shared), tasks, stop, stopped };
         let bytes_per_peer_max = self.limits.bytes_per_peer_max(&hello.events);
         info!(node = %self.me, address = %self.local_address, bytes_per_peer_max, "listening");
-        thread::Builder::new().name(name).spawn(run).map_err(|error| failed(&error))?;
+        work.send(shared).map_err(|error| failed(&error))?;
         Ok(engine)
     }
 
@@ -231,21 +231,20 @@ impl QuicTransport {
         hello: &Hello,
         inbox: Arc<dyn Inbox>,
         socket: UdpSocket,
-        runtime: &Runtime,
+        tasks: &Handle,
     ) -> Result<Shared, TransportError> {
         let tls = self.identity.get();
         let greeting = Greeting::new(&tls.trust.cluster, hello);
         control::check_size(&greeting, self.limits.lanes_max)?;
-        let transport = self.limits.transport()?;
         let (crypto, _) = tls.acceptor().map_err(|error| failed(&error))?;
         let mut server = ServerConfig::with_crypto(Arc::new(crypto));
         server
-            .transport_config(Arc::clone(&transport))
+            .transport_config(Arc::new(self.limits.accepted()?))
             .max_incoming(self.limits.handshakes_max)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * self.limits.handshakes_max as u64);
         let gateway = {
-            let _inside = runtime.enter();
+            let _inside = tasks.enter();
             Gateway::open(self.me, socket, &self.limits, server)
         };
         let members = tls.trust.peers().iter().copied().chain([self.me]).collect();
@@ -263,7 +262,7 @@ impl QuicTransport {
             sizes: Arc::new(self.limits.sizes(&hello.events)),
             limits: self.limits.clone(),
             identity: Arc::clone(&self.identity),
-            transport,
+            dialed: Arc::new(self.limits.dialed()?),
             gateway: gateway.map_err(|error| failed(&error))?,
             peers: Arc::clone(&self.peers),
             journal: Journal::new(self.me, Arc::clone(&inbox)),

@@ -92,6 +92,18 @@ fn the_writers_of_an_old_connection_get_nothing_and_those_of_the_new_one_all() {
 }
 
 #[test]
+fn what_is_owed_is_not_told_on_a_connection_of_the_past() {
+    let channel = channel(1_000);
+    channel.open(LANE, 0).unwrap();
+    channel.take_in_settled(LANE, 10_000, 10_000);
+    let next = WireId(6);
+    channel.attach(next, &vec![]).unwrap();
+    now(channel.owes(Owed::Now));
+    assert_eq!(channel.acknowledge(WIRE), None);
+    assert_eq!(channel.acknowledge(next), Some(vec![(LANE, 10_000)]));
+}
+
+#[test]
 fn what_is_pushed_without_a_connection_waits_for_one() {
     let channel = channel(1_000);
     assert!(channel.detach(WIRE));

@@ -155,6 +155,32 @@ fn the_frozen_bytes_of_what_is_said_later() {
 }
 
 #[test]
+fn lists_that_are_too_long_to_be_true_are_refused_whatever_their_bytes() {
+    let count = (LaneId(0), 0);
+    let frame = |counts: usize| encode(&Message::Acknowledged(vec![count; counts])).split_off(4);
+    assert!(decode(&frame(COUNTS_MAX)).is_ok());
+    let turned = decode(&frame(COUNTS_MAX + 1)).unwrap_err();
+    assert_eq!(turned.kind, Kind::BadHello);
+    assert!(turned.text.contains("a list of 13108") && turned.text.contains("13107"), "{turned}");
+
+    let hello = |events: usize| {
+        let greeting = Greeting { events: vec![(0, String::new()); events], ..frozen_greeting() };
+        let answer = Answer { session: SessionId(6), received: Vec::new() };
+        encode(&Message::HelloAck(greeting, answer, String::new())).split_off(4)
+    };
+    assert!(decode(&hello(EVENTS_MAX)).is_ok());
+    let turned = decode(&hello(EVENTS_MAX + 1)).unwrap_err();
+    assert!(turned.text.contains("a list of 4097") && turned.text.contains("4096"), "{turned}");
+}
+
+#[test]
+fn a_node_of_too_many_events_does_not_start() {
+    let events = vec![(0, String::new()); EVENTS_MAX + 1];
+    let error = check_size(&Greeting { events, ..frozen_greeting() }, 1).unwrap_err();
+    assert!(error.to_string().contains("handles 4097 events, and 4096 are allowed"), "{error}");
+}
+
+#[test]
 fn another_version_is_named_before_anything_else_is_read() {
     for other in [3, 5] {
         let mut frame = encode(&Message::Left).split_off(4);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use synod_core::NodeId;
 
 use super::certificate::{Authority, CertificateError, Credentials};
-use super::facts::parse_pem;
+use super::facts::{CertificateFacts, parse_pem};
 use super::file::{self, FileError, Readers};
 use super::name::Cluster;
 use super::revocation::Revocations;
@@ -144,12 +144,12 @@ impl Bundle {
         self.checked().map(drop)
     }
 
-    /// Whom its node believes, if the node can run with it now.
-    pub(crate) fn checked(&self) -> Result<Trust, CertificateError> {
-        let trust = self.trusted()?;
+    /// Whom its node believes, and what its certificate says, if the node can run with it now.
+    pub(crate) fn checked(&self) -> Result<(Trust, CertificateFacts), CertificateError> {
+        let (trust, facts) = self.trusted()?;
         let certificate = parse_pem(&self.credentials.certificate_pem)?;
-        let checked = trust.check_own(&certificate, SystemTime::now());
-        checked.map(|()| trust).map_err(|turned| CertificateError::new(turned.text))
+        let checked = trust.check_own(&certificate, &facts, SystemTime::now());
+        checked.map(|()| (trust, facts)).map_err(|turned| CertificateError::new(turned.text))
     }
 
     /// Checks what stands in the file whatever the time is: that the certificates, the lists of
@@ -159,21 +159,21 @@ impl Bundle {
     ///
     /// As [`Bundle::check`].
     pub fn check_form(&self) -> Result<(), CertificateError> {
-        let trust = self.trusted()?;
-        let named = trust.check_own_name(&self.credentials.facts()?);
+        let (trust, facts) = self.trusted()?;
+        let named = trust.check_own_name(&facts);
         named.map_err(|turned| CertificateError::new(turned.text))
     }
 
-    /// Whom its node believes, if it is in form.
-    fn trusted(&self) -> Result<Trust, CertificateError> {
+    /// The same, if it is in form.
+    fn trusted(&self) -> Result<(Trust, CertificateFacts), CertificateError> {
         let trust = Trust::of(self)?;
-        self.credentials.facts()?;
-        if !self.credentials.match_each_other()? {
+        let facts = self.credentials.facts()?;
+        if !self.credentials.has_key_of(&facts)? {
             let text =
                 format!("the key in the bundle of {} is not that of its certificate", self.node);
             return Err(CertificateError::new(text));
         }
-        Ok(trust)
+        Ok((trust, facts))
     }
 
     /// The bundle as its file holds it.

@@ -56,10 +56,10 @@ impl Credentials {
         inspect(&self.certificate_pem)
     }
 
-    /// Whether the key is the certificate's.
-    pub(crate) fn match_each_other(&self) -> Result<bool, CertificateError> {
+    /// Whether the key is that of the certificate, which says these facts.
+    pub(crate) fn has_key_of(&self, facts: &CertificateFacts) -> Result<bool, CertificateError> {
         let key = read_key(&self.key_pem)?;
-        Ok(sha256(&key.subject_public_key_info()) == self.facts()?.fingerprint)
+        Ok(sha256(&key.subject_public_key_info()) == facts.fingerprint)
     }
 }
 
@@ -111,7 +111,7 @@ impl Authority {
             certificate_pem: String::from(certificate_pem),
             key_pem: String::from(key_pem),
         };
-        if !credentials.match_each_other()? {
+        if !credentials.has_key_of(&facts)? {
             return Err(CertificateError::new("the key is not the key of this certificate"));
         }
         let cluster = match (&facts.cluster, facts.is_authority) {

@@ -114,15 +114,15 @@ impl Trust {
         Ok(node)
     }
 
-    /// Checks the node's own certificate, so that it does not start only to be refused.
+    /// Checks the node's own certificate, which says these facts, so that it does not start only to be refused.
     pub(crate) fn check_own(
         &self,
         certificate: &CertificateDer<'_>,
+        facts: &CertificateFacts,
         now: SystemTime,
     ) -> Result<(), Turned> {
-        let facts = facts(certificate)?;
-        self.check_chain(certificate, &[], now, BothSides, &facts)?;
-        self.check_own_name(&facts)
+        self.check_chain(certificate, &[], now, BothSides, facts)?;
+        self.check_own_name(facts)
     }
 
     /// Checks that the node's own certificate, whatever the time is, names it and nobody else.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
@@ -424,6 +424,12 @@ impl Raw {
             let _ = stream.write_all(bytes).await;
             stream
         })
+    }
+
+    /// Whether the other side lets a stream be opened within that time.
+    pub(crate) fn may_open(&self, within: Duration) -> bool {
+        let opened = async |connection: Connection| timeout(within, connection.open_uni()).await;
+        self.block(opened).is_ok_and(|opened| opened.is_ok())
     }
 
     /// Waits for the other side to close the connection, and says with which words.
