@@ -211,7 +211,10 @@ impl<T: Stack> World<'_, T> {
         if self.members[node].node.is_some() {
             self.disturb(length_us);
             self.has_held = true;
-            self.places[node].rare_mut().paused_until_us = self.now_us + length_us;
+            let until_us = self.now_us + length_us;
+            let paused_until_us = &mut self.places[node].rare_mut().paused_until_us;
+            // What waits for the end of a longer pause is not overtaken at that of a shorter one.
+            *paused_until_us = until_us.max(*paused_until_us);
             self.tell_fault(node, format!("pauses for {} ms", length_us / 1_000));
         }
         Ok(())

@@ -106,6 +106,17 @@ fn each_peer_gets_every_event_once_and_in_the_order_of_sending() {
 }
 
 #[test]
+fn what_waits_for_the_end_of_a_pause_or_a_clog_is_not_overtaken() {
+    let held = Settings { pauses: 20, pause_us: 400_000, ..Settings::calm(NODES) };
+    let held = Settings { noise_us: 2_000_000, clogs: 4, clog_us: 400_000, ..held };
+    for seed in 0..8 {
+        for numbers in received(false, &held, seed).0 {
+            assert!(numbers.into_iter().eq(0..EVENTS), "seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn with_loss_some_are_missing_but_the_rest_keeps_its_order_and_nothing_is_invented() {
     let settings = Settings { lose: 50_000, ..Settings::calm(NODES) };
     for seed in 0..8 {
