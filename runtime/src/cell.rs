@@ -399,7 +399,7 @@ struct Budget {
 
 impl Budget {
     fn new(limits: &Limits, now: Time) -> Self {
-        let (events, ends) = (limits.turn_events.max(1), now + limits.turn_time);
+        let (events, ends) = (limits.turn_events.max(1), now.saturating_add(limits.turn_time));
         Self { events, ends, steps: 1, interval: 1 }
     }
 

@@ -135,7 +135,7 @@ impl NodeHandle {
         request: &R,
         deadline: Duration,
     ) -> Result<R::Answer, AskError> {
-        let deadline = Instant::now() + deadline;
+        let deadline = after(deadline);
         let Some(mut asked) = self.0.asks.open(self.0.limits.asks) else {
             return Err(AskError::Refused(String::from("too many questions are open")));
         };
@@ -199,7 +199,7 @@ impl NodeHandle {
     /// Ends the node in good order: takes nothing in any more, handles what it has taken, makes
     /// it durable, says good-bye to the peers; and reports what was not done within `deadline`.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let deadline = Instant::now() + deadline;
+        let deadline = after(deadline);
         self.0.stop_intake();
         while !self.0.is_idle() && !self.0.has_ended() && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
@@ -237,6 +237,13 @@ impl Host {
         }
     }
 }
+
+/// So long from now on. Time without an end is as good as a hundred years.
+fn after(time: Duration) -> Instant {
+    Instant::now() + time.min(LONGEST)
+}
+
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// How often a node that drains looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(1);

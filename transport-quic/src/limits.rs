@@ -47,7 +47,8 @@ pub struct Limits {
     pub send_window: u32,
     /// Bytes of datagrams that wait in each direction; the oldest are dropped.
     pub datagram_bytes_max: usize,
-    /// Handshakes under way at once; more are refused.
+    /// Handshakes under way at once, and connections that wait to be let in; more are refused. Each has
+    /// room for a hello, and for [`Limits::datagram_bytes_max`].
     pub handshakes_max: usize,
     /// Handshakes under way at once from one host (64 bits of an address of IPv6); more are refused.
     pub handshakes_per_host_max: usize,

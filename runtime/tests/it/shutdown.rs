@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use synod_core::{Context, Handlers, NodeId};
-use synod_runtime::{EndReason, MemoryNetwork};
+use serde::{Deserialize, Serialize};
+use synod_core::{Call, Context, Event, Handlers, NodeId, Request};
+use synod_runtime::{EndReason, Limits, MemoryNetwork};
 
 use crate::support::{
     Door, Journal, N1, N2, Number, PATIENCE, Seen, Word, node, start, status_of, table, until,
@@ -108,6 +109,28 @@ async fn whatever_was_taken_while_a_node_ends_is_handled_or_reported_and_nothing
         assert_eq!(handled + unhandled, taken, "round {round}");
         assert_eq!(journal.len(), handled, "a handler ran after the report");
     }
+}
+
+#[tokio::test]
+async fn times_without_an_end_are_times_like_others() {
+    let handlers = || {
+        Handlers::new().on(|_: &mut (), call: Call<Question>, ctx: &mut Context| {
+            ctx.answer(call.ticket, &Seen(call.request.0));
+        })
+    };
+    let limits = Limits { turn_time: Duration::MAX, ..Limits::default() };
+    let one = start(node(&MemoryNetwork::new(), N1, 1, table(handlers)).limits(limits)).await;
+    assert_eq!(one.ask(&Question(7), Duration::MAX).await, Ok(Seen(7)));
+    assert!(one.shutdown(Duration::MAX).await.is_complete());
+}
+
+/// A question to the node itself.
+#[derive(Event, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[event(name = "test.how_many", local)]
+struct Question(u64);
+
+impl Request for Question {
+    type Answer = Seen;
 }
 
 #[tokio::test]

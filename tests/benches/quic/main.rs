@@ -1,6 +1,6 @@
 //! What nodes cost each other over QUIC, side by side with bare quinn, plain TCP and other runtimes.
 //!
-//! `cargo bench -p synod-tests --bench quic`. Sender and receivers are processes of their own on the
+//! `cargo bench -p synod-tests --bench quic`, or `-- connect` for first connections alone. Sender and receivers are processes of their own on the
 //! loopback interface, and do the same work. The programs take turns, so that a busy machine slows
 //! all of them; figures are medians. Others are built in `tests/peers-quic`; where that is impossible,
 //! the run goes on without them. What each leaves out is said below the table.
@@ -30,9 +30,10 @@ fn main() {
     }
     let programs = Program::all();
     let mut figures = Figures::default();
+    let only_connects = std::env::args().any(|word| word == "connect");
     for _ in 0..TURNS {
         for program in &programs {
-            figures.take(*program);
+            figures.take(*program, only_connects);
         }
     }
     figures.print(&programs);
@@ -68,6 +69,8 @@ const BULK_BYTES: usize = 60_000;
 const EVENTS_IN_PROCESS: u64 = 2_000_000;
 const PING_BYTES: usize = 64;
 const PINGS: u64 = 30_000;
+/// How often two processes connect for the first time in each turn.
+const STARTS: usize = 10;
 /// How often a connection is lost in each turn.
 const RESUMES: usize = 5;
 
@@ -130,9 +133,13 @@ impl Figures {
         self.0.entry((row, program)).or_default().push((wall, processor));
     }
 
-    /// Lets a program do all of its work once.
-    fn take(&mut self, program: Program) {
-        let taken = self.flood_alone(program).and_then(|()| {
+    /// Lets a program do all of its work once, or connect alone.
+    fn take(&mut self, program: Program, only_connects: bool) {
+        let taken = self.connect(program).and_then(|()| {
+            if only_connects {
+                return Ok(());
+            }
+            self.flood_alone(program)?;
             for receivers in [1, 4] {
                 self.talk(program, receivers)?;
             }
@@ -141,6 +148,14 @@ impl Figures {
         if let Err(error) = taken {
             println!("{}: {error}", program.title());
         }
+    }
+
+    fn connect(&mut self, program: Program) -> Result<(), String> {
+        for _ in 0..STARTS {
+            let Some(session) = Session::start(program, 1, Cores::Any)? else { break };
+            self.add(Row::Connect, program, session.ready_after * 1e3, None);
+        }
+        Ok(())
     }
 
     fn flood_alone(&mut self, program: Program) -> Result<(), String> {
@@ -171,7 +186,6 @@ impl Figures {
             self.add(row, program, wall, Some(processor));
         }
         if receivers == 1 {
-            self.add(Row::Connect, program, session.ready_after * 1e3, None);
             self.resume(program, &mut session)?;
         }
         Ok(())
@@ -242,6 +256,8 @@ bare quinn: the same certificates, windows and socket buffers, one stream each, 
 decodes nothing, keeps nothing for a connection that is lost, and one thread does all. Its packets have 1,452
 bytes, as quinn has them by itself; large ones up to 6,500, as synod has them. TCP: encrypts nothing; a
 connection for each order. In one process the column of bare quinn is a bounded queue of tokio.
+A first connection of bare quinn is there when the sender has verified the receiver; one of synod when each has
+verified the other and both have said hello, and its time has in it the start of the node.
 What they resume is a new connection and an event to and fro, and what was under way is gone.
 ractor: casts without a bound; its connection ends when it is lost. Over quinn, it has one stream of the
 transport, with the windows and packets that quinn has by itself. kameo: in one process alone, with a

@@ -15,10 +15,10 @@ fn a_peer_that_has_not_said_hello_has_room_for_nothing_else() {
     let authority = authority();
     let node = start(&bundle(&authority, N1, &[N1, N2]));
     let mut raw = Client::new(&authority, N2).connect(node.address()).unwrap();
-    assert!(!raw.may_open(Duration::from_millis(100)));
+    assert!(raw.try_stream(Duration::from_millis(100)).is_none());
     raw.say(&Greeting::of(N2).hello(PROTOCOL, &Offer::new()));
     raw.hear();
-    assert!(raw.may_open(Duration::from_secs(5)));
+    assert!(raw.try_stream(Duration::from_secs(5)).is_some());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, Issuer, KeyIdMethod, KeyPair, SanType, SerialNumber,
@@ -426,10 +426,22 @@ impl Raw {
         })
     }
 
-    /// Whether the other side lets a stream be opened within that time.
-    pub(crate) fn may_open(&self, within: Duration) -> bool {
+    /// Breaks the control stream off. Nothing can be said any more.
+    pub(crate) fn break_off(&mut self) {
+        if let Some((mut send, _)) = self.control.take() {
+            let _ = send.reset(VarInt::from_u32(7));
+        }
+    }
+
+    /// Opens a stream, if the other side lets it be opened within that time.
+    pub(crate) fn try_stream(&self, within: Duration) -> Option<SendStream> {
         let opened = async |connection: Connection| timeout(within, connection.open_uni()).await;
-        self.block(opened).is_ok_and(|opened| opened.is_ok())
+        self.block(opened).ok()?.ok()
+    }
+
+    /// Writes to a stream, as long as the connection lasts.
+    pub(crate) fn write(&self, stream: &mut SendStream, bytes: &[u8]) {
+        let _ = self.block(async |_| stream.write_all(bytes).await);
     }
 
     /// Waits for the other side to close the connection, and says with which words.
