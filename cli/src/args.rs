@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use synod_simulator::{Fault, Settings, Strategy, Window};
+use synod_simulator::{Fault, LinkDelay, Settings, Strategy, Window};
 
 pub(crate) use self::cert::{
     Cert, CertCheck, CertInit, CertInspect, CertIssue, CertRenew, CertRevoke, CertTrust, seed,
@@ -103,6 +103,10 @@ pub(crate) struct Sim {
     /// pause, clock, join, leave, byzantine, disk.
     #[arg(long, value_delimiter = ',', default_value = "model", value_parser = fault)]
     pub(crate) faults: Vec<FaultArg>,
+    /// How long messages take between two nodes, in milliseconds, where it is not as between the
+    /// others: 1-2=80..120 both ways, 1>2=80..120 one way. May be given several times.
+    #[arg(long)]
+    pub(crate) link: Vec<LinkDelay>,
     /// How seeds become runs: portfolio (the others in turn), random, swarm, pct, pos,
     /// delay-bounded.
     #[arg(long, default_value = "portfolio", value_parser = strategy)]

@@ -9,9 +9,9 @@ use synod_core::{
 };
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
-    Bounds, CannotReduce, Estimate, Exploration, Explored, Fault, Measures, NotSymmetric,
-    NothingViolated, Progress, Replay, Replayed, Report, Scenario, Schedule, Settings, Simulation,
-    Strategy, Why, measure, replay, replay_recording, why,
+    Bounds, CannotReduce, Estimate, Exploration, Explored, Fault, LinkDelay, Measures,
+    NotSymmetric, NothingViolated, Progress, Replay, Replayed, Report, Scenario, Schedule,
+    Settings, Simulation, Strategy, Why, measure, replay, replay_recording, why,
 };
 
 use crate::problem::{Exit, Problem};
@@ -50,6 +50,8 @@ pub(crate) struct Asked {
     pub(crate) calm: bool,
     /// Kinds of faults on top.
     pub(crate) faults: Vec<Fault>,
+    /// Links that are not as fast, or as slow, as the others.
+    pub(crate) links: Vec<LinkDelay>,
     pub(crate) time_us: Option<u64>,
     pub(crate) strategy: Strategy,
     pub(crate) threads: Option<usize>,
@@ -63,6 +65,7 @@ impl Asked {
             seeds,
             calm: false,
             faults: Vec::new(),
+            links: Vec::new(),
             time_us: None,
             strategy: Strategy::default(),
             threads: None,
@@ -147,6 +150,9 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         }
         for fault in &asked.faults {
             simulation = simulation.with(*fault);
+        }
+        for link in &asked.links {
+            simulation = simulation.link(*link);
         }
         if let Some(time_us) = asked.time_us {
             simulation = simulation.settings(|world: &mut Settings| world.time_us = time_us);

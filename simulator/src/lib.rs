@@ -67,7 +67,7 @@ pub use replay::{Replay, replay};
 pub use scenario::Scenario;
 pub use schedule::{BadSchedule, Recorded, Schedule};
 pub use script::Script;
-pub use settings::{Fault, Settings, Shape};
+pub use settings::{Fault, Impossible, LinkDelay, NotALink, Settings, Shape};
 pub use shrink::{Shrunk, shrink};
 pub use simulation::{Failure, Report, Simulation};
 pub use strategy::Strategy;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use synod_core::{Lane, LaneId, NodeId};
 
+use crate::settings::{LinkDelay, Settings};
 use crate::side::Side;
 
 /// The links of a cluster. It knows who can reach whom and when a lane's last message arrives;
@@ -11,6 +12,8 @@ use crate::side::Side;
 #[derive(Debug)]
 pub(crate) struct Network {
     nodes: usize,
+    /// The links that are not as fast, or as slow, as the others.
+    delays: BTreeMap<(NodeId, NodeId), LinkDelay>,
     /// Per sender, by receiver and lane, when the last message arrives: a lane is first in, first
     /// out. Sorted, so that a few receivers cost little memory and many are found fast.
     tails: Vec<Vec<((NodeId, LaneId), u64)>>,
@@ -30,15 +33,23 @@ pub(crate) struct Split {
 }
 
 impl Network {
-    pub(crate) fn new(nodes: u32) -> Self {
-        let nodes = nodes as usize;
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let nodes = settings.nodes as usize;
+        let links = settings.links.iter();
         Self {
             nodes,
+            delays: links.flat_map(|link| link.ways().map(|way| (way, *link))).collect(),
             tails: vec![Vec::new(); nodes],
             splits: Vec::new(),
             clogged_until_us: Vec::new(),
             burst_until_us: BTreeMap::new(),
         }
+    }
+
+    /// What is known of the delays of this link alone.
+    #[inline]
+    pub(crate) fn delay(&self, from: NodeId, to: NodeId) -> Option<&LinkDelay> {
+        if self.delays.is_empty() { None } else { self.delays.get(&(from, to)) }
     }
 
     /// Whether no partition cuts the way from one to the other.

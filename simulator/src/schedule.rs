@@ -214,7 +214,7 @@ fn once<T>(key: &str, place: &mut Option<T>, value: T) -> Result<(), String> {
 
 fn read_settings(text: &str) -> Result<Settings, String> {
     let settings: Settings = read_json(text)?;
-    settings.check().map(|()| settings)
+    settings.check().map(|()| settings).map_err(|why| why.to_string())
 }
 
 fn read_bounds(text: &str) -> Result<Bounds, String> {

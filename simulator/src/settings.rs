@@ -1,6 +1,8 @@
 //! The world of a simulated run: how large, how long, and what may go wrong in it.
 
+mod check;
 mod fault;
+mod link;
 mod shape;
 
 use std::time::Duration;
@@ -8,7 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use synod_core::{Assumption, Faults, Links, Model, Timing};
 
+pub use self::check::Impossible;
 pub use self::fault::Fault;
+pub use self::link::{LinkDelay, NotALink};
 pub use self::shape::Shape;
 use crate::disk::DiskFault;
 use crate::scenario::micros;
@@ -32,13 +36,16 @@ pub struct Settings {
     /// where it fails, which is no reason for its faults to come at other times.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub noise_us: u64,
-    /// The least delay of a message.
+    /// The least delay of a message; with `races`, one that lost a race may take less.
     pub delay_min_us: u64,
     /// The greatest delay of a message outside the tail.
     pub delay_max_us: u64,
     /// How delays are spread between the two.
     #[serde(default)]
     pub shape: Shape,
+    /// Links whose messages take another time than that, never less than the least of the link.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkDelay>,
     /// Whether the messages on their way to a node draw their times anew when one of them arrives:
     /// those that lost the race (partial order sampling).
     #[serde(default, skip_serializing_if = "is_false")]
@@ -127,6 +134,7 @@ impl Settings {
             delay_min_us: 1_000,
             delay_max_us: 10_000,
             shape: Shape::Uniform,
+            links: Vec::new(),
             races: false,
             tail: 0,
             tail_max_us: 0,
@@ -265,100 +273,6 @@ impl Settings {
         broken
     }
 
-    /// Whether a run can be made of these: what is read from a file is not believed.
-    ///
-    /// # Errors
-    ///
-    /// The field that is out of range, and its range.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let within = |name: &str, value: u64, least: u64, most: u64| {
-            let fits = (least..=most).contains(&value);
-            fits.then_some(()).ok_or_else(|| format!("`{name}` is {value}: {least} to {most}"))
-        };
-        within("nodes", self.nodes.into(), 1, Self::NODES_MAX.into())?;
-        within("time_us", self.time_us, 1, TIME_US_MAX)?;
-        for (name, time_us) in self.times() {
-            within(name, time_us, 0, TIME_US_MAX)?;
-        }
-        within("delay_min_us", self.delay_min_us, 0, self.delay_max_us)?;
-        for (name, rate) in self.rates() {
-            within(name, rate.into(), 0, 1_000_000)?;
-        }
-        for (name, planned) in self.planned() {
-            within(name, planned.into(), 0, PLANNED_MAX)?;
-        }
-        if 0 < self.disks && self.disk_faults.is_empty() {
-            let disks = self.disks;
-            return Err(format!("`disks` is {disks}, and `disk_faults` names none of their kinds"));
-        }
-        let Self { nodes, traitors, .. } = self;
-        if nodes <= traitors {
-            let most = nodes - 1;
-            let why = "a run in which nobody keeps to the algorithm shows nothing";
-            return Err(format!("`traitors` is {traitors} of {nodes} nodes: 0 to {most}; {why}"));
-        }
-        Ok(())
-    }
-
-    /// The lengths of time by name, but for those that others bound.
-    fn times(&self) -> [(&'static str, u64); 11] {
-        [
-            ("noise_us", self.noise_us),
-            ("delay_max_us", self.delay_max_us),
-            ("tail_max_us", self.tail_max_us),
-            ("burst_us", self.burst_us),
-            ("down_us", self.down_us),
-            ("partition_us", self.partition_us),
-            ("clog_us", self.clog_us),
-            ("pause_us", self.pause_us),
-            ("skew_us", self.skew_us),
-            ("jump_us", self.jump_us),
-            ("disk_us", self.disk_us),
-        ]
-    }
-
-    /// The rates by name, in millionths.
-    fn rates(&self) -> [(&'static str, u32); 6] {
-        [
-            ("tail", self.tail),
-            ("lose", self.lose),
-            ("burst", self.burst),
-            ("lose_datagram", self.lose_datagram),
-            ("duplicate", self.duplicate),
-            ("drift", self.drift),
-        ]
-    }
-
-    /// How often each kind of fault is planned, by name.
-    fn planned(&self) -> [(&'static str, u32); 8] {
-        [
-            ("crashes", self.crashes),
-            ("partitions", self.partitions),
-            ("clogs", self.clogs),
-            ("pauses", self.pauses),
-            ("jumps", self.jumps),
-            ("joins", self.joins),
-            ("leaves", self.leaves),
-            ("disks", self.disks),
-        ]
-    }
-
-    #[track_caller]
-    pub(crate) fn expect_nodes(nodes: u32) {
-        let most = Self::NODES_MAX;
-        assert!((1..=most).contains(&nodes), "a cluster has 1 to {most} nodes, and not {nodes}");
-    }
-
-    /// # Panics
-    ///
-    /// If [`Self::check`] refuses them: the caller has made them.
-    #[track_caller]
-    pub(crate) fn expect_possible(&self) {
-        if let Err(why) = self.check() {
-            panic!("no run can be made of these settings: {why}");
-        }
-    }
-
     /// Whether one more node may go bad while so many are down or traitors.
     pub(crate) fn may_betray(&self, bad: usize) -> bool {
         bad < self.down_max.max(self.traitors) as usize
@@ -426,7 +340,7 @@ impl Settings {
         |it| &mut it.disks,
     ];
 
-    /// Kinds of noise that are on, and faults that are planned, added up.
+    /// Kinds of noise that are on, links that are not as the others, and faults that are planned, added up.
     pub(crate) fn faults(&self) -> u64 {
         let noise =
             [self.tail, self.lose, self.burst, self.lose_datagram, self.duplicate, self.drift];
@@ -443,7 +357,7 @@ impl Settings {
         ];
         let noise = noise.into_iter().map(|rate| u64::from(0 < rate));
         let planned = planned.into_iter().map(u64::from);
-        u64::from(self.races) + noise.chain(planned).sum::<u64>()
+        u64::from(self.races) + self.links.len() as u64 + noise.chain(planned).sum::<u64>()
     }
 
     fn crash(&mut self, model: &Model) {
@@ -514,11 +428,6 @@ fn is_none(planned: &u32) -> bool {
 fn is_false(value: &bool) -> bool {
     !*value
 }
-
-/// The longest time in a world, in microseconds: some thirty years.
-const TIME_US_MAX: u64 = 1_000_000_000_000_000;
-/// Faults of one kind that a run may plan.
-const PLANNED_MAX: u64 = 10_000;
 
 #[cfg(test)]
 mod tests;

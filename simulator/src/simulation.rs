@@ -10,9 +10,9 @@ use crate::choice::Stream;
 use crate::cores::{cores, side_by_side};
 use crate::diagram::Diagram;
 use crate::runnable::Runnable;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, micros};
 use crate::schedule::{Recorded, Schedule};
-use crate::settings::{Fault, Settings};
+use crate::settings::{Fault, LinkDelay, Settings};
 use crate::shrink::{Shrunk, smallest_of};
 use crate::strategy::Strategy;
 use crate::trace::{Trace, hash_of};
@@ -156,10 +156,30 @@ impl<'a> Simulation<'a> {
     /// Adds a kind of fault, whether or not the model allows it.
     #[must_use]
     pub fn with(mut self, fault: Fault) -> Self {
-        self.dropped.extend(self.settings.add(fault, self.runnable.model()));
+        let broken = self.settings.add(fault, self.runnable.model());
+        self.breaking(broken)
+    }
+
+    /// Notes the assumptions of the model that the runs do not keep.
+    fn breaking(mut self, broken: impl IntoIterator<Item = Assumption>) -> Self {
+        self.dropped.extend(broken);
         self.dropped.sort_unstable();
         self.dropped.dedup();
         self
+    }
+
+    /// Lets the messages of one link take another time than the others', whether or not the model
+    /// bounds it.
+    ///
+    /// # Panics
+    ///
+    /// If it is not a link between two of the nodes, or one whose delays are given already.
+    #[must_use]
+    #[track_caller]
+    pub fn link(self, link: LinkDelay) -> Self {
+        let is_beyond = self.model().delay_max().is_some_and(|bound| micros(bound) < link.max_us);
+        self.settings(|it| it.links.push(link))
+            .breaking(is_beyond.then_some(Assumption::BoundedDelay))
     }
 
     /// Lets only the calm world happen: no faults at all.
@@ -299,6 +319,7 @@ impl<'a> Simulation<'a> {
         if let Some(nodes) = self.sizes.get(drawn) {
             world.traitors = world.traitors_of(*nodes, self.runnable.model());
             world.nodes = *nodes;
+            world.links.retain(|link| link.from.0.max(link.to.0) <= *nodes);
             let tolerated = self.runnable.model().down_max(*nodes as usize);
             world.down_max = world.down_max.min(u32::try_from(tolerated).unwrap_or(u32::MAX));
         }

@@ -202,7 +202,7 @@ impl<'a, T: Stack> World<'a, T> {
             places: PerNode::of(settings.nodes, |_| NodePlace::default()),
             queue: Queue::default(),
             planned: 0,
-            network: Network::new(settings.nodes),
+            network: Network::new(settings),
             races: Races::default(),
             peers: (1..=settings.nodes).map(NodeId).collect(),
             stream: Lender::new(stream),

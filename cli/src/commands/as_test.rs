@@ -207,6 +207,7 @@ fn expression(field: &str, value: &Value) -> String {
         Value::String(window) if field == "timers" => {
             format!("{window:?}.parse().expect(\"a window\")")
         }
+        Value::String(link) if field == "link" => format!("{link:?}.parse().expect(\"a link\")"),
         Value::String(variant) => format!("{}::{}", camel(field), camel(variant)),
         Value::Array(values) => {
             let one = field.trim_end_matches('s');
@@ -294,8 +295,10 @@ mod tests {
     #[test]
     fn settings_are_told_as_rust_by_what_is_not_calm() {
         let disk_faults = vec![DiskFault::Lie, DiskFault::Torn];
-        let settings = Settings { disks: 1, disk_faults, ..Settings::calm(3) };
+        let links = vec!["1>2=80..120".parse().expect("a link")];
+        let settings = Settings { links, disks: 1, disk_faults, ..Settings::calm(3) };
         let told = "    let settings = Settings {
+        links: vec![\"1>2=80..120\".parse().expect(\"a link\")],
         disks: 1,
         disk_faults: vec![DiskFault::Lie, DiskFault::Torn],
         ..Settings::calm(3)

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
-use synod_simulator::{Diagram, Failure, Fault, Report};
+use synod_simulator::{Diagram, Failure, Fault, LinkDelay, Report, Settings};
 
 use super::{keep, seeds};
 use crate::app::App;
@@ -19,6 +19,7 @@ pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem
         nodes: sim.nodes.0.clone(),
         calm,
         faults,
+        links: links(sim)?,
         time_us: sim.time.map(|seconds| u64::from(seconds) * 1_000_000),
         strategy: sim.strategy,
         threads: sim.threads,
@@ -49,6 +50,16 @@ fn faults(sim: &Sim) -> Result<(bool, Vec<Fault>), Problem> {
         return Err(Problem::new(Exit::Usage, what).hint("ask for 2 nodes at least"));
     }
     Ok((calm, faults))
+}
+
+/// The links that are told of on their own: each once, between nodes of the largest cluster.
+fn links(sim: &Sim) -> Result<Vec<LinkDelay>, Problem> {
+    let world = Settings { links: sim.link.clone(), ..Settings::calm(*sim.nodes.0.end()) };
+    world.check().map_err(|why| {
+        let hint = "`--link A-B=MIN..MAX` once for each link, with nodes from 1 to `--nodes`";
+        Problem::new(Exit::Usage, why.to_string()).hint(hint)
+    })?;
+    Ok(world.links)
 }
 
 /// What the runs were, and what they came to.

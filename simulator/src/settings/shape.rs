@@ -19,6 +19,26 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// Every shape, by name.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("uniform", Self::Uniform),
+        ("fixed", Self::Fixed),
+        ("exponential", Self::Exponential),
+        ("heavy_tail", Self::HeavyTail),
+    ];
+
+    /// The shape of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, shape)| *shape)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, shape)| *shape == self).map_or("", |(name, _)| *name)
+    }
+
     /// A delay above the least, below `range`, from 64 random bits. In whole numbers only: a
     /// logarithm of floats differs between machines.
     #[inline]

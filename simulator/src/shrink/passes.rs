@@ -52,27 +52,37 @@ impl Search<'_> {
     pub(super) fn use_fewer_nodes(&mut self) {
         let decisions = self.best.decisions.clone();
         for nodes in 1..self.best.settings.nodes {
-            if self.keeps_nodes(nodes, decisions.clone()) {
+            let kept = |node: NodeId| (node.0 <= nodes).then_some(node);
+            if self.keeps_nodes(nodes, kept, decisions.clone()) {
                 break;
             }
         }
         let mut node = 1;
         while node <= self.best.settings.nodes && 1 < self.best.settings.nodes {
-            let without = without_node(&self.best.decisions, NodeId(node));
-            if !self.keeps_nodes(self.best.settings.nodes - 1, without) {
+            let gone = NodeId(node);
+            let without = without_node(&self.best.decisions, gone);
+            let kept = |node| moved(node, gone);
+            if !self.keeps_nodes(self.best.settings.nodes - 1, kept, without) {
                 node += 1;
             }
         }
     }
 
-    /// A cluster of the first `nodes` nodes. What the application says to others is left out.
-    fn keeps_nodes(&mut self, nodes: u32, mut decisions: Vec<Decision>) -> bool {
+    /// A cluster of `nodes` nodes, by the names that they have now. What the application says to others
+    /// is left out.
+    fn keeps_nodes(
+        &mut self,
+        nodes: u32,
+        kept: impl Fn(NodeId) -> Option<NodeId>,
+        mut decisions: Vec<Decision>,
+    ) -> bool {
         let given = self.given();
         decisions.extend(given.filter(|(it, _)| nodes < it.0).map(omission));
         let whole = &self.best.settings;
         let (down_max, traitors) =
             (self.down_max(nodes), whole.traitors_of(nodes, self.program.model));
-        let settings = Settings { nodes, down_max, traitors, ..whole.clone() };
+        let links = whole.links.iter().filter_map(|link| link.among(&kept)).collect();
+        let settings = Settings { nodes, down_max, traitors, links, ..whole.clone() };
         self.keeps(settings, decisions)
     }
 
@@ -169,8 +179,15 @@ impl Search<'_> {
         }
     }
 
-    /// A world without a kind of fault is easier to think of.
+    /// A world without a kind of fault is easier to think of, and one in which all links are alike.
     pub(super) fn turn_faults_off(&mut self) {
+        let mut link = 0;
+        while link < self.best.settings.links.len() {
+            let is_needed = !self.keeps_settings(|it| {
+                it.links.remove(link);
+            });
+            link += usize::from(is_needed);
+        }
         for off in Settings::SWITCHES {
             self.keeps_settings(|it| *off(it) = 0);
         }
@@ -284,10 +301,7 @@ fn without(decision: Decision, gone: NodeId) -> Option<Decision> {
     if decision.is_omission() {
         return Some(decision);
     }
-    let moved = |node: NodeId| match node {
-        NodeId(number) if gone.0 < number => Some(NodeId(number - 1)),
-        other => (other != gone).then_some(other),
-    };
+    let moved = |node| moved(node, gone);
     let Decision { label: Label { what, about }, choice, .. } = decision;
     let about = match about {
         About::Node(node) => About::Node(moved(node)?),
@@ -308,6 +322,14 @@ fn without(decision: Decision, gone: NodeId) -> Option<Decision> {
     };
     let label = Label { what, about };
     (0 < choice).then_some(Decision { label, choice, ..decision })
+}
+
+/// The name of a node once another one is gone.
+fn moved(node: NodeId, gone: NodeId) -> Option<NodeId> {
+    match node {
+        NodeId(number) if gone.0 < number => Some(NodeId(number - 1)),
+        other => (other != gone).then_some(other),
+    }
 }
 
 #[cfg(test)]

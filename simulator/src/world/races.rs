@@ -30,6 +30,9 @@ pub(super) struct Racer {
     pub(super) latest_us: u64,
     /// When it arrives at the earliest: its delay is what is above.
     pub(super) earliest_us: u64,
+    /// When it arrives at the earliest, however often it draws; 0 where its link is like the others, which
+    /// may be as fast as they like.
+    pub(super) floor_us: u64,
     /// Which question its delay was the answer to.
     pub(super) ordinal: u32,
 }
@@ -42,8 +45,8 @@ impl Races {
 
 impl<T: Stack> World<'_, T> {
     /// One message arrives at `node`: the others that are on their way to it draw their times anew,
-    /// between now and when they have to arrive. The calm choice keeps the time. O(messages on
-    /// their way to the node).
+    /// between now and when they have to arrive, not before their link lets them. The calm choice keeps
+    /// the time. O(messages on their way to the node).
     pub(super) fn redraw(&mut self, node: NodeId) {
         let mut racers = self.races.0.remove(&node).unwrap_or_default();
         // The place in the queue of what was due may be another's by now.
@@ -66,10 +69,11 @@ impl<T: Stack> World<'_, T> {
 
     fn draw_again(&mut self, racer: &Racer) -> u64 {
         let label = Label { what: REDRAW, about: racer.about };
-        let left_us = racer.latest_us.saturating_sub(self.now_us);
+        let from_us = self.now_us.max(racer.floor_us);
+        let left_us = racer.latest_us.saturating_sub(from_us);
         match self.stream.choose(label, left_us + 1) {
             0 => racer.at_us,
-            above_us => self.now_us + above_us,
+            above_us => from_us + above_us,
         }
     }
 

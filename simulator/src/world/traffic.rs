@@ -19,6 +19,13 @@ struct Way {
     is_calm: bool,
 }
 
+/// How long a message takes, and within which bounds that was drawn.
+struct Delay {
+    us: u64,
+    min_us: u64,
+    max_us: u64,
+}
+
 impl Way {
     /// A label is made only for what is asked.
     fn about(&self) -> About {
@@ -120,14 +127,14 @@ impl<T: Stack> World<'_, T> {
     #[inline(always)]
     fn put_on_its_way(&mut self, way: &Way, sending: u32, envelope: &mut Envelope) {
         let Way { from, to, lane, .. } = *way;
-        let (delay_us, most_us) = self.delay(way);
-        let at_us = self.network.arrival(from, to, lane, self.now_us + delay_us);
+        let delay = self.delay(way);
+        let at_us = self.network.arrival(from, to, lane, self.now_us + delay.us);
         let place = self.queue.add_made(at_us, || {
             let input = Input::Deliver { from, envelope: envelope.take() };
             Happening::Message { to, sending, input }
         });
         if self.settings.races {
-            self.enter_race(way, place, at_us, self.now_us + most_us);
+            self.enter_race(way, place, at_us, &delay);
         }
     }
 
@@ -141,11 +148,13 @@ impl<T: Stack> World<'_, T> {
     }
 
     #[inline(never)]
-    fn enter_race(&mut self, way: &Way, place: Place, at_us: u64, latest_us: u64) {
+    fn enter_race(&mut self, way: &Way, place: Place, at_us: u64, delay: &Delay) {
         let (about, lane) = (way.about(), way.lane);
         let ordinal = self.stream.asked(Label { what: "delay", about });
-        let earliest_us = self.now_us + self.settings.delay_min_us;
-        let racer = Racer { place, about, lane, at_us, latest_us, earliest_us, ordinal };
+        let (earliest_us, latest_us) = (self.now_us + delay.min_us, self.now_us + delay.max_us);
+        let has_own = self.network.delay(way.from, way.to).is_some();
+        let floor_us = if has_own { earliest_us } else { 0 };
+        let racer = Racer { place, about, lane, at_us, latest_us, earliest_us, floor_us, ordinal };
         self.races.enter(way.to, racer);
     }
 
@@ -178,13 +187,17 @@ impl<T: Stack> World<'_, T> {
 
     /// How long a message takes, and how long it could have taken.
     #[inline]
-    fn delay(&mut self, way: &Way) -> (u64, u64) {
+    fn delay(&mut self, way: &Way) -> Delay {
         let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, shape, .. } =
             *self.settings;
+        let link = self.network.delay(way.from, way.to);
+        let (min, max, shape) =
+            link.map_or((min, max, shape), |link| (link.min_us, link.max_us, link.shape));
         let late = !way.is_calm && self.befalls("tail", way, self.noise(tail));
         let most = if late { tail_max_us } else { max };
         let options = most.saturating_sub(min) + 1;
-        (min + self.stream.choose_delay(|| way.about(), options, min, shape), most.max(min))
+        let us = min + self.stream.choose_delay(|| way.about(), options, min, shape);
+        Delay { us, min_us: min, max_us: most.max(min) }
     }
 
     /// How often the network loses, doubles or holds up messages, while it is still allowed to.

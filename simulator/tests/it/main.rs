@@ -19,6 +19,7 @@ mod jobs_and_timers;
 mod kit;
 mod lanes;
 mod leaves;
+mod links;
 mod liveness;
 mod partitions;
 mod peers;
