@@ -318,19 +318,29 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     /// # Panics
     ///
     /// If a property does. A panic of a handler is a violation.
-    pub fn run(self) -> Explored {
-        let Self { scenario, bounds, threads, order, live, group, watch } = self;
-        let mut setting = Setting::of(scenario, &bounds);
-        setting.judge_lives(live);
-        setting.collect(order == Order::Reduced);
-        setting.group = group;
-        let ground = Ground::new(scenario, setting);
-        quietly(|| run(&ground, order, threads, watch))
+    pub fn run(mut self) -> Explored {
+        let watch = self.watch.take();
+        let ground = self.ground();
+        *quietly(|| run(&ground, self.order, self.threads, watch))
+    }
+
+    #[inline(never)] // Its frame is not under the search.
+    fn ground(&self) -> Ground<'_, T> {
+        let mut setting = Setting::of(self.scenario, &self.bounds);
+        setting.judge_lives(self.live);
+        setting.collect(self.order == Order::Reduced);
+        setting.group.clone_from(&self.group);
+        Ground::new(self.scenario, setting)
     }
 }
 
 /// The same for nodes of any type.
-fn run(program: &dyn Program, order: Order, threads: usize, watch: Option<Watch<'_>>) -> Explored {
+fn run(
+    program: &dyn Program,
+    order: Order,
+    threads: usize,
+    watch: Option<Watch<'_>>,
+) -> Box<Explored> {
     let mut search = Search::new(program, watch);
     let result = match order {
         Order::Breadth => breadth::search(&mut search, threads),
@@ -341,13 +351,13 @@ fn run(program: &dyn Program, order: Order, threads: usize, watch: Option<Watch<
         Ok(()) if program.setting().live => lasso::search(&mut search),
         result => result,
     };
-    conclude(&mut search, result)
+    conclude(search, result)
 }
 
 /// What the search has come to.
 #[inline(never)] // Its frame is not under the search.
-fn conclude(search: &mut Search<'_, '_>, result: Result<(), Stop>) -> Explored {
-    let Search { program, found, never, .. } = search;
+fn conclude(search: Search<'_, '_>, result: Result<(), Stop>) -> Box<Explored> {
+    let Search { program, mut found, never, .. } = search;
     let promises = &program.setting().promises;
     found.never = never.iter().filter_map(|it| promises.get(*it)).map(|it| it.name).collect();
     found.places = found.places.max(program.places() as u64);
@@ -355,11 +365,11 @@ fn conclude(search: &mut Search<'_, '_>, result: Result<(), Stop>) -> Explored {
         Ok(()) => found.complete = true,
         Err(Stop::Cut(limit)) => found.cut = Some(limit),
         Err(Stop::Wrong(path, Wrong::Property(property, reason))) => {
-            found.failure = Some(counterexample(*program, &path, property, reason));
+            found.failure = Some(counterexample(program, &path, property, reason));
         }
         Err(Stop::Wrong(_, Wrong::Declared(untrue))) => found.untrue = Some(untrue),
     }
-    std::mem::take(found)
+    found
 }
 
 impl<T: Stack> fmt::Debug for Exploration<'_, T> {

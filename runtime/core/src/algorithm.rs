@@ -228,8 +228,9 @@ impl<S> Handlers<S> {
         self.table.iter().map(|handler| &handler.info)
     }
 
-    /// Puts the events of this table on the lane of an algorithm.
+    /// Puts the events of this table, which is complete, on the lane of an algorithm.
     pub(crate) fn on_lane(mut self, name: &'static str, order: Order) -> Self {
+        self.table.shrink_to_fit();
         self.lane_name = name;
         self.lane = match order {
             Order::PerSender => Some(LaneId(EventId::of(name).bits())),

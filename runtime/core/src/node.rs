@@ -34,7 +34,8 @@ pub struct Frame<T: Stack> {
     incarnation: u64,
     peers: Peers,
     random: Random,
-    timers: BTreeMap<Arc<Envelope>, TimerId>,
+    /// In ascending order: a list of few takes less than a tree.
+    timers: Box<[(Arc<Envelope>, TimerId)]>,
     next_timer: u64,
     asked: BTreeMap<u64, EventId>,
     next_ticket: u64,
@@ -344,7 +345,7 @@ impl<T: Stack> Node<T> {
             incarnation,
             peers,
             random,
-            timers,
+            timers: list(timers),
             next_timer,
             asked,
             next_ticket,
@@ -353,12 +354,14 @@ impl<T: Stack> Node<T> {
     }
 
     /// Puts it together again, as a node whose effects are told one by one.
-    pub fn from_parts(stack: T, frame: Frame<T>) -> Self {
-        let Frame { tables, me, incarnation, peers, random, .. } = frame;
-        let Frame { timers, next_timer, asked, next_ticket, .. } = frame;
-        let blank = Context::new(me, peers, incarnation, random);
-        let ctx = Context { timers, next_timer, asked, next_ticket, ..blank };
-        Self { stack, tables, ctx }
+    pub fn from_parts(stack: T, frame: &Frame<T>) -> Self {
+        let Frame { me, incarnation, peers, random, .. } = frame;
+        let mut ctx = Context::new(*me, peers.clone(), *incarnation, random.clone());
+        ctx.timers.extend(frame.timers.iter().cloned());
+        ctx.next_timer = frame.next_timer;
+        ctx.asked.clone_from(&frame.asked);
+        ctx.next_ticket = frame.next_ticket;
+        Self { stack, tables: frame.tables.clone(), ctx }
     }
 
     /// Every event type of the node. O(types).
@@ -501,6 +504,14 @@ impl<T: Stack> Node<T> {
     }
 }
 
+/// A list that takes no more than it holds.
+fn list<V>(all: impl IntoIterator<Item = V, IntoIter: ExactSizeIterator>) -> Box<[V]> {
+    let all = all.into_iter();
+    let mut list = Vec::with_capacity(all.len());
+    list.extend(all);
+    list.into_boxed_slice()
+}
+
 /// Nodes of one seed draw different numbers, and so do two lives of one node.
 fn generator(seed: u64, id: NodeId, incarnation: u64) -> Random {
     let stream = seed ^ (u64::from(id.0) << 32) ^ incarnation;
@@ -513,7 +524,7 @@ impl<T: Stack + Hash> Hash for Node<T> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.stack.hash(hasher);
         let Context { incarnation, random, timers, next_ticket, .. } = &self.ctx;
-        hash_future(hasher, *incarnation, random, timers, *next_ticket);
+        hash_future(hasher, *incarnation, random, timers.keys(), *next_ticket);
     }
 }
 
@@ -521,24 +532,23 @@ impl<T: Stack + Hash> Hash for Node<T> {
 impl<T: Stack> Hash for Frame<T> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let Self { incarnation, random, timers, next_ticket, .. } = self;
-        hash_future(hasher, *incarnation, random, timers, *next_ticket);
+        let events = timers.iter().map(|(envelope, _)| envelope);
+        hash_future(hasher, *incarnation, random, events, *next_ticket);
     }
 }
 
-fn hash_future<H: Hasher>(
+fn hash_future<'t, H: Hasher>(
     hasher: &mut H,
     incarnation: u64,
     random: &Random,
-    timers: &BTreeMap<Arc<Envelope>, TimerId>,
+    timers: impl ExactSizeIterator<Item = &'t Arc<Envelope>>,
     next_ticket: u64,
 ) {
     incarnation.hash(hasher);
     random.hash(hasher);
     next_ticket.hash(hasher);
     timers.len().hash(hasher);
-    for envelope in timers.keys() {
-        envelope.hash(hasher);
-    }
+    timers.for_each(|envelope| envelope.hash(hasher));
 }
 
 /// A bound on the local events of one step.

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use self::chunk::{Batch, CHUNK, Chunk, Failed, Part, View, Yield};
+use super::place::Program;
 use super::report::{Limit, Progress};
 use super::search::{Search, Stop, starts};
 use super::segments::Segments;
@@ -22,6 +23,9 @@ mod chunk;
 
 /// Chunks of a round for each thread: enough that the threads wait little for each other.
 const CHUNKS_EACH: usize = 4;
+
+/// Bytes that a chunk has room for at least.
+const PACKED_MIN: usize = 1 << 8;
 
 /// A violation: the state before it, which of its transitions, and what is wrong.
 pub(super) type Violated = (u32, u32, Wrong);
@@ -79,15 +83,16 @@ enum Halt {
     Wrong(Violated),
 }
 
+#[inline(never)] // Its frame is not under the search.
+fn hands(program: &dyn Program, threads: usize) -> Vec<Hand<'_>> {
+    let hand =
+        |_| Hand { worker: Worker::new(program), batch: Batch::default(), found: Yield::default() };
+    (0..threads).map(hand).collect()
+}
+
 impl Breadth<'_, '_, '_> {
     fn run(&mut self, threads: usize) -> Result<(), Halt> {
-        let program = self.search.program;
-        let hand = || Hand {
-            worker: Worker::new(program),
-            batch: Batch::default(),
-            found: Yield::default(),
-        };
-        let mut hands: Vec<Hand<'_>> = (0..threads).map(|_| hand()).collect();
+        let mut hands = hands(self.search.program, threads);
         self.begin(&mut hands)?;
         let mut beyond = false;
         while !self.chunks.is_empty() {
@@ -236,6 +241,7 @@ impl Breadth<'_, '_, '_> {
             }
             let mut packed = std::mem::take(&mut self.spare);
             packed.clear();
+            packed.reserve(PACKED_MIN);
             self.packed_bytes += packed.capacity() as u64;
             self.chunks.push_back(Chunk { first: number, depth, states: 0, packed });
         }

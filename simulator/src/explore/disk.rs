@@ -13,9 +13,12 @@ use synod_core::durable::is_replaced;
 use synod_core::{Envelope, EventId};
 
 /// A node's log. How much of its end is lost is decided when the node comes back: until then nobody
-/// sees it.
+/// sees it. Most nodes have none, and those that have one seldom write: each change is a copy.
 #[derive(Clone, Debug, Default, Hash)]
-pub(crate) struct Disk {
+pub(crate) struct Disk(Option<Arc<Log>>);
+
+#[derive(Clone, Debug, Default, Hash)]
+struct Log {
     /// What is certainly there.
     records: Vec<Envelope>,
     /// What the last syncs claim to have made durable, the earlier ones first: as many as may lie.
@@ -31,30 +34,68 @@ struct Write {
 }
 
 impl Disk {
+    fn log(&mut self) -> &mut Log {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
+
     /// Takes a record that is to be durable before anything behind it leaves, in place of some.
     pub(crate) fn write(&mut self, record: &Envelope, replaces: Arc<[EventId]>) {
-        self.pending.push(Write { record: record.clone(), replaces });
+        self.log().pending.push(Write { record: record.clone(), replaces });
     }
 
     /// Something is about to leave. So many syncs of a run may lie.
     pub(crate) fn sync(&mut self, lies_max: u32) {
-        if self.pending.is_empty() {
-            return;
+        if self.0.as_ref().is_some_and(|log| !log.pending.is_empty()) {
+            self.log().sync(lies_max);
         }
+    }
+
+    /// How many of the last records may be gone if so many syncs may have lied.
+    pub(crate) fn at_risk(&self, lies: u32) -> usize {
+        self.0.as_ref().map_or(0, |log| log.at_risk(lies))
+    }
+
+    /// How many syncs must have lied for the last `lost` records to be gone.
+    pub(crate) fn lies(&self, lost: usize) -> u32 {
+        self.0.as_ref().map_or(0, |log| log.lies(lost))
+    }
+
+    /// The records that the node finds if the last `lost` ones are gone. They are safe from now on.
+    pub(crate) fn recover(&mut self, lost: usize) -> Vec<Envelope> {
+        let Some(mut log) = self.0.take().map(Arc::unwrap_or_clone) else {
+            return Vec::new();
+        };
+        log.recover(lost);
+        let records = log.records.clone();
+        // A log without records is none: what was never there and what is lost look the same.
+        self.0 = (!records.is_empty()).then(|| Arc::new(log));
+        records
+    }
+
+    /// The same with other names in its records.
+    pub(crate) fn renamed<E>(
+        &self,
+        rename: impl FnMut(&Envelope) -> Result<Envelope, E>,
+    ) -> Result<Self, E> {
+        let log = self.0.as_ref().map(|log| log.renamed(rename)).transpose()?;
+        Ok(Self(log.map(Arc::new)))
+    }
+}
+
+impl Log {
+    fn sync(&mut self, lies_max: u32) {
         self.claimed.push(std::mem::take(&mut self.pending));
         let sure = self.claimed.len().saturating_sub(lies_max as usize);
         let sure: Vec<Write> = self.claimed.drain(..sure).flatten().collect();
         self.keep(sure);
     }
 
-    /// How many of the last records may be gone if so many syncs may have lied.
-    pub(crate) fn at_risk(&self, lies: u32) -> usize {
+    fn at_risk(&self, lies: u32) -> usize {
         let claimed = self.claimed.iter().rev().take(lies as usize).map(Vec::len);
         self.pending.len() + claimed.sum::<usize>()
     }
 
-    /// How many syncs must have lied for the last `lost` records to be gone.
-    pub(crate) fn lies(&self, lost: usize) -> u32 {
+    fn lies(&self, lost: usize) -> u32 {
         let mut left = lost.saturating_sub(self.pending.len());
         let mut lies = 0;
         for group in self.claimed.iter().rev() {
@@ -64,17 +105,14 @@ impl Disk {
         lies
     }
 
-    /// The records that the node finds if the last `lost` ones are gone. They are safe from now on.
-    pub(crate) fn recover(&mut self, lost: usize) -> Vec<Envelope> {
+    fn recover(&mut self, lost: usize) {
         let mut left: Vec<Write> = self.claimed.drain(..).flatten().collect();
         left.append(&mut self.pending);
         left.truncate(left.len().saturating_sub(lost));
         self.keep(left);
-        self.records.clone()
     }
 
-    /// The same with other names in its records.
-    pub(crate) fn renamed<E>(
+    fn renamed<E>(
         &self,
         mut rename: impl FnMut(&Envelope) -> Result<Envelope, E>,
     ) -> Result<Self, E> {

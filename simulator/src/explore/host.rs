@@ -50,7 +50,9 @@ impl Timers {
 
     /// The same in this order.
     pub(crate) fn ordered(&self, ids: impl Iterator<Item = TimerId>) -> Self {
-        Self(ids.filter_map(|id| Some((id, self.get(id)?))).collect())
+        let mut ordered = Vec::with_capacity(self.0.len());
+        ordered.extend(ids.filter_map(|id| Some((id, self.get(id)?))));
+        Self(ordered)
     }
 
     /// A number stands for one timer in each life of a node.

@@ -152,13 +152,13 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
         host.up = frame.is_some();
         let mut hasher = Print::new();
         Self::hash_around(&host, frame.as_ref(), &mut hasher);
-        let around = hasher.all();
+        let around = hasher.bytes();
         stack.as_ref().map(S::borrow).hash(&mut hasher);
         let print = hasher.all();
         if let Some(known) = self.places.known(print) {
             return known;
         }
-        let around = self.around(around, host, frame);
+        let around = self.around(hasher.of(around), host, frame);
         self.places.number(print, || Place { stack: stack.map(S::into), around })
     }
 
@@ -223,7 +223,7 @@ impl<T: Stack + Clone> Place<T> {
     /// A copy of the node that may take a step, if it is up.
     fn node(&self) -> Option<Node<T>> {
         let (stack, frame) = self.stack.as_deref().zip(self.around.frame.as_ref())?;
-        Some(Node::from_parts(stack.clone(), frame.clone()))
+        Some(Node::from_parts(stack.clone(), frame))
     }
 }
 

@@ -21,7 +21,17 @@ impl Print {
 
     /// The fingerprint of all that was hashed so far.
     pub(crate) fn all(&self) -> u128 {
-        xxh3_128(&self.0)
+        self.of(self.bytes())
+    }
+
+    /// How many bytes were hashed so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The fingerprint of the first so many bytes.
+    pub(crate) fn of(&self, bytes: usize) -> u128 {
+        xxh3_128(self.0.get(..bytes).unwrap_or_default())
     }
 }
 

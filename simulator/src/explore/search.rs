@@ -17,7 +17,8 @@ pub(super) type Watch<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
 /// An exploration under way.
 pub(super) struct Search<'a, 'w> {
     pub(super) program: &'a dyn Program,
-    pub(super) found: Explored,
+    /// What is large and handed on often has its place.
+    pub(super) found: Box<Explored>,
     /// The properties that should hold in some state and have not yet.
     pub(super) never: Vec<usize>,
     pub(super) states_max: u64,
@@ -48,7 +49,8 @@ impl<'a, 'w> Search<'a, 'w> {
             permutations: group.order(),
             states: 0,
         });
-        let mut found = Explored { folded, collected: setting.collected(), ..Explored::default() };
+        let mut found =
+            Box::new(Explored { folded, collected: setting.collected(), ..Explored::default() });
         let mut never = Vec::new();
         for (index, promise) in setting.promises.iter().enumerate() {
             match promise.kind {
@@ -107,7 +109,7 @@ impl<'a, 'w> Search<'a, 'w> {
 
     /// Tells how far it is every few thousand transitions, with the run that it is at.
     pub(super) fn tell_now_and_then(&mut self, run: usize) -> Result<(), Stop> {
-        let Explored { states, transitions, .. } = self.found;
+        let Explored { states, transitions, .. } = *self.found;
         if !transitions.is_multiple_of(TELL_EVERY) {
             return Ok(());
         }
@@ -121,7 +123,7 @@ impl<'a, 'w> Search<'a, 'w> {
         if !done.is_multiple_of(TELL_EVERY) {
             return Ok(());
         }
-        let Explored { states, transitions, depth, .. } = self.found;
+        let Explored { states, transitions, depth, .. } = *self.found;
         let frontier = states.saturating_sub(done);
         let told = self.tell(Progress { states, transitions, depth, frontier });
         if told.is_break() { Err(Stop::Cut(Limit::Watcher)) } else { Ok(()) }
@@ -172,7 +174,7 @@ impl<'a, 'w> Search<'a, 'w> {
 /// The first states: one for each way to answer what is asked at the start, up to one that is
 /// wrong.
 pub(super) fn starts(worker: &mut Worker<'_>) -> Vec<(Action, Result<State, Wrong>)> {
-    let mut all = Vec::new();
+    let mut all = Vec::with_capacity(1); // Seldom more.
     let mut waiting = Some(Action::START);
     while let Some(start) = waiting.take() {
         let mut state = State::default();

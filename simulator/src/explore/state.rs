@@ -54,7 +54,8 @@ impl State {
         salted.fold(sum, u128::wrapping_add)
     }
 
-    /// Appends the state to a list of packed ones: how many bytes its numbers take each, and then these.
+    /// Appends the state to a list of packed ones: how many bytes its numbers take each, how many of its
+    /// counts come before those that are all 0, and then these and the lists.
     pub(crate) fn pack(&self, out: &mut Vec<u8>) {
         // What is without a bound is packed as 0.
         let [losses, copies] = [self.losses, self.copies].map(|budget| budget.wrapping_add(1));
@@ -62,8 +63,9 @@ impl State {
         let wire = u32::try_from(self.wire.len()).unwrap_or(u32::MAX);
         let Self { crashes, recoveries, lies, memory, .. } = *self;
         let counts: [u32; COUNTS] =
-            [losses, copies, crashes, recoveries, lies, quiet, memory, wire];
-        let lists = [counts.as_slice(), &self.places, &self.wire];
+            [wire, losses, copies, memory, quiet, crashes, recoveries, lies];
+        let some = counts.iter().rposition(|count| *count != 0).map_or(0, |last| last + 1);
+        let lists = [counts.get(..some).unwrap_or_default(), &self.places, &self.wire];
         let used = lists.iter().map(|list| list.iter().fold(0, |used, number| used | number));
         let used = used.fold(0, |used, more| used | more);
         let width = match used {
@@ -71,7 +73,7 @@ impl State {
             0x100..0x1_0000 => 2,
             _ => 4,
         };
-        out.push(width);
+        out.extend_from_slice(&[width, u8::try_from(some).unwrap_or(u8::MAX)]);
         for list in lists {
             match width {
                 1 => out.extend(list.iter().map(|number| number.to_le_bytes()[0])),
@@ -87,13 +89,14 @@ impl State {
     /// Becomes the state of `nodes` nodes at the beginning of `packed`, all but the sum. Returns
     /// what comes behind it.
     pub(crate) fn unpack<'p>(&mut self, nodes: usize, packed: &'p [u8]) -> &'p [u8] {
-        let Some((width, packed)) = packed.split_first() else {
+        let Some((&[width, some], packed)) = packed.split_first_chunk() else {
             return packed;
         };
+        let some = usize::from(some);
         match width {
-            1 => self.unpack_as(nodes, packed, |[low]| u32::from(low)),
-            2 => self.unpack_as(nodes, packed, |bytes| u32::from(u16::from_le_bytes(bytes))),
-            _ => self.unpack_as(nodes, packed, u32::from_le_bytes),
+            1 => self.unpack_as(nodes, some, packed, |[low]| u32::from(low)),
+            2 => self.unpack_as(nodes, some, packed, |bytes| u32::from(u16::from_le_bytes(bytes))),
+            _ => self.unpack_as(nodes, some, packed, u32::from_le_bytes),
         }
     }
 
@@ -101,18 +104,21 @@ impl State {
     fn unpack_as<'p, const N: usize>(
         &mut self,
         nodes: usize,
+        some: usize,
         packed: &'p [u8],
         number: impl Fn([u8; N]) -> u32 + Copy,
     ) -> &'p [u8] {
-        let (counts, rest) = packed.split_at(COUNTS * N);
-        let mut counts = counts.as_chunks().0.iter().map(|bytes| number(*bytes));
-        let mut next = || counts.next().unwrap_or_default();
-        (self.losses, self.copies) = (next().wrapping_sub(1), next().wrapping_sub(1));
-        (self.crashes, self.recoveries, self.lies) = (next(), next(), next());
-        (self.quiet, self.memory) = (u64::from(next()), next());
-        let wire = next() as usize;
+        let (numbers, rest) = packed.split_at(some * N);
+        let mut counts = [0; COUNTS];
+        for (count, bytes) in counts.iter_mut().zip(numbers.as_chunks().0) {
+            *count = number(*bytes);
+        }
+        let [wire, losses, copies, memory, quiet, crashes, recoveries, lies] = counts;
+        (self.losses, self.copies) = (losses.wrapping_sub(1), copies.wrapping_sub(1));
+        (self.crashes, self.recoveries, self.lies) = (crashes, recoveries, lies);
+        (self.quiet, self.memory) = (u64::from(quiet), memory);
         let (places, rest) = rest.split_at(nodes * N);
-        let (wire, rest) = rest.split_at(wire * N);
+        let (wire, rest) = rest.split_at(wire as usize * N);
         for (list, bytes) in [(&mut self.places, places), (&mut self.wire, wire)] {
             list.clear();
             list.extend(bytes.as_chunks().0.iter().map(|bytes| number(*bytes)));
@@ -121,7 +127,7 @@ impl State {
     }
 }
 
-/// Numbers of a packed state before those of its nodes.
+/// Numbers of a packed state before those of its nodes, at most.
 const COUNTS: usize = 8;
 
 /// Which local states and parcels some states have, and what these are called from now on.
@@ -194,11 +200,11 @@ mod tests {
             sum: 0,
         };
         let shorter = State { wire: vec![1], crashes: 0, ..one.clone() };
-        let shortest = State { places: vec![1, 2, 255], ..shorter.clone() };
+        let shortest = State { places: vec![1, 2, 255], recoveries: 0, lies: 0, ..shorter.clone() };
         let states = [one, shorter, shortest];
         let mut packed = Vec::new();
         states.iter().for_each(|state| state.pack(&mut packed));
-        assert_eq!(packed.len(), (1 + 14 * 4) + (1 + 12 * 2) + (1 + 12));
+        assert_eq!(packed.len(), (2 + 14 * 4) + (2 + 12 * 2) + (2 + 9));
         let (mut state, mut rest) = (State::default(), packed.as_slice());
         for expected in states {
             rest = state.unpack(3, rest);

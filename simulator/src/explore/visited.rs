@@ -30,8 +30,8 @@ const TAKEN_MAX: usize = 15;
 const MORE: usize = 8;
 /// Places of a part that has any ..
 const PLACES_MIN: usize = 16;
-/// .. and of a single one: what a few hundred states take.
-const PLACES_MIN_ALONE: usize = 600;
+/// .. and of a single one: what three hundred states take.
+const PLACES_MIN_ALONE: usize = 400;
 
 impl Visited {
     pub(crate) fn new() -> Self {

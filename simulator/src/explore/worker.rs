@@ -45,7 +45,7 @@ pub(crate) struct Worker<'a> {
     /// Local states with two deliveries that were found to commute there.
     commuting: BTreeSet<(u32, u32, u32)>,
     /// Finds the orbits of states, where states that differ in names only are one.
-    orbits: Option<Orbits>,
+    orbits: Option<Box<Orbits>>,
     desk: Desk,
     /// What the last handler sent.
     sent: Vec<u32>,
@@ -114,7 +114,7 @@ impl<'a> Worker<'a> {
             remembered: Remembered::default(),
             later: Vec::new(),
             commuting: BTreeSet::new(),
-            orbits: program.setting().group.clone().map(Orbits::new),
+            orbits: program.setting().group.clone().map(|group| Box::new(Orbits::new(group))),
             desk: Desk::default(),
             sent: Vec::new(),
             scratch: State::default(),

@@ -22,18 +22,21 @@ pub(super) enum What {
     Crash,
 }
 
-/// What happens in which local state, as three numbers: this is asked for with every transition, and
+/// What happens in which local state, as two numbers: this is asked for with every transition, and
 /// remembered with every move.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Key {
     place: u32,
-    what: [u32; 2],
+    what: u32,
 }
 
 impl Key {
     /// Nothing happens anywhere.
-    pub(super) const NONE: Self = Self { place: u32::MAX, what: [u32::MAX; 2] };
+    pub(super) const NONE: Self = Self { place: u32::MAX, what: u32::MAX };
 
+    /// # Panics
+    ///
+    /// From 2^29 parcels on, or timers of one life of a node.
     #[inline]
     pub(super) fn of(place: u32, what: What) -> Self {
         let (kind, number) = match what {
@@ -45,16 +48,14 @@ impl Key {
             What::Crash => (5, 0),
         };
         // Timers are counted from 0, and so are parcels.
-        let what: u64 = number << 3 | kind;
-        let half = |shift: u32| u32::try_from(what >> shift & u64::from(u32::MAX)).unwrap_or(0);
-        Self { place, what: [half(0), half(32)] }
+        let what = u32::try_from(number << 3 | kind).expect("fewer than 2^29 of a kind");
+        Self { place, what }
     }
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let [low, high] = self.what.map(u64::from);
-        hasher.write_u64(u64::from(self.place) ^ low << 32 ^ high);
+        hasher.write_u64(u64::from(self.what) << 32 | u64::from(self.place));
     }
 }
 

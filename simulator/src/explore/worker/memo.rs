@@ -10,7 +10,7 @@ use crate::explore::segments::Segments;
 pub(super) struct Memo {
     index: Index,
     /// Those that are more than a plain change of the local state.
-    entries: Segments<Entry, 32>,
+    entries: Segments<Entry, 16>,
     /// The lists of all entries, one after the other.
     lists: Vec<u32>,
     /// With so many, all are forgotten, or the bound is doubled.
