@@ -111,6 +111,10 @@ pub(crate) struct Sim {
     /// delay-bounded.
     #[arg(long, default_value = "portfolio", value_parser = strategy)]
     pub(crate) strategy: Strategy,
+    /// Runs that differ from the one of this schedule in a few decisions, instead of what a strategy
+    /// draws. Ask for the nodes and faults that it was found with.
+    #[arg(long, value_name = "SCHEDULE", conflicts_with = "strategy")]
+    pub(crate) near: Option<PathBuf>,
     /// Threads to use, 1 to 256; all cores unless given. The output is the same.
     #[arg(long, value_parser = threads)]
     pub(crate) threads: Option<usize>,

@@ -9,7 +9,7 @@ use synod_core::{
 };
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
-    Bounds, CannotReduce, Estimate, Exploration, Explored, Fault, LinkDelay, Measures,
+    Bounds, CannotReduce, Decision, Estimate, Exploration, Explored, Fault, LinkDelay, Measures,
     NotSymmetric, NothingViolated, Progress, Replay, Replayed, Report, Scenario, Schedule,
     Settings, Simulation, Strategy, Why, measure, replay, replay_recording, why,
 };
@@ -54,6 +54,8 @@ pub(crate) struct Asked {
     pub(crate) links: Vec<LinkDelay>,
     pub(crate) time_us: Option<u64>,
     pub(crate) strategy: Strategy,
+    /// The decisions around which the runs are, instead of what the strategy draws.
+    pub(crate) near: Option<Vec<Decision>>,
     pub(crate) threads: Option<usize>,
 }
 
@@ -68,6 +70,7 @@ impl Asked {
             links: Vec::new(),
             time_us: None,
             strategy: Strategy::default(),
+            near: None,
             threads: None,
         }
     }
@@ -141,6 +144,9 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         let mut simulation = Simulation::new(&self.0, *asked.nodes.end()).strategy(asked.strategy);
         if asked.nodes.start() < asked.nodes.end() {
             simulation = simulation.sizes(asked.nodes.clone());
+        }
+        if let Some(decisions) = &asked.near {
+            simulation = simulation.near(decisions.clone());
         }
         if let Some(threads) = asked.threads {
             simulation = simulation.threads(threads);

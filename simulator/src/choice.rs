@@ -6,12 +6,13 @@
 //!
 //! This module does not know what is decided, only how it is called.
 
+mod text;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 use synod_core::{EventId, NodeId, Random};
 
+pub use self::text::NotADecision;
 use crate::settings::Shape;
 use crate::strategy::{Driver, Strategy};
 
@@ -150,7 +151,17 @@ pub struct Stream {
 enum Origin {
     Seeded(Driver),
     Recorded(Choices),
-    Diverging { recorded: Choices, after: usize, random: Random },
+    Diverging {
+        recorded: Choices,
+        after: usize,
+        random: Random,
+    },
+    /// One question in so many is drawn anew.
+    Mutated {
+        recorded: Choices,
+        one_in: u64,
+        random: Random,
+    },
 }
 
 /// What was chosen, by label and ordinal.
@@ -205,6 +216,15 @@ impl Stream {
     pub fn diverging(decisions: &[Decision], after: usize, seed: u64) -> Self {
         let (recorded, random) = (by_label(decisions), Random::new(seed));
         Self::from(Origin::Diverging { recorded, after, random }, false).leaving_out(decisions)
+    }
+
+    /// The choices of `decisions`, calm where they say nothing, but for some that are drawn anew from
+    /// `seed`: one in 2 to one in 128 of all, as the seed says. What is planned before the run counts too.
+    #[must_use]
+    pub fn mutating(decisions: &[Decision], seed: u64) -> Self {
+        let (recorded, mut random) = (by_label(decisions), Random::new(seed));
+        let one_in = 2 << random.below(7);
+        Self::from(Origin::Mutated { recorded, one_in, random }, false).leaving_out(decisions)
     }
 
     /// The same, without the inputs that `decisions` leave out.
@@ -382,13 +402,18 @@ impl Stream {
         }
         *asked_in_run += usize::from(!planned);
         let ordinal = asked.entry(label).and_modify(|count| *count += 1).or_insert(1);
+        let mut kept = |recorded: &Choices| {
+            let choice = recorded.get(&(label, *ordinal));
+            *found += usize::from(choice.is_some());
+            choice.map_or(0, |choice| (*choice).min(options - 1))
+        };
         let choice = match origin {
             Origin::Seeded(driver) => seeded(driver),
-            Origin::Recorded(recorded) | Origin::Diverging { recorded, .. } => {
-                let choice = recorded.get(&(label, *ordinal));
-                *found += usize::from(choice.is_some());
-                choice.map_or(0, |choice| (*choice).min(options - 1))
-            }
+            Origin::Recorded(recorded) | Origin::Diverging { recorded, .. } => kept(recorded),
+            Origin::Mutated { recorded, one_in, random } => match random.below(*one_in) {
+                0 => draw(random),
+                _ => kept(recorded),
+            },
         };
         if let Some(log) = log {
             log.push(Decision { label, ordinal: *ordinal, options, choice });
@@ -413,79 +438,6 @@ impl Decision {
     #[must_use]
     pub fn is_omission(&self) -> bool {
         self.label.what == INPUT && 0 < self.choice
-    }
-
-    /// The decision as a line of a schedule; `name` tells an event's wire name.
-    pub(crate) fn line(&self, name: impl Fn(EventId) -> String) -> String {
-        let Self { label, ordinal, choice, .. } = self;
-        let about = match label.about {
-            About::Message { from, to, event } => format!("{} {from}>{to}", name(event)),
-            About::Node(node) => node.to_string(),
-            About::Fault(number) => number.to_string(),
-        };
-        format!("{} {about} #{ordinal} = {choice}", label.what)
-    }
-}
-
-/// A line of a schedule that is not a decision.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{line}` is no decision: {why}")]
-pub struct NotADecision {
-    line: String,
-    why: String,
-}
-
-impl FromStr for Decision {
-    type Err = NotADecision;
-
-    fn from_str(line: &str) -> Result<Self, NotADecision> {
-        parse(line).ok_or_else(|| {
-            let line: String = line.chars().take(120).collect();
-            let question = line.split(' ').next().unwrap_or_default();
-            let why = match QUESTIONS.contains(&question) {
-                true => String::from("expected `QUESTION WHOM #ORDINAL = CHOICE`"),
-                false => format!("no run asks `{question}`"),
-            };
-            NotADecision { line, why }
-        })
-    }
-}
-
-fn parse(line: &str) -> Option<Decision> {
-    let (subject, choice) = line.split_once(" = ")?;
-    let (subject, ordinal) = subject.rsplit_once(" #")?;
-    let mut words = subject.split(' ');
-    let asked = words.next()?;
-    let what = QUESTIONS.iter().copied().find(|question| *question == asked)?;
-    let about = match (words.next()?, words.next()) {
-        (event, Some(pair)) => {
-            let (from, to) = pair.split_once('>')?;
-            let event = hash(event).unwrap_or_else(|| EventId::of(event));
-            About::Message { from: from.parse().ok()?, to: to.parse().ok()?, event }
-        }
-        (word, None) => match word.parse() {
-            Ok(node) => About::Node(node),
-            Err(_) => About::Fault(word.parse().ok()?),
-        },
-    };
-    let label = Label { what, about };
-    let (ordinal, choice) = (ordinal.parse().ok()?, choice.trim().parse().ok()?);
-    words.next().is_none().then_some(Decision { label, ordinal, options: u64::MAX, choice })
-}
-
-/// The identity of an event that no node knew by name: 16 hexadecimal digits.
-fn hash(event: &str) -> Option<EventId> {
-    let bits = u64::from_str_radix(event, 16).ok().map(EventId::from_bits)?;
-    (event.len() == 16).then_some(bits)
-}
-
-impl fmt::Display for About {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Message { from, to, .. } => write!(f, "{from}>{to}"),
-            Self::Node(node) => write!(f, "{node}"),
-            Self::Fault(number) => write!(f, "{number}"),
-        }
     }
 }
 
@@ -534,6 +486,22 @@ mod tests {
             assert_eq!(one[..after], other[..after]);
             assert!(one[after..].iter().zip(&other[after..]).all(|(one, other)| one != other));
         }
+    }
+
+    #[test]
+    fn a_mutated_stream_keeps_most_of_what_was_recorded_and_draws_the_rest_anew() {
+        let mut first = Stream::recording(7);
+        let drawn: Vec<u64> = (0..100).map(|_| first.choose(DELAY, 1 << 40)).collect();
+        let kept = |seed| {
+            let mut again = Stream::mutating(&first.decisions(), seed);
+            drawn.iter().filter(|it| again.choose(DELAY, 1 << 40) == **it).count()
+        };
+        let kept: Vec<usize> = (0..100).map(kept).collect();
+        assert!(kept.iter().all(|kept| *kept > 30), "{kept:?}");
+        assert!(kept.iter().filter(|kept| **kept < 100).count() > 60, "{kept:?}");
+        let twice = || Stream::mutating(&first.decisions(), 3).recorded();
+        let (mut one, mut other) = (twice(), Stream::mutating(&first.decisions(), 3));
+        assert!((0..100).all(|_| one.choose(DELAY, 1 << 40) == other.choose(DELAY, 1 << 40)));
     }
 
     #[test]

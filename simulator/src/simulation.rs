@@ -6,7 +6,7 @@ use std::ops::Range;
 use synod_core::{Assumption, Model, Random, Stack};
 
 use crate::audit::{Divergence, audit};
-use crate::choice::Stream;
+use crate::choice::{Decision, Stream};
 use crate::cores::{cores, side_by_side};
 use crate::diagram::Diagram;
 use crate::runnable::Runnable;
@@ -35,6 +35,8 @@ pub struct Simulation<'a> {
     sizes: Vec<u32>,
     threads: usize,
     dropped: Vec<Assumption>,
+    /// Around which run the runs are, if around any.
+    near: Option<Vec<Decision>>,
 }
 
 /// What many runs came to.
@@ -124,13 +126,21 @@ impl<'a> Simulation<'a> {
     fn of(runnable: &'a dyn Runnable, nodes: u32) -> Self {
         let (settings, threads) = (Settings::within(runnable.model(), nodes), cores());
         let (strategy, sizes, dropped) = (Strategy::default(), Vec::new(), Vec::new());
-        Self { runnable, settings, strategy, sizes, threads, dropped }
+        Self { runnable, settings, strategy, sizes, threads, dropped, near: None }
     }
 
     /// Follows one strategy instead of all in turn.
     #[must_use]
     pub fn strategy(self, strategy: Strategy) -> Self {
         Self { strategy, ..self }
+    }
+
+    /// Makes of each seed a run that differs from that of `decisions` in some of them and in some calm ones,
+    /// instead of one that a strategy draws: a defect that was mended has neighbours. What is decided of
+    /// faults that these runs do not have is passed over.
+    #[must_use]
+    pub fn near(self, decisions: Vec<Decision>) -> Self {
+        Self { near: Some(decisions), ..self }
     }
 
     /// Draws the number of nodes anew for each seed, among `sizes`: even ones too, since a quorum
@@ -308,12 +318,18 @@ impl<'a> Simulation<'a> {
     }
 
     fn stream(&self, seed: u64) -> Stream {
-        Stream::following(self.strategy, seed)
+        match &self.near {
+            Some(decisions) => Stream::mutating(decisions, seed),
+            None => Stream::following(self.strategy, seed),
+        }
     }
 
     /// The world of one seed, as its strategy draws it.
     fn world_of(&self, seed: u64) -> Settings {
-        let mut world = self.strategy.world(&self.settings, seed);
+        let mut world = match self.near {
+            Some(_) => self.settings.clone(),
+            None => self.strategy.world(&self.settings, seed),
+        };
         let drawn = Random::new(seed ^ SIZES).below(self.sizes.len().max(1) as u64);
         let drawn = usize::try_from(drawn).unwrap_or(0);
         if let Some(nodes) = self.sizes.get(drawn) {

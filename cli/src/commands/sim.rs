@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
-use synod_simulator::{Diagram, Failure, Fault, LinkDelay, Report, Settings};
+use synod_simulator::{Decision, Diagram, Failure, Fault, LinkDelay, Recorded, Report, Settings};
 
+use super::replay::{parse, text};
 use super::{keep, seeds};
 use crate::app::App;
 use crate::args::{FaultArg, Sim};
@@ -22,6 +23,7 @@ pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem
         links: links(sim)?,
         time_us: sim.time.map(|seconds| u64::from(seconds) * 1_000_000),
         strategy: sim.strategy,
+        near: near(sim)?,
         threads: sim.threads,
         ..Asked::of(0, seeds(sim.seed, sim.seeds)?)
     };
@@ -60,6 +62,24 @@ fn links(sim: &Sim) -> Result<Vec<LinkDelay>, Problem> {
         Problem::new(Exit::Usage, why.to_string()).hint(hint)
     })?;
     Ok(world.links)
+}
+
+/// The decisions around which the runs are.
+fn near(sim: &Sim) -> Result<Option<Vec<Decision>>, Problem> {
+    let Some(path) = &sim.near else { return Ok(None) };
+    let schedule = parse(path, &text(path)?)?;
+    let file = path.display();
+    if schedule.algorithm != sim.algorithm {
+        let what = format!("`{file}` is a run of {}, not of {}", schedule.algorithm, sim.algorithm);
+        return Err(Problem::new(Exit::Usage, what));
+    }
+    match schedule.run {
+        Recorded::Simulated { decisions, .. } => Ok(Some(decisions)),
+        Recorded::Explored { .. } => {
+            let what = format!("`{file}` was found by `check`: it has actions, and no decisions");
+            Err(Problem::new(Exit::Usage, what).hint("`sim` writes schedules of decisions"))
+        }
+    }
 }
 
 /// What the runs were, and what they came to.

@@ -198,6 +198,9 @@ fn mistakes_are_named_and_have_their_exit_codes() {
     let calm = settings.replace("\"traitors\":2", "\"traitors\":0");
     let text = format!("synod schedule 1\nalgorithm other\nsettings {}\n", one_line(&calm));
     fs::write(place.0.join(no_algorithm), &text).expect("written");
+    let bully = "bully.schedule";
+    fs::write(place.0.join(bully), text.replace("algorithm other", "algorithm bully"))
+        .expect("written");
     let text =
         text.replace("algorithm other", "algorithm bully") + "decide partition.sied 1 #1 = 1\n";
     fs::write(place.0.join(no_question), text).expect("written");
@@ -209,6 +212,8 @@ fn mistakes_are_named_and_have_their_exit_codes() {
         (&["sim", "bully", "--faults", "none,byzantine"], 2, "leave `none` out"),
         (&["sim", "bully", "--nodes", "1..3", "--faults", "leave"], 2, "2 nodes at least"),
         (&["sim", "bully", "--nodes", "1", "--faults", "partition"], 2, "2 nodes at least"),
+        (&["sim", "hello", "--near", no_question], 2, "no run asks `partition.sied`"),
+        (&["sim", "hello", "--near", bully], 2, "is a run of bully, not of hello"),
         (&["sim", "bully", "--link", "1-2"], 2, "expected `1-2=80..120`"),
         (&["sim", "bully", "--nodes", "3", "--link", "1-4=5"], 2, "not between two of 3 nodes"),
         (&["sim", "bully", "--link", "1-2=5", "--link", "2>1=4"], 2, "once for each link"),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use synod_algorithms::Bully;
 use synod_algorithms::election::bully::Elected;
 use synod_core::{Algorithm, Context, Event, Handlers, NodeId, Property};
-use synod_simulator::{Bounds, Fault, Scenario, Simulation, Strategy, explore};
+use synod_simulator::{Bounds, Fault, Recorded, Scenario, Simulation, Strategy, explore};
 
 fn bully() -> Scenario<Bully> {
     Scenario::of(|_| Bully::default())
@@ -42,6 +42,23 @@ fn the_report_is_the_same_with_any_number_of_threads() {
         simulation.run(0..300).failure.map(|failure| failure.text)
     };
     assert_eq!(failure(1), failure(3));
+}
+
+#[test]
+fn the_neighbours_of_a_run_fail_soon_where_it_fails_and_not_in_a_world_without_its_faults() {
+    let scenario = bully();
+    let whole = || Simulation::new(&scenario, 5).with(Fault::Partition);
+    let Recorded::Simulated { decisions, .. } =
+        whole().run(0..2_000).expect_failure().schedule.run.clone()
+    else {
+        panic!("it was simulated")
+    };
+    let near = |threads| {
+        let report = whole().near(decisions.clone()).threads(threads).run(0..10);
+        report.expect_failure().text.clone()
+    };
+    assert_eq!(near(1), near(3));
+    Simulation::new(&scenario, 5).near(decisions.clone()).run(0..200).expect_clean();
 }
 
 #[test]
