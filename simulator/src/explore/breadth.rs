@@ -25,7 +25,7 @@ mod chunk;
 const CHUNKS_EACH: usize = 4;
 
 /// Bytes that a chunk has room for at least.
-const PACKED_MIN: usize = 1 << 8;
+const PACKED_MIN: usize = 1 << 9;
 
 /// A violation: the state before it, which of its transitions, and what is wrong.
 pub(super) type Violated = (u32, u32, Wrong);

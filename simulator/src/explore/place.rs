@@ -248,7 +248,8 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         effects.clear();
         let before = self.places.get(place);
         let mut host = Host::clone(&before.around.host);
-        let Some(mut node) = self.meets(&before, &mut host, cause) else {
+        let mut met = self.meets(&before, &mut host, cause);
+        let Some(node) = &mut met else {
             return Ok(Stepped { place, asked: Vec::new(), had: 0 });
         };
         let input = host.input(cause, self.setting.bounds);
@@ -275,7 +276,7 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
                 host.timers.clear();
                 (None, None)
             }
-            None => Some(node.into_parts()).unzip(),
+            None => met.map(Node::into_parts).unzip(),
         };
         Ok(Stepped { place: self.keep(host, frame, stack), asked, had })
     }
