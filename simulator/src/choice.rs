@@ -98,6 +98,7 @@ pub(crate) const QUESTIONS: &[&str] = &[
     "disk.name",
     "disk.forget",
     "disk.down",
+    "disk.cut",
     "disk.rot.at",
     "disk.node",
     "disk.kind",

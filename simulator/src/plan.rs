@@ -3,6 +3,7 @@
 use synod_core::NodeId;
 
 use crate::choice::{About, Label, Stream};
+use crate::disk::DiskFault;
 use crate::network::Split;
 use crate::queue::{Crash, Happening};
 use crate::settings::Settings;
@@ -156,5 +157,21 @@ impl Draft<'_> {
         let planned = node.zip(fault.copied());
         let planned = planned.map(|(node, fault)| Happening::Disk { node, fault, length_us });
         self.planned.extend(planned.map(|it| (at_us, it)));
+        if let Some(node) = node.filter(|_| fault == Some(&DiskFault::Lie)) {
+            let over_us = (at_us + length_us).min(self.settings.faults_until_us());
+            self.power_cut(number, node, over_us);
+        }
+    }
+
+    /// A sync that was not made shows only if the power goes: every other time it does when the disk
+    /// stops lying.
+    fn power_cut(&mut self, number: u32, node: NodeId, at_us: u64) {
+        let is_cut = 0 < self.ask("disk.cut", number, 2);
+        let down_us = match self.settings.down_us {
+            0 => 0,
+            most => 1 + self.ask("disk.down", number, most),
+        };
+        let crash = Crash { node, after: 0, losing: false, in_start: false, down_us };
+        self.planned.extend(is_cut.then_some((at_us, Happening::Crash(crash))));
     }
 }

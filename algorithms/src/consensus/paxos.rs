@@ -124,6 +124,11 @@ impl Algorithm for Paxos {
         vec![
             Property::always("one value is chosen", one_value_is_chosen),
             Property::at_rest("every proposal returns", every_proposal_returns),
+            Property::eventually(
+                "proposals return in time",
+                SETTLED_WITHIN,
+                every_proposal_returns,
+            ),
         ]
     }
 

@@ -51,6 +51,7 @@ impl Algorithm for Gathering {
         vec![
             Property::always("the barrier opens with enough peers", opens_with_enough),
             Property::at_rest("who sees enough peers has opened", has_opened),
+            Property::at_rest("who is linked is there", linked_are_there),
         ]
     }
 
@@ -84,9 +85,13 @@ impl Gathering {
         self.up.remove(&peer);
     }
 
+    /// How many peers are enough in a cluster of `nodes` nodes.
+    fn enough(&self, nodes: usize) -> usize {
+        self.enough.unwrap_or(nodes - 1)
+    }
+
     fn open(&mut self, ctx: &mut Context) {
-        let enough = *self.enough.get_or_insert_with(|| ctx.peers().len() - 1);
-        if self.gathered.is_none() && enough <= self.up.len() {
+        if self.gathered.is_none() && self.enough(ctx.peers().len()) <= self.up.len() {
             self.gathered = Some(self.up.clone());
             ctx.trigger(&Gathered { peers: self.up.iter().copied().collect() });
         }
@@ -96,7 +101,7 @@ impl Gathering {
 fn opens_with_enough(cluster: &Cluster<'_, Gathering>) -> Verdict {
     for (node, state) in cluster.live() {
         let with = state.gathered.as_ref().map_or(usize::MAX, BTreeSet::len);
-        if with < state.enough.unwrap_or_default() {
+        if with < state.enough(cluster.size()) {
             return Err(format!("{node} opened with {with} peers"));
         }
     }
@@ -104,13 +109,21 @@ fn opens_with_enough(cluster: &Cluster<'_, Gathering>) -> Verdict {
 }
 
 fn has_opened(cluster: &Cluster<'_, Gathering>) -> Verdict {
-    let waits = |state: &Gathering| {
-        !state.is_open() && state.enough.is_some_and(|enough| enough <= state.up.len())
-    };
+    let waits =
+        |state: &Gathering| !state.is_open() && state.enough(cluster.size()) <= state.up.len();
     match cluster.live().find(|(_, state)| waits(state)) {
         Some((node, _)) => Err(format!("{node} sees enough peers and waits")),
         None => Ok(()),
     }
+}
+
+fn linked_are_there(cluster: &Cluster<'_, Gathering>) -> Verdict {
+    for (node, state) in cluster.live() {
+        if let Some(peer) = state.up.iter().find(|peer| cluster.state(**peer).is_none()) {
+            return Err(format!("{node} takes {peer} for linked, which is down"));
+        }
+    }
+    Ok(())
 }
 
 /// Indicates that enough peers are linked, once in a life of the node.

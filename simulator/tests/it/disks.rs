@@ -130,7 +130,7 @@ fn a_disk_that_lies_about_its_syncs_loses_what_was_told_and_the_assumption_is_na
     assert!(failure.text.contains("dropped disks keep what was made durable"), "{}", failure.text);
     assert!(failure.text.contains("decide disk.node 1 #1 = 1"), "{}", failure.text);
     let words = failure.trace.steps.iter().map(|step| step.event.as_str());
-    assert_eq!(words.filter(|it| *it == DiskFault::Lie.words()).count(), 1, "{}", failure.text);
+    assert!(0 < words.filter(|it| *it == DiskFault::Lie.words()).count(), "{}", failure.text);
     let schedule: Schedule = failure.text.parse().expect("a schedule reads back");
     let again = replay(&scenario, &schedule);
     assert_eq!(again.trace.hash(), failure.trace.hash());

@@ -10,6 +10,7 @@ mod crashes;
 mod delivery;
 mod determinism;
 mod disks;
+mod early_faults;
 mod exploration;
 mod histories;
 mod history_explored;
