@@ -18,13 +18,13 @@ struct Pledge {
     relies: bool,
 }
 
-/// What n2 does with its word before it gives it.
+/// When n2 writes its word down: before it gives it, or after that.
 #[derive(Clone, Copy, Debug, Default, Hash, PartialEq)]
 enum Record {
     #[default]
-    IsWritten,
-    IsWrittenLater,
-    IsLeftOut,
+    Before,
+    After,
+    Never,
 }
 
 #[derive(Event, Debug, Serialize, Deserialize)]
@@ -73,11 +73,11 @@ impl Pledge {
             return;
         }
         self.has_promised = true;
-        if self.record == Record::IsWritten {
+        if self.record == Record::Before {
             ctx.persist(&Promised);
         }
         ctx.send(N1, &Promise);
-        if self.record == Record::IsWrittenLater {
+        if self.record == Record::After {
             ctx.persist(&Promised);
         }
     }
@@ -108,22 +108,22 @@ fn is_found(simulation: &Simulation<'_>, runs_max: u64) {
 
 #[test]
 fn a_promise_that_is_kept_passes() {
-    Simulation::new(&pledge(Record::IsWritten), 2).run(0..4_000).expect_clean();
+    Simulation::new(&pledge(Record::Before), 2).run(0..4_000).expect_clean();
 }
 
 #[test]
 fn a_promise_that_is_not_written_down_is_found() {
-    is_found(&Simulation::new(&pledge(Record::IsLeftOut), 2), 2_000);
+    is_found(&Simulation::new(&pledge(Record::Never), 2), 2_000);
 }
 
 #[test]
 fn a_promise_that_leaves_before_it_is_written_down_is_found() {
-    is_found(&Simulation::new(&pledge(Record::IsWrittenLater), 2), 4_000);
+    is_found(&Simulation::new(&pledge(Record::After), 2), 4_000);
 }
 
 #[test]
 fn a_promise_on_a_disk_that_lies_is_found() {
-    let scenario = pledge(Record::IsWritten);
+    let scenario = pledge(Record::Before);
     let simulation = Simulation::new(&scenario, 2).with(Fault::DiskOnly(DiskFault::Lie));
     is_found(&simulation, 4_000);
 }
