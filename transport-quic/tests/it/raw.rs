@@ -357,14 +357,20 @@ impl Server {
         Ok(Raw { runtime, endpoint, connection, control: None })
     }
 
+    /// Takes the next connection, if one comes within that time and lasts.
+    pub(crate) fn try_accept(&self, within: Duration) -> Option<Raw> {
+        let connection = self.runtime.block_on(async {
+            let incoming = timeout(within, self.endpoint.accept()).await.ok()??;
+            timeout(PATIENCE, incoming.accept().ok()?).await.unwrap().ok()
+        })?;
+        let (runtime, endpoint) = (Arc::clone(&self.runtime), self.endpoint.clone());
+        Some(Raw { runtime, endpoint, connection, control: None })
+    }
+
     /// Takes the next connection and answers its hello.
     pub(crate) fn answer(&self, frame: impl FnOnce(&Offer) -> Vec<u8>) -> Raw {
         let mut raw = self.accept().unwrap();
-        let accepted = raw.block(async |connection| connection.accept_bi().await.unwrap());
-        raw.control = Some(accepted);
-        let hello = raw.hear();
-        let [_, _, HELLO, body @ ..] = hello.as_slice() else { panic!("{hello:?}") };
-        let (_, offer): (Greeting, Offer) = postcard::from_bytes(body).unwrap();
+        let offer = raw.hear_hello().expect("a hello");
         raw.say(&frame(&offer));
         raw
     }
@@ -399,6 +405,16 @@ impl Raw {
         // The other side may have gone already, which the test will see.
         let _ = self.block(async |_| control.0.write_all(bytes).await);
         self.control = Some(control);
+    }
+
+    /// Takes the control stream and reads the hello; none if the connection has ended.
+    pub(crate) fn hear_hello(&mut self) -> Option<Offer> {
+        let accepted = self.block(async |connection| connection.accept_bi().await);
+        self.control = Some(accepted.ok()?);
+        let hello = self.hear();
+        let [_, _, HELLO, body @ ..] = hello.as_slice() else { return None };
+        let (_, offer): (Greeting, Offer) = postcard::from_bytes(body).unwrap();
+        Some(offer)
     }
 
     /// Reads one control frame without its length; nothing if the stream ends.
