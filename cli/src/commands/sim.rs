@@ -125,6 +125,7 @@ fn clean(
         printer.say(format!("  traitors: {}", treasons.join(", ")));
     }
     disks(asked, report, printer);
+    outside_the_model(report, printer);
     let counts = &report.counts;
     printer.event(&json!({
         "event": "sim", "algorithm": entry.name(), "nodes": number(&asked.nodes),
@@ -187,9 +188,7 @@ fn violated(
         trace.steps.len(),
         thousands(u64::from(*replays)),
     ));
-    for assumption in dropped(report) {
-        printer.say(format!("    outside the model: dropped the assumption that {assumption}"));
-    }
+    outside_the_model(report, printer);
     let diagram = Diagram::of(trace);
     let diagram = if sim.ascii { diagram.ascii() } else { diagram };
     printer.say(format!("\n{diagram}"));
@@ -209,6 +208,12 @@ fn violated(
     }));
     printer.next(format!("replay {}", quoted(kept?)));
     Err(Problem::violated(&violation.property))
+}
+
+fn outside_the_model(report: &Report, printer: &Printer) {
+    for assumption in dropped(report) {
+        printer.say(format!("    outside the model: dropped the assumption that {assumption}"));
+    }
 }
 
 fn dropped(report: &Report) -> Vec<String> {

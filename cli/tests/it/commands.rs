@@ -247,6 +247,17 @@ fn mistakes_are_named_and_have_their_exit_codes() {
 }
 
 #[test]
+fn runs_without_a_violation_tell_too_what_they_did_not_keep_of_the_model() {
+    let place = Place::new("beyond");
+    let sim = ["sim", "bully", "--nodes", "3", "--seeds", "20"];
+    let far = synod(&place.0, &[&sim[..], &["--link", "1-2=80..120"]].concat());
+    assert_eq!(far.exit, 0, "{}", far.stderr);
+    let told = "outside the model: dropped the assumption that message delays are bounded";
+    assert!(far.stdout.contains(told), "{}", far.stdout);
+    assert!(!synod(&place.0, &sim).stdout.contains("outside the model"));
+}
+
+#[test]
 fn programs_are_told_of_a_wrong_command_line_in_json_too() {
     let place = Place::new("wrong-json");
     for args in [&["sim", "--json"][..], &["--json", "frobnicate"], &["sim", "bully", "--json"]] {
