@@ -147,6 +147,13 @@ pub(crate) fn typed_instead(of: &str, command: &str) -> String {
     typed_again(|word| Some(if word == of { String::from(command) } else { word }))
 }
 
+/// A text as a line of a terminal may show it: a summary may hold what a peer has said, which must neither move
+/// the cursor nor begin another line.
+pub(crate) fn shown(text: &str) -> String {
+    let char = |char: char| if char.is_control() { '\u{fffd}' } else { char };
+    text.chars().map(char).collect()
+}
+
 /// A path as a word of a shell's command line.
 pub(crate) fn quoted(path: impl AsRef<Path>) -> String {
     let text = path.as_ref().display().to_string();

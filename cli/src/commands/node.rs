@@ -28,7 +28,7 @@ use crate::operating::admin::{self, Subject};
 use crate::operating::otlp::Exporter;
 use crate::operating::renewal::{self, CertificateEnd};
 use crate::operating::settings::{LogFormat, Settings};
-use crate::printer::{Printer, typed_instead};
+use crate::printer::{Printer, shown, typed_instead};
 use crate::problem::{Exit, Problem};
 
 /// How often the node looks whether there is something to report.
@@ -299,7 +299,7 @@ impl Told {
             self.summary.clone_from(&status.summary);
             let words: Vec<String> =
                 self.summary.iter().map(|(name, value)| format!("{name}:{value}")).collect();
-            printer.say(format!("{} {}", status.id, words.join(" ")));
+            printer.say(format!("{} {}", status.id, shown(&words.join(" "))));
             let fields: BTreeMap<_, _> = self.summary.iter().cloned().collect();
             printer.event(&json!({
                 "event": "state", "node": status.id.to_string(), "summary": fields,

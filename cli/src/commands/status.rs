@@ -14,7 +14,7 @@ use synod_transport_quic::Bundle;
 
 use crate::args::Status;
 use crate::operating::settings::beside;
-use crate::printer::{Printer, quoted};
+use crate::printer::{Printer, quoted, shown};
 use crate::problem::Problem;
 
 /// How long a node may take to answer.
@@ -216,7 +216,7 @@ const COLUMNS: usize = 7;
 
 impl Table {
     fn row(&mut self, cells: [&str; COLUMNS]) {
-        self.0.push(cells.map(String::from));
+        self.0.push(cells.map(shown));
     }
 
     fn lines(&self) -> impl Iterator<Item = String> {
@@ -272,6 +272,14 @@ mod tests {
         assert_eq!(lines[0].find("STATE"), lines[1].find("leader"), "{lines:?}");
         assert_eq!(lines[0].find("STATE"), lines[2].find("up"), "{lines:?}");
         assert_eq!(lines[0].find("NOTE"), lines[1].find("bully"), "{lines:?}");
+    }
+
+    #[test]
+    fn what_a_peer_has_said_neither_moves_the_cursor_nor_begins_a_row() {
+        let mut table = Table::default();
+        table.row(["n1", "", "leader:\u{1b}[2Jn9\nn2", "-", "1", "-", "bully"]);
+        let lines: Vec<String> = table.lines().collect();
+        assert_eq!(lines, ["n1    leader:\u{fffd}[2Jn9\u{fffd}n2  -  1  -  bully"]);
     }
 
     #[test]

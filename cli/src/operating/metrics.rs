@@ -1,5 +1,6 @@
 //! A node's status as metrics, in the text format of OpenMetrics 1.0.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
@@ -191,6 +192,7 @@ impl Page<'_, '_> {
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
+            let labels = labels.map(|(key, value)| (key, escaped(value)));
             family.encode_family(&labels)?.encode_gauge(&signed(value))?;
         }
         Ok(())
@@ -204,12 +206,48 @@ impl Page<'_, '_> {
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in values {
+            let labels = labels.map(|(key, value)| (key, escaped(value)));
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
         Ok(())
     }
 }
 
+/// A label's value as it stands between quotation marks, which the encoder leaves to its caller. An algorithm
+/// may show what a peer has said, and that must be neither the end of the page nor another metric.
+fn escaped(value: &str) -> Cow<'_, str> {
+    if !value.contains(['\\', '"', '\n']) {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n"))
+}
+
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A gauge with one label of this value.
+    #[derive(Debug)]
+    struct Said(&'static str);
+
+    impl Collector for Said {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+            let said = std::iter::once(([("value", self.0)], 1));
+            Page(&mut encoder).gauges("said", "What was said", said)
+        }
+    }
+
+    #[test]
+    fn what_a_label_says_ends_neither_the_label_nor_the_line() {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Said("a \"b\" \\ \nevil 7")));
+        let mut page = String::new();
+        text::encode(&mut page, &registry).expect("it is written into a string");
+        let line = r#"said{value="a \"b\" \\ \nevil 7"} 1"#;
+        assert_eq!(page.lines().nth(2), Some(line), "{page}");
+    }
 }
