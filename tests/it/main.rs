@@ -5,6 +5,7 @@ mod flow;
 mod joining;
 mod late_joiner;
 mod museum;
+mod network;
 mod proxy;
 mod published;
 mod recording;

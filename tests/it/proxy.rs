@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
@@ -13,13 +13,38 @@ pub(crate) struct Proxy {
     controls: Arc<Controls>,
 }
 
-#[derive(Default)]
 struct Controls {
     /// Whether what the dialler sends is dropped, and what comes back.
     there: AtomicBool,
     back: AtomicBool,
+    /// Larger datagrams are dropped.
+    bytes_max: AtomicUsize,
+    /// The largest datagram that was passed on.
+    largest: AtomicUsize,
     /// Asks for another port towards the node behind.
     moves: Notify,
+}
+
+impl Controls {
+    fn new() -> Self {
+        Self {
+            there: AtomicBool::new(false),
+            back: AtomicBool::new(false),
+            bytes_max: AtomicUsize::new(DATAGRAM_BYTES_MAX),
+            largest: AtomicUsize::new(0),
+            moves: Notify::new(),
+        }
+    }
+
+    /// Whether a datagram of this size is passed on in a direction that may be cut.
+    fn passes(&self, is_cut: &AtomicBool, size: usize) -> bool {
+        let passes =
+            !is_cut.load(Ordering::Relaxed) && size <= self.bytes_max.load(Ordering::Relaxed);
+        if passes {
+            self.largest.fetch_max(size, Ordering::Relaxed);
+        }
+        passes
+    }
 }
 
 impl Proxy {
@@ -27,7 +52,7 @@ impl Proxy {
     pub(crate) async fn start(target: SocketAddr) -> Self {
         let front = bind().await;
         let address = front.local_addr().expect("bound");
-        let controls = Arc::new(Controls::default());
+        let controls = Arc::new(Controls::new());
         tokio::spawn(relay(front, target, Arc::clone(&controls)));
         Self { address, controls }
     }
@@ -36,6 +61,16 @@ impl Proxy {
     pub(crate) fn cut(&self, there: bool, back: bool) {
         self.controls.there.store(there, Ordering::Relaxed);
         self.controls.back.store(back, Ordering::Relaxed);
+    }
+
+    /// Drops larger datagrams in both directions, as a path does whose packets became smaller.
+    pub(crate) fn drop_larger_than(&self, bytes: usize) {
+        self.controls.bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The size of the largest datagram that was passed on, in bytes.
+    pub(crate) fn largest(&self) -> usize {
+        self.controls.largest.load(Ordering::Relaxed)
     }
 
     /// Goes on from another port, as a translator of addresses does that has forgotten the old one.
@@ -58,13 +93,13 @@ async fn relay(front: UdpSocket, target: SocketAddr, controls: Arc<Controls>) {
             Ok((size, from)) = front.recv_from(&mut there) => {
                 dialler = Some(from);
                 let bytes = there.get(..size).unwrap_or_default();
-                if !controls.there.load(Ordering::Relaxed) {
+                if controls.passes(&controls.there, size) {
                     let _ = behind.send_to(bytes, target).await;
                 }
             }
             Ok((size, _)) = behind.recv_from(&mut back) => {
                 let bytes = back.get(..size).unwrap_or_default();
-                if let Some(dialler) = dialler.filter(|_| !controls.back.load(Ordering::Relaxed)) {
+                if let Some(dialler) = dialler.filter(|_| controls.passes(&controls.back, size)) {
                     let _ = front.send_to(bytes, dialler).await;
                 }
             }
