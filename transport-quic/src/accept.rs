@@ -280,7 +280,7 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
     let mut claim = Claim {
         me: shared.me,
         peer: guest.node,
-        incarnation: guest.theirs.incarnation,
+        life: guest.theirs.life,
         last_wire: guest.offer.last_wire,
         was_tied: false,
         is_last_call: false,
@@ -298,7 +298,7 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
                 guest.connection.close(Close::LostTie.code(), b"the other connection stays");
                 return;
             }
-            Verdict::Stale => return refuse_stale(shared, &mut guest, peer.newest()).await,
+            Verdict::Stale => return refuse_stale(shared, peer, &mut guest).await,
             Verdict::Wait => claim.was_tied |= standing.is_greeting(),
         }
         tokio::select! {
@@ -341,7 +341,7 @@ fn join(
     offer: &Offer,
     wire: &Arc<Wire>,
 ) -> Result<(Arc<Link>, Answer), Turned> {
-    let same_life = |link: &Arc<Link>| link.incarnation == theirs.incarnation;
+    let same_life = |link: &Arc<Link>| link.incarnation == theirs.life.incarnation;
     let live = peer.link().filter(|link| same_life(link) && !link.has_ended());
     let live = live.map(|link| link.channel.id());
     let choice = choose(live, peer.fresh(), offer);
@@ -356,7 +356,8 @@ fn join(
     Ok((link, answer))
 }
 
-async fn refuse_stale(shared: &Shared, guest: &mut Guest, newest: u64) {
+async fn refuse_stale(shared: &Shared, peer: &Peer, guest: &mut Guest) {
+    let Some(newest) = peer.outdating(guest.theirs.life) else { return };
     let turned = Turned::stale(shared.me, &guest.theirs, newest);
     let address = guest.connection.remote_address().to_string();
     shared.journal.refuses(Some(guest.node), &address, &turned);

@@ -11,12 +11,13 @@ use synod_core::{Envelope, EventId, Hello, LaneId, NodeId, TransportError, WireE
 
 use crate::addresses::{Entry, Version};
 use crate::identity::Cluster;
+use crate::life::Life;
 use crate::limits::CONTROL_BYTES_MAX;
 use crate::refusal::{Kind, Turned, printable};
 use crate::session::{Answer, Counts, Offer, SessionId, WireId};
 
 /// The version of everything that stands on the wire.
-pub(crate) const PROTOCOL: u16 = 4;
+pub(crate) const PROTOCOL: u16 = 5;
 
 /// What is said on a control stream. New messages go at the end.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -76,20 +77,21 @@ impl Message {
 pub(crate) struct Greeting {
     pub(crate) cluster: String,
     pub(crate) node: NodeId,
-    pub(crate) incarnation: u64,
+    pub(crate) life: Life,
     pub(crate) events: Vec<(u64, String)>,
     /// Those of them that may have larger envelopes than others, and how large.
     pub(crate) large: Vec<(u64, u32)>,
 }
 
 impl Greeting {
-    pub(crate) fn new(cluster: &Cluster, hello: &Hello) -> Self {
+    /// Of a process that began at `began`, as a [`Life`] says it.
+    pub(crate) fn new(cluster: &Cluster, hello: &Hello, began: u64) -> Self {
         let events = hello.events.iter().map(|event| (event.id.bits(), event.name.clone()));
         let large = hello.events.iter().filter(|event| Envelope::BYTES_MAX < event.bytes_max);
         Self {
             cluster: cluster.to_string(),
             node: hello.node,
-            incarnation: hello.incarnation,
+            life: Life { incarnation: hello.incarnation, began },
             events: events.collect(),
             large: large.map(|event| (event.id.bits(), event.bytes_max)).collect(),
         }

@@ -116,10 +116,11 @@ fn join(
     answer: &Answer,
     wire: &Arc<Wire>,
 ) -> Result<Arc<Link>, Turned> {
-    if theirs.incarnation < peer.newest() {
-        return Err(Turned::stale(shared.me, theirs, peer.newest()));
+    if let Some(newest) = peer.outdating(theirs.life) {
+        return Err(Turned::stale(shared.me, theirs, newest));
     }
-    let live = peer.link().filter(|it| it.incarnation == theirs.incarnation && !it.has_ended());
+    let live =
+        peer.link().filter(|it| it.incarnation == theirs.life.incarnation && !it.has_ended());
     let choice = understand(live.map(|link| link.channel.id()), offer, answer);
     let choice = choice.ok_or_else(|| {
         let text = "the answer to a hello names a session that was not offered";

@@ -39,6 +39,7 @@ mod gateway;
 mod identity;
 mod journal;
 mod keep;
+mod life;
 mod limits;
 mod link;
 mod outlet;

@@ -113,7 +113,7 @@ impl Link {
     pub(crate) fn new(theirs: &Greeting, channel: Channel) -> Self {
         Self {
             peer: theirs.node,
-            incarnation: theirs.incarnation,
+            incarnation: theirs.life.incarnation,
             events: theirs.names(),
             asked: AtomicU64::new(0),
             channel,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use synod_core::{LaneCounts, LaneId, NodeId};
 use tokio::sync::Notify;
 
+use crate::life::Life;
 use crate::link::Link;
 use crate::random;
 use crate::session::{Counts, SessionId, WireId};
@@ -32,8 +33,8 @@ pub(crate) struct Peer {
     fresh: AtomicU64,
     /// Events of each lane that were lost or refused.
     unsent: Mutex<Unsent>,
-    /// The highest incarnation that was ever linked: an earlier one is somebody's copy.
-    newest: AtomicU64,
+    /// The life that was linked last: what it outdates is somebody's copy.
+    newest: Mutex<Option<Life>>,
 }
 
 #[derive(Debug)]
@@ -81,7 +82,7 @@ impl Peers {
                 dialing,
                 fresh,
                 unsent: Mutex::default(),
-                newest: AtomicU64::new(0),
+                newest: Mutex::default(),
             };
             (node, peer)
         });
@@ -149,14 +150,19 @@ impl Peer {
         self.fresh.store(random::draw(), Ordering::Relaxed);
     }
 
-    /// This life of the peer is linked: no earlier one will be.
-    pub(crate) fn remember(&self, incarnation: u64) {
-        self.newest.fetch_max(incarnation, Ordering::Relaxed);
+    /// This life of the peer is linked: none that it outdates will be.
+    pub(crate) fn remember(&self, life: Life) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
     }
 
-    /// The highest incarnation that was ever linked, 0 if none was.
-    pub(crate) fn newest(&self) -> u64 {
-        self.newest.load(Ordering::Relaxed)
+    /// The life that was linked last, if one was.
+    fn newest(&self) -> Option<Life> {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The life that was linked last, if it outdates this one.
+    pub(crate) fn outdating(&self, life: Life) -> Option<Life> {
+        self.newest().filter(|newest| newest.outdates(life))
     }
 
     /// So many events of each lane were not acknowledged when their link ended.
@@ -255,8 +261,8 @@ const LANES_COUNTED_MAX: usize = 256;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Standing {
     link: Option<Linked>,
-    /// The highest incarnation of the peer that was ever linked.
-    newest: u64,
+    /// The life of the peer that was linked last.
+    newest: Option<Life>,
     /// Whether this node is dialling the peer, and has said hello.
     greeting: bool,
 }
@@ -282,7 +288,7 @@ struct Linked {
 pub(crate) struct Claim {
     pub(crate) me: NodeId,
     pub(crate) peer: NodeId,
-    pub(crate) incarnation: u64,
+    pub(crate) life: Life,
     /// The last connection between the two that the peer knows of.
     pub(crate) last_wire: Option<WireId>,
     /// Whether the claim has waited for an attempt of this node.
@@ -300,7 +306,7 @@ pub(crate) enum Verdict {
     Wait,
     /// This node's own attempt has won.
     LostTie,
-    /// A newer incarnation of the peer is or was linked.
+    /// A life of the peer that outdates this one is or was linked.
     Stale,
 }
 
@@ -312,10 +318,10 @@ impl Claim {
     pub(crate) fn judge(&self, standing: Standing) -> Verdict {
         let is_smaller = self.me < self.peer;
         let may_wait = is_smaller && !self.is_last_call;
-        if self.incarnation < standing.newest {
+        if standing.newest.is_some_and(|newest| newest.outdates(self.life)) {
             return Verdict::Stale;
         }
-        if standing.link.is_some_and(|link| link.incarnation < self.incarnation) {
+        if standing.link.is_some_and(|link| link.incarnation < self.life.incarnation) {
             return Verdict::Take;
         }
         if standing.greeting && may_wait {
@@ -348,17 +354,21 @@ mod tests {
     const SMALL: NodeId = NodeId(1);
     const LARGE: NodeId = NodeId(2);
     const WIRE: WireId = WireId(7);
-    const IDLE: Standing = Standing { link: None, newest: 0, greeting: false };
-    const GREETING: Standing = Standing { link: None, newest: 0, greeting: true };
+    const IDLE: Standing = Standing { link: None, newest: None, greeting: false };
+    const GREETING: Standing = Standing { link: None, newest: None, greeting: true };
 
     fn claim(me: NodeId, peer: NodeId) -> Claim {
         let (was_tied, is_last_call) = (false, false);
-        Claim { me, peer, incarnation: 5, last_wire: None, was_tied, is_last_call }
+        Claim { me, peer, life: life(5), last_wire: None, was_tied, is_last_call }
+    }
+
+    fn life(incarnation: u64) -> Life {
+        Life { incarnation, began: 1 }
     }
 
     fn linked(dialer: NodeId, incarnation: u64) -> Standing {
         let link = Linked { incarnation, wire: Some((dialer, WIRE)) };
-        Standing { link: Some(link), newest: incarnation, greeting: false }
+        Standing { link: Some(link), newest: Some(life(incarnation)), greeting: false }
     }
 
     #[test]
@@ -375,7 +385,7 @@ mod tests {
     fn of_two_attempts_to_resume_the_smaller_nodes_wins_as_well() {
         for wire in [None, Some((SMALL, WIRE)), Some((LARGE, WIRE))] {
             let link = Some(Linked { incarnation: 5, wire });
-            let resuming = Standing { link, newest: 5, greeting: true };
+            let resuming = Standing { link, newest: Some(life(5)), greeting: true };
             for last_wire in [None, Some(WIRE)] {
                 let at_small = Claim { last_wire, ..claim(SMALL, LARGE) };
                 assert_eq!(at_small.judge(resuming), Verdict::Wait);
@@ -418,9 +428,12 @@ mod tests {
 
     #[test]
     fn an_older_incarnation_stays_out_after_the_link_has_ended() {
-        let ended = Standing { newest: 6, ..IDLE };
+        let ended = Standing { newest: Some(life(6)), ..IDLE };
         assert_eq!(claim(SMALL, LARGE).judge(ended), Verdict::Stale);
-        assert_eq!(claim(SMALL, LARGE).judge(Standing { newest: 5, ..IDLE }), Verdict::Take);
+        assert_eq!(
+            claim(SMALL, LARGE).judge(Standing { newest: Some(life(5)), ..IDLE }),
+            Verdict::Take
+        );
     }
 
     #[test]
@@ -437,7 +450,7 @@ mod tests {
     #[test]
     fn a_link_without_a_connection_takes_any() {
         let link = Some(Linked { incarnation: 5, wire: None });
-        let waiting = Standing { link, newest: 5, greeting: false };
+        let waiting = Standing { link, newest: Some(life(5)), greeting: false };
         for (me, peer) in [(SMALL, LARGE), (LARGE, SMALL)] {
             assert_eq!(claim(me, peer).judge(waiting), Verdict::Take);
         }

@@ -9,6 +9,7 @@ use quinn::{ConnectionError, TransportErrorCode, VarInt};
 use synod_core::{NodeId, Reason};
 
 use crate::control::{Greeting, PROTOCOL};
+use crate::life::Life;
 
 /// The fixed set of reasons to turn somebody away.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -171,11 +172,16 @@ impl Turned {
         Self { key: Some(key), ..self }
     }
 
-    /// An earlier life of a node of which `me` has known the life `newest`.
-    pub(crate) fn stale(me: NodeId, theirs: &Greeting, newest: u64) -> Self {
-        let (peer, life) = (theirs.node, theirs.incarnation);
+    /// A life of a node of which `me` has known `newest`, which outdates it.
+    pub(crate) fn stale(me: NodeId, theirs: &Greeting, newest: Life) -> Self {
+        let (peer, life, newest) = (theirs.node, theirs.life.incarnation, newest.incarnation);
+        let known = if life == newest {
+            String::from("another process of it in this life")
+        } else {
+            format!("its life {newest}")
+        };
         let text = format!(
-            "{peer} says it is in its life {life}, and {me} has known its life {newest}: \
+            "{peer} says it is in its life {life}, and {me} has known {known}: \
              does a second process use the bundle of {peer}, or was an old copy of the store of {peer} \
              put back, or left out?"
         );

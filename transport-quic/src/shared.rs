@@ -67,7 +67,7 @@ impl Shared {
 
     /// Another life of this node begins: every link of the last one ends, and every attempt.
     pub(crate) fn begin_life(&self, greeting: Greeting) {
-        self.book().begin_life(greeting.incarnation);
+        self.book().begin_life(greeting.life.incarnation);
         *self.greeting.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(greeting);
         for (_, peer) in self.peers.iter() {
             peer.cancel_attempt();
@@ -113,6 +113,7 @@ impl Shared {
                 let channel = Channel::new(id, self.limits.session(), sizes);
                 let link = Arc::new(Link::new(theirs, channel));
                 self.attach(&link, wire, received)?;
+                peer.remember(theirs.life);
                 self.link_up(peer, &link);
                 Ok(link)
             }
@@ -121,7 +122,7 @@ impl Shared {
 
     /// A link goes down because another session begins.
     fn replace(&self, old: &Arc<Link>, theirs: &Greeting) {
-        let restarted = old.incarnation != theirs.incarnation;
+        let restarted = old.incarnation != theirs.life.incarnation;
         let reason = if restarted { Reason::Restarted } else { Reason::Silent };
         let text = "another session took the place of this one";
         let reason = old.end(End::new(reason, Close::Disconnected, text));
@@ -131,7 +132,6 @@ impl Shared {
     fn link_up(self: &Arc<Self>, peer: &Peer, link: &Arc<Link>) {
         peer.set_link(Some(Arc::clone(link)));
         peer.renew_fresh();
-        peer.remember(link.incarnation);
         debug!(node = %self.me, peer = %link.peer, "link up");
         self.inbox.link(link.peer, LinkChange::Up { incarnation: link.incarnation });
         self.peers.changed.notify_waiters();

@@ -26,6 +26,7 @@ use crate::expiry;
 use crate::gateway::{self, Failing, Gateway};
 use crate::identity::{Bundle, CertificateError};
 use crate::journal::Journal;
+use crate::life;
 use crate::limits::{INCOMING_BYTES_MAX, LAST_WORDS, Limits};
 use crate::link::End;
 use crate::peers::{Peer, Peers};
@@ -54,6 +55,8 @@ use crate::tls::{Current, Tls};
 #[derive(Debug)]
 pub struct QuicTransport {
     me: NodeId,
+    /// When the process began, as peers are told.
+    began: u64,
     local_address: SocketAddr,
     /// Where the node says that it listens; none if its peers must tell it.
     own_address: Option<String>,
@@ -94,6 +97,7 @@ impl QuicTransport {
         let peers = Arc::new(Peers::new(others));
         Ok(Self {
             me: bundle.node,
+            began: life::now(),
             local_address,
             own_address,
             peers,
@@ -234,7 +238,7 @@ impl QuicTransport {
         tasks: &Handle,
     ) -> Result<Shared, TransportError> {
         let tls = self.identity.get();
-        let greeting = Greeting::new(&tls.trust.cluster, hello);
+        let greeting = Greeting::new(&tls.trust.cluster, hello, self.began);
         control::check_size(&greeting, self.limits.lanes_max)?;
         let (crypto, _) = tls.acceptor().map_err(|error| failed(&error))?;
         let mut server = ServerConfig::with_crypto(Arc::new(crypto));
@@ -360,7 +364,7 @@ impl Transport for QuicTransport {
         let has_not_started = || TransportError(format!("{} has not started", self.me));
         let (engine, shared) = self.shared().ok_or_else(has_not_started)?;
         let cluster = self.identity.get().trust.cluster.clone();
-        let greeting = Greeting::new(&cluster, &hello);
+        let greeting = Greeting::new(&cluster, &hello, self.began);
         // Links change on that thread alone.
         let (done, is_done) = mpsc::channel();
         engine.tasks.spawn(async move {

@@ -7,7 +7,7 @@ fn greeting(node: u32, events: &[&str]) -> Greeting {
     Greeting {
         cluster: String::from("demo"),
         node: NodeId(node),
-        incarnation: 1,
+        life: Life { incarnation: 1, began: 1 },
         events: events.collect(),
         large: Vec::new(),
     }
@@ -16,11 +16,11 @@ fn greeting(node: u32, events: &[&str]) -> Greeting {
 fn any_greeting() -> impl Strategy<Value = Greeting> {
     let events = proptest::collection::vec((any::<u64>(), ".{0,20}"), 0..20);
     let large = proptest::collection::vec((any::<u64>(), any::<u32>()), 0..5);
-    (".{0,32}", any::<u32>(), any::<u64>(), events, large).prop_map(
-        |(cluster, node, incarnation, events, large)| Greeting {
+    (".{0,32}", any::<u32>(), any::<(u64, u64)>(), events, large).prop_map(
+        |(cluster, node, (incarnation, began), events, large)| Greeting {
             cluster,
             node: NodeId(node),
-            incarnation,
+            life: Life { incarnation, began },
             events,
             large,
         },
@@ -105,7 +105,7 @@ fn frozen_greeting() -> Greeting {
     Greeting {
         cluster: String::from("demo"),
         node: NodeId(2),
-        incarnation: 300,
+        life: Life { incarnation: 300, began: 9 },
         events: vec![(1, String::from("a"))],
         large: vec![(1, 65_537)],
     }
@@ -120,18 +120,20 @@ fn the_frozen_bytes_of_a_hello() {
         fresh: SessionId(6),
         received: vec![(LaneId(7), 300)],
     };
-    let greeting = [0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a', 1, 1, 0x81, 0x80, 4];
+    let greeting =
+        [0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 1, 1, 0x81, 0x80, 4];
     let offered = [5, 1, 4, 0, 6, 1, 7, 0xac, 2];
-    let bytes = [&[29, 0, 0, 0, 4, 0], &greeting[..], &offered].concat();
+    let bytes = [&[30, 0, 0, 0, 5, 0], &greeting[..], &offered].concat();
     assert_eq!(encode(&Message::Hello(frozen_greeting(), offer)), bytes);
 }
 
 #[test]
 fn the_frozen_bytes_of_an_answer() {
     let answer = Answer { session: SessionId(6), received: vec![(LaneId(7), 1), (LaneId(8), 2)] };
-    let greeting = [1, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a', 1, 1, 0x81, 0x80, 4];
+    let greeting =
+        [1, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 1, 1, 0x81, 0x80, 4];
     let answered = [6, 2, 7, 1, 8, 2, 3, b'a', b':', b'1'];
-    let bytes = [&[30, 0, 0, 0, 4, 0], &greeting[..], &answered].concat();
+    let bytes = [&[31, 0, 0, 0, 5, 0], &greeting[..], &answered].concat();
     let seen = String::from("a:1");
     assert_eq!(encode(&Message::HelloAck(frozen_greeting(), answer, seen)), bytes);
 }
@@ -139,18 +141,18 @@ fn the_frozen_bytes_of_an_answer() {
 #[test]
 fn the_frozen_bytes_of_what_is_said_later() {
     let acknowledged = Message::Acknowledged(vec![(LaneId(7), 300)]);
-    assert_eq!(encode(&acknowledged), [7, 0, 0, 0, 4, 0, 3, 1, 7, 0xac, 2]);
-    assert_eq!(encode(&Message::Leaving), [3, 0, 0, 0, 4, 0, 4]);
-    assert_eq!(encode(&Message::Left), [3, 0, 0, 0, 4, 0, 5]);
+    assert_eq!(encode(&acknowledged), [7, 0, 0, 0, 5, 0, 3, 1, 7, 0xac, 2]);
+    assert_eq!(encode(&Message::Leaving), [3, 0, 0, 0, 5, 0, 4]);
+    assert_eq!(encode(&Message::Left), [3, 0, 0, 0, 5, 0, 5]);
     let version = Version { incarnation: 300, revision: 2 };
     let entry = Entry { node: NodeId(4), version, address: String::from("a:1") };
     assert_eq!(
         encode(&Message::Addresses(vec![entry])),
-        [12, 0, 0, 0, 4, 0, 6, 1, 4, 0xac, 2, 2, 3, b'a', b':', b'1']
+        [12, 0, 0, 0, 5, 0, 6, 1, 4, 0xac, 2, 2, 3, b'a', b':', b'1']
     );
     assert_eq!(
         encode(&Message::AddressesTaken(vec![(NodeId(4), version)])),
-        [8, 0, 0, 0, 4, 0, 7, 1, 4, 0xac, 2, 2]
+        [8, 0, 0, 0, 5, 0, 7, 1, 4, 0xac, 2, 2]
     );
 }
 
@@ -182,12 +184,12 @@ fn a_node_of_too_many_events_does_not_start() {
 
 #[test]
 fn another_version_is_named_before_anything_else_is_read() {
-    for other in [3, 5] {
+    for other in [4, 6] {
         let mut frame = encode(&Message::Left).split_off(4);
         frame[0] = other;
         let turned = decode(&frame).unwrap_err();
         assert_eq!(turned.kind, Kind::Version);
-        let both = [format!("synod/{other}"), String::from("synod/4")];
+        let both = [format!("synod/{other}"), String::from("synod/5")];
         assert!(both.iter().all(|version| turned.text.contains(version)), "{turned}");
     }
 }
@@ -196,7 +198,7 @@ fn another_version_is_named_before_anything_else_is_read() {
 fn the_first_hello_that_there_was_is_refused_with_both_versions() {
     let old = [1, 0, 0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a'];
     let turned = decode(&old).unwrap_err();
-    assert!(turned.text.contains("synod/1") && turned.text.contains("synod/4"), "{turned}");
+    assert!(turned.text.contains("synod/1") && turned.text.contains("synod/5"), "{turned}");
 }
 
 #[test]

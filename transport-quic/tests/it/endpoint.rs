@@ -171,3 +171,44 @@ fn an_earlier_life_of_a_node_is_refused_by_whoever_has_known_a_later_one() {
     assert_eq!(refusals, 2);
     assert!(!one.inbox.look(|told| told.is_up(NodeId(2))));
 }
+
+#[test]
+fn of_two_processes_in_one_life_of_a_node_the_first_stays_and_the_other_is_told_why() {
+    let authority = authority();
+    let ours = [N1, N2];
+    let one = start(&bundle(&authority, N1, &ours));
+    // As a machine that is copied with its bundle and its store.
+    let same = hello(N2, &["a"]);
+    let process = || start_with(&bundle(&authority, N2, &ours), same.clone(), Limits::default());
+    let original = process();
+    link(&original, &one);
+    sleep(BEYOND_A_TICK);
+    let copy = process();
+    introduce(&[&one, &copy]);
+    copy.transport.connect(N1);
+    let told = copy.inbox.wait("a refusal", |told| told.unreachable().pop().map(String::from));
+    assert_says(
+        &told,
+        &["n2", "n1 has known another process of it in this life", "second process"],
+    );
+    let refusal = one.inbox.wait("a refusal", |told| told.refusal("duplicate").cloned());
+    assert_says(&refusal.text, &["n2 at 127.0.0.1:", "second process"]);
+    one.send(N2, LANE, 1);
+    original.inbox.wait_until("an event", |told| told.numbers(LANE) == [1]);
+
+    // Nor is the copy believed where it is dialled, after the original has gone.
+    original.close();
+    one.wait_down(N2);
+    one.transport.connect(N2);
+    let told = one.inbox.wait("a refusal", |told| told.unreachable().pop().map(String::from));
+    assert_says(&told, &["another process of it in this life"]);
+    assert_eq!(one.inbox.look(|told| told.links.iter().filter(is_up).count()), 1);
+}
+
+/// Whether a link came up.
+fn is_up((_, change): &&(NodeId, LinkChange)) -> bool {
+    matches!(change, LinkChange::Up { .. })
+}
+
+/// A process that begins sooner after another one may have been given the same number for its life.
+const BEYOND_A_TICK: Duration = Duration::from_millis(1_100);

@@ -277,7 +277,7 @@ fn a_second_hello_ends_the_link() {
 #[test]
 fn a_hello_of_another_version_is_refused() {
     let frame = Greeting::of(N2).hello(9, &Offer::new());
-    Stage::new().refuses_hello(&frame, "version", &["synod/9", "synod/4", "same version"]);
+    Stage::new().refuses_hello(&frame, "version", &["synod/9", "synod/5", "same version"]);
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn an_answer_of_another_version_is_refused_by_the_dialler() {
     refuses_answer(
         |offer| Greeting::of(N2).answer(9, offer.fresh),
         "version",
-        &["synod/9", "synod/4"],
+        &["synod/9", "synod/5"],
     );
 }
 

@@ -106,6 +106,8 @@ pub(crate) struct Greeting {
     pub(crate) cluster: String,
     pub(crate) node: u32,
     pub(crate) incarnation: u64,
+    /// When its process began.
+    pub(crate) began: u64,
     pub(crate) events: Vec<(u64, String)>,
     pub(crate) large: Vec<(u64, u32)>,
 }
@@ -115,7 +117,7 @@ impl Greeting {
         let a = EventId::of("a").bits();
         let cluster = String::from("demo");
         let (incarnation, events) = (1, vec![(a, String::from("a"))]);
-        Self { cluster, node: node.0, incarnation, events, large: Vec::new() }
+        Self { cluster, node: node.0, incarnation, began: 1, events, large: Vec::new() }
     }
 
     /// A control frame: length, version, kind of message, body.
@@ -166,7 +168,7 @@ impl Offer {
 /// Connections and sessions have names that are drawn once.
 static NAME: AtomicU64 = AtomicU64::new(1);
 
-pub(crate) const PROTOCOL: u16 = 4;
+pub(crate) const PROTOCOL: u16 = 5;
 const HELLO: u8 = 0;
 const HELLO_ACK: u8 = 1;
 pub(crate) const ACKNOWLEDGED: u8 = 3;
