@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use synod_core::{Context, Event, HandlerSet, Handlers, NodeId, PeerDown, Reason, Transport};
-use synod_runtime::NodeBuilder;
+use synod_runtime::{NodeBuilder, NodeHandle};
 use synod_transport_quic::{Limits, QuicTransport};
 use tokio::net::UdpSocket;
 
@@ -74,7 +74,8 @@ struct World {
 impl World {
     async fn start(limits: &Limits) -> Self {
         let transports = certified(2, limits);
-        let (one, two) = (&transports[&ONE], &transports[&TWO]);
+        let of = |node| transports.get(&node).expect("one of two");
+        let (one, two): (&Arc<QuicTransport>, _) = (of(ONE), of(TWO));
         let to_two = Proxy::start(two.local_address()).await;
         let to_one = Proxy::start(one.local_address()).await;
         one.set_address(TWO, to_two.address);
@@ -101,16 +102,24 @@ impl World {
             .all(|node| node.status().peers.iter().all(|peer| peer.up && peer.ups == ups))
     }
 
+    fn node(&self, id: NodeId) -> &NodeHandle {
+        self.nodes.0.get(&id).expect("one of two")
+    }
+
+    fn diary(&self, id: NodeId) -> &Diary {
+        self.diaries.get(&id).expect("one of two")
+    }
+
     async fn post(&self, from: NodeId, letters: u64, bytes: usize) {
-        self.nodes.0[&from].trigger(&Post { letters, bytes }).await.expect("it runs");
+        self.node(from).trigger(&Post { letters, bytes }).await.expect("it runs");
     }
 
     fn letters(&self, at: NodeId) -> Vec<u64> {
-        read(&self.diaries[&at], |seen| seen.letters.clone())
+        read(self.diary(at), |seen| seen.letters.clone())
     }
 
     fn downs(&self, at: NodeId) -> Vec<Reason> {
-        read(&self.diaries[&at], |seen| seen.downs.clone())
+        read(self.diary(at), |seen| seen.downs.clone())
     }
 }
 
@@ -156,6 +165,36 @@ async fn a_path_that_takes_only_small_packets_from_now_on_holds_a_transfer_up_an
     assert_eq!(world.letters(TWO), (0..200).collect::<Vec<u64>>());
     assert!(world.downs(ONE).is_empty() && world.downs(TWO).is_empty());
     world.nodes.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_endpoint_has_died_is_not_ready_until_it_is_open_again() {
+    let world = World::start(&Limits::default()).await;
+    let node = world.node(TWO);
+    assert!(node.status().is_ready());
+    let began = Instant::now();
+    // Each death after the first is followed by a longer pause.
+    while node.status().is_ready() {
+        world.transports[&TWO].fail_socket();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "it is deaf and says it is ready");
+    }
+    until("an endpoint", || node.status().is_ready()).await;
+    world.post(ONE, 10, 64).await;
+    until("the letters", || world.letters(TWO).len() == 10).await;
+    assert!(world.downs(ONE).is_empty() && world.downs(TWO).is_empty());
+    world.nodes.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_handshakes_are_many_a_dialler_proves_its_address_first() {
+    for (handshakes_before_retry, is_asked) in [(0, true), (32, false)] {
+        let limits = Limits { handshakes_before_retry, ..Limits::default() };
+        let world = World::start(&limits).await;
+        let retries = world.to_one.retries() + world.to_two.retries();
+        assert_eq!(0 < retries, is_asked, "{retries} with {handshakes_before_retry}");
+        world.nodes.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,6 +21,8 @@ struct Controls {
     bytes_max: AtomicUsize,
     /// The largest datagram that was passed on.
     largest: AtomicUsize,
+    /// Datagrams by which a node asks a dialler to prove its address.
+    retries: AtomicUsize,
     /// Asks for another port towards the node behind.
     moves: Notify,
 }
@@ -32,6 +34,7 @@ impl Controls {
             back: AtomicBool::new(false),
             bytes_max: AtomicUsize::new(DATAGRAM_BYTES_MAX),
             largest: AtomicUsize::new(0),
+            retries: AtomicUsize::new(0),
             moves: Notify::new(),
         }
     }
@@ -73,6 +76,11 @@ impl Proxy {
         self.controls.largest.load(Ordering::Relaxed)
     }
 
+    /// How many times a dialler was asked to prove its address.
+    pub(crate) fn retries(&self) -> usize {
+        self.controls.retries.load(Ordering::Relaxed)
+    }
+
     /// Goes on from another port, as a translator of addresses does that has forgotten the old one.
     pub(crate) fn change_port(&self) {
         self.controls.moves.notify_one();
@@ -99,6 +107,9 @@ async fn relay(front: UdpSocket, target: SocketAddr, controls: Arc<Controls>) {
             }
             Ok((size, _)) = behind.recv_from(&mut back) => {
                 let bytes = back.get(..size).unwrap_or_default();
+                if bytes.first().is_some_and(|first| first & RETRY == RETRY) {
+                    controls.retries.fetch_add(1, Ordering::Relaxed);
+                }
                 if let Some(dialler) = dialler.filter(|_| controls.passes(&controls.back, size)) {
                     let _ = front.send_to(bytes, dialler).await;
                 }
@@ -108,5 +119,8 @@ async fn relay(front: UdpSocket, target: SocketAddr, controls: Arc<Controls>) {
         }
     }
 }
+
+/// RFC 9000, section 17.2.5: the first bits of a Retry packet, which are not protected.
+const RETRY: u8 = 0xf0;
 
 const DATAGRAM_BYTES_MAX: usize = 65_536;

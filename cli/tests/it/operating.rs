@@ -1,7 +1,7 @@
 //! What an operator sees of a node, and sets.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -105,6 +105,38 @@ fn status_is_a_table_of_nodes_and_peers() {
     let gone = synod(&place.0, &["status", &address]);
     assert_eq!(gone.exit, 6);
     assert!(gone.stderr.contains("does not answer"), "{}", gone.stderr);
+}
+
+#[test]
+fn a_node_that_waits_for_peers_is_alive_and_not_ready_and_a_watched_status_is_drawn_again() {
+    let place = Place::new("waits");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let flags = ["--start-after", "1", "--log-format", "json"];
+    let mut node = Running::configured(&bundles[0], &flags);
+    let address = admin(&mut node);
+    assert!(get(&address, "/livez").starts_with("HTTP/1.1 200 "));
+    let waits = get(&address, "/readyz");
+    assert!(waits.starts_with("HTTP/1.1 503 ") && waits.ends_with("waits for peers\n"), "{waits}");
+    let logged = node.says(&["\"message\":\"listening\""]);
+    let logged: Value = serde_json::from_str(&logged).expect("a log line in JSON");
+    assert_eq!((&logged["level"], &logged["node"]), (&"INFO".into(), &"n1".into()), "{logged}");
+
+    let mut watching = Command::new(env!("CARGO_BIN_EXE_synod"))
+        .args(["status", &address, "--watch"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let drawn = BufReader::new(watching.stdout.take().expect("piped")).lines();
+    let rows = drawn.map_while(Result::ok).filter(|line| line.contains("waits for peers")).take(2);
+    assert_eq!(rows.count(), 2);
+    watching.kill().expect("it runs on");
+    watching.wait().expect("it ends");
+    let _second = Running::node(&bundles[1]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !get(&address, "/readyz").starts_with("HTTP/1.1 200 ") {
+        assert!(Instant::now() < deadline, "{}", get(&address, "/readyz"));
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

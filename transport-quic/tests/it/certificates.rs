@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use rcgen::ExtendedKeyUsagePurpose;
+use rcgen::{CustomExtension, ExtendedKeyUsagePurpose};
 use synod_core::{NodeId, Refusal, Transport};
 use synod_transport_quic::{Authority, Bundle, Credentials, Limits};
 
-use crate::raw::{Client, Server, Tickets, forge, forge_with};
+use crate::raw::{Client, Server, Tickets, forge, forge_more, forge_with};
 use crate::support::{
     LANE, N1, N2, N3, Peer, assert_heard, assert_says, authority, bundle, hello, introduce, link,
     start, start_with,
@@ -205,6 +205,27 @@ fn a_certificate_that_says_it_is_its_own_authority_is_refused() {
 #[test]
 fn a_certificate_without_a_name_is_refused() {
     refused_certificate(&[], (-1, 1), "bad_identity", &["must name one node", "names nothing"]);
+}
+
+#[test]
+fn a_certificate_with_a_critical_extension_that_nobody_knows_is_refused() {
+    for is_critical in [true, false] {
+        let guarded = Guarded::new();
+        let mut unknown =
+            CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55_555], vec![5, 0]);
+        unknown.set_criticality(is_critical);
+        let uses = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let issuer = (guarded.authority.certificate_pem(), guarded.authority.key_pem());
+        let names = ["n2.demo.synod.internal"];
+        let shown = forge_more(issuer, &names, (-1, 1), &uses, vec![unknown]);
+        if is_critical {
+            refused_client(&guarded, shown, "bad_certificate", &["does not verify", "ritical"]);
+        } else {
+            let client = Client::with(&guarded.authority, N2, Some(shown), b"synod/1");
+            let _link = client.link(guarded.node.address());
+            guarded.node.wait_up(N2);
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
 use rcgen::{
-    CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, Issuer, KeyIdMethod, KeyPair, SanType, SerialNumber,
 };
 use rustls::client::{
@@ -16,6 +16,7 @@ use rustls::client::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{NamedGroup, RootCertStore};
 use serde::{Deserialize, Serialize};
 use synod_core::{EventId, NodeId};
@@ -40,7 +41,19 @@ pub(crate) fn forge_with(
     days: (i64, i64),
     uses: &[ExtendedKeyUsagePurpose],
 ) -> Credentials {
+    forge_more(issuer, names, days, uses, Vec::new())
+}
+
+/// One with more extensions.
+pub(crate) fn forge_more(
+    issuer: (&str, &str),
+    names: &[&str],
+    days: (i64, i64),
+    uses: &[ExtendedKeyUsagePurpose],
+    extensions: Vec<CustomExtension>,
+) -> Credentials {
     let mut params = CertificateParams::default();
+    params.custom_extensions = extensions;
     let names = names.iter().map(|name| SanType::DnsName((*name).try_into().unwrap()));
     params.subject_alt_names = names.collect();
     let now = OffsetDateTime::from(SystemTime::now());
@@ -220,7 +233,10 @@ impl Client {
         let mut config = match credentials {
             Some(credentials) => {
                 let (chain, key) = der(credentials);
-                builder.with_client_auth_cert(chain, key).unwrap()
+                // Whatever it is: rustls would not show every certificate that can be forged.
+                let key = provider().key_provider.load_private_key(key).unwrap();
+                let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+                builder.with_client_cert_resolver(Arc::new(shown))
             }
             None => builder.with_no_client_auth(),
         };
