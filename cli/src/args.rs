@@ -192,6 +192,7 @@ Examples:
   synod check bully --nodes 3 --timing unbounded   delays without a bound: two leaders
   synod check bully --nodes 2 --timers 50..150     clocks that run early or late
   synod check bully --nodes 4 --max-time 1m        as far as it comes in a minute
+  synod check abd --lossy --losses 1               links that lose one message
   synod check two-phase-commit --live              what should hold in the end, of fair runs
   synod check hello --reduce                       one run for each order of dependent events
 
@@ -220,9 +221,12 @@ pub(crate) struct Check {
     /// Recoveries in a run at most; as many as crashes unless given.
     #[arg(long)]
     pub(crate) recoveries: Option<u32>,
-    /// Datagrams lost in a run at most; any number unless given.
+    /// Messages lost in a run at most; any number unless given. Only datagrams are, without --lossy.
     #[arg(long)]
     pub(crate) losses: Option<u32>,
+    /// Let every message between two nodes be lost, whatever the algorithm counts on.
+    #[arg(long)]
+    pub(crate) lossy: bool,
     /// Messages that come again in a run at most, or `any`.
     #[arg(long, default_value = "0", value_parser = copies)]
     pub(crate) copies: u32,

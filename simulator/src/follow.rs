@@ -23,11 +23,12 @@ pub(crate) fn counterexample(
     let setting = program.setting();
     let names = names(program, path);
     let unbounded = setting.bounds.tick_us == 0 && setting.model.delay_max().is_some();
-    let doubled = 0 < setting.bounds.copies && setting.model.links == Links::Reliable;
+    let reliable = setting.model.links == Links::Reliable;
     let dropped = [
         (unbounded, Assumption::BoundedDelay),
         (setting.bounds.has_windows(), Assumption::ExactClocks),
-        (doubled, Assumption::NoDuplication),
+        (reliable && setting.bounds.lossy, Assumption::NoLoss),
+        (reliable && 0 < setting.bounds.copies, Assumption::NoDuplication),
         (0 < setting.bounds.lies, Assumption::KeptDisk),
     ];
     let dropped = dropped.iter().filter(|(drops, _)| *drops).map(|(_, it)| it.to_string());

@@ -26,6 +26,10 @@ pub struct Replay {
     pub decisions: usize,
     /// Those of them that the run still asks for.
     pub found: usize,
+    /// The others, as a schedule writes them; an event that the program no longer knows has a number
+    /// for its name. A path ends at the first action that is not possible, so that what stands behind
+    /// it is among them.
+    pub gone: Vec<String>,
 }
 
 /// Runs `schedule` once more. What the program no longer asks is left out, what it newly asks is
@@ -46,7 +50,9 @@ pub fn replay<T: Stack + Clone + Hash + Sync>(
 fn simulated(runnable: &dyn Runnable, settings: &Settings, decisions: &[Decision]) -> Replay {
     let (outcome, stream) = runnable.run(settings, Stream::replaying(decisions), true);
     let (trace, violation) = (outcome.trace, outcome.violation);
-    Replay { trace, violation, decisions: decisions.len(), found: stream.found() }
+    let gone = decisions.iter().filter(|it| stream.asked(it.label) < it.ordinal);
+    let gone = gone.map(|it| it.line(|event| runnable.catalogue().name(event))).collect();
+    Replay { trace, violation, decisions: decisions.len(), found: stream.found(), gone }
 }
 
 fn explored(program: &dyn Program, actions: &[String]) -> Replay {
@@ -55,5 +61,6 @@ fn explored(program: &dyn Program, actions: &[String]) -> Replay {
     let (_, rest) = Action::start_of(actions);
     let nodes = program.setting().bounds.nodes as usize;
     let found = trace.steps.len().saturating_sub(nodes) + (actions.len() - rest.len());
-    Replay { trace, violation, decisions: actions.len(), found }
+    let gone = actions.get(found..).unwrap_or_default().to_vec();
+    Replay { trace, violation, decisions: actions.len(), found, gone }
 }

@@ -98,8 +98,7 @@ impl Script {
         scenario: &Scenario<T>,
         property: &str,
     ) -> Violation {
-        let Replay { violation, decisions, found, .. } = self.run(scenario);
-        let gone = decisions - found.min(decisions);
+        let Replay { violation, decisions, gone, .. } = self.run(scenario);
         match violation {
             Some(violation) if violation.property == property => violation,
             Some(Violation { property: other, reason, .. }) => {
@@ -108,9 +107,13 @@ impl Script {
             None if scenario.properties().iter().all(|it| it.name != property) => {
                 panic!("the scenario does not promise `{property}`: `Scenario::property` adds it")
             }
-            None => panic!(
-                "`{property}` holds: {gone} of {decisions} decisions are no longer asked for"
-            ),
+            None => {
+                let named: String = gone.iter().map(|it| format!("\n  {it}")).collect();
+                let gone = gone.len();
+                panic!(
+                    "`{property}` holds: {gone} of {decisions} decisions are no longer asked for{named}"
+                )
+            }
         }
     }
 }
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "1 of 1 decisions are no longer asked for")]
+    #[should_panic(expected = "1 of 1 decisions are no longer asked for\n  crash.node 1 #1 = 1")]
     fn a_script_that_no_longer_fails_says_what_is_gone() {
         let script = Script::new(Settings::calm(2)).decide("crash.node 1", 1);
         let _ = script.expect_violation(&scenario(), "at most one node leads");

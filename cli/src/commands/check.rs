@@ -43,7 +43,7 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
     }
     let for_ever = bounds.copies == u32::MAX && bounds.tick_us == 0;
     properties(entry, &explored, for_ever, printer);
-    for left_out in Bounds::not_explored(&entry.model(), bounds.nodes) {
+    for left_out in bounds.not_explored(&entry.model()) {
         printer.say(format!("  – {left_out}: not explored, `sim` meets them"));
     }
     printer.event(&event(check, &bounds, &explored, &cost));
@@ -164,6 +164,7 @@ fn bounds(entry: &dyn Entry, check: &Check) -> Result<Bounds, Problem> {
     possible(entry.name(), &bounds)?;
     bounds.losses = check.losses.unwrap_or(bounds.losses);
     (bounds.copies, bounds.unordered) = (check.copies, check.unordered);
+    bounds.lossy = check.lossy;
     bounds.states_max = check.max_states.unwrap_or(bounds.states_max);
     bounds.depth_max = check.max_depth.unwrap_or(bounds.depth_max);
     Ok(bounds)
@@ -262,8 +263,15 @@ fn heading(entry: &dyn Entry, bounds: &Bounds) -> String {
         counted(bounds.crashes, "crash", "crashes"),
         counted(bounds.recoveries, "recovery", "recoveries"),
     );
-    if bounds.losses < u32::MAX {
-        heading += &format!(", {}", counted(bounds.losses, "lost datagram", "lost datagrams"));
+    match (bounds.losses, bounds.lossy) {
+        (u32::MAX, false) => (),
+        (u32::MAX, true) => heading += ", any number of lost messages",
+        (losses, false) => {
+            heading += &format!(", {}", counted(losses, "lost datagram", "lost datagrams"));
+        }
+        (losses, true) => {
+            heading += &format!(", {}", counted(losses, "lost message", "lost messages"));
+        }
     }
     match bounds.copies {
         0 => (),
@@ -328,7 +336,7 @@ fn event(check: &Check, bounds: &Bounds, explored: &Explored, cost: &Cost) -> se
     json!({
         "event": "check", "algorithm": check.algorithm, "nodes": bounds.nodes,
         "crashes": bounds.crashes, "recoveries": bounds.recoveries,
-        "bounded": bounds.tick_us > 0, "unordered": bounds.unordered, "lies": bounds.lies,
+        "bounded": bounds.tick_us > 0, "unordered": bounds.unordered, "lossy": bounds.lossy, "lies": bounds.lies,
         "timers": (0 < bounds.tick_us).then_some(bounds.timers),
         "copies": (bounds.copies < u32::MAX).then_some(bounds.copies),
         "losses": (bounds.losses < u32::MAX).then_some(bounds.losses),

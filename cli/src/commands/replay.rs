@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use synod_simulator::{BadSchedule, Diagram, Replay as Replayed, Schedule};
+use synod_simulator::{BadSchedule, Decision, Diagram, Replay as Replayed, Schedule};
 
 use super::{as_test, recording};
 use crate::app::App;
@@ -11,6 +11,9 @@ use crate::args::Replay;
 use crate::entry::Entry;
 use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
+
+/// Decisions that are told one by one, if they are no longer asked for.
+const GONE_MAX: usize = 10;
 
 pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Problem> {
     if asked.as_test {
@@ -20,9 +23,11 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
     if recording::is_one(&asked.file) {
         return recording::replay(app, asked, printer);
     }
-    let schedule = read(&asked.file)?;
+    let text = text(&asked.file)?;
+    let schedule = parse(&asked.file, &text)?;
     let entry = entry(app, &asked.file, &schedule)?;
     let replayed = entry.replay(&schedule);
+    let gone: Vec<&str> = replayed.gone.iter().map(|it| as_written(it, &text)).collect();
     let hash = replayed.trace.hash();
     if let Some(path) = &asked.trace {
         super::replace(path, &replayed.trace.json_lines())?;
@@ -32,11 +37,18 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
     let diagram = if asked.full { diagram.full() } else { diagram };
     printer.say(diagram.to_string());
     printer.say(format!("replayed {} of {} decisions", replayed.found, replayed.decisions));
+    for gone in gone.iter().take(GONE_MAX) {
+        printer.say(format!("  no longer asked for: {gone}"));
+    }
+    if let Some(more @ 1..) = gone.len().checked_sub(GONE_MAX) {
+        printer.say(format!("  and {more} more"));
+    }
     printer.say(format!("trace {hash}"));
     let violation = replayed.violation.as_ref();
     printer.event(&json!({
         "event": "replay", "algorithm": schedule.algorithm, "steps": replayed.trace.steps.len(),
-        "decisions": replayed.decisions, "replayed": replayed.found, "trace_hash": hash,
+        "decisions": replayed.decisions, "replayed": replayed.found, "gone": gone,
+        "trace_hash": hash,
         "property": violation.map(|it| &it.property), "reason": violation.map(|it| &it.reason),
         "dropped": schedule.dropped,
     }));
@@ -52,10 +64,19 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
     }
 }
 
+/// A decision in the words of the schedule, which may name an event that the program no longer knows.
+fn as_written<'t>(decision: &'t str, text: &'t str) -> &'t str {
+    let Ok(wanted) = decision.parse::<Decision>() else {
+        return decision;
+    };
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("decide "));
+    lines.find(|line| line.parse().is_ok_and(|it: Decision| it == wanted)).unwrap_or(decision)
+}
+
 /// A run that was to fail holds.
 pub(super) fn diverged(schedule: &Schedule, replayed: &Replayed) -> Option<Problem> {
     let property = schedule.property.as_ref()?;
-    let gone = replayed.decisions - replayed.found.min(replayed.decisions);
+    let gone = replayed.gone.len();
     let what = format!("the schedule no longer violates `{property}`");
     let hint = match gone {
         0 => String::from("every decision in it was asked for: is it fixed?"),

@@ -77,9 +77,12 @@ fn an_edited_schedule_that_no_longer_fails_has_an_exit_code_of_its_own() {
     let file = place.0.join(synod(&place.0, &asked).last()["schedule"].as_str().expect("a file"));
     let text = fs::read_to_string(&file).expect("the schedule");
     let calm: Vec<&str> = text.lines().filter(|line| !line.contains("partition.side")).collect();
-    fs::write(&file, calm.join("\n")).expect("written");
+    fs::write(&file, calm.join("\n") + "\ndecide delay bully.retired n1>n2 #1 = 5\n")
+        .expect("written");
     let called = synod(&place.0, &["replay", file.to_str().expect("UTF-8")]);
     assert_eq!(called.exit, 4);
+    let gone = "  no longer asked for: delay bully.retired n1>n2 #1 = 5\n";
+    assert!(called.stdout.contains(gone), "{}", called.stdout);
     assert!(called.stderr.contains("no longer violates `at most one node leads`"));
 }
 
@@ -363,7 +366,14 @@ fn the_bounds_that_a_check_was_asked_for_stand_in_its_result() {
     }
     let last = synod(&place.0, &[&asked[..], &["--json"]].concat()).last();
     assert_eq!((&last["losses"], &last["copies"]), (&2.into(), &1.into()));
-    assert_eq!(last["unordered"], true);
+    assert_eq!((&last["unordered"], &last["lossy"]), (&true.into(), &false.into()));
+    let told = synod(&place.0, &["check", "hello", "--lossy"]).stdout;
+    assert!(told.contains("any number of lost messages"), "{told}");
+    let told = synod(&place.0, &["check", "paxos", "--max-states", "100", "--losses", "1"]).stdout;
+    for words in ["1 lost datagram", "– lost messages: not explored", "– repeated messages: not"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Assumption, Faults, Model};
+use synod_core::{Assumption, Faults, Links, Model};
 
 use super::window::{Due, Window};
 use crate::scenario::micros;
@@ -27,9 +27,14 @@ pub struct Bounds {
     /// bound this means nothing: clocks are unrelated, and go on when a timer fires.
     #[serde(default, skip_serializing_if = "Window::is_exact")]
     pub timers: Window,
-    /// Datagrams lost in a run, at most; `u32::MAX` for any number.
+    /// Messages lost in a run, at most; `u32::MAX` for any number. Only datagrams are lost, unless links
+    /// are `lossy`.
     #[serde(default = "any", skip_serializing_if = "is_any")]
     pub losses: u32,
+    /// Whether every message between two nodes may be lost, and not only datagrams. What was sent after
+    /// it arrives all the same.
+    #[serde(default, skip_serializing_if = "is_kept")]
+    pub lossy: bool,
     /// Messages that arrive twice, or more often, in a run: arrivals beyond the first, at most;
     /// `u32::MAX` for any number. Without a bound on delays, what keeps no order then stays under way
     /// for ever: the network is a set, nothing is ever at rest, and nothing is judged that needs rest
@@ -84,6 +89,7 @@ impl Bounds {
             tick_us: 0,
             timers: Window::EXACT,
             losses: u32::MAX,
+            lossy: false,
             copies: 0,
             lies: 0,
             unordered: false,
@@ -107,12 +113,17 @@ impl Bounds {
         }
     }
 
-    /// What `model` allows and no exploration does: an algorithm that passes one is not checked
+    /// What `model` allows and is not within these bounds: an algorithm that passes is not checked
     /// against it.
     #[must_use]
-    pub fn not_explored(model: &Model, nodes: u32) -> Vec<&'static str> {
-        let traitors = (0 < model.traitors_max(nodes as usize)).then_some("traitors");
-        traitors.into_iter().collect()
+    pub fn not_explored(&self, model: &Model) -> Vec<&'static str> {
+        let loses = model.links == Links::FairLoss;
+        let all = [
+            (0 < model.traitors_max(self.nodes as usize), "traitors"),
+            (loses && !(self.lossy && 0 < self.losses), "lost messages"),
+            (loses && self.copies == 0, "repeated messages"),
+        ];
+        all.into_iter().filter(|(is_left_out, _)| *is_left_out).map(|(_, what)| what).collect()
     }
 
     /// Whether what was sent stays under way for ever.

@@ -53,7 +53,7 @@ impl Labels {
         let link = over.and_then(|(at, loses)| {
             let parcel = worker.at(state, at)?;
             match &parcel.input {
-                Input::Deliver { envelope, .. } if parcel.is_lossy() => {
+                Input::Deliver { envelope, .. } if parcel.is_lossy(worker.setting().bounds) => {
                     let count = number(self.links.len());
                     let link = (parcel.link.0, parcel.link.1, envelope.event());
                     Some((*self.links.entry(link).or_insert(count), loses))

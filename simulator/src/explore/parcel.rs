@@ -84,9 +84,9 @@ impl Parcel {
         Ok(Self::of(link, input, self.left, (self.ordered, self.stays)))
     }
 
-    /// Whether it may be lost.
-    pub(crate) fn is_lossy(&self) -> bool {
-        self.link.2 == Lane::Datagram && !self.is_own()
+    /// Whether it may be lost, within these bounds.
+    pub(crate) fn is_lossy(&self, bounds: &Bounds) -> bool {
+        (self.link.2 == Lane::Datagram || bounds.lossy) && !self.is_own()
     }
 
     /// Whether a node has it from itself.

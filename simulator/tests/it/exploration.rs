@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property};
+use synod_core::{Algorithm, Cluster, Context, Event, Handlers, Links, Model, NodeId, Property};
 use synod_simulator::{Bounds, Exploration, Limit, Progress, Recorded, Scenario, explore, replay};
 
 use crate::kit::{N1, N2, calm_bounds, ms, watch, watch_rest};
@@ -408,6 +408,40 @@ fn as_many_datagrams_are_lost_as_the_budget_allows() {
         let expected = (0..=losses.min(each)).map(|lost| choose(lost, each) << (each - lost));
         assert_eq!(explored.states, expected.map(u64::from).sum::<u64>());
     }
+}
+
+#[test]
+fn links_that_lose_messages_lose_as_many_as_the_budget_allows_and_keep_the_order_of_the_rest() {
+    for (losses, subsets) in [(0, 1), (1, 4), (2, 7), (u32::MAX, 8)] {
+        let (scenario, seen) = watch_rest(shower(3, false, true), |cluster| {
+            cluster.state(N2).map(|state| state.received.clone())
+        });
+        let bounds = Bounds { losses, lossy: true, ..calm_bounds(2) };
+        explore(&scenario, &bounds).expect_complete();
+        assert_eq!(seen.all().len(), subsets, "{losses}");
+        assert!(seen.all().iter().all(|received| received.is_sorted()), "{losses}");
+    }
+}
+
+#[test]
+fn a_lost_message_breaks_an_assumption_and_replays_and_is_told_where_the_model_has_it() {
+    let scenario = shower(2, false, true).property(Property::at_rest(
+        "all come",
+        |cluster: &Cluster<'_, Shower>| match cluster.state(N2) {
+            Some(state) if state.received.len() < 2 => Err(String::from("one is missing")),
+            _ => Ok(()),
+        },
+    ));
+    let lossy = Bounds { losses: 1, lossy: true, ..calm_bounds(2) };
+    let explored = explore(&scenario, &lossy);
+    let failure = explored.expect_failure();
+    assert_eq!(failure.schedule.dropped, ["no message is lost between live nodes"]);
+    assert!(failure.text.contains("act lose shower.drop n1>n2"), "{}", failure.text);
+    let read = failure.text.parse().expect("a schedule");
+    assert_eq!(replay(&scenario, &read).violation.as_ref(), Some(&failure.violation));
+    let model = Model::ASYNCHRONOUS.over(Links::FairLoss);
+    assert_eq!(calm_bounds(2).not_explored(&model), ["lost messages", "repeated messages"]);
+    assert_eq!(lossy.not_explored(&model), ["repeated messages"]);
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod lanes;
 mod leaves;
 mod links;
 mod liveness;
+mod noise;
 mod partitions;
 mod peers;
 mod properties;

@@ -142,9 +142,10 @@ fn bounds(world: World) -> Bounds {
         3 if 0 < tick_us => window("50..150"),
         _ => Window::EXACT,
     };
+    let lossy = random.below(4) == 0;
     let calm = Bounds::calm(world.nodes);
     let faults = Bounds { crashes, recoveries, down_max: crashes, losses, copies, ..calm };
-    Bounds { tick_us, timers, unordered, ..faults }
+    Bounds { tick_us, timers, unordered, lossy, ..faults }
 }
 
 fn scenario(world: World) -> Scenario<MadeUp> {

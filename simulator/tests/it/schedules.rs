@@ -65,6 +65,9 @@ fn decisions_that_are_no_longer_asked_for_are_left_out_and_counted() {
     let again = replay(&bully(), &read(&format!("{}{stale}", failure.text)));
     assert_eq!(again.trace.hash(), failure.trace.hash());
     assert_eq!((again.decisions, again.found), (plain.decisions + 3, plain.found));
+    let unknown = synod_core::EventId::of("bully.retired").to_string();
+    let named = stale.replace("bully.retired", &unknown).replace("decide ", "");
+    assert_eq!((plain.gone.len(), again.gone), (0, named.lines().map(String::from).collect()));
 }
 
 #[test]
@@ -95,6 +98,8 @@ fn an_explored_schedule_ends_at_the_first_action_that_is_not_possible() {
     let wrong = failure.text.replacen(actions[1], "act deliver bully.retired n1>n2", 1);
     let again = replay(&bully(), &read(&wrong));
     assert_eq!((again.decisions, again.found), (actions.len(), 1));
+    assert_eq!(again.gone.len(), actions.len() - 1);
+    assert_eq!(again.gone[0], "deliver bully.retired n1>n2");
     assert_eq!(again.violation, None);
 }
 

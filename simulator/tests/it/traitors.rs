@@ -328,7 +328,7 @@ fn runs_with_traitors_come_to_rest_and_are_functions_of_their_choices() {
 
 #[test]
 fn an_exploration_says_that_it_has_no_traitors() {
-    assert_eq!(Bounds::not_explored(&Talker::MODEL, 4), ["traitors"]);
-    assert!(Bounds::not_explored(&Talker::MODEL, 3).is_empty(), "none of three may be one");
-    assert!(Bounds::not_explored(&Model::ASYNCHRONOUS, 4).is_empty());
+    assert_eq!(Bounds::calm(4).not_explored(&Talker::MODEL), ["traitors"]);
+    assert!(Bounds::calm(3).not_explored(&Talker::MODEL).is_empty(), "none of three may be one");
+    assert!(Bounds::calm(4).not_explored(&Model::ASYNCHRONOUS).is_empty());
 }

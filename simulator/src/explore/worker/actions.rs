@@ -17,7 +17,8 @@ impl Worker<'_> {
 
     /// Appends it to a list.
     pub(crate) fn add_acts(&self, state: &State, all: &mut Vec<Act>) {
-        let timed = 0 < self.setting().bounds.tick_us;
+        let bounds = self.setting().bounds;
+        let timed = 0 < bounds.tick_us;
         let mut before: Option<(u32, &Parcel)> = None;
         for (at, number) in state.wire.iter().enumerate() {
             let parcel = self.parcel(*number);
@@ -31,7 +32,7 @@ impl Worker<'_> {
                 continue; // The application keeps its time; everything else may come early.
             }
             all.push(Act::Deliver { at });
-            if 0 < state.losses && parcel.is_lossy() {
+            if 0 < state.losses && parcel.is_lossy(bounds) {
                 all.push(Act::Lose { at });
             }
             if 0 < state.copies && !parcel.stays && !parcel.is_own() {
