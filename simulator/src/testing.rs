@@ -10,6 +10,8 @@ use crate::choice::Stream;
 use crate::schedule::{Recorded, Schedule};
 use crate::simulation::{Failure, Simulation};
 use crate::trace::{StepKind, Trace, hash_of};
+use crate::why::{Jump, why_simulated};
+use crate::world::Violation;
 
 /// How long a test runs unless `SYNOD_BUDGET` says otherwise.
 const BUDGET: Duration = Duration::from_secs(2);
@@ -17,35 +19,41 @@ const BUDGET: Duration = Duration::from_secs(2);
 /// while a round is short, so that a slow simulation keeps its time and a fast one is not held up.
 const ROUND_MIN: u64 = 8;
 const ROUND_MAX: u64 = 4_096;
+/// A shrunk run of at most so many steps is told with the step that decided it: from each of its moments
+/// so many runs go on at random.
+const DECIDED_STEPS_MAX: usize = 200;
+const DECIDED_RUNS: u32 = 40;
 /// A round is short if it takes less than this part of the budget.
 const ROUND_PART: u32 = 16;
 
 impl Simulation<'_> {
     /// Runs as a test of that name, in the folder `tests/schedules` of the package that is tested
     /// (`CARGO_MANIFEST_DIR`, or else the current folder): first the schedules that are stored
-    /// there under the name, then seeds from 0 on until `SYNOD_BUDGET` is spent
+    /// there under the name, then seeds from `SYNOD_SEED` on, or from 0, until `SYNOD_BUDGET` is spent
     /// (seconds, or with a unit: `500ms`, `2s`, `10m`). A failure is shrunk and stored there, so
-    /// that it runs first the next time, and can be kept in git.
+    /// that it runs first the next time, and can be kept in git. Under `GITHUB_ACTIONS` it is also told
+    /// as an annotation at the test's line.
     ///
     /// # Panics
     ///
     /// If a run fails: with everything that is needed to understand it. If a stored schedule cannot
-    /// be read, or is one of an exploration. If `SYNOD_BUDGET` is not a time. If what should happen
-    /// sometimes happened in no run.
+    /// be read, or is one of an exploration. If `SYNOD_BUDGET` is not a time, or `SYNOD_SEED` not a
+    /// number below 2^63. If what should happen sometimes happened in no run.
     #[track_caller]
     pub fn check(&self, name: &str) {
         let place = Location::caller();
         let directory = &folder();
         self.rerun(directory, name, place);
         let (budget, begin) = (budget(), now());
-        let (mut next, mut round) = (0, ROUND_MIN);
+        let first = first_seed();
+        let (mut next, mut round) = (first, ROUND_MIN);
         let mut never = self.runnable().should_happen();
-        while next == 0 || begin.elapsed() < budget {
+        while next == first || begin.elapsed() < budget {
             let began = now();
             let report = self.run(next..next + round);
             if let Some(failure) = &report.failure {
                 let stored = store(directory, name, failure);
-                panic!("{}", block(failure, name, place, &stored));
+                panic!("{}", self.block(failure, name, place, &stored));
             }
             if let Some(divergence) = &report.divergence {
                 panic!("{divergence}");
@@ -58,8 +66,9 @@ impl Simulation<'_> {
         }
         assert!(
             never.is_empty(),
-            "in {next} runs of `{name}` there was never: {never:?}; a longer SYNOD_BUDGET or more \
-             faults may show it"
+            "in {} runs of `{name}` there was never: {never:?}; a longer SYNOD_BUDGET or more \
+             faults may show it",
+            next - first
         );
     }
 
@@ -91,10 +100,61 @@ impl Simulation<'_> {
                     is_minimal: true,
                     schedule,
                 };
-                panic!("{}", block(&failure, name, place, &path));
+                panic!("{}", self.block(&failure, name, place, &path));
             }
         }
     }
+
+    /// Everything that is needed to understand a failure: which test it is and where stands above.
+    fn block(&self, failure: &Failure, name: &str, place: &Location<'_>, file: &Path) -> String {
+        let told = failure.block();
+        let (property, rest) = told.split_once('\n').unwrap_or((&told, ""));
+        let (source, line) = (place.file(), place.line());
+        let mut block = annotation(failure, name, place).unwrap_or_default();
+        block += &format!("{property}\n  in `{name}`, {source}:{line}\n{rest}");
+        block += "state when it broke\n";
+        for (node, summary) in failure.trace.last_summaries() {
+            block += &format!("  {node}  {summary}\n");
+        }
+        block += &self.decided(failure);
+        let lines = log_lines(&failure.trace);
+        if !lines.is_empty() {
+            block += &format!("log lines of this run\n{lines}");
+        }
+        let (command, file) = (command(name), file.display());
+        block
+            + &format!(
+                "replay    {command}   (stored schedules run first)\nkeep it   git add {file}\n"
+            )
+    }
+
+    /// Which step of the run decided that it fails, if one stands out.
+    fn decided(&self, failure: &Failure) -> String {
+        let Recorded::Simulated { settings, decisions, .. } = &failure.schedule.run else {
+            return String::new();
+        };
+        if DECIDED_STEPS_MAX < failure.trace.steps.len() {
+            return String::new();
+        }
+        let why = why_simulated(self.runnable(), settings, decisions, DECIDED_RUNS);
+        let culprit = why.ok().and_then(|why| why.culprit);
+        culprit.map_or_else(String::new, |Jump { step, before, after, what, .. }| {
+            let (before, after) = (before.percent(), after.percent());
+            format!(
+                "decided at step {step}: {what}\n  of runs that go on at random from before it \
+                 {before}% fail, from after it {after}%\n"
+            )
+        })
+    }
+}
+
+/// What the runner of GitHub's actions shows at the test's line.
+fn annotation(failure: &Failure, name: &str, place: &Location<'_>) -> Option<String> {
+    std::env::var_os("GITHUB_ACTIONS")?;
+    let Violation { property, reason, .. } = &failure.violation;
+    let text = format!("{name}: {property}: {reason}").replace('%', "%25");
+    let text = text.replace('\r', "%0D").replace('\n', "%0A");
+    Some(format!("::error file={},line={}::{text}\n", place.file(), place.line()))
 }
 
 /// Why a path of an exploration is no schedule of a simulation, and what to do with it.
@@ -143,6 +203,17 @@ fn budget() -> Duration {
     }
 }
 
+/// What `SYNOD_SEED` says.
+fn first_seed() -> u64 {
+    let Ok(text) = std::env::var("SYNOD_SEED") else {
+        return 0;
+    };
+    match text.parse::<u64>() {
+        Ok(seed) if seed < 1 << 63 => seed,
+        _ => panic!("SYNOD_SEED is `{text}`: write a number, below 2^63"),
+    }
+}
+
 fn read_budget(text: &str) -> Option<Duration> {
     let unit = text.trim_start_matches(|it: char| it.is_ascii_digit());
     let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
@@ -183,26 +254,6 @@ fn store(directory: &Path, name: &str, failure: &Failure) -> PathBuf {
         Ok(()) => path,
         Err(error) => PathBuf::from(format!("not stored: {error}")),
     }
-}
-
-fn block(failure: &Failure, name: &str, place: &Location<'_>, file: &Path) -> String {
-    let mut block = failure.block();
-    block += "state when it broke\n";
-    for (node, summary) in failure.trace.last_summaries() {
-        block += &format!("  {node}  {summary}\n");
-    }
-    let lines = log_lines(&failure.trace);
-    if !lines.is_empty() {
-        block += &format!("log lines of this run\n{lines}");
-    }
-    format!(
-        "{block}test      {}:{}\nreplay    {}   (stored schedules run first)\n\
-         keep it   git add {}\n",
-        place.file(),
-        place.line(),
-        command(name),
-        file.display()
-    )
 }
 
 fn log_lines(trace: &Trace) -> String {

@@ -21,9 +21,12 @@ use synod_core::Stack;
 use self::curve::Continued;
 use self::simulated::Simulated;
 use self::walked::Walked;
+use crate::choice::Decision;
 use crate::explore::{Ground, Setting};
+use crate::runnable::Runnable;
 use crate::scenario::Scenario;
 use crate::schedule::{Recorded, Schedule};
+use crate::settings::Settings;
 use crate::trace::Trace;
 use crate::world::Violation;
 
@@ -96,8 +99,7 @@ pub fn why<T: Stack + Clone + Hash + Sync>(
 ) -> Result<Why, NothingViolated> {
     match &schedule.run {
         Recorded::Simulated { settings, decisions, .. } => {
-            let simulated = Simulated::replay(scenario, settings, decisions)?;
-            Ok(explain(&simulated, runs.max(1)))
+            why_simulated(scenario, settings, decisions, runs)
         }
         Recorded::Explored { bounds, actions } => {
             let setting = Setting::against(scenario, bounds, schedule.property.as_deref());
@@ -106,6 +108,17 @@ pub fn why<T: Stack + Clone + Hash + Sync>(
             Ok(explain(&walked, runs.max(1)))
         }
     }
+}
+
+/// The same of a simulated run, whatever the type of its nodes.
+pub(crate) fn why_simulated(
+    runnable: &dyn Runnable,
+    settings: &Settings,
+    decisions: &[Decision],
+    runs: u32,
+) -> Result<Why, NothingViolated> {
+    let simulated = Simulated::replay(runnable, settings, decisions)?;
+    Ok(explain(&simulated, runs.max(1)))
 }
 
 fn explain(run: &dyn Continued, runs: u32) -> Why {

@@ -65,7 +65,7 @@ fn decisions_that_are_no_longer_asked_for_are_left_out_and_counted() {
     let again = replay(&bully(), &read(&format!("{}{stale}", failure.text)));
     assert_eq!(again.trace.hash(), failure.trace.hash());
     assert_eq!((again.decisions, again.found), (plain.decisions + 3, plain.found));
-    let unknown = synod_core::EventId::of("bully.retired").to_string();
+    let unknown = synod_core::Catalogue::default().name(synod_core::EventId::of("bully.retired"));
     let named = stale.replace("bully.retired", &unknown).replace("decide ", "");
     assert_eq!((plain.gone.len(), again.gone), (0, named.lines().map(String::from).collect()));
 }

@@ -211,10 +211,18 @@ fn a_handler_with_a_memory_of_its_own_is_named_with_the_line_that_registers_it()
 
 /// What the failing test says where it finds its schedules in `folder`.
 fn failing_test_in(folder: &Path) -> String {
+    failing_test_under(folder, &[])
+}
+
+/// The same with more variables in its environment.
+fn failing_test_under(folder: &Path, variables: &[(&str, &str)]) -> String {
     let output = std::process::Command::new(env::current_exe().expect("this test binary"))
         .args(["--exact", "strategies::the_failing_test", "--ignored", "--nocapture"])
         .current_dir(folder)
         .env_remove("CARGO_MANIFEST_DIR")
+        .env_remove("GITHUB_ACTIONS")
+        .env_remove("SYNOD_SEED")
+        .envs(variables.iter().copied())
         .output()
         .expect("the test binary");
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
@@ -254,6 +262,32 @@ fn a_failing_test_stores_its_schedule_which_runs_first_the_next_time() {
     assert_eq!(stored.len(), 1);
     let again = failing_test_in(&folder);
     assert!(again.contains("in 0 replays"), "the stored schedule runs first: {again}");
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+fn a_failure_tells_first_which_test_it_is_and_where_and_then_what_decided_it() {
+    let folder = env::temp_dir().join(format!("synod-told-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let lines = include_str!("strategies.rs").lines().enumerate();
+    let calls = lines.filter(|(_, line)| line.ends_with(r#".check("two_leaders");"#));
+    let line = 1 + calls.last().expect("the failing test").0;
+    let told = failing_test_under(&folder, &[("GITHUB_ACTIONS", "true"), ("SYNOD_SEED", "1000")]);
+    let file = file!();
+    for words in [
+        format!("::error file={file},line={line}::two_leaders: at most one node leads: n"),
+        format!("\nproperty violated: at most one node leads\n  in `two_leaders`, {file}:{line}\n"),
+        String::from("\n  found with seed 10"),
+        String::from("\ndecided at step "),
+        String::from(" fail, from after it 100%\n"),
+    ] {
+        assert!(told.contains(&words), "{words}: {told}");
+    }
+    fs::remove_dir_all(folder.join("tests")).expect("removed");
+    assert!(!failing_test_in(&folder).contains("::error"));
+    fs::remove_dir_all(folder.join("tests")).expect("removed");
+    let wrong = failing_test_under(&folder, &[("SYNOD_SEED", "dice")]);
+    assert!(wrong.contains("SYNOD_SEED is `dice`: write a number"), "{wrong}");
     fs::remove_dir_all(&folder).expect("removed");
 }
 
