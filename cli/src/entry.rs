@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 use std::ops::{ControlFlow, Range, RangeInclusive};
+use std::sync::atomic::AtomicU64;
 
 use serde::Serialize;
 use synod_core::{
@@ -25,7 +26,8 @@ pub(crate) trait Entry {
     fn declares(&self, property: &str) -> bool;
     /// The properties that remember something of which an exploration knows nothing.
     fn monitors(&self) -> Vec<&'static str>;
-    fn simulate(&self, asked: &Asked) -> Report;
+    /// Counts the runs that have ended in `ended`.
+    fn simulate(&self, asked: &Asked, ended: &AtomicU64) -> Report;
     fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, Problem>;
     fn estimate(&self, bounds: &Bounds, probes: u32) -> Estimate;
     fn replay(&self, schedule: &Schedule) -> Replay;
@@ -140,7 +142,7 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         monitors.filter(|it| it.remembering().is_none()).map(|it| it.name).collect()
     }
 
-    fn simulate(&self, asked: &Asked) -> Report {
+    fn simulate(&self, asked: &Asked, ended: &AtomicU64) -> Report {
         let mut simulation = Simulation::new(&self.0, *asked.nodes.end()).strategy(asked.strategy);
         if asked.nodes.start() < asked.nodes.end() {
             simulation = simulation.sizes(asked.nodes.clone());
@@ -163,7 +165,7 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         if let Some(time_us) = asked.time_us {
             simulation = simulation.settings(|world: &mut Settings| world.time_us = time_us);
         }
-        simulation.run(asked.seeds.clone())
+        simulation.counting(ended).run(asked.seeds.clone())
     }
 
     fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, Problem> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use synod_core::{Assumption, Model, Random, Stack};
 
@@ -37,6 +38,8 @@ pub struct Simulation<'a> {
     dropped: Vec<Assumption>,
     /// Around which run the runs are, if around any.
     near: Option<Vec<Decision>>,
+    /// How many runs have ended, for whoever watches.
+    ended: Option<&'a AtomicU64>,
 }
 
 /// What many runs came to.
@@ -126,7 +129,7 @@ impl<'a> Simulation<'a> {
     fn of(runnable: &'a dyn Runnable, nodes: u32) -> Self {
         let (settings, threads) = (Settings::within(runnable.model(), nodes), cores());
         let (strategy, sizes, dropped) = (Strategy::default(), Vec::new(), Vec::new());
-        Self { runnable, settings, strategy, sizes, threads, dropped, near: None }
+        Self { runnable, settings, strategy, sizes, threads, dropped, near: None, ended: None }
     }
 
     /// Follows one strategy instead of all in turn.
@@ -161,6 +164,12 @@ impl<'a> Simulation<'a> {
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         Self { threads: threads.max(1), ..self }
+    }
+
+    /// Adds each run that ends to `ended`, so that another thread can tell how far it is.
+    #[must_use]
+    pub fn counting(self, ended: &'a AtomicU64) -> Self {
+        Self { ended: Some(ended), ..self }
     }
 
     /// Adds a kind of fault, whether or not the model allows it.
@@ -285,6 +294,9 @@ impl<'a> Simulation<'a> {
             let world = self.world_of(seed);
             let (mut outcome, _) = self.runnable.run(&world, self.stream(seed), false);
             block.runs += 1;
+            if let Some(ended) = self.ended {
+                ended.fetch_add(1, Ordering::Relaxed);
+            }
             block.counts.add(&outcome.counts);
             block.never.retain(|name| outcome.never.contains(name));
             *block.sizes.entry(world.nodes).or_default() += 1;

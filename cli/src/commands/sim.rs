@@ -13,6 +13,8 @@ use crate::entry::{Asked, Entry};
 use crate::printer::{Printer, counted, quoted, thousands};
 use crate::problem::{Exit, Problem};
 
+mod progress;
+
 pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem> {
     let entry = app.entry(Some(&sim.algorithm))?;
     let (calm, faults) = faults(sim)?;
@@ -27,7 +29,8 @@ pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem
         threads: sim.threads,
         ..Asked::of(0, seeds(sim.seed, sim.seeds)?)
     };
-    let report = entry.simulate(&asked);
+    let all = asked.seeds.end - asked.seeds.start;
+    let report = progress::telling(printer, all, |ended| entry.simulate(&asked, ended));
     numbers(entry, &asked, &report, printer);
     match (&report.failure, &report.divergence) {
         (Some(failure), _) => violated(sim, failure, &report, printer),

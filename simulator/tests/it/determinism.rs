@@ -1,6 +1,7 @@
 //! Equal seed, equal bytes.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicU64;
 
 use synod_algorithms::Bully;
 use synod_core::Algorithm;
@@ -102,4 +103,13 @@ fn a_report_of_a_failure_ends_with_the_lowest_seed_that_fails() {
     let again = partitioned().threads(1).run(0..1_000);
     assert_eq!(again.expect_failure().text, failure.text);
     assert_eq!(again.expect_failure().trace.hash(), failure.trace.hash());
+}
+
+#[test]
+fn whoever_watches_sees_as_many_runs_end_as_there_are() {
+    let ended = AtomicU64::new(0);
+    let scenario = bully();
+    let report = Simulation::new(&scenario, 3).threads(2).counting(&ended).run(10..110);
+    report.expect_clean();
+    assert_eq!((report.runs, ended.into_inner()), (100, 100));
 }
