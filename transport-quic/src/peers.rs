@@ -20,7 +20,7 @@ pub(crate) struct Peers {
     peers: BTreeMap<NodeId, Peer>,
     /// Wakes whoever waits for a link or an attempt to change.
     pub(crate) changed: Notify,
-    /// Datagrams that were too large, or that the peer does not take.
+    /// Datagrams that were too large, that the peer does not take, or that took the room of others.
     pub(crate) datagrams_dropped: AtomicU64,
 }
 

@@ -190,7 +190,8 @@ impl QuicTransport {
         links.iter().filter_map(|link| Some((link.peer, link.certificate_ends()?))).collect()
     }
 
-    /// Datagrams that were not sent because they are too large, or because the peer takes none.
+    /// Datagrams that were not sent because they are too large, or because the peer takes none; and how often
+    /// one took the room of older ones that still waited ([`Limits::datagram_bytes_max`]).
     #[must_use]
     pub fn datagrams_dropped(&self) -> u64 {
         self.peers.datagrams_dropped.load(Ordering::Relaxed)
@@ -312,7 +313,12 @@ impl QuicTransport {
         let mut bytes = Vec::with_capacity(DATAGRAM_HEADER_GUESS + envelope.body().len());
         envelope.encode_into(&mut bytes);
         let size = bytes.len();
-        wire.connection.send_datagram(bytes.into()).map_err(|error| match error {
+        let takes_room = wire.connection.datagram_send_buffer_space() < size;
+        let sent = wire.connection.send_datagram(bytes.into());
+        if sent.is_ok() && takes_room {
+            self.peers.count_dropped_datagram();
+        }
+        sent.map_err(|error| match error {
             SendDatagramError::ConnectionLost(_) => SendError::Down,
             SendDatagramError::TooLarge
             | SendDatagramError::UnsupportedByPeer

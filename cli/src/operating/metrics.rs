@@ -25,6 +25,7 @@ pub(super) fn text(subject: &Subject) -> String {
         certificate_left: subject.certificate_end.seconds_left(),
         peer_certificates: subject.peer_certificates(),
         bytes_per_peer_max: count(subject.bytes_per_peer_max),
+        datagrams_dropped: subject.transport.datagrams_dropped(),
     }));
     let mut text = String::new();
     // Writing into a string does not fail, and the encoder has no errors of its own.
@@ -40,6 +41,7 @@ struct Moment {
     /// How many seconds each peer's is still valid.
     peer_certificates: BTreeMap<String, u64>,
     bytes_per_peer_max: u64,
+    datagrams_dropped: u64,
 }
 
 impl Collector for Moment {
@@ -75,6 +77,8 @@ impl Moment {
             "What one peer can make the transport hold at most",
             *bytes_per_peer_max,
         )?;
+        let help = "Datagrams that were too large, or took the room of others";
+        page.counter("datagrams_dropped", help, self.datagrams_dropped)?;
         page.counter("restarts", "Lives that ended by a panic", status.restarts)?;
         page.counter("actor_restarts", "Actors that were replaced", status.actor_restarts)?;
         let summary = || status.summary.iter().map(|(key, value)| (key.as_str(), value.as_str()));

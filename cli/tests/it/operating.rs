@@ -55,6 +55,7 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
         "synod_lane_refused_total{node=\"n1\",peer=\"n2\",lane=\"bully\"} ",
         "synod_peer_cert_expiry_seconds{node=\"n1\",peer=\"n2\"} ",
         "synod_certificate_not_after_seconds",
+        "synod_datagrams_dropped_total{node=\"n1\"} 0",
         "# EOF",
     ] {
         assert!(page.contains(line), "no {line} in {page}");

@@ -101,6 +101,22 @@ fn datagrams_arrive() {
 }
 
 #[test]
+fn datagrams_that_take_the_room_of_others_are_counted() {
+    let authority = authority();
+    let limits = Limits { datagram_bytes_max: 16 * 1024, ..Limits::default() };
+    let one = start_with(&bundle(&authority, N1, &[N1, N2]), hello(N1, &["a"]), limits);
+    let mute = crate::raw::Client::new(&authority, N2).link(one.address());
+    one.wait_up(N2);
+    // Nobody acknowledges anything any more, so all but the first ones wait.
+    let _ghost = mute.vanish();
+    for number in 0..100 {
+        one.transport.send(N2, Lane::Datagram, &large("a", number, 1_000)).unwrap();
+    }
+    let dropped = one.transport.datagrams_dropped();
+    assert!((1..100).contains(&dropped), "{dropped}");
+}
+
+#[test]
 fn a_datagram_that_is_too_large_is_refused_and_counted() {
     let (one, _two) = pair();
     let body = Bytes::from(vec![0; 20_000]);
