@@ -62,22 +62,35 @@ impl Teller<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::Sender;
+
     use super::*;
+
+    /// What is told until the first line is there: whoever works is gone then.
+    struct First {
+        told: Vec<u8>,
+        working: Option<Sender<()>>,
+    }
+
+    impl Write for First {
+        fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+            self.working = None;
+            self.told.write(part)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     fn told(on_terminal: bool) -> String {
         let ended = AtomicU64::new(1_234);
         let teller =
             Teller { ended: &ended, all: 5_000, every: Duration::from_millis(1), on_terminal };
         let (working, over) = channel::<()>();
-        let mut out = Vec::new();
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                thread::sleep(Duration::from_millis(50));
-                drop(working);
-            });
-            teller.tell(&over, &mut out);
-        });
-        String::from_utf8(out).expect("a text")
+        let mut out = First { told: Vec::new(), working: Some(working) };
+        teller.tell(&over, &mut out);
+        String::from_utf8(out.told).expect("a text")
     }
 
     #[test]
