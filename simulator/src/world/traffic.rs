@@ -24,6 +24,8 @@ struct Delay {
     us: u64,
     min_us: u64,
     max_us: u64,
+    /// Whether these are bounds of the link alone.
+    is_of_link: bool,
 }
 
 impl Way {
@@ -152,8 +154,7 @@ impl<T: Stack> World<'_, T> {
         let (about, lane) = (way.about(), way.lane);
         let ordinal = self.stream.asked(Label { what: "delay", about });
         let (earliest_us, latest_us) = (self.now_us + delay.min_us, self.now_us + delay.max_us);
-        let has_own = self.network.delay(way.from, way.to).is_some();
-        let floor_us = if has_own { earliest_us } else { 0 };
+        let floor_us = if delay.is_of_link { earliest_us } else { 0 };
         let racer = Racer { place, about, lane, at_us, latest_us, earliest_us, floor_us, ordinal };
         self.races.enter(way.to, racer);
     }
@@ -193,11 +194,12 @@ impl<T: Stack> World<'_, T> {
         let link = self.network.delay(way.from, way.to);
         let (min, max, shape) =
             link.map_or((min, max, shape), |link| (link.min_us, link.max_us, link.shape));
+        let is_of_link = link.is_some();
         let late = !way.is_calm && self.befalls("tail", way, self.noise(tail));
         let most = if late { tail_max_us } else { max };
         let options = most.saturating_sub(min) + 1;
         let us = min + self.stream.choose_delay(|| way.about(), options, min, shape);
-        Delay { us, min_us: min, max_us: most.max(min) }
+        Delay { us, min_us: min, max_us: most.max(min), is_of_link }
     }
 
     /// How often the network loses, doubles or holds up messages, while it is still allowed to.
