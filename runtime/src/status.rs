@@ -98,6 +98,9 @@ pub struct PeerStatus {
     pub round_trip: Option<Duration>,
     /// Whether a connection carries the link now, or the link waits for the next one.
     pub connected: bool,
+    /// The version of the protocol that both sides speak on that connection, if the transport has
+    /// versions.
+    pub protocol: Option<u16>,
     /// Bytes that wait to be sent to it, or that it has not acknowledged.
     pub queued_bytes: usize,
     /// How many times a connection has taken up where another one stopped, on this link.
@@ -232,6 +235,7 @@ fn peers(host: &Host) -> Vec<PeerStatus> {
         incarnation: told.get(peer).and_then(|told| told.incarnation),
         round_trip: told.get(peer).and_then(|told| told.round_trip),
         connected: told.get(peer).is_some_and(|told| told.connected),
+        protocol: told.get(peer).and_then(|told| told.protocol),
         queued_bytes: told.get(peer).map_or(0, |told| told.queued_bytes),
         resumed: told.get(peer).map_or(0, |told| told.resumed),
         lost: told.get(peer).map_or(0, |told| told.lost),

@@ -14,4 +14,5 @@ mod soak;
 mod store;
 mod three_worlds;
 mod tidy;
+mod upgrades;
 mod world;

@@ -21,6 +21,7 @@ use crate::serve;
 use crate::session::{Answer, Choice, Offer, choose};
 use crate::shared::Shared;
 use crate::tls::Verifier;
+use crate::versions::Agreed;
 
 /// Lets in whoever may come in, until the endpoint dies.
 pub(crate) async fn accept(shared: &Arc<Shared>) {
@@ -120,6 +121,7 @@ struct Guest {
     node: NodeId,
     /// The serial number of the certificate that it was shown.
     shown: String,
+    speaks: Agreed,
     theirs: Greeting,
     offer: Offer,
 }
@@ -164,9 +166,9 @@ async fn receive_guest(
             return None;
         }
     };
-    let hello = match control::read(&mut receive).await {
-        Ok(Message::Hello(theirs, offer)) => {
-            shared.greeting().agree(&theirs, node).map(|()| (theirs, offer))
+    let hello = match control::read_first(&mut receive, shared.me, node).await {
+        Ok((Message::Hello(theirs, offer), speaks)) => {
+            shared.greeting().agree(&theirs, node).map(|()| (theirs, offer, speaks))
         }
         Ok(_) => Err(Turned::new(Kind::BadHello, "the first word must be a hello")),
         Err(Silence::Turned(turned)) => Err(turned),
@@ -178,8 +180,8 @@ async fn receive_guest(
         }
     };
     match hello {
-        Ok((theirs, offer)) => {
-            Some(Guest { handshake, connection, send, receive, node, shown, theirs, offer })
+        Ok((theirs, offer, speaks)) => {
+            Some(Guest { handshake, connection, send, receive, node, shown, speaks, theirs, offer })
         }
         Err(turned) => {
             shared.journal.refuses(Some(node), &address.to_string(), &turned);
@@ -264,7 +266,7 @@ async fn turn_away(connection: &Connection, send: &mut SendStream, turned: &Turn
     let kind = String::from(turned.kind.word());
     let refused = Message::Refused { kind, text: turned.text.clone() };
     let said = async {
-        if control::write(send, &refused).await.is_ok() && send.finish().is_ok() {
+        if control::write_first(send, &refused).await.is_ok() && send.finish().is_ok() {
             connection.closed().await;
         }
     };
@@ -311,12 +313,13 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
 
 /// Lets the connection carry the link, says so, gives up this node's own attempt, and serves it.
 async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
-    let Guest { handshake, connection, mut send, receive, node, shown, theirs, offer } = guest;
+    let Guest { handshake, connection, mut send, receive, node, shown, speaks, theirs, offer } =
+        guest;
     // Before anything else can happen: an attempt that is cancelled now says no hello.
     peer.cancel_attempt();
     let address = connection.remote_address().to_string();
     let outlets = Outlets::default();
-    let wire = Wire { id: offer.wire, dialer: node, address, shown, connection, outlets };
+    let wire = Wire { id: offer.wire, dialer: node, address, shown, speaks, connection, outlets };
     let wire = Arc::new(wire);
     let (link, answer) = match join(shared, peer, &theirs, &offer, &wire) {
         Ok(joined) => joined,
@@ -329,7 +332,7 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
     shared.limits.let_in(&wire.connection);
     let ack = Message::HelloAck(Greeting::clone(&shared.greeting()), answer, wire.address.clone());
     // If this fails the connection is lost, which `serve` notices.
-    let _ = control::write(&mut send, &ack).await;
+    let _ = control::write_first(&mut send, &ack).await;
     serve::serve(shared, &link, &wire, send, receive).await;
 }
 

@@ -1,7 +1,12 @@
 //! The control stream: who is there, and who leaves.
 //!
-//! A control frame is a length (`u32`), the version of the protocol (`u16`), both little-endian,
-//! and a message in postcard. Only the first two are the same in every version.
+//! A control frame is a length (`u32`), a version of the protocol (`u16`), both little-endian, and a
+//! message in postcard. The first frame of each side says which versions it speaks: the newest in the
+//! place of the version, and behind it the oldest (`u16`). From there on both speak the highest one that is
+//! common to them.
+//!
+//! The same in every version are these numbers, the hello, its answer and the refusal: a later one may only
+//! add to their ends, and is read by those that do not know what it adds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +20,7 @@ use crate::life::Life;
 use crate::limits::CONTROL_BYTES_MAX;
 use crate::refusal::{Kind, Turned, printable};
 use crate::session::{Answer, Counts, Offer, SessionId, WireId};
-
-/// The version of everything that stands on the wire.
-pub(crate) const PROTOCOL: u16 = 5;
+use crate::versions::{Agreed, FIRST_OF_RANGES, SPOKEN, Versions};
 
 /// What is said on a control stream. New messages go at the end.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -171,7 +174,7 @@ pub(crate) fn check_size(greeting: &Greeting, lanes_max: u32) -> Result<(), Tran
         fresh: SessionId(most),
         received: (0..lanes_max).map(|_| (LaneId(most), most)).collect(),
     };
-    let size = encode(&Message::Hello(greeting.clone(), offer)).len();
+    let size = encode_first(&Message::Hello(greeting.clone(), offer)).len();
     if size <= CONTROL_BYTES_MAX {
         return Ok(());
     }
@@ -182,39 +185,78 @@ pub(crate) fn check_size(greeting: &Greeting, lanes_max: u32) -> Result<(), Tran
     Err(TransportError(text))
 }
 
-/// Encodes a message with its length and version. O(size).
-pub(crate) fn encode(message: &Message) -> Vec<u8> {
+/// Encodes the first message of this side: a hello, its answer or a refusal. O(size).
+pub(crate) fn encode_first(message: &Message) -> Vec<u8> {
+    frame(&[SPOKEN.newest, SPOKEN.oldest], message)
+}
+
+/// Encodes a later message, in the version that was agreed on. O(size).
+pub(crate) fn encode(version: u16, message: &Message) -> Vec<u8> {
+    frame(&[version], message)
+}
+
+fn frame(versions: &[u16], message: &Message) -> Vec<u8> {
     let body = postcard::to_allocvec(message).expect("numbers, strings and lists always serialize");
-    let length = u32::try_from(VERSION_BYTES + body.len())
-        .expect("a hello is made of this program's own event names");
-    let mut frame = Vec::with_capacity(LENGTH_BYTES + VERSION_BYTES + body.len());
+    let size = versions.len() * VERSION_BYTES + body.len();
+    let length = u32::try_from(size).expect("a hello is made of this program's own event names");
+    let mut frame = Vec::with_capacity(LENGTH_BYTES + size);
     frame.extend_from_slice(&length.to_le_bytes());
-    frame.extend_from_slice(&PROTOCOL.to_le_bytes());
+    versions.iter().for_each(|version| frame.extend_from_slice(&version.to_le_bytes()));
     frame.extend_from_slice(&body);
     frame
 }
 
-/// Decodes what follows the length. Strict: nothing may be left over.
-pub(crate) fn decode(frame: &[u8]) -> Result<Message, Turned> {
-    let Some((version, body)) = frame.split_first_chunk::<VERSION_BYTES>() else {
-        return Err(Turned::new(Kind::BadHello, "a control frame has no version"));
-    };
-    let version = u16::from_le_bytes(*version);
-    if version != PROTOCOL {
-        let text = format!(
-            "the peer speaks synod/{version} and this side synod/{PROTOCOL}: \
-             run the same version on every node"
-        );
+/// Decodes what follows the length of the first frame that `peer` sends to `me`, and what the two speak
+/// from there on. What a later version adds is left out.
+pub(crate) fn decode_first(
+    frame: &[u8],
+    me: NodeId,
+    peer: NodeId,
+) -> Result<(Message, Agreed), Turned> {
+    let (newest, rest) = split_version(frame)?;
+    let (oldest, body) =
+        if newest < FIRST_OF_RANGES { (newest, rest) } else { split_version(rest)? };
+    let theirs = Versions { oldest, newest };
+    if newest < oldest {
+        let text = format!("{peer} says that it speaks {theirs}, which is no version at all");
+        return Err(Turned::new(Kind::BadHello, text));
+    }
+    let agreed = Agreed { version: SPOKEN.agree(theirs, me, peer)?, theirs };
+    let (message, rest) = take_message(body)?;
+    if SPOKEN.newest < newest || rest.is_empty() {
+        return Ok((message, agreed));
+    }
+    Err(left_over(rest))
+}
+
+/// Decodes what follows the length of a later frame. Strict: nothing may be left over.
+pub(crate) fn decode(frame: &[u8], version: u16) -> Result<Message, Turned> {
+    let (said, body) = split_version(frame)?;
+    if said != version {
+        let text = format!("a control frame of synod/{said} where synod/{version} was agreed on");
         return Err(Turned::new(Kind::Version, text));
     }
-    match postcard::take_from_bytes::<Message>(body) {
-        Ok((message, [])) => message.bounded(),
-        Ok((_, rest)) => {
-            let text = format!("a control frame has {} bytes left over", rest.len());
-            Err(Turned::new(Kind::BadHello, text))
-        }
-        Err(_) => Err(Turned::new(Kind::BadHello, "a control frame does not decode")),
+    match take_message(body)? {
+        (message, []) => Ok(message),
+        (_, rest) => Err(left_over(rest)),
     }
+}
+
+fn split_version(frame: &[u8]) -> Result<(u16, &[u8]), Turned> {
+    let (version, rest) = frame
+        .split_first_chunk()
+        .ok_or_else(|| Turned::new(Kind::BadHello, "a control frame has no version"))?;
+    Ok((u16::from_le_bytes(*version), rest))
+}
+
+fn take_message(body: &[u8]) -> Result<(Message, &[u8]), Turned> {
+    let (message, rest) = postcard::take_from_bytes::<Message>(body)
+        .map_err(|_| Turned::new(Kind::BadHello, "a control frame does not decode"))?;
+    Ok((message.bounded()?, rest))
+}
+
+fn left_over(rest: &[u8]) -> Turned {
+    Turned::new(Kind::BadHello, format!("a control frame has {} bytes left over", rest.len()))
 }
 
 /// Why no message came.
@@ -226,8 +268,22 @@ pub(crate) enum Silence {
     Turned(Turned),
 }
 
-/// Reads one message. The length is checked before anything is allocated.
-pub(crate) async fn read(stream: &mut RecvStream) -> Result<Message, Silence> {
+/// Reads the first message that `peer` says to `me`, and what the two speak from there on.
+pub(crate) async fn read_first(
+    stream: &mut RecvStream,
+    me: NodeId,
+    peer: NodeId,
+) -> Result<(Message, Agreed), Silence> {
+    decode_first(&read_frame(stream).await?, me, peer).map_err(Silence::Turned)
+}
+
+/// Reads one later message.
+pub(crate) async fn read(stream: &mut RecvStream, version: u16) -> Result<Message, Silence> {
+    decode(&read_frame(stream).await?, version).map_err(Silence::Turned)
+}
+
+/// Reads one frame. The length is checked before anything is allocated.
+async fn read_frame(stream: &mut RecvStream) -> Result<Vec<u8>, Silence> {
     let mut length = [0; LENGTH_BYTES];
     stream.read_exact(&mut length).await.map_err(|_| Silence::Ended)?;
     let length = u32::from_le_bytes(length);
@@ -239,12 +295,21 @@ pub(crate) async fn read(stream: &mut RecvStream) -> Result<Message, Silence> {
     };
     let mut frame = vec![0; size];
     stream.read_exact(&mut frame).await.map_err(|_| Silence::Ended)?;
-    decode(&frame).map_err(Silence::Turned)
+    Ok(frame)
+}
+
+/// Writes the first message of this side, as [`write`] does later ones.
+pub(crate) async fn write_first(stream: &mut SendStream, message: &Message) -> Result<(), Silence> {
+    stream.write_all(&encode_first(message)).await.map_err(|_| Silence::Ended)
 }
 
 /// Writes one message. An error means that the connection has ended, which others report.
-pub(crate) async fn write(stream: &mut SendStream, message: &Message) -> Result<(), Silence> {
-    stream.write_all(&encode(message)).await.map_err(|_| Silence::Ended)
+pub(crate) async fn write(
+    stream: &mut SendStream,
+    version: u16,
+    message: &Message,
+) -> Result<(), Silence> {
+    stream.write_all(&encode(version, message)).await.map_err(|_| Silence::Ended)
 }
 
 /// Events that a hello lists.

@@ -21,6 +21,7 @@ use crate::serve;
 use crate::session::{Answer, Offer, understand};
 use crate::shared::Shared;
 use crate::tls::{Tls, Verifier};
+use crate::versions::Agreed;
 
 /// A peer that has answered the hello.
 struct Answered {
@@ -29,6 +30,7 @@ struct Answered {
     shown: String,
     send: SendStream,
     receive: RecvStream,
+    speaks: Agreed,
     theirs: Greeting,
     offer: Offer,
     answer: Answer,
@@ -85,14 +87,15 @@ pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt, pa
 
 /// The attempt has succeeded: its connection carries the link, unless the peer's own came first.
 async fn take(shared: &Arc<Shared>, peer: &Peer, attempt: &Attempt, answered: Answered) {
-    let Answered { connection, shown, send, receive, theirs, offer, answer } = answered;
+    let Answered { connection, shown, send, receive, speaks, theirs, offer, answer } = answered;
     if !peer.end_attempt(attempt) {
         connection.close(Close::LostTie.code(), b"the other connection stays");
         return;
     }
     let address = connection.remote_address().to_string();
     let outlets = Outlets::default();
-    let wire = Wire { id: offer.wire, dialer: shared.me, address, shown, connection, outlets };
+    let wire =
+        Wire { id: offer.wire, dialer: shared.me, address, shown, speaks, connection, outlets };
     let wire = Arc::new(wire);
     match join(shared, peer, &theirs, &offer, &answer, &wire) {
         Ok(link) => serve::serve(shared, &link, &wire, send, receive).await,
@@ -244,15 +247,16 @@ impl Dialer<'_> {
             return Err(lost().await);
         };
         let hello = Message::Hello(Greeting::clone(&self.shared.greeting()), offer.clone());
-        if control::write(&mut send, &hello).await.is_err() {
+        if control::write_first(&mut send, &hello).await.is_err() {
             return Err(lost().await);
         }
-        let (theirs, answer) = match control::read(&mut receive).await {
-            Ok(Message::HelloAck(theirs, answer, seen)) => {
+        let heard = control::read_first(&mut receive, self.shared.me, self.node).await;
+        let (theirs, answer, speaks) = match heard {
+            Ok((Message::HelloAck(theirs, answer, seen), speaks)) => {
                 self.shared.is_seen_at(&seen);
-                (theirs, answer)
+                (theirs, answer, speaks)
             }
-            Ok(Message::Refused { kind, text }) => {
+            Ok((Message::Refused { kind, text }, _)) => {
                 connection.close(Close::Leaving.code(), b"understood");
                 let kind = Kind::of_word(&kind).unwrap_or(Kind::BadHello);
                 return Err(self.is_turned_away(&Turned::new(kind, printable(&text))));
@@ -269,7 +273,7 @@ impl Dialer<'_> {
         match self.shared.greeting().agree(&theirs, self.node) {
             Ok(()) => {
                 let (connection, shown) = (connection.clone(), String::from(shown));
-                Ok(Answered { connection, shown, send, receive, theirs, offer, answer })
+                Ok(Answered { connection, shown, send, receive, speaks, theirs, offer, answer })
             }
             Err(turned) => Err(Outcome::Failed(self.refuse(connection, &turned))),
         }

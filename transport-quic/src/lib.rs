@@ -55,6 +55,7 @@ mod shared;
 mod socket;
 mod tls;
 mod transport;
+mod versions;
 
 pub use identity::{
     Authority, Bundle, CertificateError, CertificateFacts, Cluster, Credentials, FileError,

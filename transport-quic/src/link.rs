@@ -17,6 +17,7 @@ use crate::identity::CertificateFacts;
 use crate::outlet::Outlets;
 use crate::refusal::{Close, Turned, reason_of};
 use crate::session::WireId;
+use crate::versions::Agreed;
 
 /// A link to a peer: what the host is told is up and down. It outlasts its connections, and ends
 /// once, for the first reason that is given.
@@ -52,6 +53,8 @@ pub(crate) struct Wire {
     pub(crate) address: String,
     /// The serial number of the certificate that this node has shown on it.
     pub(crate) shown: String,
+    /// What the two sides speak on it.
+    pub(crate) speaks: Agreed,
     pub(crate) connection: Connection,
     pub(crate) outlets: Outlets,
 }

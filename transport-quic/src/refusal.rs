@@ -8,8 +8,9 @@ use std::fmt;
 use quinn::{ConnectionError, TransportErrorCode, VarInt};
 use synod_core::{NodeId, Reason};
 
-use crate::control::{Greeting, PROTOCOL};
+use crate::control::Greeting;
 use crate::life::Life;
+use crate::versions::SPOKEN;
 
 /// The fixed set of reasons to turn somebody away.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -362,8 +363,8 @@ fn of_alert(code: u64, reason: &[u8]) -> Option<Turned> {
         120 => (
             Kind::Version,
             format!(
-                "the two sides have no version of the synod protocol in common \
-                 (this side speaks synod/{PROTOCOL}): run the same version on every node"
+                "the other side does not speak the synod protocol, or another one \
+                 (this side speaks {SPOKEN}): is it a node of this program?"
             ),
         ),
         45 => (Kind::Expired, String::from("the certificate has expired: renew it")),

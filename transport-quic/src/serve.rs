@@ -44,7 +44,7 @@ pub(crate) async fn serve(
         end = read_lanes(shared, link, wire) => Some(end),
         end = reader::read_datagrams(shared, link, wire) => Some(end),
         end = acknowledge(link, wire, &control) => Some(end),
-        end = tell_addresses(shared, link, &control) => Some(end),
+        end = tell_addresses(shared, link, wire, &control) => Some(end),
         end = listen(shared, link, wire, receive, &control) => Some(end),
     };
     if let Some(end) = end {
@@ -63,7 +63,7 @@ async fn write_lanes(link: &Arc<Link>, wire: &Arc<Wire>, control: &AsyncMutex<Se
     }
     if link.channel.is_finishing() {
         link.channel.drained().await;
-        let _ = control::write(&mut *control.lock().await, &Message::Leaving).await;
+        let _ = say(wire, control, &Message::Leaving).await;
     }
     pending().await
 }
@@ -148,21 +148,26 @@ async fn acknowledge(link: &Link, wire: &Wire, control: &AsyncMutex<SendStream>)
         let _ = timeout(ACK_DELAY, link.channel.owes(Owed::Now)).await;
         let Some(counts) = link.channel.acknowledge(wire.id) else { return pending().await };
         let message = Message::Acknowledged(counts);
-        if control::write(&mut *control.lock().await, &message).await.is_err() {
+        if say(wire, control, &message).await.is_err() {
             return pending().await;
         }
     }
 }
 
 /// Tells the peer where others listen, until it has confirmed it, and whatever comes anew.
-async fn tell_addresses(shared: &Shared, link: &Link, control: &AsyncMutex<SendStream>) -> End {
+async fn tell_addresses(
+    shared: &Shared,
+    link: &Link,
+    wire: &Wire,
+    control: &AsyncMutex<SendStream>,
+) -> End {
     shared.book().connected(link.peer, link.incarnation);
     loop {
         let changed = shared.addresses_changed.notified();
         let entries = shared.book().due(link.peer, shared.began.elapsed());
         if !entries.is_empty() {
             let message = Message::Addresses(entries);
-            if control::write(&mut *control.lock().await, &message).await.is_err() {
+            if say(wire, control, &message).await.is_err() {
                 return pending().await;
             }
         } else if shared.book().is_waiting(link.peer) {
@@ -171,6 +176,15 @@ async fn tell_addresses(shared: &Shared, link: &Link, control: &AsyncMutex<SendS
             changed.await;
         }
     }
+}
+
+/// Says something on the control stream. An error means that the connection has ended.
+async fn say(
+    wire: &Wire,
+    control: &AsyncMutex<SendStream>,
+    message: &Message,
+) -> Result<(), Silence> {
+    control::write(&mut *control.lock().await, wire.speaks.version, message).await
 }
 
 /// Hears what the peer says on the control stream after the hello.
@@ -182,7 +196,7 @@ async fn listen(
     control: &AsyncMutex<SendStream>,
 ) -> End {
     loop {
-        match control::read(&mut receive).await {
+        match control::read(&mut receive, wire.speaks.version).await {
             Ok(Message::Acknowledged(counts)) => {
                 if let Err(misstep) = link.channel.acknowledged(wire.id, &counts) {
                     return shared.refuse(link, wire, &shared::turned(&misstep));
@@ -191,13 +205,13 @@ async fn listen(
             Ok(Message::Addresses(entries)) => match shared.hear(link, wire, entries) {
                 Ok(taken) => {
                     let message = Message::AddressesTaken(taken);
-                    let _ = control::write(&mut *control.lock().await, &message).await;
+                    let _ = say(wire, control, &message).await;
                 }
                 Err(turned) => return shared.refuse(link, wire, &turned),
             },
             Ok(Message::AddressesTaken(taken)) => shared.book().confirmed(link.peer, &taken),
             Ok(Message::Leaving) => {
-                let said = control::write(&mut *control.lock().await, &Message::Left).await;
+                let said = say(wire, control, &Message::Left).await;
                 if said.is_ok() && !link.channel.is_finishing() {
                     // It is the one that leaves who closes; it might not have heard yet.
                     shared.link_down(link, Reason::Closed);

@@ -28,6 +28,7 @@ use crate::random;
 use crate::refusal::{Close, Kind, Turned};
 use crate::session::{Choice, Counts, Misstep, Offer, WireId};
 use crate::tls::Current;
+use crate::versions::{Agreed, SPOKEN};
 
 /// What the tasks of one transport share.
 #[derive(Debug)]
@@ -144,6 +145,11 @@ impl Shared {
         link.channel.attach(wire.id, received).map_err(|misstep| turned(&misstep))?;
         if let Some(old) = link.set_wire(Some(Arc::clone(wire))) {
             old.connection.close(Close::Replaced.code(), b"a newer connection took its place");
+        }
+        let Agreed { version, theirs } = wire.speaks;
+        if theirs != SPOKEN {
+            let (ours, theirs) = (SPOKEN.to_string(), theirs.to_string());
+            info!(node = %self.me, peer = %link.peer, ours, theirs, version, "the versions differ");
         }
         let resumed = link.channel.resumed();
         if 0 < resumed {

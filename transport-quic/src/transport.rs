@@ -409,6 +409,7 @@ impl Transport for QuicTransport {
                 peer: node,
                 incarnation: link.as_ref().map(|link| link.incarnation),
                 connected: wire.is_some(),
+                protocol: wire.as_ref().map(|wire| wire.speaks.version),
                 round_trip: wire.map(|wire| wire.connection.rtt()),
                 queued_bytes: link.as_ref().map_or(0, |link| link.channel.kept()),
                 resumed: link.as_ref().map_or(0, |link| link.channel.resumed()),

@@ -100,6 +100,9 @@ struct Peer {
     up: bool,
     round_trip: Option<Duration>,
     connected: bool,
+    /// None also of a node of a version that does not tell.
+    #[serde(default)]
+    protocol: Option<u16>,
     queued_bytes: usize,
     resumed: u64,
     lost: u64,
@@ -175,6 +178,7 @@ fn tell_node(answer: &Answer, table: &mut Table) {
 fn tell_peer(peer: &Peer, seconds_left: Option<u64>, table: &mut Table) {
     let round_trip = peer.round_trip.map(|it| format!("{:.1} ms", it.as_secs_f64() * 1e3));
     let mut notes: Vec<String> = peer.last_error.clone().filter(|_| !peer.up).into_iter().collect();
+    notes.extend(peer.protocol.map(|version| format!("synod/{version}")));
     notes.extend(counted(&[(peer.resumed, "resumed"), (peer.lost, "lost")]));
     let state = match (peer.up, peer.connected) {
         (true, true) => "up",

@@ -123,6 +123,9 @@ impl Moment {
         page.gauges("outbox_bytes", "Bytes that the peer has not acknowledged", queued)?;
         let connected = each(|peer| peer.connected.into());
         page.gauges("peer_connected", "1 if a connection carries the link now", connected)?;
+        let protocol = each(|peer| peer.protocol.unwrap_or(0).into());
+        let help = "The version of the wire protocol on the connection of now, 0 if there is none";
+        page.gauges("peer_protocol", help, protocol)?;
         let resumed = each(|peer| peer.resumed);
         page.gauges("link_resumes", "Connections that the link has outlasted", resumed)?;
         let lost = each(|peer| peer.lost);

@@ -241,6 +241,9 @@ pub struct LinkStatus {
     /// Whether a connection carries the link now. One that is up without a connection waits for
     /// the next one.
     pub connected: bool,
+    /// The version of the protocol that both sides speak on that connection, if the transport has
+    /// versions.
+    pub protocol: Option<u16>,
     /// The round trip, if the transport measures it.
     pub round_trip: Option<Duration>,
     /// Bytes that wait to be sent, or that the peer has not acknowledged.

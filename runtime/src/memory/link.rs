@@ -184,6 +184,7 @@ impl MemoryLink {
             peer,
             incarnation,
             connected: end.is_some(),
+            protocol: None,
             round_trip: None,
             queued_bytes: state.queued(peer),
             resumed: 0,

@@ -2,6 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+const ME: NodeId = NodeId(1);
+const PEER: NodeId = NodeId(2);
+
 fn greeting(node: u32, events: &[&str]) -> Greeting {
     let events = events.iter().map(|name| (EventId::of(name).bits(), String::from(*name)));
     Greeting {
@@ -80,24 +83,53 @@ fn any_message() -> impl Strategy<Value = Message> {
 proptest! {
     #[test]
     fn every_message_comes_back_as_it_went(message in any_message()) {
-        let frame = encode(&message);
-        let (length, rest) = frame.split_first_chunk::<4>().unwrap();
+        let first = encode_first(&message);
+        let (length, rest) = first.split_first_chunk::<4>().unwrap();
         prop_assert_eq!(u32::from_le_bytes(*length) as usize, rest.len());
-        prop_assert_eq!(decode(rest).unwrap(), message);
+        let (heard, agreed) = decode_first(rest, ME, PEER).unwrap();
+        prop_assert_eq!(&heard, &message);
+        prop_assert_eq!(agreed, Agreed { version: SPOKEN.newest, theirs: SPOKEN });
+
+        let later = encode(7, &message);
+        let (length, rest) = later.split_first_chunk::<4>().unwrap();
+        prop_assert_eq!(u32::from_le_bytes(*length) as usize, rest.len());
+        prop_assert_eq!(decode(rest, 7).unwrap(), message);
     }
 
     #[test]
     fn a_message_with_a_byte_more_or_less_is_refused(message in any_message(), extra: u8) {
-        let mut longer = encode(&message).split_off(4);
+        let mut longer = encode(6, &message).split_off(4);
         longer.push(extra);
-        prop_assert_eq!(decode(&longer).unwrap_err().kind, Kind::BadHello);
+        prop_assert_eq!(decode(&longer, 6).unwrap_err().kind, Kind::BadHello);
         longer.truncate(longer.len() - 2);
-        prop_assert!(decode(&longer).is_err());
+        prop_assert!(decode(&longer, 6).is_err());
+
+        let mut longer = encode_first(&message).split_off(4);
+        longer.push(extra);
+        prop_assert_eq!(decode_first(&longer, ME, PEER).unwrap_err().kind, Kind::BadHello);
+        longer.truncate(longer.len() - 2);
+        prop_assert!(decode_first(&longer, ME, PEER).is_err());
+    }
+
+    #[test]
+    fn what_a_later_version_adds_to_a_first_message_is_left_out(
+        message in any_message(),
+        more in 1..100_u16,
+        added in proptest::collection::vec(any::<u8>(), 0..50),
+    ) {
+        let mut frame = encode_first(&message).split_off(4);
+        let newest = SPOKEN.newest + more;
+        frame[..2].copy_from_slice(&newest.to_le_bytes());
+        frame.extend(added);
+        let theirs = Versions { newest, ..SPOKEN };
+        let agreed = Agreed { version: SPOKEN.newest, theirs };
+        prop_assert_eq!(decode_first(&frame, ME, PEER).unwrap(), (message, agreed));
     }
 
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = decode(&bytes);
+        let _ = decode(&bytes, 6);
+        let _ = decode_first(&bytes, ME, PEER);
     }
 }
 
@@ -123,8 +155,8 @@ fn the_frozen_bytes_of_a_hello() {
     let greeting =
         [0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 1, 1, 0x81, 0x80, 4];
     let offered = [5, 1, 4, 0, 6, 1, 7, 0xac, 2];
-    let bytes = [&[30, 0, 0, 0, 5, 0], &greeting[..], &offered].concat();
-    assert_eq!(encode(&Message::Hello(frozen_greeting(), offer)), bytes);
+    let bytes = [&[32, 0, 0, 0, 6, 0, 6, 0], &greeting[..], &offered].concat();
+    assert_eq!(encode_first(&Message::Hello(frozen_greeting(), offer)), bytes);
 }
 
 #[test]
@@ -133,45 +165,45 @@ fn the_frozen_bytes_of_an_answer() {
     let greeting =
         [1, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 1, 1, 0x81, 0x80, 4];
     let answered = [6, 2, 7, 1, 8, 2, 3, b'a', b':', b'1'];
-    let bytes = [&[31, 0, 0, 0, 5, 0], &greeting[..], &answered].concat();
+    let bytes = [&[33, 0, 0, 0, 6, 0, 6, 0], &greeting[..], &answered].concat();
     let seen = String::from("a:1");
-    assert_eq!(encode(&Message::HelloAck(frozen_greeting(), answer, seen)), bytes);
+    assert_eq!(encode_first(&Message::HelloAck(frozen_greeting(), answer, seen)), bytes);
 }
 
 #[test]
 fn the_frozen_bytes_of_what_is_said_later() {
     let acknowledged = Message::Acknowledged(vec![(LaneId(7), 300)]);
-    assert_eq!(encode(&acknowledged), [7, 0, 0, 0, 5, 0, 3, 1, 7, 0xac, 2]);
-    assert_eq!(encode(&Message::Leaving), [3, 0, 0, 0, 5, 0, 4]);
-    assert_eq!(encode(&Message::Left), [3, 0, 0, 0, 5, 0, 5]);
+    assert_eq!(encode(6, &acknowledged), [7, 0, 0, 0, 6, 0, 3, 1, 7, 0xac, 2]);
+    assert_eq!(encode(6, &Message::Leaving), [3, 0, 0, 0, 6, 0, 4]);
+    assert_eq!(encode(6, &Message::Left), [3, 0, 0, 0, 6, 0, 5]);
     let version = Version { incarnation: 300, revision: 2 };
     let entry = Entry { node: NodeId(4), version, address: String::from("a:1") };
     assert_eq!(
-        encode(&Message::Addresses(vec![entry])),
-        [12, 0, 0, 0, 5, 0, 6, 1, 4, 0xac, 2, 2, 3, b'a', b':', b'1']
+        encode(6, &Message::Addresses(vec![entry])),
+        [12, 0, 0, 0, 6, 0, 6, 1, 4, 0xac, 2, 2, 3, b'a', b':', b'1']
     );
     assert_eq!(
-        encode(&Message::AddressesTaken(vec![(NodeId(4), version)])),
-        [8, 0, 0, 0, 5, 0, 7, 1, 4, 0xac, 2, 2]
+        encode(6, &Message::AddressesTaken(vec![(NodeId(4), version)])),
+        [8, 0, 0, 0, 6, 0, 7, 1, 4, 0xac, 2, 2]
     );
 }
 
 #[test]
 fn lists_that_are_too_long_to_be_true_are_refused_whatever_their_bytes() {
     let count = (LaneId(0), 0);
-    let frame = |counts: usize| encode(&Message::Acknowledged(vec![count; counts])).split_off(4);
-    assert!(decode(&frame(COUNTS_MAX)).is_ok());
-    let turned = decode(&frame(COUNTS_MAX + 1)).unwrap_err();
+    let frame = |counts: usize| encode(6, &Message::Acknowledged(vec![count; counts])).split_off(4);
+    assert!(decode(&frame(COUNTS_MAX), 6).is_ok());
+    let turned = decode(&frame(COUNTS_MAX + 1), 6).unwrap_err();
     assert_eq!(turned.kind, Kind::BadHello);
     assert!(turned.text.contains("a list of 13108") && turned.text.contains("13107"), "{turned}");
 
     let hello = |events: usize| {
         let greeting = Greeting { events: vec![(0, String::new()); events], ..frozen_greeting() };
         let answer = Answer { session: SessionId(6), received: Vec::new() };
-        encode(&Message::HelloAck(greeting, answer, String::new())).split_off(4)
+        encode_first(&Message::HelloAck(greeting, answer, String::new())).split_off(4)
     };
-    assert!(decode(&hello(EVENTS_MAX)).is_ok());
-    let turned = decode(&hello(EVENTS_MAX + 1)).unwrap_err();
+    assert!(decode_first(&hello(EVENTS_MAX), ME, PEER).is_ok());
+    let turned = decode_first(&hello(EVENTS_MAX + 1), ME, PEER).unwrap_err();
     assert!(turned.text.contains("a list of 4097") && turned.text.contains("4096"), "{turned}");
 }
 
@@ -183,22 +215,43 @@ fn a_node_of_too_many_events_does_not_start() {
 }
 
 #[test]
-fn another_version_is_named_before_anything_else_is_read() {
-    for other in [4, 6] {
-        let mut frame = encode(&Message::Left).split_off(4);
-        frame[0] = other;
-        let turned = decode(&frame).unwrap_err();
-        assert_eq!(turned.kind, Kind::Version);
-        let both = [format!("synod/{other}"), String::from("synod/5")];
-        assert!(both.iter().all(|version| turned.text.contains(version)), "{turned}");
+fn the_frozen_bytes_of_a_refusal() {
+    let refused = Message::Refused { kind: String::from("a"), text: String::from("bc") };
+    let bytes = [10, 0, 0, 0, 6, 0, 6, 0, 2, 1, b'a', 2, b'b', b'c'];
+    assert_eq!(encode_first(&refused), bytes);
+}
+
+#[test]
+fn a_hello_of_other_versions_alone_is_refused_before_anything_else_is_read() {
+    let of = |newest: u8, oldest: u8| {
+        decode_first(&[newest, 0, oldest, 0, 255, 255], ME, PEER).unwrap_err()
+    };
+    let later = of(8, 7);
+    assert_eq!(later.kind, Kind::Version);
+    let words = "n2 speaks synod/7 to synod/8 and n1 speaks synod/6: upgrade n1";
+    assert_eq!(later.text, words);
+    assert_eq!(of(7, 8).kind, Kind::BadHello, "{}", of(7, 8));
+    assert_eq!(of(7, 6).kind, Kind::BadHello, "there is a version in common, and no message");
+}
+
+#[test]
+fn hellos_from_before_there_were_ranges_are_refused_with_both_versions() {
+    let old = [1, 0, 0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a'];
+    for version in 1..FIRST_OF_RANGES {
+        let mut frame = old;
+        frame[..2].copy_from_slice(&version.to_le_bytes());
+        let turned = decode_first(&frame, ME, PEER).unwrap_err();
+        let words = format!("n2 speaks synod/{version} and n1 speaks synod/6: upgrade n2");
+        assert_eq!((turned.kind, turned.text), (Kind::Version, words));
     }
 }
 
 #[test]
-fn the_first_hello_that_there_was_is_refused_with_both_versions() {
-    let old = [1, 0, 0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 1, 1, 1, b'a'];
-    let turned = decode(&old).unwrap_err();
-    assert!(turned.text.contains("synod/1") && turned.text.contains("synod/5"), "{turned}");
+fn a_later_message_in_a_version_that_was_not_agreed_on_is_refused() {
+    let frame = encode(7, &Message::Left).split_off(4);
+    let turned = decode(&frame, 6).unwrap_err();
+    assert_eq!(turned.kind, Kind::Version);
+    assert!(turned.text.contains("synod/7") && turned.text.contains("synod/6"), "{turned}");
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl Liar {
 
     /// Remembers the session, if that is what was answered.
     fn hear(&mut self, answer: &[u8]) {
-        if let [_, _, 1, body @ ..] = answer {
+        if let [_, _, _, _, 1, body @ ..] = answer {
             let (_, (session, _), _): (Greeting, (u64, Counts), String) =
                 postcard::from_bytes(body).unwrap();
             self.session = Some(session);

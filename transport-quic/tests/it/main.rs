@@ -19,3 +19,4 @@ mod raw;
 mod renewal;
 mod revocation;
 mod support;
+mod versions;

@@ -133,28 +133,50 @@ impl Greeting {
         Self { cluster, node: node.0, incarnation, began: 1, events, large: Vec::new() }
     }
 
-    /// A control frame: length, version, kind of message, body.
-    fn frame(&self, version: u16, message: u8, session: &impl Serialize) -> Vec<u8> {
+    /// What a hello or an answer says after its numbers.
+    pub(crate) fn body(&self, session: &impl Serialize) -> Vec<u8> {
         let mut body = postcard::to_allocvec(self).unwrap();
         body.extend(postcard::to_allocvec(session).unwrap());
-        control_frame(version, message, &body)
+        body
     }
 
-    /// A hello that offers a session.
+    /// A hello that offers a session, of a node that speaks one version.
     pub(crate) fn hello(&self, version: u16, offer: &Offer) -> Vec<u8> {
-        self.frame(version, HELLO, offer)
+        self.hello_of([version; 2], offer, &[])
+    }
+
+    /// A hello of a node that speaks these versions, the newest and the oldest, and all in between, with
+    /// what the newest adds.
+    pub(crate) fn hello_of(&self, versions: [u16; 2], offer: &Offer, added: &[u8]) -> Vec<u8> {
+        first_frame(versions, HELLO, &[&self.body(offer)[..], added].concat())
     }
 
     /// An answer that begins the session of that name.
     pub(crate) fn answer(&self, version: u16, session: u64) -> Vec<u8> {
-        self.frame(version, HELLO_ACK, &(session, Counts::new(), "127.0.0.1:9"))
+        self.answer_of([version; 2], session, &[])
+    }
+
+    /// The same of a node that speaks these versions.
+    pub(crate) fn answer_of(&self, versions: [u16; 2], session: u64, added: &[u8]) -> Vec<u8> {
+        let body = self.body(&(session, Counts::new(), "127.0.0.1:9"));
+        first_frame(versions, HELLO_ACK, &[&body[..], added].concat())
     }
 }
 
+/// The first control frame of a side: length, versions, kind of message, body.
+pub(crate) fn first_frame(versions: [u16; 2], message: u8, body: &[u8]) -> Vec<u8> {
+    numbered_frame(&versions, message, body)
+}
+
+/// A later control frame: length, version, kind of message, body.
 pub(crate) fn control_frame(version: u16, message: u8, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(3 + body.len()).unwrap().to_le_bytes();
-    let [low, high] = version.to_le_bytes();
-    [&length[..], &[low, high, message], body].concat()
+    numbered_frame(&[version], message, body)
+}
+
+fn numbered_frame(versions: &[u16], message: u8, body: &[u8]) -> Vec<u8> {
+    let versions: Vec<u8> = versions.iter().flat_map(|version| version.to_le_bytes()).collect();
+    let length = u32::try_from(versions.len() + 1 + body.len()).unwrap().to_le_bytes();
+    [&length[..], &versions, &[message], body].concat()
 }
 
 /// Frames of each lane.
@@ -181,7 +203,7 @@ impl Offer {
 /// Connections and sessions have names that are drawn once.
 static NAME: AtomicU64 = AtomicU64::new(1);
 
-pub(crate) const PROTOCOL: u16 = 5;
+pub(crate) const PROTOCOL: u16 = 6;
 const HELLO: u8 = 0;
 const HELLO_ACK: u8 = 1;
 pub(crate) const ACKNOWLEDGED: u8 = 3;
@@ -289,7 +311,7 @@ impl Client {
         let mut raw = self.connect(address).unwrap();
         raw.say(&Greeting::of(self.node).hello(PROTOCOL, offer));
         let answer = raw.hear();
-        let [_, _, HELLO_ACK, body @ ..] = answer.as_slice() else { panic!("{answer:?}") };
+        let [_, _, _, _, HELLO_ACK, body @ ..] = answer.as_slice() else { panic!("{answer:?}") };
         let (_, session, _): (Greeting, (u64, Counts), String) =
             postcard::from_bytes(body).unwrap();
         (raw, session)
@@ -430,7 +452,7 @@ impl Raw {
         let accepted = self.block(async |connection| connection.accept_bi().await);
         self.control = Some(accepted.ok()?);
         let hello = self.hear();
-        let [_, _, HELLO, body @ ..] = hello.as_slice() else { return None };
+        let [_, _, _, _, HELLO, body @ ..] = hello.as_slice() else { return None };
         let (_, offer): (Greeting, Offer) = postcard::from_bytes(body).unwrap();
         Some(offer)
     }
