@@ -22,7 +22,7 @@ pub(crate) use self::history::{ConsistencyArg, History, HistoryCheck};
 pub(crate) use self::node::{Cluster, Doctor, Node, Status};
 pub(crate) use self::store::{Store, StoreBackup, StoreDirectory, StoreRestore};
 pub(crate) use self::sweep::Sweep;
-pub(crate) use self::trace::{Trace, TraceConvert, TraceMerge};
+pub(crate) use self::trace::{Trace, TraceConvert, TraceDiff, TraceMerge};
 pub(crate) use self::why::Why;
 
 /// Write a distributed algorithm once; simulate it, check it, deploy it.

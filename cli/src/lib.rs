@@ -57,6 +57,7 @@ mod loopback;
 mod operating;
 mod printer;
 mod problem;
+mod terminal;
 
 pub use app::App;
 pub use synod_algorithms as algorithms;

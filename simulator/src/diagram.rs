@@ -7,7 +7,10 @@ use std::fmt;
 
 use synod_core::NodeId;
 
-use crate::trace::{Step, StepKind, Trace};
+use self::lanes::{ASCII, Lanes, UNICODE, millis, words};
+use crate::trace::{Step, Trace};
+
+pub(crate) mod lanes;
 
 /// A picture of a trace, made by its `Display` implementation.
 #[derive(Clone, Debug)]
@@ -81,43 +84,9 @@ impl<'a> Diagram<'a> {
         all.filter(|node| rows.iter().any(|(_, step)| concerns(step, *node))).collect()
     }
 
-    fn glyphs(&self) -> &'static Glyphs {
-        if self.ascii { &ASCII } else { &UNICODE }
-    }
-
-    fn header(&self, f: &mut fmt::Formatter<'_>, lanes: &[NodeId]) -> fmt::Result {
-        let names: String =
-            lanes.iter().map(|node| format!("{:<LANE$}", node.to_string())).collect();
-        writeln!(f, "{:MARGIN$}{}", "", names.trim_end())
-    }
-
-    fn row(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        lanes: &[NodeId],
-        up: &[NodeId],
-        step: &Step,
-    ) -> fmt::Result {
-        let glyphs = self.glyphs();
-        let mut cells = vec![' '; LANE * lanes.len()];
-        for (index, node) in lanes.iter().enumerate() {
-            put(&mut cells, index * LANE, if up.contains(node) { glyphs.lane } else { ' ' });
-        }
-        let at = |node: NodeId| lanes.iter().position(|lane| *lane == node).map(|it| it * LANE);
-        let to = step.node.and_then(at);
-        let from = step.message.and_then(|message| at(message.from));
-        match (step.kind, from, to) {
-            (StepKind::Partition | StepKind::Heal, ..) => {
-                let mark = if step.kind == StepKind::Heal { glyphs.heal } else { glyphs.split };
-                lanes.iter().enumerate().for_each(|(i, _)| put(&mut cells, i * LANE, mark));
-            }
-            (_, Some(from), Some(to)) => arrow(&mut cells, from, to, step.kind, glyphs),
-            (kind, None, Some(to)) => put(&mut cells, to, glyphs.mark(kind)),
-            _ => (),
-        }
+    fn row(&self, f: &mut fmt::Formatter<'_>, lanes: &Lanes, step: &Step) -> fmt::Result {
         let time = format!("{:.1}ms", millis(step.time_us));
-        let line: String = cells.into_iter().collect();
-        let row = format!("{time:>9}  {line} {}", words(step));
+        let row = format!("{time:>9}  {} {}", lanes.row(step), words(step));
         writeln!(f, "{}", row.trim_end())
     }
 }
@@ -125,17 +94,12 @@ impl<'a> Diagram<'a> {
 impl fmt::Display for Diagram<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.rows();
-        let lanes = self.lanes(&rows);
-        let glyphs = self.glyphs();
-        self.header(f, &lanes)?;
+        let glyphs = if self.ascii { &ASCII } else { &UNICODE };
+        let mut lanes = Lanes::new(self.lanes(&rows), LANE, glyphs);
+        writeln!(f, "{:MARGIN$}{}", "", lanes.header().trim_end())?;
         let mut drawn = rows.into_iter().peekable();
-        let mut up: Vec<NodeId> = Vec::new();
         for step in &self.trace.steps {
-            match (step.kind, step.node) {
-                (StepKind::Start | StepKind::Restart, Some(node)) => up.push(node),
-                (StepKind::Crash, Some(node)) => up.retain(|live| *live != node),
-                _ => (),
-            }
+            lanes.follow(step);
             let Some((hidden, _)) = drawn.next_if(|(_, row)| row.index == step.index) else {
                 continue;
             };
@@ -143,72 +107,12 @@ impl fmt::Display for Diagram<'_> {
                 let steps = if hidden == 1 { "step" } else { "steps" };
                 writeln!(f, "{:>9}  ({hidden} {steps} without a change)", glyphs.fold)?;
             }
-            self.row(f, &lanes, &up, step)?;
+            self.row(f, &lanes, step)?;
             if let Some(wrong) = &step.wrong {
                 writeln!(f, "{:>9}  {wrong}", glyphs.wrong)?;
             }
         }
         Ok(())
-    }
-}
-
-/// The characters of a picture.
-struct Glyphs {
-    lane: char,
-    right: [char; 3],
-    left: [char; 3],
-    cross: char,
-    lost: char,
-    timer: char,
-    act: char,
-    crash: char,
-    restart: char,
-    split: char,
-    heal: char,
-    fold: char,
-    wrong: char,
-}
-
-static UNICODE: Glyphs = Glyphs {
-    lane: '│',
-    right: ['├', '─', '▶'],
-    left: ['┤', '─', '◀'],
-    cross: '┼',
-    lost: '✗',
-    timer: '◷',
-    act: '●',
-    crash: '✖',
-    restart: '○',
-    split: '╪',
-    heal: '═',
-    fold: '⋮',
-    wrong: '✗',
-};
-
-static ASCII: Glyphs = Glyphs {
-    lane: '|',
-    right: ['+', '-', '>'],
-    left: ['+', '-', '<'],
-    cross: '+',
-    lost: 'x',
-    timer: 'o',
-    act: '*',
-    crash: 'X',
-    restart: 'O',
-    split: '#',
-    heal: '=',
-    fold: ':',
-    wrong: 'x',
-};
-
-impl Glyphs {
-    fn mark(&self, kind: StepKind) -> char {
-        match kind {
-            StepKind::Timer => self.timer,
-            StepKind::Crash => self.crash,
-            StepKind::Restart => self.restart,
-            _ => self.act,
-        }
     }
 }
 
@@ -230,57 +134,10 @@ fn too_many(rows: &[(usize, &Step)]) -> usize {
     if fits { 0 } else { left.min(rows.len().saturating_sub(1)) }
 }
 
-fn arrow(cells: &mut [char], from: usize, to: usize, kind: StepKind, glyphs: &Glyphs) {
-    let [tail, line, head] = if from < to { glyphs.right } else { glyphs.left };
-    for column in from.min(to)..=from.max(to) {
-        let crosses = column % LANE == 0;
-        put(cells, column, if crosses { glyphs.cross } else { line });
-    }
-    put(cells, from, tail);
-    put(cells, to, if kind == StepKind::Lost { glyphs.lost } else { head });
-}
-
-fn put(cells: &mut [char], column: usize, glyph: char) {
-    if let Some(cell) = cells.get_mut(column) {
-        *cell = glyph;
-    }
-}
-
-/// What stands beside the lanes: the event without its algorithm's name, and what it changed.
-fn words(step: &Step) -> String {
-    let mut words = match step.kind {
-        StepKind::Deliver | StepKind::Timer | StepKind::Lost => {
-            String::from(step.event.rsplit('.').next().unwrap_or(&step.event))
-        }
-        _ => step.event.clone(),
-    };
-    if let Some(delay_us) = step.delay_us {
-        words += &format!(" +{:.1}ms", millis(delay_us));
-    }
-    if step.kind == StepKind::Partition {
-        words = format!("partition: {words}");
-    } else if step.kind == StepKind::Heal {
-        words = format!("healed: {words}");
-    }
-    if let (Some(node), Some(state)) = (step.node, &step.state) {
-        words += &format!("  [{node} {state}]");
-    }
-    for line in &step.log {
-        words += &format!("  {line}");
-    }
-    // Control characters of a payload would move the cursor.
-    words.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
-fn millis(micros: u64) -> f64 {
-    micros as f64 / 1_000.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::MessageId;
+    use crate::trace::{MessageId, StepKind};
 
     fn step(kind: StepKind, node: u32, from: Option<u32>, time_us: u64) -> Step {
         Step {

@@ -8,7 +8,7 @@
 //!    first, or depth first, or one run for each order of dependent events; runs without end.
 //! 4. [`Stream`]: where the decisions of a run come from, and [`Schedule`], how they are kept.
 //! 5. [`Trace`] and [`Diagram`]: what happened, for tools and for people; [`convert`] writes it for
-//!    other tools.
+//!    other tools; [`Comparison`]: two runs side by side.
 //! 6. [`replay_recording`] and [`merge`]: what a deployed node was fed, once more.
 //! 7. [`why`]: which step of a failing run decides it; [`Script`]: a run as a test; [`measure`].
 //! 8. [`SimulatedDisk`]: a disk that loses, tears, lies and rots, also for tests of its own.
@@ -20,6 +20,7 @@ mod action;
 mod audit;
 mod choice;
 mod clock;
+mod compare;
 mod convert;
 mod cores;
 mod diagram;
@@ -53,6 +54,7 @@ mod world;
 
 pub use audit::Divergence;
 pub use choice::{About, Decision, Label, NotADecision, Stream};
+pub use compare::{Comparison, Likeness, Pair, SideBySide};
 pub use convert::{Format, convert};
 pub use diagram::Diagram;
 pub use disk::{Decide, DiskFault, DiskFaults, Injected, SimulatedDisk};

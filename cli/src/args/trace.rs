@@ -9,12 +9,15 @@ use synod_simulator::Format;
 #[command(after_help = "\
 Examples:
   synod trace merge recordings/*.recording --out run.jsonl
-  synod trace convert run.jsonl --to svg --out run.svg")]
+  synod trace convert run.jsonl --to svg --out run.svg
+  synod trace diff before.jsonl target/synod/bully-0.schedule")]
 pub(crate) enum Trace {
     /// Make one trace of a cluster from the recordings of its nodes.
     Merge(TraceMerge),
     /// Write a trace, or the run of a schedule, for another tool.
     Convert(TraceConvert),
+    /// Show two runs side by side, and where they part.
+    Diff(TraceDiff),
 }
 
 #[derive(Debug, Parser)]
@@ -52,6 +55,34 @@ pub(crate) struct TraceConvert {
     /// Write the result to this file, not to the standard output.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod replay target/synod/bully-0.schedule --trace before.jsonl
+  synod trace diff before.jsonl target/synod/bully-0.schedule    after an edit of the program
+
+Runs are paired step by step up to the first that differs, from there on by what happens: this event
+from that node, this timer, for the how-manieth time. What is the same in both is folded. The sign in
+the middle: ~ at another time, ≠ (! with --ascii) comes to something else, < and > in one run only.
+
+The exit code is 0 if the runs are the same, 4 if they differ, 2 if they are of two algorithms or a
+file is damaged.")]
+pub(crate) struct TraceDiff {
+    /// A trace, as JSON lines, or a schedule, which is run once more.
+    pub(crate) left: PathBuf,
+    /// The other one.
+    pub(crate) right: PathBuf,
+    /// Draw every step, not only those around the first that differs and the last ones.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Draw with ASCII characters only.
+    #[arg(long)]
+    pub(crate) ascii: bool,
+    /// Columns of the picture, 60 to 1000; those of the terminal unless given.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(60..=1000))]
+    pub(crate) width: Option<u16>,
 }
 
 /// What `--to` takes.

@@ -74,7 +74,7 @@ fn has_clients(trace: &Trace) -> Result<(), Problem> {
 }
 
 /// The trace in `path`, or the one of the schedule in it.
-fn read(app: &App, path: &Path) -> Result<Trace, Problem> {
+pub(super) fn read(app: &App, path: &Path) -> Result<Trace, Problem> {
     let file = path.display();
     if recording::is_one(path) {
         let what = format!("`{file}` is the recording of a node, not yet a trace");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use synod_simulator::merge;
 
-use super::{convert, recording};
+use super::{convert, diff, recording};
 use crate::app::App;
 use crate::args::{Trace, TraceMerge};
 use crate::printer::{Printer, quoted};
@@ -15,6 +15,7 @@ pub(crate) fn run(app: &App, asked: &Trace, printer: &Printer) -> Result<(), Pro
     match asked {
         Trace::Merge(asked) => run_merge(app, asked, printer),
         Trace::Convert(asked) => convert::run(app, asked, printer),
+        Trace::Diff(asked) => diff::run(app, asked, printer),
     }
 }
 

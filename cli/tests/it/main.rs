@@ -4,6 +4,7 @@ mod as_test;
 mod certificates;
 mod commands;
 mod deployment;
+mod diff;
 mod doctor;
 mod generated;
 mod history;

@@ -27,6 +27,8 @@ mod text;
 
 use std::fmt;
 
+pub(crate) use text::visible;
+
 use crate::history::lines;
 use crate::trace::Trace;
 

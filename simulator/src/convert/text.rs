@@ -4,7 +4,7 @@ use crate::trace::{Step, StepKind};
 
 /// `text` with every character visible: those that move, reorder or hide text are written as
 /// their number. At most `max` characters are shown, then an ellipsis.
-pub(super) fn visible(text: &str, max: usize) -> String {
+pub(crate) fn visible(text: &str, max: usize) -> String {
     let (mut shown, mut length) = (String::new(), 0);
     for it in text.chars() {
         let written = match it {

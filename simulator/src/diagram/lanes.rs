@@ -1,0 +1,188 @@
+//! The lanes of a picture for a terminal: one for each node, and on each row what happens between
+//! them. Used by the picture of one run and by that of two side by side.
+
+use synod_core::NodeId;
+
+use crate::trace::{Step, StepKind};
+
+/// The nodes that are drawn, and which of them are up at the row that is drawn next.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    nodes: Vec<NodeId>,
+    /// Columns of each lane.
+    columns: usize,
+    glyphs: &'static Glyphs,
+    up: Vec<NodeId>,
+}
+
+impl Lanes {
+    pub(crate) fn new(nodes: Vec<NodeId>, columns: usize, glyphs: &'static Glyphs) -> Self {
+        Self { nodes, columns, glyphs, up: Vec::new() }
+    }
+
+    /// The names of the nodes above their lanes.
+    pub(crate) fn header(&self) -> String {
+        let columns = self.columns;
+        self.nodes.iter().map(|node| format!("{:<columns$}", node.to_string())).collect()
+    }
+
+    /// Takes note of who is up after `step`, drawn or not.
+    pub(crate) fn follow(&mut self, step: &Step) {
+        match (step.kind, step.node) {
+            (StepKind::Start | StepKind::Restart, Some(node)) => self.up.push(node),
+            (StepKind::Crash, Some(node)) => self.up.retain(|live| *live != node),
+            _ => (),
+        }
+    }
+
+    /// A row on which nothing happens.
+    pub(crate) fn calm(&self) -> String {
+        self.cells().into_iter().collect()
+    }
+
+    /// The row of a step.
+    pub(crate) fn row(&self, step: &Step) -> String {
+        let (mut cells, glyphs) = (self.cells(), self.glyphs);
+        let at = |node: NodeId| self.nodes.iter().position(|lane| *lane == node);
+        let at = |node| at(node).map(|it| it * self.columns);
+        let to = step.node.and_then(at);
+        let from = step.message.and_then(|message| at(message.from));
+        match (step.kind, from, to) {
+            (StepKind::Partition | StepKind::Heal, ..) => {
+                let mark = if step.kind == StepKind::Heal { glyphs.heal } else { glyphs.split };
+                (0..self.nodes.len()).for_each(|lane| put(&mut cells, lane * self.columns, mark));
+            }
+            (_, Some(from), Some(to)) => self.arrow(&mut cells, from, to, step.kind),
+            (kind, None, Some(to)) => put(&mut cells, to, glyphs.mark(kind)),
+            _ => (),
+        }
+        cells.into_iter().collect()
+    }
+
+    fn cells(&self) -> Vec<char> {
+        let mut cells = vec![' '; self.columns * self.nodes.len()];
+        for (lane, node) in self.nodes.iter().enumerate() {
+            let glyph = if self.up.contains(node) { self.glyphs.lane } else { ' ' };
+            put(&mut cells, lane * self.columns, glyph);
+        }
+        cells
+    }
+
+    fn arrow(&self, cells: &mut [char], from: usize, to: usize, kind: StepKind) {
+        let glyphs = self.glyphs;
+        let [tail, line, head] = if from < to { glyphs.right } else { glyphs.left };
+        for column in from.min(to)..=from.max(to) {
+            let crosses = column.is_multiple_of(self.columns);
+            put(cells, column, if crosses { glyphs.cross } else { line });
+        }
+        put(cells, from, tail);
+        put(cells, to, if kind == StepKind::Lost { glyphs.lost } else { head });
+    }
+}
+
+/// The characters of a picture.
+#[derive(Debug)]
+pub(crate) struct Glyphs {
+    lane: char,
+    right: [char; 3],
+    left: [char; 3],
+    cross: char,
+    lost: char,
+    timer: char,
+    act: char,
+    crash: char,
+    restart: char,
+    split: char,
+    heal: char,
+    pub(crate) fold: char,
+    pub(crate) wrong: char,
+}
+
+pub(crate) static UNICODE: Glyphs = Glyphs {
+    lane: '│',
+    right: ['├', '─', '▶'],
+    left: ['┤', '─', '◀'],
+    cross: '┼',
+    lost: '✗',
+    timer: '◷',
+    act: '●',
+    crash: '✖',
+    restart: '○',
+    split: '╪',
+    heal: '═',
+    fold: '⋮',
+    wrong: '✗',
+};
+
+pub(crate) static ASCII: Glyphs = Glyphs {
+    lane: '|',
+    right: ['+', '-', '>'],
+    left: ['+', '-', '<'],
+    cross: '+',
+    lost: 'x',
+    timer: 'o',
+    act: '*',
+    crash: 'X',
+    restart: 'O',
+    split: '#',
+    heal: '=',
+    fold: ':',
+    wrong: 'x',
+};
+
+impl Glyphs {
+    fn mark(&self, kind: StepKind) -> char {
+        match kind {
+            StepKind::Timer => self.timer,
+            StepKind::Crash => self.crash,
+            StepKind::Restart => self.restart,
+            _ => self.act,
+        }
+    }
+}
+
+fn put(cells: &mut [char], column: usize, glyph: char) {
+    if let Some(cell) = cells.get_mut(column) {
+        *cell = glyph;
+    }
+}
+
+/// What stands beside the lanes: the event without its algorithm's name, and what it changed.
+pub(crate) fn words(step: &Step) -> String {
+    let name = match step.kind {
+        StepKind::Deliver | StepKind::Timer | StepKind::Lost => short(&step.event),
+        _ => &step.event,
+    };
+    named(step, name)
+}
+
+/// An event's name without that of its algorithm.
+pub(crate) fn short(event: &str) -> &str {
+    event.rsplit('.').next().unwrap_or(event)
+}
+
+/// The same with another name for what happens.
+pub(crate) fn named(step: &Step, name: &str) -> String {
+    let mut words = String::from(name);
+    if let Some(delay_us) = step.delay_us {
+        words += &format!(" +{:.1}ms", millis(delay_us));
+    }
+    if step.kind == StepKind::Partition {
+        words = format!("partition: {words}");
+    } else if step.kind == StepKind::Heal {
+        words = format!("healed: {words}");
+    }
+    if let (Some(node), Some(state)) = (step.node, &step.state) {
+        words += &format!("  [{node} {state}]");
+    }
+    for line in &step.log {
+        words += &format!("  {line}");
+    }
+    // Control characters of a payload would move the cursor.
+    words.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+pub(crate) fn millis(micros: u64) -> f64 {
+    micros as f64 / 1_000.0
+}
