@@ -17,6 +17,7 @@ use crate::limits::Limits;
 use crate::queue::Batch;
 use crate::recorder::Recorder;
 use crate::sequence::{Ready, Sequence, Source};
+use crate::timings::Stopwatch;
 
 /// The machine, and what is to be fed to it. Whoever holds the lock of the cell may feed it, so
 /// handlers are atomic.
@@ -39,6 +40,7 @@ pub(crate) struct Engine {
     is_now: bool,
     /// How long the effects of the running batch have taken to hand over.
     handing_over: Time,
+    lap: Lap,
     recorder: Option<Recorder>,
 }
 
@@ -62,9 +64,9 @@ pub(crate) enum Turn {
 impl Cell {
     pub(crate) fn new(machine: Box<dyn Machine>, recorder: Option<Recorder>) -> Self {
         let (effects, linked, now) = (Vec::new(), BTreeSet::new(), Time::ZERO);
-        let (is_now, handing_over) = (true, Time::ZERO);
+        let (is_now, handing_over, lap) = (true, Time::ZERO, Lap::default());
         let mut engine =
-            Engine { machine: None, effects, linked, now, is_now, handing_over, recorder };
+            Engine { machine: None, effects, linked, now, is_now, handing_over, lap, recorder };
         engine.replace(machine, now);
         Self { engine, sequence: Sequence::default() }
     }
@@ -115,9 +117,9 @@ impl Cell {
             let Some(id) = host.timers.take_due(self.engine.now) else {
                 return Turn::Idle;
             };
-            host.busy.begin(host.no_slot(), self.engine.now);
+            self.engine.begin_other(host);
             let stepped = self.engine.step(host, &Input::Timer(id));
-            host.busy.end();
+            self.engine.end_other(host);
             if let Stepped::Died(panic) = stepped {
                 host.died(self.engine.letter(host, "timer", None, &[], panic));
             }
@@ -136,11 +138,10 @@ impl Cell {
         let finished = match self.sequence.ready.front_mut() {
             Some(Ready::Batch(batch)) => self.engine.run(host, batch, budget),
             Some(Ready::Change(peer, change)) => {
-                host.busy.begin(host.no_slot(), self.engine.now);
+                self.engine.begin_other(host);
                 self.engine.link(host, *peer, change);
-                host.busy.end();
+                self.engine.end_other(host);
                 host.links.get(peer).inspect(|link| link.told());
-                self.engine.now = host.now();
                 true
             }
             None => true,
@@ -227,6 +228,35 @@ impl Engine {
         }
     }
 
+    /// A handler of a timer or of a change of a link is about to run.
+    fn begin_other(&mut self, host: &Host) {
+        host.busy.begin(host.no_slot(), self.now);
+        self.handing_over = Time::ZERO;
+        self.lap = Lap { events: 1, began: self.now, handed_over: Time::ZERO };
+    }
+
+    fn end_other(&mut self, host: &Host) {
+        host.busy.end();
+        self.read_clock(host);
+        self.end_lap(&host.other_times);
+    }
+
+    /// Reads the clock, unless it was just read.
+    fn read_clock(&mut self, host: &Host) {
+        if !self.is_now {
+            self.now = host.now();
+        }
+    }
+
+    /// Notes how long the handlers have taken that ran since the clock was read before, apart from handing
+    /// over what they asked for.
+    fn end_lap(&mut self, times: &Stopwatch) {
+        let Lap { events, began, handed_over } = self.lap;
+        let elsewhere = self.handing_over.saturating_sub(handed_over);
+        times.note(events, self.now.saturating_sub(began).saturating_sub(elsewhere));
+        self.lap = Lap { events: 0, began: self.now, handed_over: self.handing_over };
+    }
+
     /// Handles the events of a batch, within the budget; false if some are left.
     fn run(&mut self, host: &Arc<Host>, batch: &mut Batch, budget: &mut Budget) -> bool {
         let Some(slot) = host.slots.get(batch.slot) else {
@@ -234,11 +264,11 @@ impl Engine {
         };
         let (began, before) = (self.now, batch.events.len());
         self.handing_over = Time::ZERO;
+        self.lap = Lap { events: 0, began, handed_over: Time::ZERO };
         host.busy.begin(batch.slot, began);
         let finished = self.run_events(host, slot, batch, budget);
-        if !self.is_now {
-            self.now = host.now();
-        }
+        self.read_clock(host);
+        self.end_lap(&slot.times);
         let took = self.now.saturating_sub(began);
         // Who was woken may have run before this thread went on: that is not the handler's time.
         let alone = took.saturating_sub(self.handing_over);
@@ -263,6 +293,7 @@ impl Engine {
             }
             if budget.is_reading_due() {
                 self.now = host.now();
+                self.end_lap(&slot.times);
                 budget.look(self.now);
                 done.settle();
             }
@@ -271,6 +302,7 @@ impl Engine {
             }
             budget.take();
             done.taken += 1;
+            self.lap.events += 1;
             self.handle_next(host, slot, batch);
         }
     }
@@ -385,6 +417,15 @@ impl Engine {
 
 /// Steps that share one reading of the clock, once a turn has taken so many.
 const STEPS_PER_READING: usize = 8;
+
+/// What has happened since the clock was read for it.
+#[derive(Clone, Copy, Default)]
+struct Lap {
+    events: u64,
+    began: Time,
+    /// What [`Engine::handing_over`] was then.
+    handed_over: Time,
+}
 
 /// What is left of a turn.
 struct Budget {

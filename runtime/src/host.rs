@@ -33,6 +33,7 @@ use crate::store::writer::{Observer, Writer};
 use crate::store::{Opened, StoreError};
 use crate::supervisor::Order;
 use crate::timers::Timers;
+use crate::timings::Stopwatch;
 
 /// Makes the machine of the life with this incarnation.
 pub(crate) type Make = Box<dyn Fn(u64) -> Result<Box<dyn Machine>, BuildError> + Send + Sync>;
@@ -57,6 +58,8 @@ pub(crate) struct Host {
     pub(crate) tickets: Tickets,
     pub(crate) cell: tokio::sync::Mutex<Cell>,
     pub(crate) busy: Busy,
+    /// How long the handlers of timers and of changes of links take.
+    pub(crate) other_times: Stopwatch,
     pub(crate) outgoing: Mutex<Outgoing>,
     pub(crate) writer: Writer,
     pub(crate) tape: Option<Arc<Tape>>,
@@ -93,6 +96,7 @@ pub(crate) struct Slot {
     pub(crate) handled: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) pace: Pace,
+    pub(crate) times: Stopwatch,
 }
 
 impl Slot {
@@ -139,6 +143,7 @@ impl Host {
             tickets: Tickets::new(peers.iter().copied()),
             cell: tokio::sync::Mutex::new(Cell::new(machine, recorder)),
             busy: Busy::default(),
+            other_times: Stopwatch::default(),
             outgoing: Mutex::new(outgoing),
             timers: Timers::new(limits.timers),
             jobs: Jobs::default(),
@@ -425,6 +430,7 @@ fn slots(catalogue: &Catalogue, limits: Limits) -> Vec<Slot> {
         handled: AtomicU64::new(0),
         refused: AtomicU64::new(0),
         pace: Pace::default(),
+        times: Stopwatch::default(),
     };
     let events = catalogue.of(Role::Handler);
     let events = events.map(|info| slot(info.name, info.local, limits.queue_for(info.bytes_max)));

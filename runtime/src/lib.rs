@@ -57,6 +57,7 @@ mod status;
 mod store;
 mod supervisor;
 mod timers;
+mod timings;
 
 pub use builder::{NodeBuilder, StartError};
 pub use counters::DropReason;
@@ -70,3 +71,4 @@ pub use store::{
     DirectoryDisk, FileStore, MemoryStore, Opened, Store, StoreError, check_unlocked, copy_store,
     inspect_store,
 };
+pub use timings::Timings;

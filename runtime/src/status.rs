@@ -11,6 +11,7 @@ use synod_core::{LaneCounts, LinkStatus, NodeId, Summary};
 use crate::failure::DeadLetter;
 use crate::gate::locked;
 use crate::host::{Host, Slot};
+use crate::timings::Timings;
 
 /// A node at one moment, for tables and metrics.
 #[derive(Clone, Debug, Serialize)]
@@ -36,6 +37,10 @@ pub struct Status {
     pub lanes: Vec<LaneStatus>,
     /// The handled event types.
     pub events: Vec<EventStatus>,
+    /// How long the handlers of timers and of changes of links took.
+    pub other_times: Timings,
+    /// How long the store took to make records durable.
+    pub syncs: Timings,
     /// The handler that runs at this moment, if one does.
     pub handling: Option<Handling>,
     /// What was dropped, by the word of its [`DropReason`](crate::DropReason).
@@ -149,6 +154,9 @@ pub struct EventStatus {
     pub queued: usize,
     /// The bound on those.
     pub bound: usize,
+    /// How long its handlers took, with decoding and without handing over what they asked for. Up to eight
+    /// events in a row are measured together, and taken to have taken the same.
+    pub times: Timings,
 }
 
 /// A node as people call it: `n1`.
@@ -193,6 +201,8 @@ impl Status {
             jobs_running,
             jobs_waiting,
             held: locked(&host.outgoing).waiting(),
+            other_times: host.other_times.read(),
+            syncs: host.writer.syncs(),
             recording: host.tape.as_ref().map(|tape| tape.status()),
         }
     }
@@ -222,6 +232,7 @@ impl EventStatus {
             refused: load(&slot.refused),
             queued: slot.queue.waiting(),
             bound: slot.queue.bound(),
+            times: slot.times.read(),
         }
     }
 }

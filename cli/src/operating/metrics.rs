@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use synod_core::LaneCounts;
-use synod_runtime::{PeerStatus, Status};
+use synod_runtime::{Handling, PeerStatus, Status, Timings};
 
 use super::admin::Subject;
 
@@ -30,7 +31,8 @@ pub(super) fn text(subject: &Subject) -> String {
     let mut text = String::new();
     // Writing into a string does not fail, and the encoder has no errors of its own.
     let _ = text::encode(&mut text, &registry);
-    text
+    // Versions of the encoder differ in what they take for the bound without an end.
+    text.replace("le=\"inf\"", "le=\"+Inf\"")
 }
 
 #[derive(Debug)]
@@ -98,6 +100,12 @@ impl Moment {
         page.counters("events_refused", "Events that no handler took", refused)?;
         let queued = events.iter().map(|it| ([("event", it.name)], count(it.queued)));
         page.gauges("inbox_depth", "Events that wait", queued)?;
+        let times = events.iter().map(|it| ([("event", it.name)], &it.times));
+        let other = ([("event", Handling::OTHER)], &status.other_times);
+        let help = "How long a handler took; up to 8 events in a row share two looks at the clock";
+        page.histograms("handler_seconds", help, times.chain([other]))?;
+        let help = "How long the store took to make records durable";
+        page.histograms("store_sync_seconds", help, [([], &status.syncs)].into_iter())?;
         let drops = status.drops.iter().map(|(reason, times)| ([("reason", *reason)], *times));
         page.counters("drops", "What was dropped", drops)?;
         let refusals = status.refusals.iter().map(|(why, times)| ([("reason", *why)], *times));
@@ -201,6 +209,24 @@ impl Page<'_, '_> {
         for (labels, value) in values {
             let labels = labels.map(|(key, value)| (key, escaped(value)));
             family.encode_family(&labels)?.encode_gauge(&signed(value))?;
+        }
+        Ok(())
+    }
+
+    fn histograms<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = ([(&'l str, &'l str); N], &'l Timings)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, timings) in values {
+            let bounds = Timings::BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(timings.counts).collect();
+            let (total, count) = (timings.total.as_secs_f64(), timings.count());
+            family
+                .encode_family(&labels)?
+                .encode_histogram::<NoLabelSet>(total, count, &buckets, None)?;
         }
         Ok(())
     }

@@ -3,19 +3,24 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use synod_core::{Envelope, EventId};
 use tokio::sync::oneshot;
 
 use super::{Opened, Store, StoreError};
 use crate::gate::locked;
+use crate::timings::{Stopwatch, Timings};
 
 /// Where to put records. Cheap to clone; the thread ends with the last one.
 ///
 /// The channel has no bound of its own: a record counts as a held effect of the node, which has
 /// one.
 #[derive(Clone, Debug)]
-pub(crate) struct Writer(Arc<Mutex<Sender<Command>>>);
+pub(crate) struct Writer {
+    commands: Arc<Mutex<Sender<Command>>>,
+    syncs: Arc<Stopwatch>,
+}
 
 #[derive(Debug)]
 enum Command {
@@ -39,8 +44,10 @@ impl Writer {
     /// Starts the thread.
     pub(crate) fn spawn(name: String, store: Box<dyn Store>) -> std::io::Result<Self> {
         let (sender, commands) = channel();
-        thread::Builder::new().name(name).spawn(move || write(store, &commands))?;
-        Ok(Self(Arc::new(Mutex::new(sender))))
+        let syncs = Arc::<Stopwatch>::default();
+        let thread = Thread { observer: None, syncs: Arc::clone(&syncs) };
+        thread::Builder::new().name(name).spawn(move || write(store, &commands, thread))?;
+        Ok(Self { commands: Arc::new(Mutex::new(sender)), syncs })
     }
 
     pub(crate) fn append(&self, record: Envelope) {
@@ -70,15 +77,19 @@ impl Writer {
         let _gone_either_way = closed.await;
     }
 
+    /// How long the syncs took that made records durable.
+    pub(crate) fn syncs(&self) -> Timings {
+        self.syncs.read()
+    }
+
     /// A command is lost only if the thread has ended, and its observer was told why.
     fn send(&self, command: Command) {
-        drop(locked(&self.0).send(command));
+        drop(locked(&self.commands).send(command));
     }
 }
 
 /// Writes whatever waits, syncs once, tells, and begins again.
-fn write(mut store: Box<dyn Store>, commands: &Receiver<Command>) {
-    let mut thread = Thread { observer: None };
+fn write(mut store: Box<dyn Store>, commands: &Receiver<Command>, mut thread: Thread) {
     let mut closing = None;
     while closing.is_none()
         && let Ok(first) = commands.recv()
@@ -107,6 +118,7 @@ fn write(mut store: Box<dyn Store>, commands: &Receiver<Command>) {
 /// Tells the observer when the thread ends by a panic of the store, too.
 struct Thread {
     observer: Option<Box<dyn Observer>>,
+    syncs: Arc<Stopwatch>,
 }
 
 impl Thread {
@@ -136,7 +148,9 @@ impl Thread {
 
     fn sync(&self, store: &mut dyn Store, pending: u64) -> Result<(), StoreError> {
         if 0 < pending {
+            let began = Instant::now();
             store.sync()?;
+            self.syncs.note(1, began.elapsed());
             if let Some(observer) = &self.observer {
                 observer.durable(pending);
             }

@@ -13,3 +13,4 @@ mod recording;
 mod shutdown;
 mod support;
 mod throughput;
+mod timings;
