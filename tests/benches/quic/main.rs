@@ -256,9 +256,9 @@ bare quinn: the same certificates, windows and socket buffers, one stream each, 
 decodes nothing, keeps nothing for a connection that is lost, and one thread does all. Its packets have 1,452
 bytes, as quinn has them by itself; large ones up to 6,500, as synod has them. TCP: encrypts nothing; a
 connection for each order. In one process the column of bare quinn is a bounded queue of tokio.
-A first connection of bare quinn is there when the sender has verified the receiver; one of synod when each has
-verified the other and both have said hello, and its time has in it the start of the node.
-What they resume is a new connection and an event to and fro, and what was under way is gone.
+A first connection of bare quinn is there when an event has gone to and fro, since only then each has verified
+the other; one of synod when both have said hello, and its time has in it the start of the node. What the others
+resume is a new connection and an event to and fro, and what was under way is gone.
 ractor: casts without a bound; its connection ends when it is lost. Over quinn, it has one stream of the
 transport, with the windows and packets that quinn has by itself. kameo: in one process alone, with a
 bounded mailbox; its remote half, over libp2p, is NOT MEASURED.

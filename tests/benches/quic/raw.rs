@@ -53,6 +53,7 @@ pub(crate) fn run(place: &Path, node: NodeId, packet_bytes_max: u16) {
             let dialing =
                 runtime.spawn(dial_all(endpoint.clone(), bundle.clone(), packet_bytes_max));
             connections = runtime.block_on(dialing).expect("connections");
+            return vec![begin.elapsed()];
         }
         let connections = connections.clone();
         let obeyed = runtime.spawn(async move {
@@ -60,17 +61,15 @@ pub(crate) fn run(place: &Path, node: NodeId, packet_bytes_max: u16) {
             match order {
                 Order::Flood { events, bytes } => vec![flood(connections, events, bytes).await],
                 Order::Ping { pings, bytes } => child::percentiles(ping(first, pings, bytes).await),
-                Order::Within { .. } => Times::new(),
-                Order::Resume => {
-                    ping(first, 1, RESUME_BYTES).await;
-                    vec![begin.elapsed()]
-                }
+                Order::Within { .. } | Order::Resume => Times::new(),
             }
         });
         runtime.block_on(obeyed).expect("no panic")
     });
 }
 
+/// Connections on which an event has gone to and fro: from then on each side knows that the other one has
+/// verified it.
 async fn dial_all(endpoint: Endpoint, bundle: Bundle, packet_bytes_max: u16) -> Vec<Connection> {
     let client = client_config(&bundle, packet_bytes_max);
     let mut connections = Vec::new();
@@ -78,7 +77,9 @@ async fn dial_all(endpoint: Endpoint, bundle: Bundle, packet_bytes_max: u16) -> 
         let (name, address) = (bundle.cluster.certificate_name(*node), address.parse());
         let address: SocketAddr = address.expect("an address");
         let connecting = endpoint.connect_with(client.clone(), address, &name);
-        connections.push(connecting.expect("a valid name").await.expect("a handshake"));
+        let connection = connecting.expect("a valid name").await.expect("a handshake");
+        ping(connection.clone(), 1, RESUME_BYTES).await;
+        connections.push(connection);
     }
     connections
 }
@@ -208,6 +209,9 @@ fn transport_config(packet_bytes_max: u16) -> Arc<TransportConfig> {
     let limits = Limits::default();
     let mut packets = MtuDiscoveryConfig::default();
     packets.upper_bound(packet_bytes_max);
+    if packet_bytes_max == Limits::PACKET_BYTES_CAP {
+        packets.minimum_change(packet_bytes_max - PACKET_BYTES_MIN);
+    }
     let mut config = TransportConfig::default();
     config
         .mtu_discovery_config(Some(packets))
@@ -273,6 +277,9 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// What quinn has by itself.
 pub(crate) const PACKET_BYTES: u16 = 1_472;
+
+/// Every path of QUIC takes as many.
+const PACKET_BYTES_MIN: u16 = 1_200;
 
 /// What is written at once, in bytes.
 const WRITE_BYTES: usize = 32 * 1024;
