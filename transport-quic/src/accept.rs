@@ -209,6 +209,7 @@ async fn shake_hands(
     };
     let mut config = shared.gateway.server().clone();
     config.crypto = Arc::new(crypto);
+    config.transport_config(shared.accepted.to(address));
     let connected = match incoming.accept_with(Arc::new(config)) {
         Ok(connecting) => connecting.await,
         Err(error) => Err(error),

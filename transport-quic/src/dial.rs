@@ -216,7 +216,7 @@ impl Dialer<'_> {
         let (config, verifier) =
             tls.dialer(self.node, &self.address).map_err(|error| self.undialable(&error))?;
         let mut config = ClientConfig::new(Arc::new(config));
-        config.transport_config(Arc::clone(&self.shared.dialed));
+        config.transport_config(self.shared.dialed.to(address));
         let name = tls.trust.cluster.certificate_name(self.node);
         let endpoint = self.shared.gateway.endpoint();
         let endpoint = endpoint.ok_or_else(|| self.undialable(&"the endpoint is opened anew"))?;

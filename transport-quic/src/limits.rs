@@ -2,6 +2,8 @@
 //!
 //! None of quinn's own defaults is relied on: they allow 250 MB per peer.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
@@ -152,7 +154,7 @@ impl Limits {
             format!("`{name}` is {time:?}, and must be {TIME_MAX:?} at most")
         } else if self.lanes_max == 0 || self.batch_max == 0 {
             String::from("`lanes_max` and `batch_max` must be 1 at least")
-        } else if !(1_200..=Self::PACKET_BYTES_CAP).contains(&self.packet_bytes_max) {
+        } else if !(PACKET_BYTES_MIN..=Self::PACKET_BYTES_CAP).contains(&self.packet_bytes_max) {
             format!(
                 "`packet_bytes_max` is {}, and must be 1200 to {}",
                 self.packet_bytes_max,
@@ -207,11 +209,17 @@ impl Limits {
     }
 
     /// The bounds of each connection that this node dials.
-    pub(crate) fn dialed(&self) -> Result<TransportConfig, TransportError> {
+    pub(crate) fn dialed(&self) -> Result<ByPath, TransportError> {
+        ByPath::of(|step| self.dialed_on(step))
+    }
+
+    /// The same on a path where sizes of packets that differ by less than `step` bytes are not told apart.
+    fn dialed_on(&self, step: u16) -> Result<TransportConfig, TransportError> {
         let idle = IdleTimeout::try_from(self.idle_timeout)
             .map_err(|_| TransportError(String::from("`idle_timeout` is too long")))?;
         let mut packets = MtuDiscoveryConfig::default();
-        packets.upper_bound(self.packet_bytes_max);
+        let range = self.packet_bytes_max - PACKET_BYTES_MIN;
+        packets.upper_bound(self.packet_bytes_max).minimum_change(step.min(range).max(1));
         let mut config = TransportConfig::default();
         config
             .mtu_discovery_config(Some(packets))
@@ -232,18 +240,44 @@ impl Limits {
 
     /// The bounds of each connection that a peer dials, until it is [let in](Self::let_in): there may be
     /// many at once, and before its hello nobody has anything else to say.
-    pub(crate) fn accepted(&self) -> Result<TransportConfig, TransportError> {
-        let mut config = self.dialed()?;
-        config
-            .max_concurrent_uni_streams(VarInt::from_u32(0))
-            .receive_window(VarInt::from_u32(HELLO_WINDOW.min(self.connection_window)));
-        Ok(config)
+    pub(crate) fn accepted(&self) -> Result<ByPath, TransportError> {
+        ByPath::of(|step| {
+            let mut config = self.dialed_on(step)?;
+            config
+                .max_concurrent_uni_streams(VarInt::from_u32(0))
+                .receive_window(VarInt::from_u32(HELLO_WINDOW.min(self.connection_window)));
+            Ok(config)
+        })
     }
 
     /// Gives a connection that was accepted the bounds of one that carries a link.
     pub(crate) fn let_in(&self, connection: &Connection) {
         connection.set_receive_window(VarInt::from_u32(self.connection_window));
         connection.set_max_concurrent_uni_streams(VarInt::from_u32(self.lanes_max));
+    }
+}
+
+/// The bounds of a connection, by where its peer is.
+#[derive(Clone, Debug)]
+pub(crate) struct ByPath {
+    within: Arc<TransportConfig>,
+    beyond: Arc<TransportConfig>,
+}
+
+impl ByPath {
+    /// Within a machine the largest packet is tried first, and nothing in between: to read the nine that are
+    /// tried otherwise takes as long as the handshake.
+    fn of(
+        config: impl Fn(u16) -> Result<TransportConfig, TransportError>,
+    ) -> Result<Self, TransportError> {
+        let (within, beyond) = (Arc::new(config(u16::MAX)?), Arc::new(config(PACKET_STEP)?));
+        Ok(Self { within, beyond })
+    }
+
+    /// The bounds of a connection with whoever is at `address`.
+    pub(crate) fn to(&self, address: SocketAddr) -> Arc<TransportConfig> {
+        let is_within = address.ip().to_canonical().is_loopback();
+        Arc::clone(if is_within { &self.within } else { &self.beyond })
     }
 }
 
@@ -259,6 +293,12 @@ const MIB: u32 = 1 << 20;
 
 /// No time is longer than a year.
 const TIME_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+/// Every path of QUIC takes packets of so many bytes.
+const PACKET_BYTES_MIN: u16 = 1_200;
+
+/// How close the size of packets comes to what a path takes.
+const PACKET_STEP: u16 = 20;
 
 /// What a lane's reader takes from quinn at once.
 pub(crate) const READ_BYTES_MAX: usize = CHUNKS_MAX * Limits::PACKET_BYTES_CAP as usize;
@@ -292,51 +332,4 @@ pub(crate) const ACK_DELAY: Duration = Duration::from_millis(20);
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_bounds_fit_together_and_a_peer_costs_less_than_100_mebibytes() {
-        let limits = Limits::default();
-        assert_eq!(limits.check(&[]), Ok(()));
-        assert!(limits.accepted().is_ok());
-        assert!(limits.bytes_per_peer_max(&[]) < 100 << 20, "{}", limits.bytes_per_peer_max(&[]));
-    }
-
-    #[test]
-    fn bounds_that_do_not_fit_together_are_refused() {
-        let large = Limits { frame_bytes_max: 65 * 1024, ..Limits::default() };
-        assert!(large.check(&[]).unwrap_err().to_string().contains("frame_bytes_max"));
-        let heavy = Limits { packet_bytes_max: 9_000, ..Limits::default() };
-        assert!(heavy.check(&[]).unwrap_err().to_string().contains("1200 to 6500"));
-        let patient = Limits { frame_timeout: Duration::MAX, ..Limits::default() };
-        let words = patient.check(&[]).unwrap_err().to_string();
-        assert!(words.contains("`frame_timeout`") && words.contains("31536000s"), "{words}");
-        let mute = Limits { keep_alive: Duration::from_secs(60), ..Limits::default() };
-        assert!(mute.check(&[]).is_err());
-        let dear = Limits { outbox_bytes_max: 1 << 30, ..Limits::default() };
-        let words = dear.check(&[]).unwrap_err().to_string();
-        assert!(words.contains("bytes_per_peer_cap") && words.contains("134217728"), "{words}");
-    }
-
-    #[test]
-    fn an_event_that_declares_large_frames_costs_one_of_them() {
-        let limits = Limits::default();
-        let event = |name: &str, bytes_max| {
-            let id = synod_core::EventId::of(name);
-            WireEvent { id, name: String::from(name), bytes_max }
-        };
-        let events = [event("a", 64 * 1024), event("b", 1 << 20), event("c", 100_000)];
-        let more = limits.bytes_per_peer_max(&events) - limits.bytes_per_peer_max(&[]);
-        assert_eq!((more, limits.check(&events)), ((1 << 20) + 100_000, Ok(())));
-        assert_eq!(limits.sizes(&[event("d", u32::MAX)]).of(event("d", 0).id), 1 << 20);
-
-        let most = limits.bytes_per_peer_max(&events);
-        let tight = Limits { bytes_per_peer_cap: most - 1, ..Limits::default() };
-        let words = tight.check(&events).unwrap_err().to_string();
-        assert!(words.contains("1048576 of them for `b`"), "{words}");
-        let small = Limits { outbox_bytes_max: 128 * 1024, ..limits };
-        let words = small.check(&events).unwrap_err().to_string();
-        assert!(words.contains("event `b` declares 1048576 bytes"), "{words}");
-    }
-}
+mod tests;

@@ -85,7 +85,7 @@ impl Attempt<'_> {
         let (crypto, verifier) = tls.dialer(self.peer, address).map_err(unusable)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         let dialed = self.limits.dialed().map_err(|error| error.to_string())?;
-        config.transport_config(Arc::new(dialed));
+        config.transport_config(dialed.to(found));
         let any: SocketAddr = match found {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),

@@ -21,7 +21,7 @@ use crate::frame::Sizes;
 use crate::gateway::Gateway;
 use crate::journal::Journal;
 use crate::keep;
-use crate::limits::Limits;
+use crate::limits::{ByPath, Limits};
 use crate::link::{End, Link, Wire};
 use crate::peers::{Peer, Peers};
 use crate::random;
@@ -42,8 +42,9 @@ pub(crate) struct Shared {
     pub(crate) sizes: Arc<Sizes>,
     pub(crate) limits: Limits,
     pub(crate) identity: Arc<Current>,
-    /// The bounds of the connections that this node dials.
-    pub(crate) dialed: Arc<quinn::TransportConfig>,
+    /// The bounds of the connections that this node dials, and of those that its peers dial.
+    pub(crate) dialed: ByPath,
+    pub(crate) accepted: ByPath,
     pub(crate) gateway: Gateway,
     pub(crate) peers: Arc<Peers>,
     /// Where nodes listen, by their own account.

@@ -244,7 +244,6 @@ impl QuicTransport {
         let (crypto, _) = tls.acceptor().map_err(|error| failed(&error))?;
         let mut server = ServerConfig::with_crypto(Arc::new(crypto));
         server
-            .transport_config(Arc::new(self.limits.accepted()?))
             .max_incoming(self.limits.handshakes_max)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * self.limits.handshakes_max as u64);
@@ -267,7 +266,8 @@ impl QuicTransport {
             sizes: Arc::new(self.limits.sizes(&hello.events)),
             limits: self.limits.clone(),
             identity: Arc::clone(&self.identity),
-            dialed: Arc::new(self.limits.dialed()?),
+            dialed: self.limits.dialed()?,
+            accepted: self.limits.accepted()?,
             gateway: gateway.map_err(|error| failed(&error))?,
             peers: Arc::clone(&self.peers),
             journal: Journal::new(self.me, Arc::clone(&inbox)),
