@@ -346,9 +346,10 @@ Examples:
   synod replay target/synod/bully-0.schedule
   synod replay target/synod/bully-0.schedule --full --trace run.jsonl
   synod replay target/synod/bully-0.schedule --as-test > tests/bully_0.rs
+  synod replay run.jsonl                           the run of the schedule in a trace's header
   synod replay n1.recording                        what `synod node --record` has written")]
 pub(crate) struct Replay {
-    /// The schedule, or the recording.
+    /// The schedule, a trace of its run, or the recording. The run of a trace must come to the same.
     pub(crate) file: PathBuf,
     /// Draw every step, not only those that changed something.
     #[arg(long)]

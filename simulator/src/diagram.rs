@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn trace() -> Trace {
-        let mut trace = Trace { algorithm: "bully".into(), nodes: 3, steps: Vec::new() };
+        let mut trace = Trace { algorithm: "bully".into(), nodes: 3, ..Trace::default() };
         trace.push(step(StepKind::Start, 1, None, 0));
         trace.push(step(StepKind::Start, 3, None, 0));
         trace.push(step(StepKind::Deliver, 3, Some(1), 4_000));

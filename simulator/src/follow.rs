@@ -10,7 +10,7 @@ use crate::explore::{Counterexample, Program, State, Worker, Wrong, broken};
 use crate::quiet::quietly;
 use crate::scenario::micros;
 use crate::schedule::{Recorded, Schedule};
-use crate::trace::{Armed, MessageId, Sent, Step, StepKind, Trace, Tracer, changes};
+use crate::trace::{Armed, Header, MessageId, Sent, Step, StepKind, Trace, Tracer, changes};
 use crate::world::Violation;
 
 /// A path that ends in a violation, with its schedule and its trace.
@@ -39,6 +39,9 @@ pub(crate) fn counterexample(
         run: Recorded::Explored { bounds: setting.bounds.clone(), actions: names.clone() },
     };
     let (trace, violation) = follow(program, &names);
+    let properties = setting.promises.iter().map(|promise| promise.name);
+    let header = Header::of(&schedule, properties, setting.catalogue);
+    let trace = Trace { header, ..trace };
     let time_us = trace.steps.last().map_or(0, |step| step.time_us);
     let violation = violation.unwrap_or(Violation { property, reason, time_us });
     Counterexample { violation, text: schedule.text(setting.catalogue), schedule, trace }

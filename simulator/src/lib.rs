@@ -73,6 +73,8 @@ pub use settings::{Fault, Impossible, LinkDelay, NotALink, Settings, Shape};
 pub use shrink::{Shrunk, shrink};
 pub use simulation::{Failure, Report, Simulation};
 pub use strategy::Strategy;
-pub use trace::{Armed, BadTrace, Change, MessageId, Sent, Step, StepKind, Trace, changes};
+pub use trace::{
+    Armed, BadTrace, Change, Header, MessageId, Sent, Source, Step, StepKind, Trace, changes,
+};
 pub use why::{Jump, NothingViolated, Point, Why, why};
 pub use world::{Counts, Outcome, Violation, run};

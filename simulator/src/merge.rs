@@ -225,7 +225,8 @@ impl<'a> Cast<'a> {
             matched += usize::from(self.acts.get(index).is_some_and(|it| it.cause.is_some()));
             telling.tell(&mut self, index, time);
         }
-        let trace = telling.tracer.finish();
+        let header = nodes.first().map(|node| node.trace.header.clone()).unwrap_or_default();
+        let trace = Trace { header, ..telling.tracer.finish() };
         let delivered = self.acts.iter().filter(|placed| placed.act.received.is_some()).count();
         Merged { trace, matched, unmatched: delivered - matched }
     }

@@ -12,7 +12,7 @@ use crate::runnable::Runnable;
 use crate::scenario::Scenario;
 use crate::schedule::{Recorded, Schedule};
 use crate::settings::Settings;
-use crate::trace::Trace;
+use crate::trace::{Header, Trace};
 use crate::world::Violation;
 
 /// What came of a replay.
@@ -38,13 +38,16 @@ pub fn replay<T: Stack + Clone + Hash + Sync>(
     scenario: &Scenario<T>,
     schedule: &Schedule,
 ) -> Replay {
-    match &schedule.run {
+    let replay = match &schedule.run {
         Recorded::Simulated { settings, decisions, .. } => simulated(scenario, settings, decisions),
         Recorded::Explored { bounds, actions } => {
             let setting = Setting::against(scenario, bounds, schedule.property.as_deref());
             explored(&Ground::new(scenario, setting), actions)
         }
-    }
+    };
+    let properties = scenario.properties().iter().map(|property| property.name);
+    let header = Header::of(schedule, properties, &scenario.catalogue);
+    Replay { trace: Trace { header, ..replay.trace }, ..replay }
 }
 
 fn simulated(runnable: &dyn Runnable, settings: &Settings, decisions: &[Decision]) -> Replay {

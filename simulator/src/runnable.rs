@@ -32,6 +32,9 @@ pub(crate) trait Runnable: fmt::Debug + Sync {
     /// To which nodes inputs are given, in the order of giving.
     fn asked(&self) -> Vec<NodeId>;
 
+    /// The names of its properties.
+    fn promised(&self) -> Vec<&'static str>;
+
     /// What should happen sometimes.
     fn should_happen(&self) -> Vec<&'static str>;
 }
@@ -63,6 +66,10 @@ impl<T: Stack> Runnable for Scenario<T> {
 
     fn asked(&self) -> Vec<NodeId> {
         self.inputs.iter().map(|(node, ..)| *node).collect()
+    }
+
+    fn promised(&self) -> Vec<&'static str> {
+        self.properties.iter().map(|property| property.name).collect()
     }
 
     fn should_happen(&self) -> Vec<&'static str> {

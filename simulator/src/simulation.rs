@@ -16,7 +16,7 @@ use crate::schedule::{Recorded, Schedule};
 use crate::settings::{Fault, LinkDelay, Settings};
 use crate::shrink::{Shrunk, smallest_of};
 use crate::strategy::Strategy;
-use crate::trace::{Trace, hash_of};
+use crate::trace::{Header, Trace, hash_of};
 use crate::world::{Counts, Violation};
 
 /// Runs a scenario in many worlds.
@@ -357,7 +357,30 @@ impl<'a> Simulation<'a> {
     /// Runs `seed` once more, recorded and traced.
     #[must_use]
     pub fn trace(&self, seed: u64) -> Trace {
-        self.runnable.run(&self.world_of(seed), self.stream(seed).recorded(), true).0.trace
+        let settings = self.world_of(seed);
+        let (outcome, stream) = self.runnable.run(&settings, self.stream(seed).recorded(), true);
+        let property = outcome.violation.map(|violation| violation.property);
+        let schedule = self.schedule(property, settings, seed, stream.decisions());
+        Trace { header: self.header(&schedule), ..outcome.trace }
+    }
+
+    fn schedule(
+        &self,
+        property: Option<String>,
+        settings: Settings,
+        seed: u64,
+        decisions: Vec<Decision>,
+    ) -> Schedule {
+        Schedule {
+            algorithm: String::from(self.runnable.name()),
+            property,
+            dropped: self.dropped.iter().map(ToString::to_string).collect(),
+            run: Recorded::Simulated { settings, seed, decisions },
+        }
+    }
+
+    fn header(&self, schedule: &Schedule) -> Header {
+        Header::of(schedule, self.runnable.promised(), self.runnable.catalogue())
     }
 
     fn explain(&self, seed: u64) -> Failure {
@@ -368,19 +391,13 @@ impl<'a> Simulation<'a> {
         let decisions_found = found_by.len();
         let Shrunk { settings, decisions, outcome, replays, is_minimal } =
             smallest_of(self.runnable, &world, &found_by, &property);
-        let dropped = self.dropped.iter().map(ToString::to_string).collect();
-        let schedule = Schedule {
-            algorithm: String::from(self.runnable.name()),
-            property: Some(property),
-            dropped,
-            run: Recorded::Simulated { settings, seed, decisions },
-        };
+        let schedule = self.schedule(Some(property), settings, seed, decisions);
         Failure {
             seed,
             violation: outcome.violation.expect("what is shrunk fails"),
             text: schedule.text(self.runnable.catalogue()),
+            trace: Trace { header: self.header(&schedule), ..outcome.trace },
             schedule,
-            trace: outcome.trace,
             steps_found,
             decisions_found,
             replays,

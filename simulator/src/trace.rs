@@ -12,8 +12,10 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::history::ClientEvent;
 
+pub use header::{Header, Source};
 pub use read::BadTrace;
 
+mod header;
 mod read;
 
 /// What an indication says of a client's operation, if anything.
@@ -35,6 +37,8 @@ pub struct Trace {
     pub algorithm: String,
     /// How many nodes there are, numbered from 1.
     pub nodes: u32,
+    /// Where the run comes from.
+    pub header: Header,
     /// The steps, in the order of virtual time.
     pub steps: Vec<Step>,
 }
@@ -232,7 +236,7 @@ pub(crate) struct Tracer {
 
 impl Tracer {
     pub(crate) fn new(algorithm: &str, nodes: u32) -> Self {
-        let trace = Trace { algorithm: String::from(algorithm), nodes, steps: Vec::new() };
+        let trace = Trace { algorithm: String::from(algorithm), nodes, ..Trace::default() };
         let (sendings, numbers, sent) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         Self { trace, sendings, numbers, sent, armed: BTreeMap::new() }
     }
@@ -335,28 +339,26 @@ impl Step {
 }
 
 impl Trace {
-    /// The trace as JSON lines: a header, then a line for each step. Equal schedules give equal
-    /// bytes, on any machine.
+    /// The trace as JSON lines: its [header](Header), then a line for each step. Equal schedules give
+    /// equal bytes of all but the header's places in the source, on any machine.
     #[must_use]
     pub fn json_lines(&self) -> String {
-        let Self { algorithm, nodes, steps } = self;
-        let algorithm = Value::from(algorithm.as_str());
-        let mut text =
-            format!("{{\"synod_trace\":1,\"algorithm\":{algorithm},\"nodes\":{nodes}}}\n");
-        for step in steps {
-            match serde_json::to_string(step) {
-                Ok(line) => text.push_str(&line),
-                Err(error) => unreachable!("strings and numbers serialize: {error}"),
-            }
-            text.push('\n');
-        }
-        text
+        self.lines_below(&self.header)
     }
 
-    /// A 128-bit hash of [`Trace::json_lines`], in hexadecimal.
+    /// A 128-bit hash of what happened, in hexadecimal: of [`Trace::json_lines`] with an empty header.
+    /// Equal schedules give equal hashes, on any machine.
     #[must_use]
     pub fn hash(&self) -> String {
-        hash_of(&self.json_lines())
+        hash_of(&self.lines_below(&Header::default()))
+    }
+
+    fn lines_below(&self, header: &Header) -> String {
+        let Self { algorithm, nodes, .. } = self;
+        let mut text =
+            line(&FirstLine { synod_trace: read::VERSION, algorithm, nodes: *nodes, header });
+        self.steps.iter().for_each(|step| text.push_str(&line(step)));
+        text
     }
 
     /// The last summary of each node that has one, by node.
@@ -369,6 +371,23 @@ impl Trace {
     pub(crate) fn push(&mut self, mut step: Step) {
         step.index = self.steps.len();
         self.steps.push(step);
+    }
+}
+
+/// The first line of a trace.
+#[derive(Serialize)]
+struct FirstLine<'a> {
+    synod_trace: u64,
+    algorithm: &'a str,
+    nodes: u32,
+    #[serde(flatten)]
+    header: &'a Header,
+}
+
+fn line(value: &impl Serialize) -> String {
+    match serde_json::to_string(value) {
+        Ok(line) => line + "\n",
+        Err(error) => unreachable!("strings and numbers serialize: {error}"),
     }
 }
 

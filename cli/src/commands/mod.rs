@@ -73,11 +73,17 @@ fn bytes(path: &Path, most: usize, hint: &str) -> Result<Vec<u8>, Problem> {
     File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(
         |error| Problem::environment(format!("cannot read `{file}`"), &error).hint(hint),
     )?;
-    if most < bytes.len() {
-        let what = format!("`{file}` has more than the {most} bytes that are read");
-        return Err(Problem::new(Exit::Usage, what));
-    }
+    of_size(path, bytes.len(), most)?;
     Ok(bytes)
+}
+
+/// Refuses what is too large.
+fn of_size(path: &Path, bytes: usize, most: usize) -> Result<(), Problem> {
+    if bytes <= most {
+        return Ok(());
+    }
+    let what = format!("`{}` has more than the {most} bytes that are read", path.display());
+    Err(Problem::new(Exit::Usage, what))
 }
 
 /// The same as text.

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use serde_json::json;
-use synod_simulator::{BadSchedule, Decision, Diagram, Replay as Replayed, Schedule};
+use synod_simulator::{
+    BadSchedule, Comparison, Decision, Diagram, Replay as Replayed, Schedule, Trace,
+};
 
 use super::{as_test, recording};
 use crate::app::App;
@@ -23,7 +25,7 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
     if recording::is_one(&asked.file) {
         return recording::replay(app, asked, printer);
     }
-    let text = text(&asked.file)?;
+    let (text, recorded) = recorded(&asked.file)?;
     let schedule = parse(&asked.file, &text)?;
     let entry = entry(app, &asked.file, &schedule)?;
     let replayed = entry.replay(&schedule);
@@ -44,14 +46,18 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
         printer.say(format!("  and {more} more"));
     }
     printer.say(format!("trace {hash}"));
+    let parts_at = recorded.and_then(|it| Comparison::of(&it, &replayed.trace).parts_at());
     let violation = replayed.violation.as_ref();
     printer.event(&json!({
         "event": "replay", "algorithm": schedule.algorithm, "steps": replayed.trace.steps.len(),
         "decisions": replayed.decisions, "replayed": replayed.found, "gone": gone,
         "trace_hash": hash,
         "property": violation.map(|it| &it.property), "reason": violation.map(|it| &it.reason),
-        "dropped": schedule.dropped,
+        "dropped": schedule.dropped, "parts_at": parts_at,
     }));
+    if let Some(step) = parts_at {
+        return Err(parted(asked, step, printer));
+    }
     match violation {
         Some(violation) => {
             printer.next(format!("why {}", quoted(&asked.file)));
@@ -62,6 +68,18 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
             diverged(&schedule, &replayed).map_or(Ok(()), Err)
         }
     }
+}
+
+/// The run of a trace's schedule is no longer the one that the trace tells.
+fn parted(asked: &Replay, step: usize, printer: &Printer) -> Problem {
+    let file = quoted(&asked.file);
+    printer.next(match &asked.trace {
+        Some(trace) => format!("trace diff {file} {}", quoted(trace)),
+        None => format!("replay {file} --trace now.jsonl"),
+    });
+    let what =
+        format!("the run is not the one in `{}`: they part at step {step}", asked.file.display());
+    Problem { told: true, ..Problem::new(Exit::Diverged, what) }
 }
 
 /// A decision in the words of the schedule, which may name an event that the program no longer knows.
@@ -106,13 +124,32 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Schedule, Problem> {
     text.parse().map_err(|error: BadSchedule| wrong(error))
 }
 
+/// The text of a schedule, of itself or from the header of a trace.
 pub(super) fn text(path: &Path) -> Result<String, Problem> {
+    recorded(path).map(|(text, _)| text)
+}
+
+/// The same, and the trace if it is one.
+fn recorded(path: &Path) -> Result<(String, Option<Trace>), Problem> {
+    let file = path.display();
     if recording::is_one(path) {
-        let file = path.display();
         let what = format!("`{file}` is the recording of a node, not a schedule");
         let hint = format!("`replay {file}` steps through it");
         return Err(Problem::new(Exit::Usage, what).hint(hint));
     }
     let hint = "`sim` and `check` write the schedules of violations to target/synod";
-    super::text(path, Schedule::SIZE_MAX, hint)
+    let text = super::text(path, Trace::SIZE_MAX, hint)?;
+    if !text.starts_with("{\"synod_trace\"") {
+        return super::of_size(path, text.len(), Schedule::SIZE_MAX).map(|()| (text, None));
+    }
+    let trace = Trace::read(&text)
+        .map_err(|error| Problem::new(Exit::Usage, format!("`{file}`, {error}")))?;
+    match &trace.header.schedule {
+        Some(schedule) => Ok((schedule.clone(), Some(trace))),
+        None => {
+            let what = format!("`{file}` is a trace without a schedule, and cannot be run again");
+            let hint = "those that `replay SCHEDULE --trace` writes have one";
+            Err(Problem::new(Exit::Usage, what).hint(hint))
+        }
+    }
 }

@@ -75,7 +75,11 @@ fn programs_are_told_every_difference() {
 fn what_cannot_be_compared_is_refused() {
     let place = two_runs("diff-refused");
     let text = fs::read_to_string(place.0.join("before.jsonl")).expect("a trace");
-    fs::write(place.0.join("other.jsonl"), text.replace("\"bully\"", "\"echo\"")).expect("written");
+    fs::write(
+        place.0.join("other.jsonl"),
+        text.replace("\"bully\"", "\"echo\"").replace("algorithm bully", "algorithm echo"),
+    )
+    .expect("written");
     fs::write(place.0.join("damaged.jsonl"), text.replace("\"i\":1,", "\"i\":7,"))
         .expect("written");
     for (right, exit, says) in [

@@ -146,3 +146,39 @@ fn a_trace_without_clients_has_no_history() {
     assert!(called.stderr.contains("Scenario::clients"), "{}", called.stderr);
     assert!(!place.0.join("history.jsonl").exists());
 }
+
+#[test]
+fn a_trace_is_run_again_from_the_schedule_in_its_header() {
+    let (place, schedule, trace) = recorded("trace-again");
+    let [one, other] =
+        [&schedule, &trace].map(|file| synod(&place.0, &["replay", file, "--json"]).lines());
+    assert_eq!(one, other);
+    assert!(one.iter().any(|line| line["parts_at"].is_null() && line["trace_hash"].is_string()));
+    let [one, other] =
+        [&schedule, &trace].map(|file| synod(&place.0, &["replay", file, "--as-test"]).stdout);
+    assert!(one.contains("#[test]") && one == other, "{other}");
+    let why = synod(&place.0, &["why", &trace, "--runs", "20"]);
+    assert_eq!(why.exit, 0, "{}", why.stderr);
+}
+
+#[test]
+fn a_trace_that_its_schedule_does_not_come_to_is_told_with_the_step() {
+    let (place, _, trace) = recorded("trace-parts");
+    let text = fs::read_to_string(place.0.join(&trace)).expect("a trace");
+    let last = text.lines().last().expect("a step");
+    let (begin, rest) = last.split_once("\"t\":").expect("a time");
+    let text = text.replace(last, &format!("{begin}\"t\":9{rest}"));
+    fs::write(place.0.join("other.jsonl"), &text).expect("written");
+    let called = synod(&place.0, &["replay", "other.jsonl"]);
+    assert_eq!(called.exit, 4, "{}", called.stderr);
+    let step = text.lines().count() - 2;
+    let says = format!("the run is not the one in `other.jsonl`: they part at step {step}");
+    assert!(called.stderr.contains(&says), "{says}: {}", called.stderr);
+    assert!(called.stderr.contains("replay other.jsonl --trace now.jsonl"), "{}", called.stderr);
+    let (_, steps) = text.split_once('\n').expect("a header");
+    let bare = format!("{{\"synod_trace\":1,\"algorithm\":\"bully\",\"nodes\":5}}\n{steps}");
+    fs::write(place.0.join("bare.jsonl"), bare).expect("written");
+    let called = synod(&place.0, &["replay", "bare.jsonl"]);
+    assert_eq!(called.exit, 2, "{}", called.stderr);
+    assert!(called.stderr.contains("is a trace without a schedule"), "{}", called.stderr);
+}

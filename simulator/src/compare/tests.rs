@@ -5,7 +5,7 @@ use super::{Comparison, Likeness, Pair, SideBySide};
 use crate::trace::{MessageId, Sent, Step, StepKind, Trace};
 
 fn trace(steps: impl IntoIterator<Item = Step>) -> Trace {
-    let mut trace = Trace { algorithm: "a".into(), nodes: 3, steps: Vec::new() };
+    let mut trace = Trace { algorithm: "a".into(), nodes: 3, ..Trace::default() };
     steps.into_iter().for_each(|step| trace.push(step));
     trace
 }

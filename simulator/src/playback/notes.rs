@@ -9,7 +9,7 @@ use synod_core::{
 
 use super::{Act, Deviation, Replayed};
 use crate::scenario::{Scenario, micros};
-use crate::trace::{Armed, MessageId, SeeClients, Sent, Step, StepKind, Tracer};
+use crate::trace::{Armed, Header, MessageId, SeeClients, Sent, Step, StepKind, Trace, Tracer};
 
 /// The trace so far, and what of it has to do with other nodes.
 pub(super) struct Notes<'a> {
@@ -194,7 +194,7 @@ impl<'a> Notes<'a> {
         Replayed {
             node: origins().map(|origin| origin.boot.id).next().unwrap_or(NodeId(0)),
             steps: self.acts.len(),
-            trace: self.tracer.finish(),
+            trace: Trace { header: Header::of_program(self.catalogue), ..self.tracer.finish() },
             divergence: self.divergence,
             events_gone: without(&recorded, &known),
             events_new: if recorded.is_empty() { Vec::new() } else { without(&known, &recorded) },

@@ -1,11 +1,13 @@
 //! Traces from their JSON lines. Strict: what a line says fits the lines before it, or the line
 //! is named.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use synod_core::NodeId;
 
-use super::{Step, Trace};
+use super::{Header, Source, Step, Trace};
 
 /// Why a trace cannot be read. Names the line, and what is wrong with it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -18,7 +20,7 @@ pub struct BadTrace {
 }
 
 /// The format that is written and read.
-const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 1;
 /// Characters of an explanation.
 const WHAT_MAX: usize = 300;
 
@@ -30,11 +32,17 @@ struct Version {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
+struct FirstLine {
     #[serde(rename = "synod_trace")]
     _version: u64,
     algorithm: String,
     nodes: u32,
+    seed: Option<u64>,
+    schedule: Option<String>,
+    #[serde(default)]
+    properties: Vec<String>,
+    #[serde(default)]
+    handlers: BTreeMap<String, Vec<Source>>,
 }
 
 impl Trace {
@@ -67,8 +75,7 @@ impl Trace {
         }
         let mut lines = text.lines();
         let first = lines.next().unwrap_or_default();
-        let Header { algorithm, nodes, .. } = header(first).map_err(|what| bad(0, &what))?;
-        let mut trace = Self { algorithm, nodes, steps: Vec::new() };
+        let mut trace = first_line(first).map_err(|what| bad(0, &what))?;
         for (index, line) in (1..).zip(lines) {
             let step: Step = json(line).map_err(|what| bad(index, &what))?;
             trace.admit(&step).map_err(|what| bad(index, &what))?;
@@ -105,17 +112,20 @@ impl Trace {
     }
 }
 
-fn header(line: &str) -> Result<Header, String> {
+/// A trace that has no steps yet.
+fn first_line(line: &str) -> Result<Trace, String> {
     let Version { synod_trace: version } = json(line)
         .map_err(|what| format!("a trace begins with `{{\"synod_trace\":{VERSION},…}}`: {what}"))?;
     if version != VERSION {
         return Err(format!("format {version} of traces; this program reads format {VERSION}"));
     }
-    let header: Header = json(line)?;
-    if header.nodes == 0 {
+    let FirstLine { algorithm, nodes, seed, schedule, properties, handlers, .. } = json(line)?;
+    if nodes == 0 {
         return Err(String::from("a cluster has at least 1 node, not 0"));
     }
-    Ok(header)
+    let header = Header { seed, schedule, properties, handlers };
+    header.check(&algorithm, nodes)?;
+    Ok(Trace { algorithm, nodes, header, steps: Vec::new() })
 }
 
 fn json<T: DeserializeOwned>(line: &str) -> Result<T, String> {

@@ -12,6 +12,7 @@ mod determinism;
 mod disks;
 mod early_faults;
 mod exploration;
+mod headers;
 mod histories;
 mod history_explored;
 mod history_files;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use synod_core::NodeId;
 use synod_simulator::history::ClientEvent;
-use synod_simulator::{Armed, Change, MessageId, Sent, Step, StepKind, Trace};
+use synod_simulator::{Armed, Change, Header, MessageId, Sent, Step, StepKind, Trace};
 
 use super::{BULLY, HAND};
 
@@ -144,7 +144,7 @@ pub(super) fn sound() -> impl Strategy<Value = Trace> {
                 sent.id.from = node.unwrap_or(sent.id.from);
             }
         }
-        Trace { algorithm, nodes: 3, steps }
+        Trace { algorithm, nodes: 3, header: Header::default(), steps }
     })
 }
 
@@ -154,6 +154,7 @@ pub(super) fn wild() -> impl Strategy<Value = Trace> {
     (text(), nodes, vec(step(true), 0..20)).prop_map(|(algorithm, nodes, steps)| Trace {
         algorithm,
         nodes,
+        header: Header::default(),
         steps,
     })
 }
