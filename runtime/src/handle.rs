@@ -59,6 +59,9 @@ pub struct ShutdownReport {
     pub held: usize,
     /// Jobs that ran or waited.
     pub jobs: usize,
+    /// Events that a peer had not acknowledged when its link ended, since draining began; only peers that
+    /// have any. They may have arrived.
+    pub unacknowledged: BTreeMap<NodeId, u64>,
     /// Timers that were armed. Waiting for them is not part of draining.
     pub timers: usize,
 }
@@ -67,7 +70,8 @@ impl ShutdownReport {
     /// Whether everything that was taken was handled, made durable, and handed on.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.unhandled.is_empty() && self.held == 0 && self.jobs == 0
+        let is_handed_on = self.unacknowledged.is_empty();
+        self.unhandled.is_empty() && self.held == 0 && self.jobs == 0 && is_handed_on
     }
 }
 
@@ -197,9 +201,12 @@ impl NodeHandle {
     }
 
     /// Ends the node in good order: takes nothing in any more, handles what it has taken, makes
-    /// it durable, says good-bye to the peers; and reports what was not done within `deadline`.
+    /// it durable, says good-bye to the peers that have acknowledged what was sent to them, those
+    /// whose connection is lost included, if they come back; and reports what was not done within
+    /// `deadline`.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let deadline = after(deadline);
+        self.0.lost_before.get_or_init(|| self.0.lost());
         self.0.stop_intake();
         while !self.0.is_idle() && !self.0.has_ended() && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
@@ -225,14 +232,23 @@ impl Host {
             && locked(&self.outgoing).waiting() == 0
     }
 
+    /// The events that each peer had not acknowledged when a link of it ended.
+    fn lost(&self) -> BTreeMap<NodeId, u64> {
+        self.transport.links().into_iter().map(|link| (link.peer, link.lost)).collect()
+    }
+
     fn report(&self) -> ShutdownReport {
         let slots = self.slots.iter().take(self.results_slot());
         let unhandled = slots.map(|slot| (slot.name, slot.queue.waiting()));
         let (running, waiting) = self.jobs.load();
+        let before = |peer| self.lost_before.get().and_then(|lost| lost.get(&peer)).copied();
+        let lost = self.lost().into_iter();
+        let lost = lost.map(|(peer, lost)| (peer, lost.saturating_sub(before(peer).unwrap_or(0))));
         ShutdownReport {
             unhandled: unhandled.filter(|(_, events)| 0 < *events).collect(),
             held: locked(&self.outgoing).waiting(),
             jobs: running + waiting,
+            unacknowledged: lost.filter(|(_, events)| 0 < *events).collect(),
             timers: self.timers.len(),
         }
     }

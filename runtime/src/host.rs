@@ -83,6 +83,8 @@ pub(crate) struct Host {
     incarnation: AtomicU64,
     phase: AtomicU8,
     farewell: AtomicBool,
+    /// What had been lost of each peer when draining began.
+    pub(crate) lost_before: OnceLock<BTreeMap<NodeId, u64>>,
     pub(crate) congestion_asked: AtomicU64,
     pub(crate) congested: AtomicBool,
 }
@@ -163,6 +165,7 @@ impl Host {
             incarnation: AtomicU64::new(incarnation),
             phase: AtomicU8::new(RUNNING),
             farewell: AtomicBool::new(false),
+            lost_before: OnceLock::new(),
             congestion_asked: AtomicU64::new(0),
             congested: AtomicBool::new(false),
             runtime: tokio::runtime::Handle::current(),

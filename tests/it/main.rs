@@ -1,6 +1,7 @@
 //! Tests across crates.
 
 mod bulk;
+mod draining;
 mod flow;
 mod joining;
 mod late_joiner;

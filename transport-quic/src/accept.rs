@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream};
@@ -39,7 +38,7 @@ fn admit(shared: &Arc<Shared>, incoming: Incoming) {
     let limits = &shared.limits;
     let is_crowded =
         limits.handshakes_before_retry <= pending || limits.handshakes_per_host_max <= of_host;
-    if shared.leaving.load(Ordering::Relaxed) {
+    if shared.lets_nobody_in() {
         incoming.refuse();
     } else if limits.handshakes_max <= pending {
         let text = format!("{pending} handshakes are under way already");
@@ -290,7 +289,7 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
     };
     loop {
         let changed = shared.peers.changed.notified();
-        if shared.leaving.load(Ordering::Relaxed) {
+        if shared.lets_nobody_in() {
             guest.connection.close(Close::Leaving.code(), b"the node is about to end");
             return;
         }

@@ -347,6 +347,12 @@ impl Channel {
         self.lock().phase == Phase::Finishing
     }
 
+    /// Whether nothing more is taken, and the peer has yet to acknowledge some of what was.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        let state = self.lock();
+        state.phase == Phase::Finishing && 0 < state.session.outgoing.unacknowledged()
+    }
+
     /// Takes nothing more; what waits is still sent.
     pub(crate) fn finish(&self) {
         self.advance(Phase::Finishing);

@@ -93,8 +93,8 @@ impl Watch {
         if !is_lost && silent_for < shared.limits.redial_after {
             return None;
         }
-        if link.channel.is_finishing() && is_lost {
-            return Some(End::new(Reason::Closed, Close::Leaving, "the farewell was cut short"));
+        if is_lost && link.channel.is_finishing() && !link.channel.is_unfinished() {
+            return Some(End::new(Reason::Closed, Close::Leaving, "nothing was left to say"));
         }
         if is_lost && shared.limits.session_grace <= silent_for {
             return Some(End::new(Reason::Silent, Close::Disconnected, "nothing was heard"));

@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     NoCommonEvent,
     /// A peer whose last links came and went faster than the node could take in.
     Busy,
+    /// A node that is about to end, and begins no session any more.
+    Leaving,
     /// A second holder of a node's identity.
     Duplicate,
     /// A frame that does not decode.
@@ -68,7 +70,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::NoCertificate,
         Self::BadAuthority,
         Self::Expired,
@@ -85,6 +87,7 @@ impl Kind {
         Self::EventClash,
         Self::NoCommonEvent,
         Self::Busy,
+        Self::Leaving,
         Self::Duplicate,
         Self::BadFrame,
         Self::FrameTooLarge,
@@ -115,6 +118,7 @@ impl Kind {
             Self::EventClash => "event_clash",
             Self::NoCommonEvent => "no_common_event",
             Self::Busy => "busy",
+            Self::Leaving => "leaving",
             Self::Duplicate => "duplicate",
             Self::BadFrame => "bad_frame",
             Self::FrameTooLarge => "frame_too_large",
@@ -196,6 +200,11 @@ impl Turned {
              does a handler of {me} block, or does {peer} start over and over?"
         );
         Self::new(Kind::Busy, text)
+    }
+
+    /// A peer that would begin a session with `me`, which is about to end.
+    pub(crate) fn leaving(me: NodeId) -> Self {
+        Self::new(Kind::Leaving, format!("{me} is about to end, and begins no session any more"))
     }
 
     /// The text of a close frame. Short enough to stay whole in one packet.

@@ -107,6 +107,9 @@ impl Shared {
                 if let Some(old) = old {
                     self.replace(&old, theirs);
                 }
+                if self.leaving.load(Ordering::Relaxed) {
+                    return Err(Turned::leaving(self.me));
+                }
                 if !self.inbox.admits(theirs.node) {
                     return Err(Turned::busy(self.me, theirs.node));
                 }
@@ -120,6 +123,13 @@ impl Shared {
                 Ok(link)
             }
         }
+    }
+
+    /// Whether nobody is let in any more: the node leaves, and no peer has anything to acknowledge.
+    pub(crate) fn lets_nobody_in(&self) -> bool {
+        let is_unfinished = |peer: &Peer| peer.link().is_some_and(|it| it.channel.is_unfinished());
+        self.leaving.load(Ordering::Relaxed)
+            && !self.peers.iter().any(|(_, peer)| is_unfinished(peer))
     }
 
     /// A link goes down because another session begins.

@@ -195,6 +195,7 @@ async fn drain(node: &NodeHandle, told_to_end: &mut ToldToEnd, printer: &Printer
         "event": "stopped", "drained": report.is_complete(), "held": report.held,
         "jobs": report.jobs, "timers": report.timers,
         "unhandled": report.unhandled.values().sum::<usize>(),
+        "unacknowledged": report.unacknowledged.values().sum::<u64>(),
     }));
 }
 
@@ -223,11 +224,16 @@ fn words(report: &ShutdownReport, patience: Duration) -> String {
     }
     let events = report.unhandled.iter().map(|(name, events)| format!("{events} {name}"));
     let unhandled: Vec<String> = events.collect();
+    let unacknowledged = report.unacknowledged.iter();
+    let unacknowledged: Vec<String> =
+        unacknowledged.map(|(peer, events)| format!("{events} of {peer}")).collect();
     format!(
-        "not done within {patience:?}: {} effects and records held, {} jobs, events: [{}]",
+        "not done within {patience:?}: {} effects and records held, {} jobs, events: [{}], \
+         not acknowledged: [{}]",
         report.held,
         report.jobs,
         unhandled.join(", "),
+        unacknowledged.join(", "),
     )
 }
 

@@ -11,6 +11,7 @@ mod bundles;
 mod certificates;
 mod endpoint;
 mod exchange;
+mod farewell;
 mod fuzz;
 mod greedy;
 mod hostile;
