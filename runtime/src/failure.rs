@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use synod_core::NodeId;
 
-/// What a node does when one of its handlers panics. In either case nothing of the step has left
-/// the node, and the event is kept as a [`DeadLetter`].
+/// What a node does when one of its handlers panics. In either case nothing of the step has left the node, and
+/// the event is kept as a [`DeadLetter`].
+///
+/// The event is not tried again. A handler is a function of state and event, so that in the same state it would
+/// panic again; another state there is only in another life, and each life costs what was not persisted and
+/// every link, where the event alone costs itself.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum PanicPolicy {
     /// The node ends: crash-stop.
@@ -112,6 +116,18 @@ impl Failures {
     }
 }
 
+impl DeadLetter {
+    /// The first bytes of the event in hexadecimal, for a log.
+    pub(crate) fn first_bytes(&self) -> String {
+        let shown = self.bytes.iter().take(LOGGED_BYTES_MAX).map(|byte| format!("{byte:02x}"));
+        let rest = if self.bytes.len() <= LOGGED_BYTES_MAX { "" } else { ".." };
+        shown.collect::<String>() + rest
+    }
+}
+
+/// Bytes of an event that a line of a log holds.
+const LOGGED_BYTES_MAX: usize = 256;
+
 /// What a panic said.
 pub(crate) fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| String::from(*text));
@@ -122,6 +138,20 @@ pub(crate) fn text_of(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_shows_the_first_bytes_of_a_dead_letter() {
+        let letter = |bytes| DeadLetter {
+            event: String::from("a"),
+            from: None,
+            bytes,
+            panic: String::new(),
+            incarnation: 1,
+        };
+        assert_eq!(letter(vec![13, 255]).first_bytes(), "0dff");
+        assert_eq!(letter(vec![7; 256]).first_bytes(), "07".repeat(256));
+        assert_eq!(letter(vec![7; 257]).first_bytes(), "07".repeat(256) + "..");
+    }
 
     #[test]
     fn restarts_are_bounded_within_a_window() {

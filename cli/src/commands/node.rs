@@ -167,7 +167,7 @@ async fn until_the_end(
             return Ok(());
         }
     };
-    Err(Problem::new(Exit::Environment, format!("{} has ended: {reason:?}", node.id())))
+    Err(Problem::new(Exit::Environment, format!("{} has ended: {reason}", node.id())))
 }
 
 /// Names the file and the key behind an unknown algorithm, unless a flag has named it.
