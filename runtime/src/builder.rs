@@ -12,6 +12,7 @@ use synod_core::{
 
 use crate::barrier;
 use crate::cell::Stepped;
+use crate::clocks;
 use crate::failure::PanicPolicy;
 use crate::handle::NodeHandle;
 use crate::host::{Host, Ledger, Make, Parts};
@@ -307,6 +308,7 @@ async fn bring_up(host: &Arc<Host>, opened: Opened, start_after: usize) -> Resul
     // While hands are shaken, the actors begin. What comes before they are there waits for them.
     host.links.keys().for_each(|peer| host.transport.connect(*peer));
     supervisor::spawn(host).await.map_err(|error| spawn_error("the supervisor", &error))?;
+    tokio::spawn(clocks::watch(Arc::downgrade(host)));
     tracing::info!(node = %host.id, incarnation = host.incarnation(), "the node is up");
     if waits {
         tracing::info!(node = %host.id, start_after, "waits for peers");

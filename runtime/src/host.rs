@@ -71,6 +71,9 @@ pub(crate) struct Host {
     pub(crate) refusals: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) failures: Mutex<Failures>,
     pub(crate) actor_restarts: AtomicU64,
+    /// What was seen of the system's clocks.
+    pub(crate) pauses: AtomicU64,
+    pub(crate) clock_jumps: AtomicU64,
     pub(crate) summary: SummaryCache,
     pub(crate) supervisor: OnceLock<ActorRef<Order>>,
     pub(crate) ended: watch::Sender<Option<EndReason>>,
@@ -155,6 +158,8 @@ impl Host {
             refusals: Mutex::default(),
             failures: Mutex::default(),
             actor_restarts: AtomicU64::new(0),
+            pauses: AtomicU64::new(0),
+            clock_jumps: AtomicU64::new(0),
             summary: SummaryCache::default(),
             supervisor: OnceLock::new(),
             ended: watch::Sender::new(None),
@@ -288,7 +293,10 @@ impl Host {
 
     /// A handler has panicked. Called under the lock of the cell.
     pub(crate) fn died(&self, letter: DeadLetter) {
-        tracing::error!(node = %self.id, event = letter.event, panic = letter.panic, "panic");
+        let (from, bytes) = (letter.from.map(tracing::field::display), letter.first_bytes());
+        let size = letter.bytes.len();
+        let DeadLetter { event, panic, .. } = &letter;
+        tracing::error!(node = %self.id, event, from, size, bytes, panic, "panic: a dead letter");
         self.alive.store(false, Ordering::Release);
         let mut failures = locked(&self.failures);
         failures.keep(letter.clone(), self.limits.dead_letters);

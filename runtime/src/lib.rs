@@ -37,6 +37,7 @@ mod barrier;
 mod builder;
 mod busy;
 mod cell;
+mod clocks;
 mod counters;
 mod failure;
 mod gate;

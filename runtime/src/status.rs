@@ -51,6 +51,10 @@ pub struct Status {
     pub restarts: u64,
     /// Actors that died and were replaced.
     pub actor_restarts: u64,
+    /// How many times the process did not run for a second or more.
+    pub pauses: u64,
+    /// How many times the wall clock was set, by a quarter of a second or more.
+    pub clock_jumps: u64,
     /// What the last panic said.
     pub last_panic: Option<String>,
     /// The last events that made a handler panic.
@@ -195,6 +199,8 @@ impl Status {
             refusals: locked(&host.refusals).clone(),
             restarts: failures.restarts,
             actor_restarts: load(&host.actor_restarts),
+            pauses: load(&host.pauses),
+            clock_jumps: load(&host.clock_jumps),
             last_panic: dead_letters.last().map(|letter| letter.panic.clone()),
             dead_letters,
             timers: host.timers.len(),

@@ -83,6 +83,9 @@ impl Moment {
         page.counter("datagrams_dropped", help, self.datagrams_dropped)?;
         page.counter("restarts", "Lives that ended by a panic", status.restarts)?;
         page.counter("actor_restarts", "Actors that were replaced", status.actor_restarts)?;
+        let help = "How many times the process did not run for a second or more";
+        page.counter("pauses", help, status.pauses)?;
+        page.counter("clock_jumps", "How many times the wall clock was set", status.clock_jumps)?;
         let summary = || status.summary.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let numbers = summary().filter_map(|(key, value)| Some(([("key", key)], number(value)?)));
         page.gauges("summary", "What the algorithms count of themselves", numbers)?;

@@ -162,6 +162,22 @@ fn a_node_that_is_told_to_end_twice_ends_at_once() {
     signal("-CONT", &nodes[1]);
 }
 
+#[test]
+fn a_process_that_was_stopped_says_so_when_it_goes_on() {
+    let place = Place::new("stopped");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let mut node = Running::node(&bundles[0]);
+    let address = admin(&mut node);
+    signal("-STOP", &node);
+    thread::sleep(Duration::from_millis(1_600));
+    signal("-CONT", &node);
+    let said = node.says(&["the process did not run for "]);
+    assert!(said.contains("node=n1"), "{said}");
+    let page = get(&address, "/metrics");
+    assert!(!page.contains("synod_pauses_total{node=\"n1\"} 0\n"), "{page}");
+    assert!(page.contains("synod_clock_jumps_total{node=\"n1\"} 0\n"), "{page}");
+}
+
 fn signal(which: &str, node: &Running) {
     let pid = node.child.id().to_string();
     let sent = Command::new("kill").args([which, &pid]).status().expect("kill runs");
