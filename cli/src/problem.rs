@@ -83,7 +83,7 @@ impl Problem {
 }
 
 /// An error and what caused it, from the outside in. A cause that is already told is left out.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

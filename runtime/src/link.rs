@@ -16,6 +16,8 @@ use crate::host::Host;
 pub(crate) struct Link {
     notices: Mutex<VecDeque<Notice>>,
     filled: Notify,
+    /// Whether to dial at once: another peer has come up, and the way to this one may be open too.
+    hastened: AtomicBool,
     /// Changes that the machine has yet to be told.
     untold: AtomicUsize,
     pub(crate) up: AtomicBool,
@@ -61,6 +63,23 @@ impl Link {
         }
     }
 
+    /// Waits for a notice; none if it is time to dial.
+    async fn notice_within(&self, patience: Duration) -> Option<Notice> {
+        tokio::select! {
+            biased;
+            notice = self.next() => Some(notice),
+            () = until(&self.filled, || self.hastened.load(Ordering::Acquire)) => None,
+            () = tokio::time::sleep(patience) => None,
+        }
+    }
+
+    fn hasten(&self) {
+        if !self.up.load(Ordering::Acquire) {
+            self.hastened.store(true, Ordering::Release);
+            self.filled.notify_waiters();
+        }
+    }
+
     fn done(&self) {
         locked(&self.notices).pop_front();
     }
@@ -102,12 +121,12 @@ impl Host {
                 true => Duration::MAX,
                 false => dial.jittered(),
             };
-            match tokio::time::timeout(patience, link.next()).await {
-                Ok(Notice::Unreachable(text)) => {
+            match link.notice_within(patience).await {
+                Some(Notice::Unreachable(text)) => {
                     link.done();
                     dial.unreachable(self, peer, link, text);
                 }
-                Ok(Notice::Change(batches, change)) => {
+                Some(Notice::Change(batches, change)) => {
                     let mut cell = self.cell.lock().await;
                     link.done();
                     dial.changed(self, peer, link, &change);
@@ -115,12 +134,20 @@ impl Host {
                     drop(cell);
                     self.work(None).await;
                 }
-                Err(_) if self.takes_in() && self.admits(peer) => {
-                    dial.wait = (dial.wait * 2).min(self.limits.backoff_max);
-                    self.transport.connect(peer);
-                }
-                Err(_) => (),
+                None => self.dial_again(peer, link, &mut dial),
             }
+        }
+    }
+
+    /// Makes an attempt, unless the link has come up meanwhile.
+    fn dial_again(&self, peer: NodeId, link: &Link, dial: &mut Dial) {
+        let hastened = link.hastened.swap(false, Ordering::AcqRel);
+        if !link.up.load(Ordering::Acquire) && self.takes_in() && self.admits(peer) {
+            dial.wait = match hastened {
+                true => self.limits.backoff_min,
+                false => (dial.wait * 2).min(self.limits.backoff_max),
+            };
+            self.transport.connect(peer);
         }
     }
 }
@@ -158,6 +185,8 @@ impl Dial {
                 link.ups.fetch_add(1, Ordering::Relaxed);
                 locked(&link.last_error).take();
                 host.release_early(peer);
+                // After a long partition the others would be dialled ten seconds later.
+                host.links.values().for_each(Link::hasten);
             }
             LinkChange::Down(reason) => {
                 tracing::warn!(node = %host.id, %peer, ?reason, "the link is down");

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use synod_transport_quic::{Bundle, QuicTransport};
 
+use crate::problem::chain;
+
 /// How often the bundle is looked at. What is removed from it is out within twice that.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -62,8 +64,8 @@ pub(crate) async fn watch(
         tokio::time::sleep(LOOK_EVERY).await;
         let renewed = match Bundle::read(&path) {
             Ok(now) if now == bundle => Ok(None),
-            Ok(now) => transport.renew(&now).map(|()| Some(now)).map_err(|it| it.to_string()),
-            Err(error) => Err(error.to_string()),
+            Ok(now) => transport.renew(&now).map(|()| Some(now)).map_err(|it| chain(&it)),
+            Err(error) => Err(chain(&error)),
         };
         match renewed {
             Ok(None) => complaint.clear(),

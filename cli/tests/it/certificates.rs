@@ -134,6 +134,8 @@ fn a_running_node_takes_a_renewed_bundle_and_drops_a_removed_peer() {
     let text = fs::read_to_string(&bundles[0]).expect("the bundle");
     fs::write(&bundles[0], "half a bund").expect("written");
     nodes[0].says(&["the new bundle is not used"]);
+    fs::remove_file(&bundles[0]).expect("removed");
+    nodes[0].says(&["the new bundle is not used", "n1.synod`: No such file"]);
     let kept = text.lines().filter(|line| !line.starts_with("n2 = "));
     fs::write(&bundles[0], kept.collect::<Vec<_>>().join("\n")).expect("written");
     nodes[0].says(&["\"event\":\"link\"", "\"peer\":\"n2\"", "\"up\":false"]);

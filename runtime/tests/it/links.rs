@@ -63,6 +63,28 @@ async fn a_cut_link_is_told_after_what_it_carried_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_peer_that_is_back_is_a_reason_to_dial_the_others_at_once() {
+    let (backoff_min, backoff_max) = (Duration::from_secs(600), Duration::from_secs(600));
+    let patient = Limits { backoff_min, backoff_max, ..Limits::default() };
+    let network = MemoryNetwork::new();
+    let mut nodes = Vec::new();
+    for (id, limits) in [(N1, patient), (N2, quick()), (NodeId(3), patient)] {
+        let builder = node(&network, id, 3, table(witness(&Journal::new()))).limits(limits);
+        nodes.push(start(builder).await);
+    }
+    let links = |ups| nodes[0].status().peers.iter().all(|peer| (peer.up, peer.ups) == (true, ups));
+    until("n1 has both links", || links(1)).await;
+    for peer in [N2, NodeId(3)] {
+        network.cut(N1, peer);
+    }
+    until("n1 is alone", || nodes[0].status().peers.iter().all(|peer| !peer.up)).await;
+    for peer in [NodeId(3), N2] {
+        network.heal(N1, peer);
+    }
+    until("n2 dials, and n1 then dials n3", || links(2)).await;
+}
+
+#[tokio::test]
 async fn what_is_sent_while_a_link_is_down_is_dropped_and_counted() {
     let (network, journal) = (MemoryNetwork::new(), Journal::new());
     let one = start(node(&network, N1, 2, table(witness(&journal))).limits(quick())).await;
