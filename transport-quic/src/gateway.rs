@@ -33,17 +33,17 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Opens an endpoint on `socket`. To be called within a runtime.
-    pub(crate) fn open(
+    /// Has an endpoint let in whom `server` lets in.
+    pub(crate) fn new(
         me: NodeId,
-        socket: UdpSocket,
+        endpoint: Endpoint,
         limits: &Limits,
         server: ServerConfig,
     ) -> io::Result<Self> {
         let Limits { socket_buffer_bytes: buffer_bytes, packet_bytes_max, .. } = *limits;
-        let address = socket.local_addr()?;
-        let opened = open(socket, packet_bytes_max, &server)?;
-        let (endpoint, fault) = (RwLock::new(Some(Arc::new(opened))), Mutex::default());
+        let address = endpoint.local_addr()?;
+        endpoint.set_server_config(Some(server.clone()));
+        let (endpoint, fault) = (RwLock::new(Some(Arc::new(endpoint))), Mutex::default());
         Ok(Self { me, address, buffer_bytes, packet_bytes_max, server, endpoint, fault })
     }
 
@@ -78,11 +78,12 @@ impl Gateway {
             let opened =
                 socket::bind(address, self.buffer_bytes).map_err(|error| error.to_string());
             let opened = opened.and_then(|socket| {
-                let opened = open(socket, self.packet_bytes_max, &self.server);
+                let opened = open(socket, self.packet_bytes_max);
                 opened.map_err(|error| error.to_string())
             });
             match opened {
                 Ok(endpoint) => {
+                    endpoint.set_server_config(Some(self.server.clone()));
                     self.put(Some(Arc::new(endpoint)));
                     break;
                 }
@@ -116,11 +117,12 @@ impl Gateway {
     }
 }
 
-fn open(socket: UdpSocket, packet_bytes_max: u16, server: &ServerConfig) -> io::Result<Endpoint> {
+/// An endpoint that lets nobody in. To be called within a runtime.
+pub(crate) fn open(socket: UdpSocket, packet_bytes_max: u16) -> io::Result<Endpoint> {
     let mut config = EndpointConfig::default();
     config.max_udp_payload_size(packet_bytes_max).map_err(io::Error::other)?;
-    let (socket, server) = (socket::wrap(socket)?, Some(server.clone()));
-    Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
+    let (socket, nobody) = (socket::wrap(socket)?, None);
+    Endpoint::new_with_abstract_socket(config, nobody, socket, Arc::new(TokioRuntime))
 }
 
 /// How long to wait before an endpoint is opened anew that has lived for `lived`, if the one before

@@ -138,12 +138,16 @@ impl Watch {
     /// Whether the peer's process is gone, as far as the system of its machine tells: it answers
     /// for a port that nobody listens on. Asked several times, since a peer may just be replacing
     /// its socket; and only where the peer is known to listen: a translator of addresses answers
-    /// the same for a mapping that it has forgotten. Whatever becomes of the link meanwhile comes first.
+    /// the same for a mapping that it has forgotten. Whatever becomes of the link meanwhile comes first: a
+    /// peer that is there has mostly taken the new connection before it would be asked.
     async fn is_gone(&mut self, shared: &Shared, link: &Link) -> bool {
         let listens_at = shared.peers.get(link.peer).and_then(Peer::address);
         let refused = match (self.address, listens_at) {
             (Some(address), Some(known)) => {
-                let asked = async { resolves_to(&known, address).await && refuses(address).await };
+                let asked = async {
+                    sleep(REFUSAL_DELAY).await;
+                    resolves_to(&known, address).await && refuses(address).await
+                };
                 tokio::select! {
                     refused = timeout(REFUSAL_TIMEOUT, asked) => refused.unwrap_or(false),
                     () = link.stirred.notified() => {
@@ -200,5 +204,8 @@ const REDIAL_ROUND_TRIPS: u32 = 6;
 /// How many refusals in a row mean that a process is gone.
 const REFUSED_MAX: u32 = 3;
 
-/// How long an answer for a closed port is waited for.
+/// How long a new connection is tried before the system is asked whether the port is closed.
+const REFUSAL_DELAY: Duration = Duration::from_millis(10);
+
+/// How long an answer for a closed port is waited for, with that.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);

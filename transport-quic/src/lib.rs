@@ -33,6 +33,7 @@ mod addresses;
 mod channel;
 mod control;
 mod dial;
+mod engine;
 mod expiry;
 mod frame;
 mod gateway;

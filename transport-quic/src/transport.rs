@@ -1,29 +1,26 @@
 //! The transport as its host sees it, and the thread that everything runs on.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, UdpSocket};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak, mpsc};
-use std::thread;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-use quinn::{SendDatagramError, ServerConfig};
+use quinn::{Endpoint, SendDatagramError, ServerConfig};
 use synod_core::{
     Closing, Envelope, EventId, Framed, Hello, Inbox, Lane, LaneCounts, LaneId, LinkChange,
     LinkStatus, NodeId, Reason, SendError, Sent, Transport, TransportError,
 };
-use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::{info, warn};
 
-use crate::accept::{self, Handshakes};
+use crate::accept::Handshakes;
 use crate::addresses::{AddressBook, is_address};
 use crate::channel::Channel;
 use crate::control::{self, Greeting};
-use crate::expiry;
-use crate::gateway::{self, Failing, Gateway};
+use crate::engine::{Engine, Idle, Opened};
+use crate::gateway::{Failing, Gateway};
 use crate::identity::{Bundle, CertificateError};
 use crate::journal::Journal;
 use crate::life;
@@ -63,19 +60,9 @@ pub struct QuicTransport {
     limits: Limits,
     identity: Arc<Current>,
     peers: Arc<Peers>,
-    /// Bound when the transport is made, taken when it starts.
-    socket: Mutex<Option<UdpSocket>>,
+    /// Made with the transport, taken when it starts.
+    idle: Mutex<Option<Idle>>,
     engine: OnceLock<Engine>,
-}
-
-/// The thread of a transport that has started.
-#[derive(Debug)]
-struct Engine {
-    /// Not owned: the inbox in it may own the transport.
-    shared: Weak<Shared>,
-    tasks: Handle,
-    stop: Arc<Notify>,
-    stopped: watch::Receiver<bool>,
 }
 
 impl QuicTransport {
@@ -91,6 +78,8 @@ impl QuicTransport {
         let tls = Tls::checked(bundle).map_err(unusable)?;
         let socket = socket::bind(bundle.listen, limits.socket_buffer_bytes)?;
         let local_address = socket.local_addr().map_err(|error| failed(&error))?;
+        let idle = Idle::start(bundle.node, socket, limits.packet_bytes_max);
+        let idle = idle.map_err(|error| failed(&error))?;
         let others = tls.trust.peers().iter();
         let others = others.map(|peer| (*peer, bundle.peers.get(peer).cloned()));
         let own_address = own_address(bundle, local_address);
@@ -103,7 +92,7 @@ impl QuicTransport {
             peers,
             limits,
             identity: Arc::new(Current::new(tls)),
-            socket: Mutex::new(Some(socket)),
+            idle: Mutex::new(Some(idle)),
             engine: OnceLock::new(),
         })
     }
@@ -203,40 +192,20 @@ impl QuicTransport {
     }
 
     fn launch(&self, hello: &Hello, inbox: Arc<dyn Inbox>) -> Result<Engine, TransportError> {
-        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let socket = socket.ok_or_else(|| failed(&"it has been started before"))?;
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| failed(&error))?;
-        let (tasks, stop) = (runtime.handle().clone(), Arc::new(Notify::new()));
-        let (stopping, stopped) = watch::channel(false);
-        let (work, is_there) = mpsc::channel::<Arc<Shared>>();
-        let stopper = Arc::clone(&stop);
-        let run = move || {
-            if let Ok(shared) = is_there.recv() {
-                runtime.spawn(expiry::watch(shared.me, Arc::clone(&shared.identity)));
-                work_on(&runtime, &shared, &stopper);
-            }
-            runtime.shutdown_timeout(SHUTDOWN);
-            // Last of all: now the socket is free again.
-            let _ = stopping.send(true);
-        };
-        // To start a thread takes as long as to make what it works on.
-        let thread = thread::Builder::new().name(format!("synod-quic-{}", self.me));
-        thread.spawn(run).map_err(|error| failed(&error))?;
-        let shared = Arc::new(self.build_shared(hello, inbox, socket, &tasks)?);
-        let engine = Engine { shared: Arc::downgrade(&shared), tasks, stop, stopped };
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let idle = idle.ok_or_else(|| failed(&"it has been started before"))?;
+        let Opened { endpoint, tasks } = idle.opened().map_err(|error| failed(&error))?;
+        let shared = Arc::new(self.build_shared(hello, inbox, endpoint)?);
         let bytes_per_peer_max = self.limits.bytes_per_peer_max(&hello.events);
         info!(node = %self.me, address = %self.local_address, bytes_per_peer_max, "listening");
-        work.send(shared).map_err(|error| failed(&error))?;
-        Ok(engine)
+        idle.begin(tasks, shared).map_err(|error| failed(&error))
     }
 
     fn build_shared(
         &self,
         hello: &Hello,
         inbox: Arc<dyn Inbox>,
-        socket: UdpSocket,
-        tasks: &Handle,
+        endpoint: Endpoint,
     ) -> Result<Shared, TransportError> {
         let tls = self.identity.get();
         let greeting = Greeting::new(&tls.trust.cluster, hello, self.began);
@@ -247,10 +216,7 @@ impl QuicTransport {
             .max_incoming(self.limits.handshakes_max)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * self.limits.handshakes_max as u64);
-        let gateway = {
-            let _inside = tasks.enter();
-            Gateway::open(self.me, socket, &self.limits, server)
-        };
+        let gateway = Gateway::new(self.me, endpoint, &self.limits, server);
         let members = tls.trust.peers().iter().copied().chain([self.me]).collect();
         let mut addresses = AddressBook::new(self.me, hello.incarnation, members);
         if let Some(address) = &self.own_address {
@@ -466,51 +432,6 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// What the thread does. A panic ends neither the thread nor its tasks.
-fn work_on(runtime: &Runtime, shared: &Arc<Shared>, stop: &Notify) {
-    let work = || runtime.block_on(work(shared, stop));
-    while catch_unwind(AssertUnwindSafe(work)).is_err() {
-        error!(node = %shared.me, "the transport has failed within, and goes on");
-        let pause = {
-            // A timer that is made outside of the runtime is another panic.
-            let _inside = runtime.enter();
-            sleep(AFTER_PANIC)
-        };
-        runtime.block_on(pause);
-    }
-}
-
-/// Lets peers in until the node is told to stop, whatever becomes of the endpoint, and then ends
-/// every link.
-async fn work(shared: &Arc<Shared>, stop: &Notify) {
-    let mut pause = Duration::ZERO;
-    loop {
-        let began = Instant::now();
-        tokio::select! {
-            () = accept::accept(shared) => (),
-            () = stop.notified() => break,
-        }
-        pause = gateway::pause_after(began.elapsed(), pause);
-        // They are lost with it, and would keep its socket.
-        for wire in shared.peers.links().iter().filter_map(|link| link.wire()) {
-            wire.connection.close(Close::Replaced.code(), b"the endpoint has died");
-        }
-        tokio::select! {
-            () = shared.gateway.reopen(pause) => (),
-            () = stop.notified() => break,
-        }
-    }
-    shared.leaving.store(true, Ordering::Relaxed);
-    for link in shared.peers.links() {
-        link.end(End::new(Reason::Closed, Close::Leaving, "the node has ended"));
-        shared.link_down(&link, Reason::Closed);
-    }
-    if let Some(endpoint) = shared.gateway.endpoint() {
-        endpoint.close(Close::Leaving.code(), b"the node has ended");
-        let _ = timeout(SHUTDOWN, endpoint.wait_idle()).await;
-    }
-}
-
 /// Lets every link send what waits, until the peers have read it or the time is up.
 async fn farewell(shared: Arc<Shared>, deadline: Duration, stop: Arc<Notify>) {
     shared.leaving.store(true, Ordering::Relaxed);
@@ -544,12 +465,6 @@ fn own_address(bundle: &Bundle, bound: SocketAddr) -> Option<String> {
 fn failed(error: &dyn std::fmt::Display) -> TransportError {
     TransportError(format!("the QUIC transport cannot start: {error}"))
 }
-
-/// How long the last packets and the last tasks may take.
-const SHUTDOWN: Duration = LAST_WORDS.checked_div(4).expect("four is not zero");
-
-/// How long the thread waits after a panic of its own.
-const AFTER_PANIC: Duration = Duration::from_millis(50);
 
 /// An envelope's header is rarely longer.
 const DATAGRAM_HEADER_GUESS: usize = 16;

@@ -6,7 +6,7 @@ use synod_core::NodeId;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::gateway::Gateway;
+use crate::gateway::{self, Gateway};
 use crate::identity::{Authority, Bundle};
 use crate::tls::Tls;
 
@@ -75,7 +75,9 @@ fn tls(authority: &Authority, node: NodeId) -> Tls {
 fn gateway(tls: &Tls) -> Gateway {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let server = ServerConfig::with_crypto(Arc::new(tls.acceptor().unwrap().0));
-    Gateway::open(tls.trust.me, socket, &Limits::default(), server).unwrap()
+    let limits = Limits::default();
+    let endpoint = gateway::open(socket, limits.packet_bytes_max).unwrap();
+    Gateway::new(tls.trust.me, endpoint, &limits, server).unwrap()
 }
 
 #[tokio::test]
