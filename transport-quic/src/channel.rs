@@ -232,18 +232,19 @@ impl Channel {
         self.lock().session.outgoing.is_waiting(lane)
     }
 
-    /// The peer has said what it has of each lane.
-    pub(crate) fn acknowledged(&self, wire: WireId, counts: &Counts) -> Result<(), Misstep> {
+    /// The peer has said what it has of each lane. Returns for how many of them that is no news.
+    pub(crate) fn acknowledged(&self, wire: WireId, counts: &Counts) -> Result<usize, Misstep> {
         let mut state = self.lock();
+        let mut idle = counts.len();
         if state.session.carries(wire) {
             for (lane, count) in counts {
-                state.session.outgoing.acknowledged(*lane, *count)?;
+                idle -= usize::from(state.session.outgoing.acknowledged(*lane, *count)?);
             }
             if state.phase == Phase::Finishing && state.session.outgoing.unacknowledged() == 0 {
                 self.drained.notify_one();
             }
         }
-        Ok(())
+        Ok(idle)
     }
 
     /// Whether `wire` carries the session: what comes on another one is of the past.

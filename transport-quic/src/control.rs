@@ -46,7 +46,7 @@ pub(crate) enum Message {
 
 impl Message {
     /// How many events it lists, and how many lanes or nodes.
-    fn lists(&self) -> (usize, usize) {
+    pub(crate) fn lists(&self) -> (usize, usize) {
         let of = |greeting: &Greeting, received: &Counts| {
             (greeting.events.len().max(greeting.large.len()), received.len())
         };

@@ -30,6 +30,7 @@
 
 mod accept;
 mod addresses;
+mod allowance;
 mod channel;
 mod control;
 mod dial;
@@ -60,7 +61,7 @@ mod versions;
 
 pub use identity::{
     Authority, Bundle, CertificateError, CertificateFacts, Cluster, Credentials, FileError,
-    NotACluster, Revocations, inspect,
+    KeyKind, NotACluster, Revocations, inspect,
 };
 pub use limits::Limits;
 pub use probe::{granted_buffer_bytes, probe};

@@ -325,6 +325,13 @@ pub(crate) const HOLD: Duration = Duration::from_secs(1);
 /// is sent again after three of them: sooner than quinn would, so that a link comes back soon.
 const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(100);
 
+/// What a peer may say on the control stream of one connection that changes nothing: frames, and counts and
+/// entries in them. In a moment,
+pub(crate) const IDLE_WORDS_MAX: usize = 32_768;
+
+/// and in the long run. A node that starts in a cluster of thousands says less.
+pub(crate) const IDLE_WORDS_PER_SECOND: usize = 4_096;
+
 /// How long an acknowledgement may wait for others.
 pub(crate) const ACK_DELAY: Duration = Duration::from_millis(20);
 

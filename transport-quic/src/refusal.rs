@@ -63,7 +63,7 @@ pub(crate) enum Kind {
     BadLane,
     /// Something that is told for the address of a node and is none.
     BadAddress,
-    /// More handshakes at once than are allowed.
+    /// More handshakes at once than are allowed, or more talk.
     Flood,
     /// A TLS failure that has no word of its own.
     Tls,

@@ -4,18 +4,20 @@
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use quinn::{RecvStream, SendStream};
-use synod_core::{LaneId, Reason};
+use synod_core::{LaneId, NodeId, Reason};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::{JoinSet, unconstrained};
 use tokio::time::timeout;
 use tracing::error;
 
 use crate::addresses::RESEND;
+use crate::allowance::Allowance;
 use crate::control::{self, Message, Silence};
 use crate::frame::lane_header;
-use crate::limits::{ACK_DELAY, LAST_WORDS};
+use crate::limits::{ACK_DELAY, IDLE_WORDS_MAX, IDLE_WORDS_PER_SECOND, LAST_WORDS};
 use crate::link::{End, Link, Wire};
 use crate::outlet::Outlet;
 use crate::reader::{self, Reader};
@@ -178,6 +180,20 @@ async fn tell_addresses(
     }
 }
 
+/// What a message costs that changes nothing: itself, and all that it lists.
+fn words_of(message: &Message) -> usize {
+    let (events, others) = message.lists();
+    1 + events + others
+}
+
+fn too_talkative(peer: NodeId) -> Turned {
+    let text = format!(
+        "{peer} says more on the control stream that changes nothing than a node does: {IDLE_WORDS_MAX} words \
+         at once, and {IDLE_WORDS_PER_SECOND} a second, are allowed"
+    );
+    Turned::new(Kind::Flood, text)
+}
+
 /// Says something on the control stream. An error means that the connection has ended.
 async fn say(
     wire: &Wire,
@@ -195,11 +211,24 @@ async fn listen(
     mut receive: RecvStream,
     control: &AsyncMutex<SendStream>,
 ) -> End {
+    let mut allowance = Allowance::new(Instant::now());
+    let mut idle = 0;
     loop {
-        match control::read(&mut receive, wire.speaks.version).await {
+        if 0 < idle {
+            if !allowance.take(idle, Instant::now()) {
+                return shared.refuse(link, wire, &too_talkative(link.peer));
+            }
+            // Others have their turn, however much of this has come.
+            tokio::task::yield_now().await;
+        }
+        let heard = control::read(&mut receive, wire.speaks.version).await;
+        idle = heard.as_ref().map_or(0, words_of);
+        match heard {
             Ok(Message::Acknowledged(counts)) => {
-                if let Err(misstep) = link.channel.acknowledged(wire.id, &counts) {
-                    return shared.refuse(link, wire, &shared::turned(&misstep));
+                match link.channel.acknowledged(wire.id, &counts) {
+                    Ok(no_news) if no_news < counts.len() => idle = no_news,
+                    Ok(_) => (),
+                    Err(misstep) => return shared.refuse(link, wire, &shared::turned(&misstep)),
                 }
             }
             Ok(Message::Addresses(entries)) => match shared.hear(link, wire, entries) {

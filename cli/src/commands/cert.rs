@@ -158,6 +158,9 @@ fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
         None => printer.say(format!("{kind} {names}")),
     }
     printer.say(format!("  key      {}", facts.fingerprint));
+    let believed =
+        if facts.key.is_believed() { "" } else { ": no node believes it, issue it anew" };
+    printer.say(format!("  kind     {}{believed}", facts.key));
     printer.say(format!("  serial   {}", facts.serial));
     printer.say(format!("  issuer   {}", facts.issuer.as_deref().unwrap_or("itself")));
     let state = if expired { String::from("EXPIRED") } else { format!("{left} days left") };
@@ -172,6 +175,7 @@ fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
         "node": facts.node.map(|node| node.to_string()),
         "cluster": facts.cluster.map(|cluster| cluster.to_string()),
         "fingerprint": facts.fingerprint, "serial": facts.serial, "issuer": facts.issuer,
+        "key": facts.key.to_string(), "believed": facts.key.is_believed(),
         "days_left": left, "expired": expired,
     }));
     printer.next(format!("cert check {} --before 30", quoted(&asked.file)));

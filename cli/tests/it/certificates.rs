@@ -98,6 +98,37 @@ fn a_file_that_cannot_be_read_keeps_no_other_from_being_judged() {
     assert!(judged.is_some_and(|line| line["renew"] == true), "{}", called.stdout);
 }
 
+/// Of an RSA key with 1,024 bits, valid for a hundred years.
+const WEAK: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIB/DCCAWWgAwIBAgIULkkvbSjYEkgvb9DXQrcPsrJFVr4wDQYJKoZIhvcNAQEL
+BQAwDzENMAsGA1UEAwwEd2VhazAgFw0yNjExMjkxMjAyMDdaGA8yMTI2MTEwNTEy
+MDIwN1owDzENMAsGA1UEAwwEd2VhazCBnzANBgkqhkiG9w0BAQEFAAOBjQAwgYkC
+gYEAzXTzJBAnY737Q+MSH76n1Xbzs00t7G3bdtSlEFRc6JrMVYQm39WcsOOuw12P
+zrjQBD0AobYTNNg97xLiHFycxVanUGs72m+gYt8Yg56II0hbvN/JGSazgkpKSZzW
+QmiMYliYDCEeBLGYrpDNolaw0NqXKz7P7sUlcpYL6GY+yLcCAwEAAaNTMFEwHQYD
+VR0OBBYEFNSTVlR+CM2Ygw4l0VDkYtJa9SJrMB8GA1UdIwQYMBaAFNSTVlR+CM2Y
+gw4l0VDkYtJa9SJrMA8GA1UdEwEB/wQFMAMBAf8wDQYJKoZIhvcNAQELBQADgYEA
+S5ChURLkIu3ngCncQ2ap9dQov0N5ZL01J8lFoRy7XPP7b2sVlA/X6no7uuzA4PUw
+9vcup84VFATVNz3COZy00+p41+/syP/0W3PtBjGg79dHqBz9yYmb06bSddv/Sds0
+KMvLWaBOLetBMCKEHefi2MQizPa5Sn5AouyGM5AA45Y=
+-----END CERTIFICATE-----
+";
+
+#[test]
+fn a_weak_key_is_told_of_and_must_be_renewed() {
+    let place = Place::new("cert-weak");
+    fs::write(place.0.join("weak.pem"), WEAK).expect("written");
+    let shown = synod(&place.0, &["cert", "inspect", "weak.pem"]);
+    assert!(shown.stdout.contains("kind     RSA with 1024 bits: no node believes it"), "{shown:?}");
+    let checked = synod(&place.0, &["cert", "check", "weak.pem"]);
+    assert_eq!(checked.exit, 1, "{checked:?}");
+    assert!(checked.stdout.contains("no node believes its key, RSA with 1024 bits"), "{checked:?}");
+    cluster(&place.0, "demo", &["n1"]);
+    let line = synod(&place.0, &["cert", "inspect", "demo/n1.synod", "--json"]).last();
+    assert_eq!((&line["key"], &line["believed"]), (&"ECDSA on P-256".into(), &true.into()));
+}
+
 #[test]
 fn renewing_makes_a_new_key_and_leaves_a_whole_private_file() {
     let place = Place::new("cert-renew");

@@ -25,6 +25,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// What a call of the binary came to.
+#[derive(Debug)]
 struct Called {
     exit: i32,
     stdout: String,

@@ -9,6 +9,7 @@ use synod_core::NodeId;
 
 use super::certificate::CertificateError;
 use super::date;
+use super::key::KeyKind;
 use super::name::{Cluster, Identity};
 use super::x509::{self, Name};
 use crate::refusal::printable;
@@ -26,6 +27,8 @@ pub struct CertificateFacts {
     pub names: Vec<String>,
     /// The serial number in hexadecimal.
     pub serial: String,
+    /// The kind of its public key.
+    pub key: KeyKind,
     /// The SHA-256 of its public key (the SPKI) in hexadecimal, 64 digits.
     pub fingerprint: String,
     /// The first 40 digits of its authority's fingerprint, if it tells.
@@ -65,8 +68,9 @@ impl CertificateFacts {
     }
 
     pub(crate) fn of(der: &CertificateDer<'_>) -> Result<Self, CertificateError> {
-        let read = x509::certificate(der)
-            .map_err(|_| CertificateError::new("the certificate is damaged"))?;
+        let damaged = |_| CertificateError::new("the certificate is damaged");
+        let read = x509::certificate(der).map_err(damaged)?;
+        let key = KeyKind::of(read.public_key).map_err(damaged)?;
         let identity = sole_identity(&read.names);
         let cluster = match &identity {
             Some(identity) => Some(identity.cluster.clone()),
@@ -79,6 +83,7 @@ impl CertificateFacts {
             is_authority: read.is_authority,
             names: read.names.iter().map(name_text).collect(),
             serial: hex(read.serial),
+            key,
             fingerprint: sha256(read.public_key),
             issuer: read.authority_key.map(hex),
             not_before: read.not_before,
@@ -92,6 +97,7 @@ impl fmt::Display for CertificateFacts {
         let unknown = || String::from("unknown");
         writeln!(f, "names        {}", self.names.join(", "))?;
         writeln!(f, "serial       {}", self.serial)?;
+        writeln!(f, "key          {}", self.key)?;
         writeln!(f, "fingerprint  {}", self.fingerprint)?;
         writeln!(f, "authority    {}", self.issuer.clone().unwrap_or_else(unknown))?;
         writeln!(f, "valid from   {}", date::text(self.not_before))?;

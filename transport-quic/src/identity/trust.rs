@@ -148,6 +148,9 @@ impl Trust {
         usage: impl ExtendedKeyUsageValidator,
         facts: &CertificateFacts,
     ) -> Result<(), Turned> {
+        if !facts.key.is_believed() {
+            return Err(weak(facts));
+        }
         let leaf = EndEntityCert::try_from(certificate)
             .map_err(|error| Turned::new(Kind::BadCertificate, damaged(&error)))?;
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -335,6 +338,16 @@ fn assign(
 
 fn whose(facts: &CertificateFacts) -> String {
     facts.node.map_or_else(|| String::from("the peer"), |node| node.to_string())
+}
+
+fn weak(facts: &CertificateFacts) -> Turned {
+    let text = format!(
+        "the key of {} is {}, and must be ECDSA on P-256 or P-384, Ed25519, or RSA with 2048 to 8192 \
+         bits: issue it anew with `synod cert issue`",
+        whose(facts),
+        facts.key
+    );
+    Turned::new(Kind::BadCertificate, text)
 }
 
 fn expired(whose: &str, facts: &CertificateFacts, now: SystemTime) -> Turned {

@@ -219,7 +219,7 @@ fn sole_common_name(subject: AnyRef<'_>) -> Result<Option<&str>> {
 }
 
 /// Reads a sequence with `read`, which must leave nothing over.
-fn sequence<'a, T>(
+pub(super) fn sequence<'a, T>(
     reader: &mut SliceReader<'a>,
     read: impl FnOnce(&mut SliceReader<'a>) -> Result<T>,
 ) -> Result<T> {

@@ -154,17 +154,17 @@ impl Outgoing {
     }
 
     /// The peer will not ask for the first `count` frames of a lane again. A count that is known
-    /// already changes nothing.
-    pub(crate) fn acknowledged(&mut self, lane: LaneId, count: u64) -> Result<(), Misstep> {
+    /// already changes nothing. Says whether it was news.
+    pub(crate) fn acknowledged(&mut self, lane: LaneId, count: u64) -> Result<bool, Misstep> {
         let most = self.lanes.get(&lane).map_or(0, |lane| lane.given);
         if most < count {
             return Err(Misstep::WrongCount { lane, count, least: 0, most });
         }
-        if let Some(lane) = self.lanes.get_mut(&lane).filter(|lane| lane.acknowledged < count) {
-            lane.acknowledged = count;
-            self.kept -= lane.forget();
-        }
-        Ok(())
+        let lane = self.lanes.get_mut(&lane).filter(|lane| lane.acknowledged < count);
+        let Some(lane) = lane else { return Ok(false) };
+        lane.acknowledged = count;
+        self.kept -= lane.forget();
+        Ok(true)
     }
 
     /// A connection begins: the peer has taken as many frames as it says, and gets the others.

@@ -175,7 +175,7 @@ fn a_peer_cannot_have_taken_what_was_never_sent_or_less_than_it_has_said() {
     }
     assert!(outgoing.acknowledged(LANE, 11).is_err());
     assert!(outgoing.acknowledged(LaneId(9), 1).is_err());
-    assert_eq!(outgoing.acknowledged(LANE, 2), Ok(()), "an old count is no news");
+    assert_eq!(outgoing.acknowledged(LANE, 2), Ok(false), "an old count is no news");
     outgoing.rewind(&vec![(LANE, 10)]).unwrap();
 }
 

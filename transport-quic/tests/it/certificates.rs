@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rcgen::{CustomExtension, ExtendedKeyUsagePurpose};
 use synod_core::{NodeId, Refusal, Transport};
-use synod_transport_quic::{Authority, Bundle, Credentials, Limits};
+use synod_transport_quic::{Authority, Bundle, Credentials, KeyKind, Limits, inspect};
 
-use crate::raw::{Client, Server, Tickets, forge, forge_more, forge_with};
+use crate::raw::{Client, Server, Tickets, forge, forge_more, forge_rsa, forge_with};
 use crate::support::{
     LANE, N1, N2, N3, Peer, assert_heard, assert_says, authority, bundle, hello, introduce, link,
     start, start_with,
@@ -244,6 +244,26 @@ fn a_certificate_for_clients_only_does_not_listen() {
     let uses = [ExtendedKeyUsagePurpose::ClientAuth];
     let shown = forge_with(issuer, &["n2.demo.synod.internal"], (-1, 1), &uses);
     refused_listener(&authority, &shown, "bad_certificate", &["does not verify"]);
+}
+
+#[test]
+fn a_certificate_for_a_weak_key_is_refused_on_both_sides_and_says_so_when_it_is_looked_at() {
+    let guarded = Guarded::new();
+    let weak = forge_rsa(&guarded.authority, 1_024);
+    let facts = inspect(&weak.certificate_pem).unwrap();
+    assert_eq!(facts.key, KeyKind::Rsa { bits: 1_024 });
+    assert_says(&facts.to_string(), &["RSA with 1024 bits"]);
+    let parts = ["the key of n2 is RSA with 1024 bits", "RSA with 2048 to 8192", "cert issue"];
+    refused_client(&guarded, weak.clone(), "bad_certificate", &parts);
+    refused_listener(&guarded.authority, &weak, "bad_certificate", &parts);
+}
+
+#[test]
+fn a_certificate_for_a_key_that_the_peer_does_not_have_is_refused() {
+    let guarded = Guarded::new();
+    let shown = forge_rsa(&guarded.authority, 2_048);
+    assert!(inspect(&shown.certificate_pem).unwrap().key.is_believed());
+    refused_client(&guarded, shown, "tls", &[]);
 }
 
 #[test]

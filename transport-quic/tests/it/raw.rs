@@ -9,7 +9,8 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, Issuer, KeyIdMethod, KeyPair, SanType, SerialNumber,
+    ExtendedKeyUsagePurpose, Issuer, KeyIdMethod, KeyPair, PublicKeyData, SanType, SerialNumber,
+    SignatureAlgorithm,
 };
 use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
@@ -67,6 +68,50 @@ pub(crate) fn forge_more(
     Credentials { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() }
 }
 
+/// A certificate of n2 for an RSA key of so many bits, which nobody has.
+pub(crate) fn forge_rsa(authority: &Authority, bits: usize) -> Credentials {
+    let mut params = CertificateParams::new([String::from("n2.demo.synod.internal")]).unwrap();
+    params.use_authority_key_identifier_extension = true;
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::from_pem(authority.key_pem()).unwrap();
+    let issuer = Issuer::new(subject(authority.certificate_pem()), key);
+    let certificate = params.signed_by(&Rsa::new(bits), &issuer).unwrap();
+    let key_pem = KeyPair::generate().unwrap().serialize_pem();
+    Credentials { certificate_pem: certificate.pem(), key_pem }
+}
+
+/// An RSA key in DER: a modulus, and the exponent 65,537.
+struct Rsa(Vec<u8>);
+
+impl Rsa {
+    fn new(bits: usize) -> Self {
+        let modulus = encoded(2, &[&[0][..], &vec![0xb5; bits / 8]].concat());
+        Self(encoded(0x30, &[modulus, encoded(2, &[1, 0, 1])].concat()))
+    }
+}
+
+/// A value in DER: its tag, its length as short as can be, and its bytes.
+fn encoded(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+    let length = match length {
+        [0, length @ 0..0x80] => vec![length],
+        [0, length] => vec![0x81, length],
+        [high, low] => vec![0x82, high, low],
+    };
+    [&[tag][..], &length, bytes].concat()
+}
+
+impl PublicKeyData for Rsa {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &rcgen::PKCS_RSA_SHA256
+    }
+}
+
 /// An empty list of revoked certificates that `authority` has signed, made and ended so many days
 /// from now.
 pub(crate) fn forge_list(authority: &Authority, from: i64, until: i64) -> String {
@@ -100,6 +145,15 @@ fn der(credentials: &Credentials) -> (Vec<CertificateDer<'static>>, PrivateKeyDe
     let chain = CertificateDer::pem_slice_iter(credentials.certificate_pem.as_bytes());
     let key = PrivateKeyDer::from_pem_slice(credentials.key_pem.as_bytes());
     (chain.map(Result::unwrap).collect(), key.unwrap())
+}
+
+/// rustls would not show every certificate that can be forged.
+fn whatever_it_is(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> SingleCertAndKey {
+    let key = provider().key_provider.load_private_key(key).unwrap();
+    SingleCertAndKey::from(CertifiedKey::new(chain, key))
 }
 
 fn roots(authority: &Authority) -> RootCertStore {
@@ -255,10 +309,7 @@ impl Client {
         let mut config = match credentials {
             Some(credentials) => {
                 let (chain, key) = der(credentials);
-                // Whatever it is: rustls would not show every certificate that can be forged.
-                let key = provider().key_provider.load_private_key(key).unwrap();
-                let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
-                builder.with_client_cert_resolver(Arc::new(shown))
+                builder.with_client_cert_resolver(Arc::new(whatever_it_is(chain, key)))
             }
             None => builder.with_no_client_auth(),
         };
@@ -370,8 +421,7 @@ impl Server {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
+            .with_cert_resolver(Arc::new(whatever_it_is(chain, key)));
         config.alpn_protocols = vec![alpn.to_vec()];
         let config = QuicServerConfig::try_from(config).unwrap();
         let config = quinn::ServerConfig::with_crypto(Arc::new(config));

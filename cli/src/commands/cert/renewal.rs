@@ -25,11 +25,15 @@ pub(super) fn check(asked: &CertCheck, printer: &Printer) -> Result<(), Problem>
             }
         };
         let left = facts.remaining(now);
-        let renew = left < days(asked.before);
-        printer.say(format!("{}   {}", path.display(), words(facts.not_after, now)));
+        let is_weak = !facts.key.is_believed();
+        let renew = left < days(asked.before) || is_weak;
+        let weak = format!(", and no node believes its key, {}", facts.key);
+        let weak = if is_weak { weak } else { String::new() };
+        printer.say(format!("{}   {}{weak}", path.display(), words(facts.not_after, now)));
         printer.event(&json!({
             "event": "validity", "file": path.display().to_string(), "names": facts.names,
             "days_left": left.as_secs() / DAY, "expired": left.is_zero(), "renew": renew,
+            "key": facts.key.to_string(),
         }));
         if renew {
             due.push(quoted(path));
