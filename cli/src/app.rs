@@ -125,10 +125,13 @@ impl App {
             commands.into_iter().fold(Args::command(), |all, it| all.mut_subcommand(it, named));
         let called = std::env::args().next().unwrap_or_default();
         let program = Path::new(&called).file_name().unwrap_or_default().to_string_lossy();
-        match self.entries.first() {
+        let all = match self.entries.first() {
             Some(first) if program != "synod" => help::as_typed(all, &program, first.name()),
             _ => all,
-        }
+        };
+        let examples = all.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let environment = help::environment(&all);
+        all.after_long_help(format!("{examples}\n\n{environment}"))
     }
 
     fn names(&self) -> String {

@@ -93,10 +93,10 @@ pub(crate) struct Sim {
     #[arg(long, default_value = "5", value_parser = sizes)]
     pub(crate) nodes: Sizes,
     /// How many seeds to run.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, env = "SYNOD_RUNS")]
     pub(crate) seeds: u64,
     /// The first seed.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, env = "SYNOD_SEED")]
     pub(crate) seed: u64,
     /// What goes wrong: `model` (what the algorithm claims to survive), `none`, or kinds on top
     /// of the model, separated by commas: crash, partition, loss, burst, duplication, delay, clog,
@@ -122,7 +122,7 @@ pub(crate) struct Sim {
     #[arg(long, value_parser = |text: &str| seconds::<u32>(text, 1..=86_400))]
     pub(crate) time: Option<u32>,
     /// Where to write the schedule of a violation.
-    #[arg(long, default_value = "target/synod")]
+    #[arg(long, default_value = "target/synod", env = "SYNOD_OUT")]
     pub(crate) out: PathBuf,
     /// Draw diagrams with ASCII characters only.
     #[arg(long)]
@@ -271,7 +271,7 @@ pub(crate) struct Check {
         conflicts_with_all = ["order", "live", "reduce", "symmetry", "max_states", "max_time", "threads"])]
     pub(crate) estimate: Option<u32>,
     /// Where to write the schedule of a violation.
-    #[arg(long, default_value = "target/synod")]
+    #[arg(long, default_value = "target/synod", env = "SYNOD_OUT")]
     pub(crate) out: PathBuf,
     /// Draw diagrams with ASCII characters only.
     #[arg(long)]

@@ -1,5 +1,7 @@
 //! The examples in the help, as they are typed where the program is not `synod` itself.
 
+use std::collections::BTreeMap;
+
 use clap::Command;
 
 /// The commands with examples that call `program`, and run `algorithm` in place of one that only
@@ -12,6 +14,35 @@ pub(crate) fn as_typed(command: Command, program: &str, algorithm: &str) -> Comm
     };
     command.mut_subcommands(|it| as_typed(it, program, algorithm))
 }
+
+/// Every variable of the environment that the program reads, for the long help.
+pub(crate) fn environment(all: &Command) -> String {
+    let mut flags: BTreeMap<String, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
+    for command in all.get_subcommands() {
+        for argument in command.get_arguments() {
+            let (Some(variable), Some(flag)) = (argument.get_env(), argument.get_long()) else {
+                continue;
+            };
+            let flags = flags.entry(variable.to_string_lossy().into_owned()).or_default();
+            flags.entry(format!("--{flag}")).or_default().push(command.get_name());
+        }
+    }
+    let mut text = String::from("Environment, below the flags of the command line:\n");
+    for (variable, flags) in flags {
+        let flags: Vec<String> =
+            flags.iter().map(|(flag, of)| format!("{flag} of {}", of.join(", "))).collect();
+        text += &format!("  {variable:<18} {}\n", flags.join("; "));
+    }
+    text + IN_TESTS
+}
+
+/// Those that no flag stands for.
+const IN_TESTS: &str = "  COLUMNS            --width of trace diff
+In tests of simulations (`Simulation::check`):
+  SYNOD_BUDGET       how long each runs: 500ms, 2s, 10m
+  SYNOD_RUNS         how many seeds each runs, whatever the time
+  SYNOD_SEED         the first seed
+  SYNOD_REPLAY       one schedule that runs instead";
 
 /// What a line of an example begins with.
 const TYPED: &str = "  synod";

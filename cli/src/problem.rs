@@ -25,7 +25,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// A bound was reached before there was an answer.
     Inconclusive = 3,
-    /// A replay did something else than what was recorded.
+    /// A replay did something else than what was recorded, or two runs differ.
     Diverged = 4,
     /// There was nothing to run.
     NothingRan = 5,

@@ -4,17 +4,17 @@ use std::fs;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::choice::Stream;
 use crate::schedule::{Recorded, Schedule};
 use crate::simulation::{Failure, Simulation};
 use crate::trace::{StepKind, Trace, hash_of};
 use crate::why::{Jump, why_simulated};
-use crate::world::Violation;
 
-/// How long a test runs unless `SYNOD_BUDGET` says otherwise.
-const BUDGET: Duration = Duration::from_secs(2);
+mod environment;
+mod github;
+
 /// Seeds before the first look at the clock, and between two looks at most. The number doubles
 /// while a round is short, so that a slow simulation keeps its time and a fast one is not held up.
 const ROUND_MIN: u64 = 8;
@@ -30,27 +30,43 @@ impl Simulation<'_> {
     /// Runs as a test of that name, in the folder `tests/schedules` of the package that is tested
     /// (`CARGO_MANIFEST_DIR`, or else the current folder): first the schedules that are stored
     /// there under the name, then seeds from `SYNOD_SEED` on, or from 0, until `SYNOD_BUDGET` is spent
-    /// (seconds, or with a unit: `500ms`, `2s`, `10m`). A failure is shrunk and stored there, so
-    /// that it runs first the next time, and can be kept in git. Under `GITHUB_ACTIONS` it is also told
-    /// as an annotation at the test's line.
+    /// (seconds, or with a unit: `500ms`, `2s`, `10m`), or `SYNOD_RUNS` of them have run. A failure is
+    /// shrunk and stored there, so that it runs first the next time, and can be kept in git. Under
+    /// `GITHUB_ACTIONS` it is also told as an annotation at the test's line, and where
+    /// `GITHUB_STEP_SUMMARY` names a file, with its diagram on the page of the step.
+    ///
+    /// `SYNOD_REPLAY` names one schedule that runs instead of all that, in the tests of its algorithm.
     ///
     /// # Panics
     ///
     /// If a run fails: with everything that is needed to understand it. If a stored schedule cannot
-    /// be read, or is one of an exploration. If `SYNOD_BUDGET` is not a time, or `SYNOD_SEED` not a
-    /// number below 2^63. If what should happen sometimes happened in no run.
+    /// be read, or is one of an exploration. If `SYNOD_BUDGET` is not a time, `SYNOD_RUNS` no number
+    /// from 1, or `SYNOD_SEED` not a number below 2^63. If what should happen sometimes happened in no run.
     #[track_caller]
     pub fn check(&self, name: &str) {
         let place = Location::caller();
         let directory = &folder();
-        self.rerun(directory, name, place);
-        let (budget, begin) = (budget(), now());
-        let first = first_seed();
+        let replayed = environment::replayed().map(|path| (read(&path), path));
+        let own = |(schedule, _): &((String, Schedule), PathBuf)| {
+            schedule.1.algorithm == self.runnable().name()
+        };
+        if let Some((schedule, path)) = replayed.filter(own) {
+            return self.rerun(schedule, name, place, &path);
+        }
+        for path in stored(directory, name) {
+            self.rerun(read(&path), name, place, &path);
+        }
+        let (budget, begin) = (environment::budget(), now());
+        let first = environment::first_seed();
+        let end = budget.runs.map_or(u64::MAX, |runs| first + runs);
+        let goes_on = |next| {
+            next < end && (next == first || budget.time.is_none_or(|time| begin.elapsed() < time))
+        };
         let (mut next, mut round) = (first, ROUND_MIN);
         let mut never = self.runnable().should_happen();
-        while next == first || begin.elapsed() < budget {
+        while goes_on(next) {
             let began = now();
-            let report = self.run(next..next + round);
+            let report = self.run(next..end.min(next + round));
             if let Some(failure) = &report.failure {
                 let stored = store(directory, name, failure);
                 panic!("{}", self.block(failure, name, place, &stored));
@@ -59,50 +75,49 @@ impl Simulation<'_> {
                 panic!("{divergence}");
             }
             never.retain(|it| report.never.contains(it));
-            next += round;
-            if began.elapsed() < budget / ROUND_PART {
+            next = end.min(next + round);
+            if budget.time.is_none_or(|time| began.elapsed() < time / ROUND_PART) {
                 round = (2 * round).min(ROUND_MAX);
             }
         }
+        let runs = next - first;
         assert!(
             never.is_empty(),
-            "in {} runs of `{name}` there was never: {never:?}; a longer SYNOD_BUDGET or more \
-             faults may show it",
-            next - first
+            "in {runs} runs of `{name}` there was never: {never:?}; a longer SYNOD_BUDGET or more \
+             faults may show it"
         );
+        say(&format!(
+            "{name}: {runs} runs from seed {first}, {:.1} s",
+            begin.elapsed().as_secs_f64()
+        ));
     }
 
-    fn rerun(&self, directory: &Path, name: &str, place: &Location<'_>) {
-        for path in stored(directory, name) {
-            let text = match fs::read_to_string(&path) {
-                Ok(text) => text,
-                Err(error) => panic!("cannot read `{}`: {error}", path.display()),
-            };
-            let schedule: Schedule = match text.parse() {
-                Ok(schedule) => schedule,
-                Err(error) => panic!("`{}`, {error}", path.display()),
-            };
-            let Recorded::Simulated { settings, seed, decisions } = &schedule.run else {
-                panic!("{}", explored(&path));
-            };
-            let (outcome, _) = self.runnable().run(settings, Stream::replaying(decisions), true);
-            if let Some(violation) = outcome.violation {
-                let trace = outcome.trace;
-                let (steps_found, decisions_found) = (trace.steps.len() as u64, decisions.len());
-                let failure = Failure {
-                    seed: *seed,
-                    violation,
-                    text,
-                    trace,
-                    steps_found,
-                    decisions_found,
-                    replays: 0,
-                    is_minimal: true,
-                    schedule,
-                };
-                panic!("{}", self.block(&failure, name, place, &path));
-            }
-        }
+    fn rerun(
+        &self,
+        (text, schedule): (String, Schedule),
+        name: &str,
+        place: &Location<'_>,
+        path: &Path,
+    ) {
+        let Recorded::Simulated { settings, seed, decisions } = &schedule.run else {
+            panic!("{}", explored(path));
+        };
+        let (outcome, _) = self.runnable().run(settings, Stream::replaying(decisions), true);
+        let Some(violation) = outcome.violation else { return };
+        let trace = outcome.trace;
+        let (steps_found, decisions_found) = (trace.steps.len() as u64, decisions.len());
+        let failure = Failure {
+            seed: *seed,
+            violation,
+            text,
+            trace,
+            steps_found,
+            decisions_found,
+            replays: 0,
+            is_minimal: true,
+            schedule,
+        };
+        panic!("{}", self.block(&failure, name, place, path));
     }
 
     /// Everything that is needed to understand a failure: which test it is and where stands above.
@@ -110,7 +125,7 @@ impl Simulation<'_> {
         let told = failure.block();
         let (property, rest) = told.split_once('\n').unwrap_or((&told, ""));
         let (source, line) = (place.file(), place.line());
-        let mut block = annotation(failure, name, place).unwrap_or_default();
+        let mut block = github::annotation(failure, name, place).unwrap_or_default();
         block += &format!("{property}\n  in `{name}`, {source}:{line}\n{rest}");
         block += "state when it broke\n";
         for (node, summary) in failure.trace.last_summaries() {
@@ -122,6 +137,7 @@ impl Simulation<'_> {
             block += &format!("log lines of this run\n{lines}");
         }
         let (command, file) = (command(name), file.display());
+        github::summarize(failure, name, &command);
         block
             + &format!(
                 "replay    {command}   (stored schedules run first)\nkeep it   git add {file}\n"
@@ -148,13 +164,22 @@ impl Simulation<'_> {
     }
 }
 
-/// What the runner of GitHub's actions shows at the test's line.
-fn annotation(failure: &Failure, name: &str, place: &Location<'_>) -> Option<String> {
-    std::env::var_os("GITHUB_ACTIONS")?;
-    let Violation { property, reason, .. } = &failure.violation;
-    let text = format!("{name}: {property}: {reason}").replace('%', "%25");
-    let text = text.replace('\r', "%0D").replace('\n', "%0A");
-    Some(format!("::error file={},line={}::{text}\n", place.file(), place.line()))
+/// A schedule, and its text.
+fn read(path: &Path) -> (String, Schedule) {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => panic!("cannot read `{}`: {error}", path.display()),
+    };
+    match text.parse() {
+        Ok(schedule) => (text, schedule),
+        Err(error) => panic!("`{}`, {error}", path.display()),
+    }
+}
+
+/// A line that test runners show if they are asked to.
+#[expect(clippy::print_stderr, reason = "runners capture what is printed, and nothing else")]
+fn say(line: &str) {
+    eprintln!("{line}");
 }
 
 /// Why a path of an exploration is no schedule of a simulation, and what to do with it.
@@ -190,39 +215,6 @@ fn command(name: &str) -> String {
         std::env::args().skip(1).find(|it| exact && !it.starts_with('-'))
     });
     format!("cargo {runner}{package} {}", test.as_deref().unwrap_or(name))
-}
-
-/// What `SYNOD_BUDGET` says.
-fn budget() -> Duration {
-    let Ok(text) = std::env::var("SYNOD_BUDGET") else {
-        return BUDGET;
-    };
-    match read_budget(&text) {
-        Some(budget) => budget,
-        None => panic!("SYNOD_BUDGET is `{text}`: write 500ms, 2s or 10m"),
-    }
-}
-
-/// What `SYNOD_SEED` says.
-fn first_seed() -> u64 {
-    let Ok(text) = std::env::var("SYNOD_SEED") else {
-        return 0;
-    };
-    match text.parse::<u64>() {
-        Ok(seed) if seed < 1 << 63 => seed,
-        _ => panic!("SYNOD_SEED is `{text}`: write a number, below 2^63"),
-    }
-}
-
-fn read_budget(text: &str) -> Option<Duration> {
-    let unit = text.trim_start_matches(|it: char| it.is_ascii_digit());
-    let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(count)),
-        "" | "s" => Some(Duration::from_secs(count)),
-        "m" => Some(Duration::from_secs(count.checked_mul(60)?)),
-        _ => None,
-    }
 }
 
 /// The stored schedules of a test, by name.
@@ -263,16 +255,4 @@ fn log_lines(trace: &Trace) -> String {
     steps
         .flat_map(|(node, log)| log.iter().map(move |line| format!("  {node}  {line}\n")))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_is_a_number_with_a_unit() {
-        let read = |text| read_budget(text).map(|it| it.as_millis());
-        assert_eq!(["500ms", "2s", "2", "10m"].map(read), [500, 2_000, 2_000, 600_000].map(Some));
-        assert_eq!(["", "s", "2h", "fast", "-1s"].map(read), [None; 5]);
-    }
 }

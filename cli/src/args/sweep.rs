@@ -37,10 +37,10 @@ pub(crate) struct Sweep {
     #[arg(long, default_value = "0", value_parser = numbers)]
     pub(crate) crashes: Values,
     /// How many seeds to run in each world.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, env = "SYNOD_RUNS")]
     pub(crate) seeds: u64,
     /// The first seed.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, env = "SYNOD_SEED")]
     pub(crate) seed: u64,
     /// The virtual time of each run, in seconds.
     #[arg(long, default_value_t = 20, value_parser = |text: &str| super::seconds::<u32>(text, 1..=86_400))]

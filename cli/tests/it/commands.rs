@@ -437,3 +437,43 @@ fn a_mistake_in_the_environment_is_told_to_be_there() {
         assert_eq!(told, is_there, "{}", called.stderr);
     }
 }
+
+#[test]
+fn the_environment_says_what_no_flag_does() {
+    let place = Place::new("environment");
+    let called = |args: &[&str], variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
+        command.args(args).current_dir(&place.0).envs(variables.iter().copied());
+        Called::from(command.output().expect("the binary starts"))
+    };
+    let variables = [("SYNOD_SEED", "3"), ("SYNOD_RUNS", "2"), ("SYNOD_OUT", "elsewhere")];
+    let asked = ["sim", "bully", "--faults", "partition", "--json"];
+    let last = called(&asked, &variables).last();
+    assert_eq!((&last["runs"], &last["seed"]), (&2.into(), &4.into()), "{last}");
+    assert_eq!(last["schedule"], "elsewhere/bully-4.schedule");
+    let flags = [&asked[..], &["--seed", "0", "--seeds", "1"]].concat();
+    let last = called(&flags, &variables).last();
+    assert_eq!((&last["runs"], &last["seed"]), (&1.into(), &0.into()), "{last}");
+    let wrong = called(&asked, &[("SYNOD_SEED", "dice")]);
+    assert_eq!(wrong.exit, 2, "{}", wrong.stderr);
+    let says = "the value is that of SYNOD_SEED in the environment";
+    assert!(wrong.stderr.contains(says), "{}", wrong.stderr);
+}
+
+#[test]
+fn the_long_help_lists_every_variable_of_the_environment() {
+    let place = Place::new("help-environment");
+    let [long, short] = ["--help", "-h"].map(|flag| synod(&place.0, &[flag]).stdout);
+    for line in [
+        "  SYNOD_BUDGET       how long",
+        "  SYNOD_OUT          --out of sim, check",
+        "  SYNOD_REPLAY       one schedule",
+        "  SYNOD_RUNS         --seeds of sim, sweep",
+        "  SYNOD_SEED         --seed of sim, sweep",
+        "  SYNOD_STORE        --store of node",
+        "Examples:",
+    ] {
+        assert!(long.contains(line), "{line}: {long}");
+    }
+    assert!(short.contains("Examples:") && !short.contains("SYNOD_"), "{short}");
+}

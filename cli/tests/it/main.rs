@@ -36,7 +36,10 @@ struct Called {
 fn synod(directory: &Path, args: &[&str]) -> Called {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=1", "120", env!("CARGO_BIN_EXE_synod")]).args(args);
-    let output = command.current_dir(directory).env_remove("CARGO").output();
+    for variable in ["CARGO", "COLUMNS", "SYNOD_OUT", "SYNOD_RUNS", "SYNOD_SEED"] {
+        command.env_remove(variable);
+    }
+    let output = command.current_dir(directory).output();
     Called::from(output.expect("the binary starts"))
 }
 

@@ -17,6 +17,7 @@ mod histories;
 mod history_explored;
 mod history_files;
 mod history_runs;
+mod in_tests;
 mod jobs_and_timers;
 mod kit;
 mod lanes;

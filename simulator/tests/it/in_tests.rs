@@ -1,0 +1,91 @@
+//! What the environment tells simulations in tests, and what these tell the runner.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
+
+use synod_algorithms::Bully;
+use synod_simulator::{Fault, Scenario, Simulation};
+
+/// What one of the ignored tests of this binary says, started in a folder of its own.
+fn told(test: &str, folder: &Path, variables: &[(&str, &Path)]) -> String {
+    let mut command = process::Command::new(env::current_exe().expect("this test binary"));
+    command.args(["--exact", test, "--ignored", "--nocapture"]).current_dir(folder);
+    for variable in ["CARGO_MANIFEST_DIR", "SYNOD_BUDGET", "SYNOD_RUNS", "SYNOD_SEED"] {
+        command.env_remove(variable);
+    }
+    for variable in ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "SYNOD_REPLAY"] {
+        command.env_remove(variable);
+    }
+    let output = command.envs(variables.iter().copied()).output().expect("the test binary");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = env::temp_dir().join(format!("synod-{name}-{}", process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+fn bully() -> Scenario<Bully> {
+    Scenario::of(|_| Bully::default())
+}
+
+const PASSING: &str = "in_tests::the_passing_test";
+const FAILING: &str = "strategies::the_failing_test";
+
+#[test]
+#[ignore = "is started by the tests below"]
+fn the_passing_test() {
+    Simulation::new(&bully(), 3).check("calm");
+}
+
+#[test]
+fn so_many_seeds_run_as_are_asked_for_whatever_the_time() {
+    let folder = folder("runs");
+    let asked = |runs, seed| [("SYNOD_RUNS", Path::new(runs)), ("SYNOD_SEED", Path::new(seed))];
+    let told_of = |runs, seed| told(PASSING, &folder, &asked(runs, seed));
+    assert!(told_of("21", "7").contains("calm: 21 runs from seed 7, "), "{}", told_of("21", "7"));
+    let wrong = told_of("0", "7");
+    assert!(wrong.contains("SYNOD_RUNS is `0`: write a number from 1"), "{wrong}");
+    let short = [("SYNOD_BUDGET", Path::new("1ms")), ("SYNOD_RUNS", Path::new("1000000"))];
+    let short = told(PASSING, &folder, &short);
+    assert!(short.contains("test result: ok. 1 passed"), "{short}");
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+fn one_schedule_runs_in_place_of_the_seeds_in_the_tests_of_its_algorithm() {
+    let folder = folder("replay");
+    let scenario = bully();
+    let report = Simulation::new(&scenario, 3).with(Fault::Partition).run(0..1_000);
+    let text = &report.expect_failure().text;
+    let file = folder.join("one.schedule");
+    fs::write(&file, text).expect("written");
+    let failed = told(PASSING, &folder, &[("SYNOD_REPLAY", &file)]);
+    for words in ["property violated: at most one node leads", "in 0 replays", "one.schedule"] {
+        assert!(failed.contains(words), "{words}: {failed}");
+    }
+    assert!(!folder.join("tests").exists(), "it is stored already");
+    fs::write(&file, text.replace("algorithm bully", "algorithm echo")).expect("written");
+    let other = [("SYNOD_REPLAY", file.as_path()), ("SYNOD_RUNS", Path::new("3"))];
+    let other = told(PASSING, &folder, &other);
+    assert!(other.contains("calm: 3 runs from seed 0, "), "{other}");
+    let nowhere = told(PASSING, &folder, &[("SYNOD_REPLAY", Path::new("nowhere.schedule"))]);
+    assert!(nowhere.contains("cannot read `nowhere.schedule`"), "{nowhere}");
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+fn the_page_of_a_step_shows_the_diagram_of_a_failure() {
+    let folder = folder("page");
+    let page = folder.join("summary.md");
+    fs::write(&page, "before\n").expect("written");
+    let failed = told(FAILING, &folder, &[("GITHUB_STEP_SUMMARY", &page)]);
+    assert!(failed.contains("property violated"), "{failed}");
+    let text = fs::read_to_string(&page).expect("written");
+    let begin = "before\n### `two_leaders`: at most one node leads\n\n`n";
+    assert!(text.starts_with(begin), "{text}");
+    assert!(text.contains("\n```text\n           n1      n2\n    0.0ms  ●"), "{text}");
+    assert!(text.contains("\n```\n\nReplay: `cargo test "), "{text}");
+    fs::remove_dir_all(&folder).expect("removed");
+}
