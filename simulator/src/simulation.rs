@@ -101,6 +101,8 @@ pub struct Failure {
     pub schedule: Schedule,
     /// The schedule as the text of its file.
     pub text: String,
+    /// The run as it was found, before it was shrunk, as the text of a schedule.
+    pub found: String,
     /// The shrunk run, step by step.
     pub trace: Trace,
     /// Steps of the run that was found.
@@ -389,6 +391,7 @@ impl<'a> Simulation<'a> {
         let (steps_found, found_by) = (found.trace.steps.len() as u64, stream.decisions());
         let property = found.violation.expect("the seed fails again").property;
         let decisions_found = found_by.len();
+        let as_found = self.schedule(Some(property.clone()), world.clone(), seed, found_by.clone());
         let Shrunk { settings, decisions, outcome, replays, is_minimal } =
             smallest_of(self.runnable, &world, &found_by, &property);
         let schedule = self.schedule(Some(property), settings, seed, decisions);
@@ -396,6 +399,7 @@ impl<'a> Simulation<'a> {
             seed,
             violation: outcome.violation.expect("what is shrunk fails"),
             text: schedule.text(self.runnable.catalogue()),
+            found: as_found.text(self.runnable.catalogue()),
             trace: Trace { header: self.header(&schedule), ..outcome.trace },
             schedule,
             steps_found,

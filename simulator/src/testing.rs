@@ -109,6 +109,7 @@ impl Simulation<'_> {
         let failure = Failure {
             seed: *seed,
             violation,
+            found: text.clone(),
             text,
             trace,
             steps_found,

@@ -198,13 +198,17 @@ fn violated(
     // What was found is told, even if it cannot be kept.
     let kept = keep(&sim.out, &name, &failure.text);
     let file = kept.as_ref().ok();
+    let found = keep(&sim.out, &format!("{name}.found"), &failure.found).ok();
+    if let Some(found) = &found {
+        printer.say(format!("as it was found: {}", found.display()));
+    }
     printer.event(&json!({
         "event": "sim", "algorithm": sim.algorithm, "nodes": number(&sim.nodes.0),
         "runs": report.runs, "violations": 1,
         "delivered": report.counts.delivered,
         "simulated_seconds": report.counts.time_us / 1_000_000,
         "property": violation.property, "reason": violation.reason,
-        "seed": seed, "schedule": file.map(|file| file.display().to_string()),
+        "seed": seed, "schedule": file.map(|file| file.display().to_string()), "found": found,
         "dropped": dropped(report), "within_model": report.dropped.is_empty(),
         "steps_found": steps_found, "steps": trace.steps.len(), "replays": replays,
         "trace_hash": trace.hash(),

@@ -99,3 +99,24 @@ fn what_cannot_be_compared_is_refused() {
         assert!(called.stdout.is_empty(), "{}", called.stdout);
     }
 }
+
+#[test]
+fn a_run_as_it_was_found_is_kept_and_compared_with_the_shrunk_one() {
+    let place = Place::new("diff-found");
+    let last =
+        synod(&place.0, &["sim", "bully", "--seeds", "10", "--faults", "partition", "--json"])
+            .last();
+    let [found, shrunk] = ["found", "schedule"].map(|file| last[file].as_str().expect("a file"));
+    let replayed = synod(&place.0, &["replay", found, "--json"]);
+    assert_eq!(replayed.exit, 1, "{}", replayed.stderr);
+    let replayed = replayed.last();
+    assert_eq!(
+        (&replayed["steps"], &replayed["property"]),
+        (&last["steps_found"], &last["property"])
+    );
+    let called = synod(&place.0, &["trace", "diff", found, shrunk]);
+    assert_eq!(called.exit, 4, "{}", called.stderr);
+    let (picture, told) = called.stdout.split_once("\n\n").expect("a picture and words");
+    assert!(picture.lines().count() <= 40, "{picture}");
+    assert_eq!(told.matches("✗ at most one node leads").count(), 2, "{told}");
+}
