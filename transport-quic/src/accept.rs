@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 use synod_core::NodeId;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::debug;
 
@@ -318,8 +319,17 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
     // Before anything else can happen: an attempt that is cancelled now says no hello.
     peer.cancel_attempt();
     let address = connection.remote_address().to_string();
-    let outlets = Outlets::default();
-    let wire = Wire { id: offer.wire, dialer: node, address, shown, speaks, connection, outlets };
+    let (outlets, wants_another) = (Outlets::default(), Notify::new());
+    let wire = Wire {
+        id: offer.wire,
+        dialer: node,
+        address,
+        shown,
+        speaks,
+        connection,
+        outlets,
+        wants_another,
+    };
     let wire = Arc::new(wire);
     let (link, answer) = match join(shared, peer, &theirs, &offer, &wire) {
         Ok(joined) => joined,

@@ -42,6 +42,8 @@ pub(crate) enum Message {
     Addresses(Vec<Entry>),
     /// The versions of them that have arrived.
     AddressesTaken(Vec<(NodeId, Version)>),
+    /// This side has another certificate now and cannot dial: another connection would show it.
+    DialAgain,
 }
 
 impl Message {
@@ -56,7 +58,7 @@ impl Message {
             Self::Acknowledged(counts) => (0, counts.len()),
             Self::Addresses(entries) => (0, entries.len()),
             Self::AddressesTaken(taken) => (0, taken.len()),
-            Self::Refused { .. } | Self::Leaving | Self::Left => (0, 0),
+            Self::Refused { .. } | Self::Leaving | Self::Left | Self::DialAgain => (0, 0),
         }
     }
 

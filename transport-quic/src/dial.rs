@@ -9,6 +9,7 @@ use quinn::{
     ClientConfig, Connection, ConnectionError, RecvStream, SendStream, TransportErrorCode,
 };
 use synod_core::{LinkChange, NodeId, Reason};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::control::{self, Greeting, Message, Silence};
@@ -93,9 +94,17 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, attempt: &Attempt, answered: An
         return;
     }
     let address = connection.remote_address().to_string();
-    let outlets = Outlets::default();
-    let wire =
-        Wire { id: offer.wire, dialer: shared.me, address, shown, speaks, connection, outlets };
+    let (outlets, wants_another) = (Outlets::default(), Notify::new());
+    let wire = Wire {
+        id: offer.wire,
+        dialer: shared.me,
+        address,
+        shown,
+        speaks,
+        connection,
+        outlets,
+        wants_another,
+    };
     let wire = Arc::new(wire);
     match join(shared, peer, &theirs, &offer, &answer, &wire) {
         Ok(link) => serve::serve(shared, &link, &wire, send, receive).await,

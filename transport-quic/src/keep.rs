@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use synod_core::Reason;
@@ -53,6 +54,10 @@ struct Watch {
     refused: u32,
     /// When this node last tried to show a new certificate.
     showed: Option<Instant>,
+    /// Whether the peer was asked to dial since.
+    has_asked: bool,
+    /// When the peer's wish for another connection was last heard.
+    asked: Option<Instant>,
 }
 
 impl Watch {
@@ -68,6 +73,8 @@ impl Watch {
             address: None,
             refused: 0,
             showed: None,
+            has_asked: false,
+            asked: None,
         }
     }
 
@@ -77,6 +84,7 @@ impl Watch {
         self.pause = self.pace;
         if let Some(wire) = &wire {
             self.show_anew(shared, link, wire);
+            self.dial_if_asked(shared, link);
             let seen = (wire.id, wire.connection.stats().udp_rx.datagrams);
             if self.seen != Some(seen) {
                 self.seen = Some(seen);
@@ -115,11 +123,28 @@ impl Watch {
     /// Where the certificate has been replaced that this node has shown on the connection, makes another
     /// one: a peer judges what it has seen, and so would neither notice that the new certificate is
     /// revoked nor that the old one was not the last. A peer that does not believe the new one, since it
-    /// has not been told of its authority, keeps the connection that is there.
+    /// has not been told of its authority, keeps the connection that is there. One that this node does
+    /// not reach is asked to dial.
     fn show_anew(&mut self, shared: &Arc<Shared>, link: &Link, wire: &Wire) {
         let is_shown = wire.shown == shared.identity.get().facts.serial;
-        if !is_shown && self.showed.is_none_or(|at| SHOW_AGAIN <= at.elapsed()) {
+        if is_shown {
+            return;
+        }
+        if self.showed.is_none_or(|at| SHOW_AGAIN <= at.elapsed()) {
             self.showed = Some(Instant::now());
+            self.has_asked = false;
+            self.redial(shared, link);
+        } else if !self.has_asked && !shared.peers.get(link.peer).is_some_and(Peer::is_dialing) {
+            self.has_asked = true;
+            wire.wants_another.notify_one();
+        }
+    }
+
+    /// Makes another connection if the peer asks for it, which has another certificate to show.
+    fn dial_if_asked(&mut self, shared: &Arc<Shared>, link: &Link) {
+        let is_soon = self.asked.is_some_and(|at| at.elapsed() < SHOW_AGAIN / 2);
+        if !is_soon && link.is_asked.swap(false, Ordering::Relaxed) {
+            self.asked = Some(Instant::now());
             self.redial(shared, link);
         }
     }

@@ -41,6 +41,8 @@ pub(crate) struct Link {
     pub(crate) stirred: Notify,
     /// Whether the inbox has been told that this link is down: nothing is delivered then.
     pub(crate) is_down: AtomicBool,
+    /// Whether the peer asks for another connection.
+    pub(crate) is_asked: AtomicBool,
 }
 
 /// One connection that both sides have said hello on.
@@ -57,6 +59,8 @@ pub(crate) struct Wire {
     pub(crate) speaks: Agreed,
     pub(crate) connection: Connection,
     pub(crate) outlets: Outlets,
+    /// Wakes whoever asks the peer for another connection.
+    pub(crate) wants_another: Notify,
 }
 
 impl Wire {
@@ -128,6 +132,7 @@ impl Link {
             ended: Notify::new(),
             stirred: Notify::new(),
             is_down: AtomicBool::new(false),
+            is_asked: AtomicBool::new(false),
         }
     }
 

@@ -235,6 +235,11 @@ impl Peer {
         }
     }
 
+    /// Whether this node is dialling the peer.
+    pub(crate) fn is_dialing(&self) -> bool {
+        self.dialing().attempt.is_some()
+    }
+
     fn is_greeting(&self) -> bool {
         let dialing = self.dialing();
         dialing.attempt.is_some() && dialing.is_greeting

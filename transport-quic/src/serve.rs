@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::future::pending;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -47,6 +48,7 @@ pub(crate) async fn serve(
         end = reader::read_datagrams(shared, link, wire) => Some(end),
         end = acknowledge(link, wire, &control) => Some(end),
         end = tell_addresses(shared, link, wire, &control) => Some(end),
+        end = ask_for_another(wire, &control) => Some(end),
         end = listen(shared, link, wire, receive, &control) => Some(end),
     };
     if let Some(end) = end {
@@ -180,6 +182,16 @@ async fn tell_addresses(
     }
 }
 
+/// Asks the peer to dial, whenever another connection is wanted.
+async fn ask_for_another(wire: &Wire, control: &AsyncMutex<SendStream>) -> End {
+    loop {
+        wire.wants_another.notified().await;
+        if say(wire, control, &Message::DialAgain).await.is_err() {
+            return pending().await;
+        }
+    }
+}
+
 /// What a message costs that changes nothing: itself, and all that it lists.
 fn words_of(message: &Message) -> usize {
     let (events, others) = message.lists();
@@ -247,6 +259,10 @@ async fn listen(
                     let _ = timeout(LAST_WORDS, wire.connection.closed()).await;
                     return End::new(Reason::Closed, Close::Leaving, "farewell");
                 }
+            }
+            Ok(Message::DialAgain) => {
+                link.is_asked.store(true, Ordering::Relaxed);
+                link.stirred.notify_one();
             }
             Ok(Message::Left) => return End::new(Reason::Closed, Close::Leaving, "farewell"),
             Ok(Message::Refused { kind, text }) => {

@@ -73,6 +73,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         any_counts().prop_map(Message::Acknowledged),
         Just(Message::Leaving),
         Just(Message::Left),
+        Just(Message::DialAgain),
         proptest::collection::vec(any_entry(), 0..5).prop_map(Message::Addresses),
         proptest::collection::vec((any::<u32>(), any_version()), 0..5).prop_map(|taken| {
             Message::AddressesTaken(taken.into_iter().map(|(it, of)| (NodeId(it), of)).collect())
@@ -175,6 +176,7 @@ fn the_frozen_bytes_of_what_is_said_later() {
     let acknowledged = Message::Acknowledged(vec![(LaneId(7), 300)]);
     assert_eq!(encode(6, &acknowledged), [7, 0, 0, 0, 6, 0, 3, 1, 7, 0xac, 2]);
     assert_eq!(encode(6, &Message::Leaving), [3, 0, 0, 0, 6, 0, 4]);
+    assert_eq!(encode(6, &Message::DialAgain), [3, 0, 0, 0, 6, 0, 8]);
     assert_eq!(encode(6, &Message::Left), [3, 0, 0, 0, 6, 0, 5]);
     let version = Version { incarnation: 300, revision: 2 };
     let entry = Entry { node: NodeId(4), version, address: String::from("a:1") };

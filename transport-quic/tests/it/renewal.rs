@@ -1,12 +1,13 @@
 //! A node takes another bundle while it runs.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use synod_core::{LinkChange, NodeId, Reason, Transport};
 use synod_transport_quic::{Authority, Bundle};
 
 use crate::support::{
-    DAY, LANE, N1, N2, N3, assert_says, authority, bundle, introduce, link, start,
+    DAY, LANE, N1, N2, N3, PATIENCE, assert_says, authority, bundle, introduce, link, start,
 };
 
 const ALL: [NodeId; 3] = [N1, N2, N3];
@@ -39,6 +40,37 @@ fn a_new_certificate_disturbs_no_link_and_is_shown_from_then_on() {
     two.inbox.wait_until("all events", |told| told.numbers(LANE) == (0..100).collect::<Vec<_>>());
     // It does not believe the new certificate yet, and stays with the connection that is there.
     two.inbox.wait_until("a refusal", |told| told.refusal("bad_ca").is_some());
+    assert_eq!((one.inbox.look(|told| told.downs()), two.inbox.look(|told| told.downs())), (0, 0));
+}
+
+#[test]
+fn a_new_certificate_is_shown_at_once_also_where_only_the_peer_can_dial() {
+    let authority = authority();
+    let listed_nowhere = |node| Bundle {
+        peers: BTreeMap::new(),
+        members: ALL.into_iter().collect(),
+        ..bundle(&authority, node, &ALL)
+    };
+    // It says of itself that it listens where nobody does, so that it is not found either.
+    let two = Bundle { peers: [(N2, String::from("127.0.0.1:9"))].into(), ..listed_nowhere(N2) };
+    let (one, two) = (start(&listed_nowhere(N1)), start(&two));
+    two.transport.set_address(N1, one.address());
+    two.transport.connect(N1);
+    one.wait_up(N2);
+    two.wait_up(N1);
+    one.send(N2, LANE, 1);
+    let renewed =
+        Bundle { credentials: authority.issue(N1, DAY / 2).unwrap(), ..listed_nowhere(N1) };
+    let ends = || two.transport.certificate_ends().get(&N1).copied();
+    let before = ends().expect("they are connected");
+    one.transport.renew(&renewed).expect("it is a good bundle");
+    let begin = Instant::now();
+    while ends().is_none_or(|end| end == before) {
+        assert!(begin.elapsed() < PATIENCE * 2, "the new certificate is not shown");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    one.send(N2, LANE, 2);
+    two.inbox.wait_until("both events", |told| told.numbers(LANE) == [1, 2]);
     assert_eq!((one.inbox.look(|told| told.downs()), two.inbox.look(|told| told.downs())), (0, 0));
 }
 
