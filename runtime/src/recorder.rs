@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::{mem, thread};
 
 use synod_core::{
-    Fingerprint, Input, NodeId, Origin, RecordTooLarge, Recording, RecordingWriter, Time,
+    Fingerprint, Input, NodeId, Origin, RecordTooLarge, RecordingScan, RecordingWriter, Time,
 };
 use tokio::sync::Notify;
 
@@ -247,20 +247,35 @@ fn open(path: &Path, origin: &Origin, file_max: u64) -> io::Result<Opened> {
         let (sink, writer) = (Box::new(file), RecordingWriter::new());
         return Ok(Opened { sink, writer, bytes: size }); // Nothing will be written.
     }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let recording = Recording::read(&bytes).map_err(invalid)?;
-    if let Some(other) = recording.lives.iter().find(|life| !is_same(&life.origin, origin)) {
-        let Origin { algorithm, boot, .. } = &other.origin;
+    let scan = scan(&mut file)?;
+    if let Some(other) = scan.origins().iter().find(|other| !other.shares_a_recording_with(origin))
+    {
+        let Origin { algorithm, boot, .. } = other;
         return Err(invalid(format!("it is the recording of {algorithm} on {}", boot.id)));
     }
-    if recording.intact_bytes < bytes.len() {
-        file.set_len(recording.intact_bytes as u64)?;
+    let bytes = scan.intact_bytes();
+    if bytes < size {
+        file.set_len(bytes)?;
     }
-    let writer = RecordingWriter::after(&recording);
+    let writer = RecordingWriter::after(&scan);
     let sink = Box::new(Film { file, made_at });
-    Ok(Opened { sink, writer, bytes: recording.intact_bytes as u64 })
+    Ok(Opened { sink, writer, bytes })
 }
+
+/// Looks at what stands in the file, a piece at a time: it may be as large as a recording may be.
+fn scan(file: &mut File) -> io::Result<RecordingScan> {
+    let (mut scan, mut piece) = (RecordingScan::default(), vec![0; PIECE_BYTES]);
+    loop {
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            return Ok(scan);
+        }
+        scan.take(piece.get(..read).unwrap_or_default()).map_err(invalid)?;
+    }
+}
+
+/// How much of a file is read at once.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// The file of a recording. One that was made for a node that then did not start is removed again.
 struct Film {
@@ -285,10 +300,6 @@ impl Drop for Film {
             let _ = fs::remove_file(path); // Ours alone: it is locked.
         }
     }
-}
-
-fn is_same(one: &Origin, other: &Origin) -> bool {
-    one.algorithm == other.algorithm && one.boot.id == other.boot.id
 }
 
 fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

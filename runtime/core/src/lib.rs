@@ -60,7 +60,7 @@ pub use quorum::Quorum;
 pub use random::Random;
 pub use recording::{
     BadRecording, Fingerprint, Origin, RecordTooLarge, RecordedLife, RecordedStep, Recording,
-    RecordingWriter,
+    RecordingScan, RecordingWriter,
 };
 pub use request::{Call, Reply, Request, Ticket};
 pub use stack::Stack;

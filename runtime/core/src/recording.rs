@@ -17,6 +17,7 @@
 
 mod fingerprint;
 mod layout;
+mod scan;
 
 use crate::envelope::DecodeError;
 use crate::event::Time;
@@ -24,6 +25,7 @@ use crate::node::{Boot, Input};
 
 pub use fingerprint::Fingerprint;
 use layout::{Entry, FORMAT, Frame, PREFIX_BYTES};
+pub use scan::RecordingScan;
 
 /// All that was recorded of a node.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -59,6 +61,14 @@ pub struct Origin {
     pub boot: Boot,
     /// The wire names of all its event types, in ascending order.
     pub events: Vec<String>,
+}
+
+impl Origin {
+    /// Whether lives of both may stand in one recording: those of one node, with one algorithm.
+    #[must_use]
+    pub fn shares_a_recording_with(&self, other: &Self) -> bool {
+        self.algorithm == other.algorithm && self.boot.id == other.boot.id
+    }
 }
 
 /// One step: what the node was fed, and a hash of what came of it.
@@ -207,10 +217,10 @@ impl RecordingWriter {
         Self::default()
     }
 
-    /// A writer that goes on after the [`Recording::intact_bytes`] of `recording`.
+    /// A writer that goes on after the [`RecordingScan::intact_bytes`] of what was scanned.
     #[must_use]
-    pub fn after(recording: &Recording) -> Self {
-        Self { number: recording.records, begun: PREFIX_BYTES <= recording.intact_bytes }
+    pub fn after(scan: &RecordingScan) -> Self {
+        Self { number: scan.records, begun: scan.has_begun() }
     }
 
     /// Appends the beginning of a life to `out`. The steps that follow are its steps.

@@ -1,7 +1,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use synod_core::Boot;
+use synod_core::{Boot, Recording};
 
 use super::*;
 

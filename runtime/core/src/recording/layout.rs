@@ -22,6 +22,9 @@ const HEADER_BYTES: usize = 8;
 /// What stands behind the content.
 const CHECK_BYTES: usize = 8;
 
+/// How the content of a record begins that begins a life.
+const LIFE: u8 = 0;
+
 /// What a record says. A new layout is a new format: the variants and their order are fixed.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Entry<'a> {
@@ -128,6 +131,17 @@ pub(super) fn put(number: u64, entry: &Entry<'_>, out: &mut Vec<u8>) -> Result<(
     let check = checked(number, content);
     out.extend_from_slice(&check.to_le_bytes());
     Ok(())
+}
+
+/// Whose life begins with the record of this content; none if it says something else.
+pub(super) fn origin(content: &[u8]) -> Result<Option<Origin>, DecodeError> {
+    if content.first() != Some(&LIFE) {
+        return Ok(None);
+    }
+    match Entry::decode(content)? {
+        Entry::Life(opening) => Ok(Some(opening.into())),
+        Entry::Step { .. } | Entry::Cut => Ok(None),
+    }
 }
 
 fn checked(number: u64, content: &[u8]) -> u64 {

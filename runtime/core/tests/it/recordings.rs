@@ -1,5 +1,6 @@
 //! Recordings: what is written is read, and what was damaged is not.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use proptest::prelude::*;
 use synod_core::{
     BadRecording, Boot, Effect, Envelope, EventId, Fingerprint, Input, Instance, Lane, LaneId,
     NodeId, Origin, PeerDown, PeerUp, Reason, RecordTooLarge, RecordedLife, RecordedStep,
-    Recording, RecordingWriter, StepError, Tag, TimerId,
+    Recording, RecordingScan, RecordingWriter, StepError, Tag, TimerId,
 };
 
 fn envelopes() -> impl Strategy<Value = Envelope> {
@@ -100,6 +101,12 @@ fn first(lives: &[RecordedLife], mut records: usize) -> Vec<RecordedLife> {
     left
 }
 
+fn scanned(bytes: &[u8], piece: usize) -> Result<RecordingScan, BadRecording> {
+    let mut scan = RecordingScan::default();
+    bytes.chunks(piece).try_for_each(|piece| scan.take(piece))?;
+    Ok(scan)
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read(lives in lives()) {
@@ -122,10 +129,25 @@ proptest! {
         let torn = &bytes[..bytes.len() - 1];
         let recording = Recording::read(torn).expect("only its end is missing");
         let mut mended = Vec::from(&torn[..recording.intact_bytes]);
-        let mut writer = RecordingWriter::after(&recording);
+        let mut writer = RecordingWriter::after(&scanned(torn, torn.len()).expect("a torn end"));
         writer.begin(&lives[0].origin, &mut mended).expect("it is small");
         let mended = Recording::read(&mended).expect("it is intact");
         prop_assert_eq!(mended.lives.len(), recording.lives.len() + 1);
+    }
+
+    #[test]
+    fn who_scans_it_in_pieces_of_any_size_finds_the_same_end(lives in lives(), piece in 1..50_usize) {
+        let (bytes, _) = written(&lives);
+        for length in 0..bytes.len() {
+            let recording = Recording::read(&bytes[..length]).expect("only its end is missing");
+            let scan = scanned(&bytes[..length], piece).expect("only its end is missing");
+            prop_assert_eq!(scan.intact_bytes(), recording.intact_bytes as u64, "of {}", length);
+            let whose = |origin: &Origin| (origin.algorithm.clone(), origin.boot.id);
+            let all: BTreeSet<_> = recording.lives.iter().map(|life| whose(&life.origin)).collect();
+            let seen: Vec<_> = scan.origins().iter().map(whose).collect();
+            prop_assert_eq!(seen.len(), all.len());
+            prop_assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), all);
+        }
     }
 
     #[test]
@@ -135,6 +157,8 @@ proptest! {
         bytes[at] ^= mask;
         let read = Recording::read(&bytes);
         prop_assert!(read.is_err(), "byte {at}: {read:?}");
+        let scanned = scanned(&bytes, 1 + at % 7);
+        prop_assert!(scanned.is_err(), "byte {at}: {scanned:?}");
         if let Err(BadRecording::Damaged { byte, .. }) = read {
             prop_assert!(byte <= at);
         }
@@ -155,6 +179,7 @@ proptest! {
         let _ = Recording::read(&bytes);
         let named = [Recording::MAGIC.as_slice(), &1_u32.to_le_bytes(), &bytes].concat();
         let _ = Recording::read(&named);
+        let _ = scanned(&named, 3);
     }
 }
 
@@ -194,7 +219,7 @@ fn damage_is_named_with_its_place() {
     assert_eq!(damaged.to_string(), expected);
     // The step of one recording without the life that it belongs to.
     let mut alone = Vec::new();
-    let mut writer = RecordingWriter::after(&Recording::read(&bytes[..12]).expect("a beginning"));
+    let mut writer = RecordingWriter::after(&scanned(&bytes[..12], 12).expect("a beginning"));
     writer.step(Duration::ZERO, &Input::Start, Fingerprint(1), &mut alone).expect("it is small");
     let alone = Recording::read(&[&bytes[..12], &alone].concat()).expect_err("nobody's step");
     assert_eq!(alone.to_string(), "record 0 at byte 12 is damaged: it belongs to no life");
@@ -208,6 +233,7 @@ fn zeros_where_a_record_was_to_be_are_a_torn_end() {
     bytes.extend([0; 100]);
     let recording = Recording::read(&bytes).expect("only its end is missing");
     assert_eq!((recording.torn, recording.intact_bytes), (true, intact));
+    assert_eq!(scanned(&bytes, 9).expect("a torn end").intact_bytes(), intact as u64);
 }
 
 #[test]
