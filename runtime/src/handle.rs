@@ -208,7 +208,7 @@ impl NodeHandle {
         let deadline = after(deadline);
         self.0.lost_before.get_or_init(|| self.0.lost());
         self.0.stop_intake();
-        while !self.0.is_idle() && !self.0.has_ended() && Instant::now() < deadline {
+        while !self.0.has_finished() && !self.0.has_ended() && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
         }
         let rest = deadline.saturating_duration_since(Instant::now());
@@ -224,6 +224,16 @@ impl NodeHandle {
 }
 
 impl Host {
+    /// Whether nothing is left to do. If so nothing begins anew while the node says good-bye.
+    fn has_finished(&self) -> bool {
+        let Ok(_no_handler_runs) = self.cell.try_lock() else { return false };
+        let is_idle = self.is_idle();
+        if is_idle {
+            self.part();
+        }
+        is_idle
+    }
+
     /// Whether nothing that was taken is left to do.
     fn is_idle(&self) -> bool {
         let (running, waiting) = self.jobs.load();

@@ -129,7 +129,8 @@ pub(crate) struct Parts {
 
 const RUNNING: u8 = 0;
 const DRAINING: u8 = 1;
-const ENDED: u8 = 2;
+const PARTING: u8 = 2;
+const ENDED: u8 = 3;
 
 impl Host {
     pub(crate) fn new(parts: Parts, machine: Box<dyn Machine>) -> Self {
@@ -208,7 +209,7 @@ impl Host {
         self.alive.load(Ordering::Acquire)
             && self.has_begun()
             && !self.held_full.load(Ordering::Acquire)
-            && !self.has_ended()
+            && self.phase.load(Ordering::Acquire) < PARTING
     }
 
     /// Whether events from outside are taken.
@@ -224,6 +225,11 @@ impl Host {
         self.phase.fetch_max(DRAINING, Ordering::AcqRel);
         self.slots.iter().for_each(|slot| slot.queue.close());
         self.changed.notify_waiters();
+    }
+
+    /// No handler runs from here on, and no timer is fired: what it began would be left undone.
+    pub(crate) fn part(&self) {
+        self.phase.fetch_max(PARTING, Ordering::AcqRel);
     }
 
     pub(crate) fn results_slot(&self) -> usize {

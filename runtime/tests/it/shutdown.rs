@@ -1,10 +1,14 @@
 //! How a node ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Call, Context, Event, Handlers, NodeId, Request};
-use synod_runtime::{EndReason, Limits, MemoryNetwork};
+use synod_core::{
+    Call, Closing, Context, Envelope, Event, Handlers, Hello, Inbox, Lane, LinkStatus, NodeId,
+    Reason, Request, SendError, Transport, TransportError,
+};
+use synod_runtime::{EndReason, Limits, MemoryNetwork, NodeBuilder};
 
 use crate::support::{
     Door, Journal, N1, N2, Number, PATIENCE, Seen, Word, node, start, status_of, table, until,
@@ -143,4 +147,52 @@ async fn a_node_that_nobody_holds_runs_on() {
     one.trigger(&Number(1)).await.unwrap();
     drop(one);
     assert_eq!(crate::support::next::<Seen>(&mut outputs).await, Seen(1));
+}
+
+/// A transport to nobody whose good-bye takes a while.
+#[derive(Debug)]
+struct Slow(Journal<&'static str>);
+
+impl Transport for Slow {
+    fn start(&self, _: Hello, _: Arc<dyn Inbox>) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    fn connect(&self, _: NodeId) {}
+
+    fn disconnect(&self, _: NodeId, _: Reason) {}
+
+    fn send(&self, _: NodeId, _: Lane, _: &Envelope) -> Result<(), SendError> {
+        Err(SendError::Down)
+    }
+
+    fn links(&self) -> Vec<LinkStatus> {
+        Vec::new()
+    }
+
+    fn close(&self, _: Duration) -> Closing {
+        self.0.write("good-bye");
+        Box::pin(tokio::time::sleep(Duration::from_millis(50)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_node_says_good_bye_no_timer_begins_anything() {
+    let journal = Journal::new();
+    let ticks = journal.clone();
+    let handlers = move || {
+        let ticks = ticks.clone();
+        Handlers::new().on(move |_: &mut (), word: Word, ctx: &mut Context| {
+            ticks.write("tick");
+            ctx.persist(&word);
+            ctx.after(Duration::from_millis(1), &word);
+        })
+    };
+    let transport = Arc::new(Slow(journal.clone()));
+    let one = start(NodeBuilder::new(N1, vec![N1, N2], table(handlers)).transport(transport)).await;
+    one.trigger(&Word(String::new())).await.unwrap();
+    until("the timer is fired over and over", || 5 < journal.len()).await;
+    let report = one.shutdown(PATIENCE).await;
+    assert_eq!(journal.read().last(), Some(&"good-bye"));
+    assert!(report.is_complete(), "{report:?}");
 }
