@@ -107,6 +107,10 @@ pub(crate) struct Sim {
     /// others: 1-2=80..120 both ways, 1>2=80..120 one way. May be given several times.
     #[arg(long)]
     pub(crate) link: Vec<LinkDelay>,
+    /// Requests of clients that each run draws at most, of those that the algorithm offers, 0 to 10,000; 8
+    /// unless given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) requests: Option<u32>,
     /// How seeds become runs: portfolio (the others in turn), random, swarm, pct, pos,
     /// delay-bounded.
     #[arg(long, default_value = "portfolio", value_parser = strategy)]

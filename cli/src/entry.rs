@@ -54,6 +54,8 @@ pub(crate) struct Asked {
     pub(crate) faults: Vec<Fault>,
     /// Links that are not as fast, or as slow, as the others.
     pub(crate) links: Vec<LinkDelay>,
+    /// Requests of clients that a run draws at most; the simulation's own number unless given.
+    pub(crate) requests: Option<u32>,
     pub(crate) time_us: Option<u64>,
     pub(crate) strategy: Strategy,
     /// The decisions around which the runs are, instead of what the strategy draws.
@@ -70,6 +72,7 @@ impl Asked {
             calm: false,
             faults: Vec::new(),
             links: Vec::new(),
+            requests: None,
             time_us: None,
             strategy: Strategy::default(),
             near: None,
@@ -161,6 +164,9 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         }
         for link in &asked.links {
             simulation = simulation.link(*link);
+        }
+        if let Some(requests) = asked.requests {
+            simulation = simulation.settings(|world: &mut Settings| world.requests = requests);
         }
         if let Some(time_us) = asked.time_us {
             simulation = simulation.settings(|world: &mut Settings| world.time_us = time_us);

@@ -40,7 +40,7 @@ pub enum About {
     },
     /// A node.
     Node(NodeId),
-    /// The planned fault of this number.
+    /// The planned fault, or request, of this number.
     Fault(u32),
 }
 
@@ -59,6 +59,9 @@ pub(crate) const QUESTIONS: &[&str] = &[
     "clock.fast",
     "clock.slow",
     "clock.skew",
+    REQUEST,
+    "request.at",
+    "request.what",
     "crash.node",
     "crash.at",
     "crash.after",
@@ -112,9 +115,15 @@ pub(crate) const QUESTIONS: &[&str] = &[
 /// When a message that lost a race arrives: as before, which is calm, or so much later than now.
 pub(crate) const REDRAW: &str = "redraw";
 
+/// Which node a client asks; that none is asked is calm.
+pub(crate) const REQUEST: &str = "request.node";
+
 /// Whether an input of the scenario is given, which is calm, or left out. No seed leaves one out:
 /// only a schedule does.
 pub(crate) const INPUT: &str = "input";
+
+/// One in so many numbers that are chosen near another is chosen anywhere.
+const ALONE_ONE_IN: u64 = 5;
 
 /// One decision of a recorded run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -268,6 +277,14 @@ impl Stream {
             (0, _) => 0,
             (_, 1..) if 0 < likely => 1 + random.below(likely.min(options - 1).max(1)),
             _ => random.below(options),
+        })
+    }
+
+    /// A number below `options`, mostly one of the `span` from `near` on.
+    pub(crate) fn choose_near(&mut self, label: Label, options: u64, near: u64, span: u64) -> u64 {
+        self.decide(label, options, |random| match random.below(ALONE_ONE_IN) {
+            0 => random.below(options),
+            _ => near.saturating_add(random.below(span.max(1))).min(options - 1),
         })
     }
 

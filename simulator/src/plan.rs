@@ -1,8 +1,9 @@
-//! Which faults a run will meet, drawn before it begins: few decisions, so they shrink well.
+//! Which faults a run will meet, and what its clients will ask for, drawn before it begins: few decisions,
+//! so they shrink well.
 
-use synod_core::NodeId;
+use synod_core::{Input, NodeId, Offer};
 
-use crate::choice::{About, Label, Stream};
+use crate::choice::{About, Label, REQUEST, Stream};
 use crate::disk::DiskFault;
 use crate::network::Split;
 use crate::queue::{Crash, Happening};
@@ -14,17 +15,26 @@ use crate::treason::{Betrayal, Treason};
 const CRASH_AFTER_MAX: u64 = 8;
 /// One in so many crashes within a handler is in the one that starts the node.
 const CRASH_IN_START_ONE_IN: u64 = 8;
+/// How long after another request one mostly comes, at most, in greatest delays: some overlap, and some
+/// follow on each other.
+const APART_DELAYS: u64 = 8;
 /// Nodes of one clog, at most: each has decisions of its own.
 const CLOGGED_MAX: usize = 62;
 
 /// Something that will happen, and when.
 type Planned = (u64, Happening);
 
-/// Draws the faults that `settings` allow, each with its time. They begin in the first half of
-/// the run, so that the second half shows whether the cluster recovers. `treasons` is how many
-/// kinds of treason there are to choose from.
-pub(crate) fn plan(settings: &Settings, treasons: u64, stream: &mut Stream) -> Vec<Planned> {
+/// Draws the requests, of those that are offered, and the faults that `settings` allow, each with its
+/// time. They begin in the first half of the run, so that the second half shows whether the cluster
+/// recovers. `treasons` is how many kinds of treason there are to choose from.
+pub(crate) fn plan(
+    settings: &Settings,
+    offers: &[Offer],
+    treasons: u64,
+    stream: &mut Stream,
+) -> Vec<Planned> {
     let mut draft = Draft { settings, stream, planned: Vec::new() };
+    draft.requests(offers);
     (1..=settings.crashes).for_each(|number| draft.crash(number));
     (1..=settings.partitions).for_each(|number| draft.partition(number));
     (1..=settings.clogs).for_each(|number| draft.clog(number));
@@ -62,6 +72,28 @@ impl Draft<'_> {
 
     fn ask_time(&mut self, what: &'static str, number: u32) -> u64 {
         self.ask(what, number, self.settings.faults_until_us())
+    }
+
+    /// Mostly one request soon after another: where they overlap with each other and with faults, there
+    /// is something to go wrong.
+    fn requests(&mut self, offers: &[Offer]) {
+        if offers.is_empty() {
+            return;
+        }
+        let until_us = self.settings.faults_until_us().max(1);
+        let apart_us = self.settings.delay_max_us.saturating_mul(APART_DELAYS);
+        let mut at_us = 0;
+        for number in 1..=self.settings.requests {
+            let Some(node) = self.ask_node(REQUEST, number) else { continue };
+            let label = Label { what: "request.at", about: About::Fault(number) };
+            at_us = self.stream.choose_near(label, until_us, at_us, apart_us);
+            let what = self.ask("request.what", number, offers.len() as u64);
+            let offer = usize::try_from(what).ok().and_then(|what| offers.get(what));
+            self.planned.extend(offer.map(|offer| {
+                let input = Box::new(Input::Trigger(offer.request(number.into())));
+                (at_us, Happening::Told { node, life: 0, input })
+            }));
+        }
     }
 
     fn crash(&mut self, number: u32) {

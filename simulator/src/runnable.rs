@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use synod_core::{Catalogue, Kind, Model, NodeId, Stack};
+use synod_core::{Catalogue, Kind, Model, NodeId, Offer, Stack};
 
 use crate::choice::Stream;
 use crate::scenario::Scenario;
@@ -28,6 +28,9 @@ pub(crate) trait Runnable: fmt::Debug + Sync {
 
     /// How many kinds of treason there are to choose from.
     fn treasons(&self) -> u64;
+
+    /// What clients may ask for besides, at any node and time.
+    fn offers(&self) -> &[Offer];
 
     /// To which nodes inputs are given, in the order of giving.
     fn asked(&self) -> Vec<NodeId>;
@@ -62,6 +65,10 @@ impl<T: Stack> Runnable for Scenario<T> {
 
     fn treasons(&self) -> u64 {
         self.treasons()
+    }
+
+    fn offers(&self) -> &[Offer] {
+        &self.offers
     }
 
     fn asked(&self) -> Vec<NodeId> {

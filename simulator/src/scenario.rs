@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use synod_core::{
     Algorithm, Boot, BuildError, Catalogue, Envelope, Event, Machine, Member, Model, Node, NodeId,
-    Peers, Property, Stack, Symmetry,
+    Offer, Peers, Property, Stack, Symmetry,
 };
 
 use crate::history::ClientEvent;
@@ -23,6 +23,8 @@ pub struct Scenario<T: Stack> {
     pub(crate) properties: Vec<Property<T>>,
     pub(crate) catalogue: Catalogue,
     pub(crate) inputs: Vec<(NodeId, Duration, Envelope)>,
+    /// What clients may ask for besides.
+    pub(crate) offers: Vec<Offer>,
     make: Make<T>,
     tables: T::Tables,
     show: Option<Show<T>>,
@@ -64,7 +66,9 @@ impl<A: Algorithm> Scenario<A> {
     /// says.
     #[must_use]
     pub fn with_workload(mut self) -> Self {
-        self.inputs.extend(A::workload().inputs().cloned());
+        let workload = A::workload();
+        self.inputs.extend(workload.inputs().cloned());
+        self.offers.extend_from_slice(workload.offers());
         self
     }
 }
@@ -83,7 +87,7 @@ impl<T: Stack> Scenario<T> {
         let tables = make(NodeId(1)).tables();
         let mut catalogue = Catalogue::default();
         T::catalogue(&tables, &mut catalogue)?;
-        let (properties, inputs) = (Vec::new(), Vec::new());
+        let (properties, inputs, offers) = (Vec::new(), Vec::new(), Vec::new());
         let make = Arc::new(make);
         let (show, symmetry, other_program) = (None, Symmetry::none(), None);
         Ok(Self {
@@ -92,6 +96,7 @@ impl<T: Stack> Scenario<T> {
             properties,
             catalogue,
             inputs,
+            offers,
             make,
             tables,
             show,
@@ -185,6 +190,15 @@ impl<T: Stack> Scenario<T> {
     #[must_use]
     pub fn trigger<E: Event>(mut self, node: NodeId, at: Duration, event: &E) -> Self {
         self.inputs.push((node, at, Envelope::seal(event)));
+        self
+    }
+
+    /// Lets clients also ask for this, at nodes and times that each run of a simulation draws, as
+    /// [`Workload::offer`](synod_core::Workload::offer) does: `make` is given a number that no other request
+    /// of the run has, from 1.
+    #[must_use]
+    pub fn offer<E: Event>(mut self, make: impl Fn(u64) -> E + Send + Sync + 'static) -> Self {
+        self.offers.push(Offer::of(make));
         self
     }
 

@@ -66,6 +66,9 @@ pub struct Settings {
     pub lose_datagram: u32,
     /// How many messages in a million arrive twice.
     pub duplicate: u32,
+    /// Requests of clients drawn at most, of those that the scenario offers.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub requests: u32,
     /// Crashes planned at most.
     pub crashes: u32,
     /// Nodes that may be down at once.
@@ -143,6 +146,7 @@ impl Settings {
             burst_us: 0,
             lose_datagram: 0,
             duplicate: 0,
+            requests: 0,
             crashes: 0,
             down_max: 0,
             down_us: 0,
@@ -321,8 +325,9 @@ impl Settings {
         if self.noise_us == 0 { self.time_us / 2 } else { self.noise_us }
     }
 
-    /// The fields that turn a kind of fault off at 0.
-    pub(crate) const SWITCHES: [fn(&mut Self) -> &mut u32; 15] = [
+    /// The fields that turn a kind of fault, or the clients' requests, off at 0.
+    pub(crate) const SWITCHES: [fn(&mut Self) -> &mut u32; 16] = [
+        |it| &mut it.requests,
         |it| &mut it.tail,
         |it| &mut it.lose,
         |it| &mut it.burst,
@@ -340,11 +345,13 @@ impl Settings {
         |it| &mut it.disks,
     ];
 
-    /// Kinds of noise that are on, links that are not as the others, and faults that are planned, added up.
+    /// Kinds of noise that are on, links that are not as the others, and faults and requests that are
+    /// planned, added up.
     pub(crate) fn faults(&self) -> u64 {
         let noise =
             [self.tail, self.lose, self.burst, self.lose_datagram, self.duplicate, self.drift];
         let planned = [
+            self.requests,
             self.crashes,
             self.partitions,
             self.clogs,

@@ -122,14 +122,19 @@ impl<'a> Simulation<'a> {
     /// One seed of so many is executed twice.
     const AUDIT_EVERY: u64 = 64;
 
-    /// Runs on `nodes` nodes, with exactly the faults that the scenario's model allows.
+    /// Requests that a run draws at most, where the scenario offers some.
+    const REQUESTS: u32 = 8;
+
+    /// Runs on `nodes` nodes, with exactly the faults that the scenario's model allows, and up to eight
+    /// requests of those that it offers.
     #[must_use]
     pub fn new<T: Stack>(scenario: &'a Scenario<T>, nodes: u32) -> Self {
         Self::of(scenario, nodes)
     }
 
     fn of(runnable: &'a dyn Runnable, nodes: u32) -> Self {
-        let (settings, threads) = (Settings::within(runnable.model(), nodes), cores());
+        let (mut settings, threads) = (Settings::within(runnable.model(), nodes), cores());
+        settings.requests = if runnable.offers().is_empty() { 0 } else { Self::REQUESTS };
         let (strategy, sizes, dropped) = (Strategy::default(), Vec::new(), Vec::new());
         Self { runnable, settings, strategy, sizes, threads, dropped, near: None, ended: None }
     }
@@ -206,8 +211,9 @@ impl<'a> Simulation<'a> {
     /// Lets only the calm world happen: no faults at all.
     #[must_use]
     pub fn calm(mut self) -> Self {
-        let Settings { time_us, delay_max_us, .. } = self.settings;
-        self.settings = Settings { time_us, delay_max_us, ..Settings::calm(self.settings.nodes) };
+        let Settings { time_us, delay_max_us, requests, .. } = self.settings;
+        let calm = Settings::calm(self.settings.nodes);
+        self.settings = Settings { time_us, delay_max_us, requests, ..calm };
         self
     }
 
@@ -497,6 +503,7 @@ impl Counts {
         self.bytes += other.bytes;
         self.delivered += other.delivered;
         self.lost += other.lost;
+        self.requests += other.requests;
         self.crashes += other.crashes;
         self.partitions += other.partitions;
         self.leaves += other.leaves;

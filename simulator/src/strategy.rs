@@ -144,7 +144,7 @@ fn part_of(settings: &Settings, random: &mut Random) -> Settings {
     let range = world.delay_max_us.saturating_sub(world.delay_min_us);
     world.delay_max_us -= random.below(range.max(1));
     // Asked last, and only where they are on: a seed keeps its world where they are not.
-    for kind in [&mut world.leaves, &mut world.traitors] {
+    for kind in [&mut world.leaves, &mut world.traitors, &mut world.requests] {
         if 0 < *kind {
             *kind -= u32::try_from(random.below(u64::from(*kind) + 1)).unwrap_or(0);
         }
@@ -230,6 +230,8 @@ impl Driver {
                     .min(options - 1),
                 None => draw(random),
             },
+            // What clients ask for is no disturbance: without it there is little to disturb.
+            Tactic::FewChoices(_) if label.what.starts_with("request.") => draw(random),
             Tactic::FewChoices(few) => {
                 few.asked += 1;
                 match few.disturbed.binary_search(&few.asked) {

@@ -79,6 +79,8 @@ pub struct Counts {
     pub delivered: u64,
     /// Messages lost.
     pub lost: u64,
+    /// Requests of clients that were drawn.
+    pub requests: u64,
     /// Crashes.
     pub crashes: u64,
     /// Partitions.

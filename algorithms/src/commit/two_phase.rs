@@ -111,7 +111,10 @@ impl Algorithm for TwoPhase {
     fn workload() -> Workload {
         let at = Duration::from_millis;
         let commit = Commit { operation: 1 };
-        Workload::default().trigger(NodeId(1), at(0), &commit).trigger(NodeId(2), at(5), &Refuse)
+        Workload::default()
+            .trigger(NodeId(1), at(0), &commit)
+            .trigger(NodeId(2), at(5), &Refuse)
+            .offer(|_| Refuse)
     }
 
     fn summary(&self) -> Summary {

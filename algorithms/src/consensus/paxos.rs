@@ -141,6 +141,7 @@ impl Algorithm for Paxos {
         Workload::default()
             .trigger(NodeId(1), Duration::ZERO, &Propose { operation: 1, value: 7 })
             .trigger(NodeId(2), DELAY_MAX * BALLOT, &Propose { operation: 2, value: 8 })
+            .offer(|number| Propose { operation: 10 + number, value: 10 + number })
     }
 
     fn summary(&self) -> Summary {

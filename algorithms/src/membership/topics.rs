@@ -96,6 +96,9 @@ impl Algorithm for Topics {
             .trigger(NodeId(1), at(500), &Publish { topic: 7, item: 1 })
             .trigger(NodeId(2), at(1_000), &Unsubscribe { topic: 7 })
             .trigger(NodeId(1), at(2_000), &Publish { topic: 7, item: 2 })
+            .offer(|_| Subscribe { topic: 7 })
+            .offer(|_| Unsubscribe { topic: 7 })
+            .offer(|number| Publish { topic: 7, item: 10 + number })
     }
 
     fn summary(&self) -> Summary {

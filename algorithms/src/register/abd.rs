@@ -109,6 +109,8 @@ impl Algorithm for Abd {
         Workload::default()
             .trigger(NodeId(1), Duration::ZERO, &Write { operation: 1, value: 7 })
             .trigger(NodeId(2), Duration::ZERO, &Read { operation: 2 })
+            .offer(|number| Read { operation: 10 + number })
+            .offer(|number| Write { operation: 10 + number, value: 10 + number })
     }
 
     fn summary(&self) -> Summary {

@@ -23,6 +23,7 @@ pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem
         calm,
         faults,
         links: links(sim)?,
+        requests: requests(sim, entry)?,
         time_us: sim.time.map(|seconds| u64::from(seconds) * 1_000_000),
         strategy: sim.strategy,
         near: near(sim)?,
@@ -55,6 +56,16 @@ fn faults(sim: &Sim) -> Result<(bool, Vec<Fault>), Problem> {
         return Err(Problem::new(Exit::Usage, what).hint("ask for 2 nodes at least"));
     }
     Ok((calm, faults))
+}
+
+/// How many requests of clients a run draws at most, if that is told.
+fn requests(sim: &Sim, entry: &dyn Entry) -> Result<Option<u32>, Problem> {
+    if sim.requests.is_none_or(|most| most == 0) || !entry.workload().offers().is_empty() {
+        return Ok(sim.requests);
+    }
+    let what = format!("`{}` offers clients nothing to ask for", entry.name());
+    let hint = "leave `--requests` out, or let the algorithm's `workload()` offer something";
+    Err(Problem::new(Exit::Usage, what).hint(hint))
 }
 
 /// The links that are told of on their own: each once, between nodes of the largest cluster.
@@ -91,8 +102,12 @@ pub(crate) fn numbers(entry: &dyn Entry, asked: &Asked, report: &Report, printer
     let nodes = words(&asked.nodes);
     let nodes = if nodes == "1" { String::from("1 node") } else { format!("{nodes} nodes") };
     printer.say(format!("{} on {nodes} · {}", entry.name(), entry.model()));
+    let requests = match counts.requests {
+        0 => String::new(),
+        drawn => format!(" · {}", counted(drawn, "request", "requests")),
+    };
     printer.say(format!(
-        "  {} · {:.1} virtual minutes · {} delivered, {} lost · {} · {}",
+        "  {} · {:.1} virtual minutes{requests} · {} delivered, {} lost · {} · {}",
         counted(report.runs, "run", "runs"),
         minutes(counts.time_us),
         counted(counts.delivered, "message", "messages"),
@@ -134,7 +149,7 @@ fn clean(
         "event": "sim", "algorithm": entry.name(), "nodes": number(&asked.nodes),
         "runs": report.runs, "violations": 0,
         "delivered": counts.delivered, "simulated_seconds": counts.time_us / 1_000_000,
-        "sent": counts.sent, "lost": counts.lost,
+        "requests": counts.requests, "sent": counts.sent, "lost": counts.lost,
         "crashes": counts.crashes, "partitions": counts.partitions,
         "leaves": counts.leaves, "traitors": counts.traitors, "treasons": report.treasons,
         "disk_faults": report.disk_faults,

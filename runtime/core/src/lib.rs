@@ -70,4 +70,4 @@ pub use transport::{
     Acknowledgement, Closing, Hello, Inbox, LaneCounts, LinkChange, LinkStatus, Receipt, Refusal,
     Room, SendError, Sent, Transport, TransportError, WireEvent,
 };
-pub use workload::Workload;
+pub use workload::{Offer, Workload};

@@ -1,5 +1,7 @@
 //! What an application asks of an algorithm, when there is none.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::envelope::Envelope;
@@ -9,25 +11,67 @@ use crate::event::{Event, NodeId};
 ///
 /// An algorithm that does nothing unasked declares one, so that tools have something to run.
 #[derive(Clone, Debug, Default)]
-pub struct Workload(Vec<(NodeId, Duration, Envelope)>);
+pub struct Workload {
+    inputs: Vec<(NodeId, Duration, Envelope)>,
+    offers: Vec<Offer>,
+}
+
+/// A kind of request that clients may make, at any node and at any time.
+#[derive(Clone)]
+pub struct Offer(Arc<dyn Fn(u64) -> Envelope + Send + Sync>);
+
+impl Offer {
+    /// Requests that `make` writes. It is given a number that no other request of a run has, from 1.
+    pub fn of<E: Event>(make: impl Fn(u64) -> E + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move |number| Envelope::seal(&make(number))))
+    }
+
+    /// The request of that number.
+    #[must_use]
+    pub fn request(&self, number: u64) -> Envelope {
+        (self.0)(number)
+    }
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Offer({:?})", self.request(1).event())
+    }
+}
 
 impl Workload {
     /// The application of `node` also triggers `event`, so long after the start. Where the
     /// cluster has no such node, nothing happens.
     #[must_use]
     pub fn trigger<E: Event>(mut self, node: NodeId, at: Duration, event: &E) -> Self {
-        self.0.push((node, at, Envelope::seal(event)));
+        self.inputs.push((node, at, Envelope::seal(event)));
         self
     }
 
-    /// Whether nothing is triggered.
+    /// Clients may also ask for this, whichever node and whenever they like: each run of a simulation
+    /// draws who does, how often, and when. `make` is given a number that no other request of the run
+    /// has, from 1, which makes names and values that are told apart. Explorations and deployed nodes ask
+    /// only for what is [triggered](Self::trigger).
+    #[must_use]
+    pub fn offer<E: Event>(mut self, make: impl Fn(u64) -> E + Send + Sync + 'static) -> Self {
+        self.offers.push(Offer::of(make));
+        self
+    }
+
+    /// Whether nothing is triggered, and nothing offered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.inputs.is_empty() && self.offers.is_empty()
+    }
+
+    /// What clients may ask for besides.
+    #[must_use]
+    pub fn offers(&self) -> &[Offer] {
+        &self.offers
     }
 
     /// Everything that is triggered: where, how long after the start, and what.
     pub fn inputs(&self) -> impl Iterator<Item = &(NodeId, Duration, Envelope)> {
-        self.0.iter()
+        self.inputs.iter()
     }
 }

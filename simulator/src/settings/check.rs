@@ -101,9 +101,10 @@ impl Settings {
         ]
     }
 
-    /// How often each kind of fault is planned, by name.
-    fn planned(&self) -> [(&'static str, u32); 8] {
+    /// How many requests and faults of each kind are planned, by name.
+    fn planned(&self) -> [(&'static str, u32); 9] {
         [
+            ("requests", self.requests),
             ("crashes", self.crashes),
             ("partitions", self.partitions),
             ("clogs", self.clogs),
@@ -134,5 +135,5 @@ impl Settings {
 
 /// The longest time in a world, in microseconds: some thirty years.
 const TIME_US_MAX: u64 = 1_000_000_000_000_000;
-/// Faults of one kind that a run may plan.
+/// Requests, and faults of one kind, that a run may plan.
 const PLANNED_MAX: u64 = 10_000;

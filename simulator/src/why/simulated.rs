@@ -78,7 +78,7 @@ impl<'a> Simulated<'a> {
                 break;
             }
             let mut stream = Stream::recording(seeds.next_u64());
-            plan(self.settings, self.runnable.treasons(), &mut stream);
+            plan(self.settings, self.runnable.offers(), self.runnable.treasons(), &mut stream);
             let mut drawn = faults(stream.log());
             open.retain(|fault| match drawn.remove(fault).filter(|it| it.may_follow(moment)) {
                 Some(fits) => {

@@ -15,10 +15,11 @@ use crate::trace::{Step, StepKind};
 use crate::treason::{Betrayal, Traitor};
 
 impl<T: Stack> World<'_, T> {
-    /// Draws the faults and the clocks of the run. Returns the treasons from the start on.
+    /// Draws the requests, the faults and the clocks of the run. Returns the treasons from the start on.
     pub(super) fn prepare(&mut self) -> Vec<Betrayal> {
-        let mut betrayals = Vec::new();
-        for (at_us, happening) in plan(self.settings, self.scenario.treasons(), &mut self.stream) {
+        let (mut betrayals, mut asked_until_us) = (Vec::new(), 0);
+        let (offers, treasons) = (&self.scenario.offers, self.scenario.treasons());
+        for (at_us, happening) in plan(self.settings, offers, treasons, &mut self.stream) {
             match happening {
                 Happening::Betray(betrayal) if at_us == 0 => {
                     betrayals.push(betrayal);
@@ -29,6 +30,10 @@ impl<T: Stack> World<'_, T> {
                     continue;
                 }
                 Happening::Join(node) => self.places[node].rare_mut().is_late = true,
+                Happening::Told { .. } => {
+                    self.counts.requests += 1;
+                    asked_until_us = at_us.max(asked_until_us);
+                }
                 _ => self.planned += 1,
             }
             self.queue.add(at_us, happening);
@@ -36,7 +41,7 @@ impl<T: Stack> World<'_, T> {
         for node in (1..=self.settings.nodes).map(NodeId) {
             self.places[node].clock = Clock::draw(self.settings, &mut self.stream, node);
         }
-        self.last_fault_us = self.settings.noisy_until_us();
+        self.last_fault_us = self.settings.noisy_until_us().max(asked_until_us);
         betrayals
     }
 

@@ -31,6 +31,7 @@ mod properties;
 mod queues;
 mod random_worlds;
 mod reduction;
+mod requests;
 mod schedules;
 mod shrinking;
 mod strategies;
