@@ -271,12 +271,16 @@ impl NodeBuilder {
 /// Opens the store, and makes the machine of the life that begins with it.
 async fn open_store(
     id: NodeId,
-    store: Box<dyn Store>,
+    mut store: Box<dyn Store>,
     make: &Make,
 ) -> Result<(Writer, Opened, Box<dyn Machine>), StartError> {
+    let at_once = store.opens_at_once().then(|| store.open()).transpose()?;
     let writer = Writer::spawn(format!("{id} store"), store)
         .map_err(|error| spawn_error("the thread of the store", &error))?;
-    let opened = writer.open().await?;
+    let opened = match at_once {
+        Some(opened) => opened,
+        None => writer.open().await?,
+    };
     let machine = make(opened.incarnation)?;
     Ok((writer, opened, machine))
 }

@@ -33,6 +33,11 @@ pub trait Store: Debug + Send {
     /// [`StoreError`]; the store is not to be used then.
     fn open(&mut self) -> Result<Opened, StoreError>;
 
+    /// Whether [`Store::open`] takes less time than to wake a thread: nothing waits for a disk.
+    fn opens_at_once(&self) -> bool {
+        false
+    }
+
     /// Adds a record. It is durable after the next [`Store::sync`].
     ///
     /// # Errors

@@ -23,8 +23,8 @@ use crate::link::End;
 use crate::refusal::Close;
 use crate::shared::Shared;
 
-/// The thread of a transport that has not started yet. It opens the endpoint while the node is made, which
-/// takes as long. Once this is dropped, the address is free again.
+/// The thread of a transport that has not started yet. It opens the endpoint while the bundle is
+/// checked and the node is made, which takes as long. Once this is dropped, the address is free again.
 #[derive(Debug)]
 pub(crate) struct Idle {
     opened: mpsc::Receiver<io::Result<Opened>>,

@@ -75,11 +75,10 @@ impl QuicTransport {
     pub fn new(bundle: &Bundle, limits: Limits) -> Result<Self, TransportError> {
         let unusable = |error: CertificateError| TransportError(error.to_string());
         limits.check(&[])?;
+        let listening = listen(bundle, &limits);
+        // What is wrong with the bundle is told first.
         let tls = Tls::checked(bundle).map_err(unusable)?;
-        let socket = socket::bind(bundle.listen, limits.socket_buffer_bytes)?;
-        let local_address = socket.local_addr().map_err(|error| failed(&error))?;
-        let idle = Idle::start(bundle.node, socket, limits.packet_bytes_max);
-        let idle = idle.map_err(|error| failed(&error))?;
+        let (local_address, idle) = listening?;
         let others = tls.trust.peers().iter();
         let others = others.map(|peer| (*peer, bundle.peers.get(peer).cloned()));
         let own_address = own_address(bundle, local_address);
@@ -453,6 +452,14 @@ async fn farewell(shared: Arc<Shared>, deadline: Duration, stop: Arc<Notify>) {
     };
     let _ = timeout(deadline, gone).await;
     stop.notify_one();
+}
+
+/// Binds the socket, and has the endpoint opened on it while the bundle is checked, which takes as long.
+fn listen(bundle: &Bundle, limits: &Limits) -> Result<(SocketAddr, Idle), TransportError> {
+    let socket = socket::bind(bundle.listen, limits.socket_buffer_bytes)?;
+    let local_address = socket.local_addr().map_err(|error| failed(&error))?;
+    let idle = Idle::start(bundle.node, socket, limits.packet_bytes_max);
+    Ok((local_address, idle.map_err(|error| failed(&error))?))
 }
 
 /// Where a node listens, as far as it can know by itself: what its bundle says of it, or the address

@@ -34,6 +34,10 @@ impl Store for MemoryStore {
         Ok(Opened { incarnation: next_incarnation(), first, records, torn_bytes: 0 })
     }
 
+    fn opens_at_once(&self) -> bool {
+        true
+    }
+
     fn append(&mut self, record: &Envelope) -> Result<(), StoreError> {
         self.records.push(record.clone());
         Ok(())
