@@ -287,8 +287,8 @@ impl Hidden {
         let parts = [
             (self.alike, "alike"),
             (self.shifted, "at other times"),
-            (self.left, "quiet ones left"),
-            (self.right, "quiet ones right"),
+            (self.left, "quiet left"),
+            (self.right, "quiet right"),
             (self.more, "more rows"),
         ];
         let parts = parts.iter().filter(|(count, _)| 0 < *count);
