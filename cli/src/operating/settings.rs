@@ -161,6 +161,8 @@ struct LimitKeys {
     frame_timeout_ms: Option<u64>,
     outbox_bytes_max: Option<usize>,
     bytes_per_peer_cap: Option<usize>,
+    packet_bytes_max: Option<u16>,
+    segmentation_offload: Option<bool>,
 }
 
 impl Settings {
@@ -296,6 +298,9 @@ impl LimitKeys {
             limits.outbox_bytes_max = bytes;
         }
         limits.bytes_per_peer_cap = self.bytes_per_peer_cap.unwrap_or(limits.bytes_per_peer_cap);
+        limits.packet_bytes_max = self.packet_bytes_max.unwrap_or(limits.packet_bytes_max);
+        limits.segmentation_offload =
+            self.segmentation_offload.unwrap_or(limits.segmentation_offload);
         limits.check(&[]).map_err(|error| format!("table `limits`: {error}"))?;
         Ok(limits)
     }
@@ -383,6 +388,8 @@ mod tests {
             ("[limits]\nredial_after_ms = 500", ["key `limits.redial_after_ms`", "over and over"]),
             ("[limits]\noutbox_bytes_max = 1", ["key `limits.outbox_bytes_max`", "131072"]),
             ("[limits]\noutbox_bytes_max = 134217728", ["`bytes_per_peer_cap`", "134217728"]),
+            ("[limits]\npacket_bytes_max = 9000", ["`packet_bytes_max`", "1200 to 6500"]),
+            ("[limits]\nsegmentation_offload = 1", ["invalid type", "boolean"]),
             ("[seeds]\nn1 = 'nowhere'", ["key `seeds.n1`", "HOST:PORT"]),
             ("[seeds]\nx = 'a:1'", ["key `seeds.x`", "`x`"]),
             ("start_after = -1", ["invalid value", "-1"]),

@@ -136,6 +136,8 @@ pub type Time = Duration;
 ///
 /// A link outlasts the connections that carry it, if the transport can: a peer that is silent for
 /// a while and comes back is neither down nor up again, and every event arrives once and in order.
+/// What this node asked for before it is told may reach the new incarnation first: an event behind a
+/// [`persist`](crate::Context::persist) that was still under way, for example.
 ///
 /// An indication of the host: an algorithm that wants it registers a handler for it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
