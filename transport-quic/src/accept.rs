@@ -7,14 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 use synod_core::NodeId;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::debug;
 
 use crate::control::{self, Greeting, Message, Silence};
 use crate::limits::{HOLD, LAST_WORDS};
 use crate::link::{Link, Wire};
-use crate::outlet::Outlets;
 use crate::peers::{Claim, Peer, Verdict};
 use crate::refusal::{Close, Kind, Turned, turned_by};
 use crate::serve;
@@ -318,19 +316,7 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
         guest;
     // Before anything else can happen: an attempt that is cancelled now says no hello.
     peer.cancel_attempt();
-    let address = connection.remote_address().to_string();
-    let (outlets, wants_another) = (Outlets::default(), Notify::new());
-    let wire = Wire {
-        id: offer.wire,
-        dialer: node,
-        address,
-        shown,
-        speaks,
-        connection,
-        outlets,
-        wants_another,
-    };
-    let wire = Arc::new(wire);
+    let wire = Arc::new(Wire::new(offer.wire, node, shown, speaks, connection));
     let (link, answer) = match join(shared, peer, &theirs, &offer, &wire) {
         Ok(joined) => joined,
         Err(turned) => {

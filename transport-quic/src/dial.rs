@@ -9,13 +9,11 @@ use quinn::{
     ClientConfig, Connection, ConnectionError, RecvStream, SendStream, TransportErrorCode,
 };
 use synod_core::{LinkChange, NodeId, Reason};
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::control::{self, Greeting, Message, Silence};
 use crate::limits::LAST_WORDS;
 use crate::link::{End, Link, Wire};
-use crate::outlet::Outlets;
 use crate::peers::{Attempt, Peer};
 use crate::refusal::{Close, Kind, Turned, printable, turned_by};
 use crate::serve;
@@ -93,19 +91,7 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, attempt: &Attempt, answered: An
         connection.close(Close::LostTie.code(), b"the other connection stays");
         return;
     }
-    let address = connection.remote_address().to_string();
-    let (outlets, wants_another) = (Outlets::default(), Notify::new());
-    let wire = Wire {
-        id: offer.wire,
-        dialer: shared.me,
-        address,
-        shown,
-        speaks,
-        connection,
-        outlets,
-        wants_another,
-    };
-    let wire = Arc::new(wire);
+    let wire = Arc::new(Wire::new(offer.wire, shared.me, shown, speaks, connection));
     match join(shared, peer, &theirs, &offer, &answer, &wire) {
         Ok(link) => serve::serve(shared, &link, &wire, send, receive).await,
         Err(turned) => {

@@ -64,6 +64,18 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
+    pub(crate) fn new(
+        id: WireId,
+        dialer: NodeId,
+        shown: String,
+        speaks: Agreed,
+        connection: Connection,
+    ) -> Self {
+        let address = connection.remote_address().to_string();
+        let (outlets, wants_another) = (Outlets::default(), Notify::new());
+        Self { id, dialer, address, shown, speaks, connection, outlets, wants_another }
+    }
+
     /// When the certificate that the peer has shown on it ends.
     fn certificate_ends(&self) -> Option<SystemTime> {
         let shown = self.connection.peer_identity()?;
