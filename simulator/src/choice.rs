@@ -59,7 +59,7 @@ pub(crate) const QUESTIONS: &[&str] = &[
     "clock.fast",
     "clock.slow",
     "clock.skew",
-    REQUEST,
+    "request.node",
     "request.at",
     "request.what",
     "crash.node",
@@ -114,9 +114,6 @@ pub(crate) const QUESTIONS: &[&str] = &[
 
 /// When a message that lost a race arrives: as before, which is calm, or so much later than now.
 pub(crate) const REDRAW: &str = "redraw";
-
-/// Which node a client asks; that none is asked is calm.
-pub(crate) const REQUEST: &str = "request.node";
 
 /// Whether an input of the scenario is given, which is calm, or left out. No seed leaves one out:
 /// only a schedule does.

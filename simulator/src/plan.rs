@@ -3,7 +3,7 @@
 
 use synod_core::{Input, NodeId, Offer};
 
-use crate::choice::{About, Label, REQUEST, Stream};
+use crate::choice::{About, Label, Stream};
 use crate::disk::DiskFault;
 use crate::network::Split;
 use crate::queue::{Crash, Happening};
@@ -84,7 +84,7 @@ impl Draft<'_> {
         let apart_us = self.settings.delay_max_us.saturating_mul(APART_DELAYS);
         let mut at_us = 0;
         for number in 1..=self.settings.requests {
-            let Some(node) = self.ask_node(REQUEST, number) else { continue };
+            let Some(node) = self.ask_node("request.node", number) else { continue };
             let label = Label { what: "request.at", about: About::Fault(number) };
             at_us = self.stream.choose_near(label, until_us, at_us, apart_us);
             let what = self.ask("request.what", number, offers.len() as u64);
