@@ -220,6 +220,8 @@ fn mistakes_are_named_and_have_their_exit_codes() {
         (&["sim", "bully", "--link", "1-2"], 2, "expected `1-2=80..120`"),
         (&["sim", "bully", "--nodes", "3", "--link", "1-4=5"], 2, "not between two of 3 nodes"),
         (&["sim", "bully", "--link", "1-2=5", "--link", "2>1=4"], 2, "once for each link"),
+        (&["sim", "bully", "--requests", "3"], 2, "`bully` offers clients nothing to ask for"),
+        (&["sim", "abd", "--requests", "10001"], 2, "0..=10000"),
         (&["replay", all_traitors], 2, "`traitors` is 2 of 2 nodes: 0 to 1"),
         (&["check", "hello", "--timing", "bounded"], 2, "leave --timing out"),
         (&["check", "hello", "--timers", "80..150"], 2, "without a bound on delays"),
@@ -424,6 +426,21 @@ fn the_rest_of_the_library_is_simulated_and_checked_too() {
         assert!(last["crashes"].as_u64() > Some(0), "{last}");
         assert!(last["delivered"].as_u64() > last["runs"].as_u64(), "somebody asks: {last}");
     }
+}
+
+#[test]
+fn clients_ask_as_often_as_is_said_for_what_the_algorithm_offers() {
+    let place = Place::new("requests");
+    let asked = |most: &[&str]| {
+        let args = [&["sim", "abd", "--seeds", "100", "--json"], most].concat();
+        let called = synod(&place.0, &args);
+        assert_eq!(called.exit, 0, "{most:?}: {}", called.stderr);
+        called.last()["requests"].as_u64().expect("a number")
+    };
+    assert_eq!(asked(&["--requests", "0"]), 0);
+    let (few, usual) = (asked(&["--requests", "2"]), asked(&[]));
+    assert!((50..=200).contains(&few) && 2 * few < usual && usual <= 800, "{few} and {usual}");
+    assert_eq!(asked(&["--requests", "0", "--faults", "none"]), 0);
 }
 
 #[test]
