@@ -294,8 +294,8 @@ pub(crate) fn turned(misstep: &Misstep) -> Turned {
             lane.0
         ),
         Misstep::TooManyLanes { lanes_max } => format!("more than {lanes_max} lanes on one link"),
-        Misstep::WrongCount { lane, count, least, most } => format!(
-            "{count} frames of lane {:016x} are said to have arrived, and it is {least} to {most}",
+        Misstep::WrongCount { lane, count, most } => format!(
+            "{count} frames of lane {:016x} are said to have arrived, and {most} were sent",
             lane.0
         ),
     };

@@ -37,8 +37,8 @@ pub(crate) enum Misstep {
     Gap { lane: LaneId, first: u64, taken: u64 },
     /// One lane more than is allowed.
     TooManyLanes { lanes_max: usize },
-    /// A count of frames that were never sent, or that it has said to have already.
-    WrongCount { lane: LaneId, count: u64, least: u64, most: u64 },
+    /// A count of more frames than were sent.
+    WrongCount { lane: LaneId, count: u64, most: u64 },
 }
 
 /// How urgent an acknowledgement is.

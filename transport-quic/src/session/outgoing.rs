@@ -158,7 +158,7 @@ impl Outgoing {
     pub(crate) fn acknowledged(&mut self, lane: LaneId, count: u64) -> Result<bool, Misstep> {
         let most = self.lanes.get(&lane).map_or(0, |lane| lane.given);
         if most < count {
-            return Err(Misstep::WrongCount { lane, count, least: 0, most });
+            return Err(Misstep::WrongCount { lane, count, most });
         }
         let lane = self.lanes.get_mut(&lane).filter(|lane| lane.acknowledged < count);
         let Some(lane) = lane else { return Ok(false) };
@@ -167,24 +167,18 @@ impl Outgoing {
         Ok(true)
     }
 
-    /// A connection begins: the peer has taken as many frames as it says, and gets the others.
+    /// A connection begins: the peer has taken as many frames as it says, and gets the others. It may have
+    /// acknowledged more since it said so: its hello may have waited while the connection before was read.
     pub(crate) fn rewind(&mut self, received: &Counts) -> Result<(), Misstep> {
-        let received: BTreeMap<_, _> = received.iter().copied().collect();
-        for (id, count) in &received {
-            let lane = self.lanes.get(id);
-            let (least, most) = lane.map_or((0, 0), |lane| (lane.acknowledged, lane.given));
-            if *count < least || most < *count {
-                return Err(Misstep::WrongCount { lane: *id, count: *count, least, most });
+        for (lane, count) in received {
+            let most = self.lanes.get(lane).map_or(0, |lane| lane.given);
+            if most < *count {
+                return Err(Misstep::WrongCount { lane: *lane, count: *count, most });
             }
         }
-        let unmentioned =
-            |(id, lane): &(&LaneId, &Lane)| !received.contains_key(id) && 0 < lane.acknowledged;
-        if let Some((id, lane)) = self.lanes.iter().find(unmentioned) {
-            let (least, most) = (lane.acknowledged, lane.given);
-            return Err(Misstep::WrongCount { lane: *id, count: 0, least, most });
-        }
+        let received: BTreeMap<_, _> = received.iter().copied().collect();
         for (id, lane) in &mut self.lanes {
-            lane.cursor = received.get(id).copied().unwrap_or(0);
+            lane.cursor = received.get(id).copied().unwrap_or(0).max(lane.acknowledged);
         }
         Ok(())
     }
