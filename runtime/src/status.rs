@@ -103,8 +103,11 @@ pub struct PeerStatus {
     pub up: bool,
     /// Which life of it is linked.
     pub incarnation: Option<u64>,
-    /// The round trip, if the transport measures it.
+    /// The round trip, if the transport measures it; none while the peer is silent.
     pub round_trip: Option<Duration>,
+    /// For how long nothing has been heard of the peer, once that is longer than one is silent that
+    /// is there. It may be gone, and its link is not yet.
+    pub silent_for: Option<Duration>,
     /// Whether a connection carries the link now, or the link waits for the next one.
     pub connected: bool,
     /// The version of the protocol that both sides speak on that connection, if the transport has
@@ -251,6 +254,7 @@ fn peers(host: &Host) -> Vec<PeerStatus> {
         up: link.up.load(Ordering::Acquire),
         incarnation: told.get(peer).and_then(|told| told.incarnation),
         round_trip: told.get(peer).and_then(|told| told.round_trip),
+        silent_for: told.get(peer).and_then(|told| told.silent_for),
         connected: told.get(peer).is_some_and(|told| told.connected),
         protocol: told.get(peer).and_then(|told| told.protocol),
         queued_bytes: told.get(peer).map_or(0, |told| told.queued_bytes),

@@ -2,6 +2,7 @@
 //! of them are there.
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use synod_algorithms::Gathering;
@@ -10,6 +11,7 @@ use synod_runtime::{NodeBuilder, NodeHandle};
 use synod_simulator::{Scenario, Simulation};
 use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport};
 
+use crate::proxy::Proxy;
 use crate::world::{Nodes, authority, bundle, seeded, until};
 
 const SEEDS: u32 = 2;
@@ -115,6 +117,38 @@ async fn a_node_that_comes_back_at_another_address_is_found_there() {
     assert_ne!(anew.local_address(), before);
     nodes.0.insert(gone, start(gone, &anew, &starts, 0).await);
     until("all links again", || ends(&nodes) == 12).await;
+    nodes.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_moves_while_it_runs_is_looked_for_where_it_is_now() {
+    let authority = authority();
+    let mut transports = seeded_by(&authority, 3);
+    let seed = transports.get(&NodeId(1)).expect("a seed").local_address();
+    let proxy = Proxy::start(seed).await;
+    // It knows by itself neither where it is nor where the third node is.
+    let nobody = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let nowhere = nobody.local_addr().expect("bound").to_string();
+    let peers = BTreeMap::from([(NodeId(1), proxy.address.to_string()), (NodeId(3), nowhere)]);
+    let anywhere = "0.0.0.0:0".parse().expect("an address");
+    let moving = Bundle { listen: anywhere, peers, ..bundle(&authority, NodeId(2), 3) };
+    let moving = QuicTransport::new(&moving, Limits::default()).expect("a transport");
+    transports.insert(NodeId(2), Arc::new(moving));
+    let starts = Arc::new(Starts::default());
+    let mut nodes = Nodes(BTreeMap::new());
+    for (id, transport) in &transports {
+        nodes.0.insert(*id, start(*id, transport, &starts, 0).await);
+    }
+    let third = nodes.0.get(&NodeId(3)).expect("it runs").clone();
+    let looks_at = || {
+        let peers = third.status().peers;
+        let error = peers.into_iter().find(|peer| peer.peer == NodeId(2))?.last_error?;
+        Some(String::from(error.strip_prefix("no answer from n2 at ")?.split_once('/')?.0))
+    };
+    until("an attempt", || looks_at().is_some()).await;
+    let before = looks_at();
+    proxy.change_port();
+    until("an attempt elsewhere", || looks_at().is_some_and(|it| Some(it) != before)).await;
     nodes.end().await;
 }
 

@@ -42,7 +42,8 @@ pub(crate) enum Message {
     Addresses(Vec<Entry>),
     /// The versions of them that have arrived.
     AddressesTaken(Vec<(NodeId, Version)>),
-    /// This side has another certificate now and cannot dial: another connection would show it.
+    /// Another connection would show what this one does not: the certificate that this side has now, where it cannot
+    /// dial, or to the peer, where it is seen now.
     DialAgain,
 }
 

@@ -85,20 +85,18 @@ impl Watch {
         if let Some(wire) = &wire {
             self.show_anew(shared, link, wire);
             self.dial_if_asked(shared, link);
-            let seen = (wire.id, wire.connection.stats().udp_rx.datagrams);
-            if self.seen != Some(seen) {
-                self.seen = Some(seen);
-                self.heard = Instant::now();
-                self.round_trip = wire.connection.rtt();
-                self.address = Some(wire.connection.remote_address());
-                self.refused = 0;
+            if self.hears(link, wire) {
                 self.gives_way = link.peer < shared.me;
                 return None;
             }
         }
         let silent_for = self.heard.elapsed();
         let is_lost = wire.is_none();
-        if !is_lost && silent_for < shared.limits.redial_after {
+        let is_silent = shared.limits.redial_after <= silent_for;
+        if is_silent {
+            link.set_silent_since(Some(self.heard));
+        }
+        if !is_lost && !is_silent {
             return None;
         }
         if is_lost && link.channel.is_finishing() && !link.channel.is_unfinished() {
@@ -118,6 +116,28 @@ impl Watch {
         self.is_gone(shared, link).await.then(|| {
             End::new(Reason::Silent, Close::Disconnected, "nobody listens at the peer's address")
         })
+    }
+
+    /// Whether something has come on the connection since the last look.
+    fn hears(&mut self, link: &Link, wire: &Wire) -> bool {
+        let seen = (wire.id, wire.connection.stats().udp_rx.datagrams);
+        if self.seen == Some(seen) {
+            return false;
+        }
+        let address = wire.connection.remote_address();
+        let has_moved = self.seen.is_some_and(|(last, _)| last == wire.id)
+            && self.address.is_some_and(|last| last != address);
+        if has_moved {
+            // The answer to a hello says where the peer is seen, and then it tells the others.
+            wire.wants_another.notify_one();
+        }
+        self.seen = Some(seen);
+        self.heard = Instant::now();
+        link.set_silent_since(None);
+        self.round_trip = wire.connection.rtt();
+        self.address = Some(address);
+        self.refused = 0;
+        true
     }
 
     /// Where the certificate has been replaced that this node has shown on the connection, makes another

@@ -23,8 +23,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// After how much silence a sign of life is sent.
     pub keep_alive: Duration,
-    /// After how much silence a new connection is tried beside the one that is silent. QUIC sends
-    /// less and less often into a silence, and would notice its end late.
+    /// After how much silence a new connection is tried beside the one that is silent, and the link's status
+    /// tells of it. QUIC sends less and less often into a silence, and would notice its end late.
     pub redial_after: Duration,
     /// How long a link whose connection is lost waits for the next one, from the last sign of life
     /// on. Then the peer is told to be down. With zero, a lost connection is a lost link.

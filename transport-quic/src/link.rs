@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use quinn::{Connection, ConnectionError};
 use rustls::pki_types::CertificateDer;
 use synod_core::{EventId, LaneId, NodeId, Reason, Room};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::time::Instant;
 
 use crate::channel::Channel;
 use crate::control::Greeting;
@@ -43,6 +44,8 @@ pub(crate) struct Link {
     pub(crate) is_down: AtomicBool,
     /// Whether the peer asks for another connection.
     pub(crate) is_asked: AtomicBool,
+    /// Since when nothing has been heard of the peer, if that is long enough to be told.
+    silent_since: Mutex<Option<Instant>>,
 }
 
 /// One connection that both sides have said hello on.
@@ -145,6 +148,7 @@ impl Link {
             stirred: Notify::new(),
             is_down: AtomicBool::new(false),
             is_asked: AtomicBool::new(false),
+            silent_since: Mutex::default(),
         }
     }
 
@@ -171,6 +175,15 @@ impl Link {
     /// When the certificate of the peer ends, as it was shown last; none while nothing is connected.
     pub(crate) fn certificate_ends(&self) -> Option<SystemTime> {
         self.wire()?.certificate_ends()
+    }
+
+    /// For how long nothing has been heard of the peer, once that is [`Limits::redial_after`](crate::Limits::redial_after).
+    pub(crate) fn silent_for(&self) -> Option<Duration> {
+        locked(&self.silent_since).map(|since| since.elapsed())
+    }
+
+    pub(crate) fn set_silent_since(&self, since: Option<Instant>) {
+        *locked(&self.silent_since) = since;
     }
 
     /// Puts a connection in its place, or none. Returns the one before. Only the endpoint's thread

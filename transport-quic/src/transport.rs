@@ -370,12 +370,14 @@ impl Transport for QuicTransport {
         let status = |(node, peer): (NodeId, &Peer)| {
             let link = peer.link();
             let wire = link.as_ref().and_then(|link| link.wire());
+            let silent_for = link.as_ref().and_then(|link| link.silent_for());
             LinkStatus {
                 peer: node,
                 incarnation: link.as_ref().map(|link| link.incarnation),
                 connected: wire.is_some(),
                 protocol: wire.as_ref().map(|wire| wire.speaks.version),
-                round_trip: wire.map(|wire| wire.connection.rtt()),
+                silent_for,
+                round_trip: wire.filter(|_| silent_for.is_none()).map(|wire| wire.connection.rtt()),
                 queued_bytes: link.as_ref().map_or(0, |link| link.channel.kept()),
                 resumed: link.as_ref().map_or(0, |link| link.channel.resumed()),
                 lost: peer.lost(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use serde_json::json;
@@ -83,6 +84,7 @@ async fn serve(
         Problem::new(Exit::Environment, "the certificate in the bundle cannot be read")
     })?;
     let subject = Subject {
+        displaced: AtomicU64::new(0),
         node: node.clone(),
         algorithm: entry.name(),
         certificate_end: certificate_end.clone(),

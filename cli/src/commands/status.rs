@@ -99,6 +99,9 @@ struct Peer {
     peer: String,
     up: bool,
     round_trip: Option<Duration>,
+    /// None also of a node of a version that does not tell.
+    #[serde(default)]
+    silent_for: Option<Duration>,
     connected: bool,
     /// None also of a node of a version that does not tell.
     #[serde(default)]
@@ -180,15 +183,22 @@ fn tell_peer(peer: &Peer, seconds_left: Option<u64>, table: &mut Table) {
     let mut notes: Vec<String> = peer.last_error.clone().filter(|_| !peer.up).into_iter().collect();
     notes.extend(peer.protocol.map(|version| format!("synod/{version}")));
     notes.extend(counted(&[(peer.resumed, "resumed"), (peer.lost, "lost")]));
-    let state = match (peer.up, peer.connected) {
-        (true, true) => "up",
-        (true, false) => "up, not connected",
-        (false, _) => "down",
-    };
+    let state = state_of(peer);
     let queue = format!("{} B", peer.queued_bytes);
     let round_trip = round_trip.as_deref().filter(|_| peer.up).unwrap_or("-");
     let days = seconds_left.map_or_else(|| String::from("-"), |it| format!("{} d", it / 86_400));
-    table.row(["", &peer.peer, state, round_trip, &queue, &days, &notes.join(", ")]);
+    table.row(["", &peer.peer, &state, round_trip, &queue, &days, &notes.join(", ")]);
+}
+
+fn state_of(peer: &Peer) -> String {
+    if !peer.up {
+        return String::from("down");
+    }
+    let mut state = String::from("up");
+    state.extend((!peer.connected).then_some(", not connected"));
+    let silence = peer.silent_for.map(|it| format!(", silent for {} s", it.as_secs()));
+    state.extend(silence);
+    state
 }
 
 /// A lane on which something waits, or was lost or refused.

@@ -1,9 +1,10 @@
 //! What a node tells over HTTP on the loopback interface: `/metrics`, `/status`, `/livez`, `/readyz`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
@@ -11,12 +12,13 @@ use synod_runtime::NodeHandle;
 use synod_transport_quic::QuicTransport;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::metrics;
 use super::renewal::CertificateEnd;
 
-/// Connections that are served at the same time, at most. Others wait to be accepted.
+/// Connections that are served at the same time, at most. For one more, the oldest one gives way: a client
+/// that asks at once is done long before, and one that is idle must not keep an operator out.
 const CONNECTIONS_MAX: usize = 16;
 /// How long one connection may take, from its first byte to its last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,6 +36,8 @@ pub(crate) struct Subject {
     pub(crate) bytes_per_peer_max: usize,
     /// Knows the certificates of the peers.
     pub(crate) transport: Arc<QuicTransport>,
+    /// Clients of the admin port that gave way to others before they were done.
+    pub(crate) displaced: AtomicU64,
 }
 
 impl Subject {
@@ -43,6 +47,16 @@ impl Subject {
         let left = |end: SystemTime| end.duration_since(now).unwrap_or_default().as_secs();
         let ends = self.transport.certificate_ends();
         ends.into_iter().map(|(peer, end)| (peer.to_string(), left(end))).collect()
+    }
+
+    /// The first one is logged: there may be many.
+    fn count_displaced(&self) {
+        if self.displaced.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                "a client of the admin port that was not done gives way to another one; \
+                 more are counted as synod_admin_displaced"
+            );
+        }
     }
 }
 
@@ -59,18 +73,14 @@ pub(crate) async fn open(address: SocketAddr, subject: Subject) -> io::Result<So
 }
 
 async fn accept(listener: TcpListener, subject: Arc<Subject>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    let mut clients = Clients::default();
+    loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let subject = Arc::clone(&subject);
-                tokio::spawn(async move {
-                    let served = serve(stream, subject);
-                    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
-                        tracing::debug!(%error, "a client of the admin port went away");
-                    }
-                    drop(place);
-                });
+                let served = serve_in_time(stream, Arc::clone(&subject));
+                if clients.admit(tokio::spawn(served)) {
+                    subject.count_displaced();
+                }
             }
             Err(error) => {
                 // Out of file descriptors, for one: they come back.
@@ -78,6 +88,30 @@ async fn accept(listener: TcpListener, subject: Arc<Subject>) {
                 tokio::time::sleep(CONNECTION_TIMEOUT).await;
             }
         }
+    }
+}
+
+/// Those that are served, the oldest first.
+#[derive(Default)]
+struct Clients(VecDeque<JoinHandle<()>>);
+
+impl Clients {
+    /// Takes one more. Whether the oldest one had to give way.
+    fn admit(&mut self, client: JoinHandle<()>) -> bool {
+        self.0.retain(|it| !it.is_finished());
+        let is_full = CONNECTIONS_MAX <= self.0.len();
+        if is_full && let Some(oldest) = self.0.pop_front() {
+            oldest.abort();
+        }
+        self.0.push_back(client);
+        is_full
+    }
+}
+
+async fn serve_in_time(stream: TcpStream, subject: Arc<Subject>) {
+    let served = serve(stream, subject);
+    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
+        tracing::debug!(%error, "a client of the admin port went away");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -27,6 +28,7 @@ pub(super) fn text(subject: &Subject) -> String {
         peer_certificates: subject.peer_certificates(),
         bytes_per_peer_max: count(subject.bytes_per_peer_max),
         datagrams_dropped: subject.transport.datagrams_dropped(),
+        displaced: subject.displaced.load(Ordering::Relaxed),
     }));
     let mut text = String::new();
     // Writing into a string does not fail, and the encoder has no errors of its own.
@@ -44,6 +46,7 @@ struct Moment {
     peer_certificates: BTreeMap<String, u64>,
     bytes_per_peer_max: u64,
     datagrams_dropped: u64,
+    displaced: u64,
 }
 
 impl Collector for Moment {
@@ -81,6 +84,8 @@ impl Moment {
         )?;
         let help = "Datagrams that were too large, or took the room of others";
         page.counter("datagrams_dropped", help, self.datagrams_dropped)?;
+        let help = "Clients of this port that gave way to others before they were done";
+        page.counter("admin_displaced", help, self.displaced)?;
         page.counter("restarts", "Lives that ended by a panic", status.restarts)?;
         page.counter("actor_restarts", "Actors that were replaced", status.actor_restarts)?;
         let help = "How many times the process did not run for a second or more";
@@ -130,6 +135,9 @@ impl Moment {
                 u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX)
             }),
         )?;
+        let silent = each(|peer| peer.silent_for.unwrap_or_default().as_secs());
+        let help = "For how long nothing was heard of the peer, 0 while it is heard of";
+        page.gauges("peer_silent_seconds", help, silent)?;
         let queued = each(|peer| count(peer.queued_bytes));
         page.gauges("outbox_bytes", "Bytes that the peer has not acknowledged", queued)?;
         let connected = each(|peer| peer.connected.into());

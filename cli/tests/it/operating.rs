@@ -178,6 +178,51 @@ fn a_process_that_was_stopped_says_so_when_it_goes_on() {
     assert!(page.contains("synod_clock_jumps_total{node=\"n1\"} 0\n"), "{page}");
 }
 
+#[test]
+fn a_peer_that_is_stopped_is_silent_in_the_status_although_its_link_is_up_until_it_goes_on() {
+    let place = Place::new("silent");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
+    nodes[0].says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    let address = admin(&mut nodes[0]);
+    let until = |says: fn(&str) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let row = synod(&place.0, &["status", &address]).stdout;
+            let row = row.lines().nth(2).map(String::from).expect("a row of the peer");
+            if says(&row) {
+                return row;
+            }
+            assert!(Instant::now() < deadline, "{row}");
+        }
+    };
+    signal("-STOP", &nodes[1]);
+    let silent = until(|row| row.contains(", silent for "));
+    assert!(silent.contains("n2    up, ") && !silent.contains(" ms "), "{silent}");
+    let page = get(&address, "/metrics");
+    assert!(!page.contains("synod_peer_silent_seconds{node=\"n1\",peer=\"n2\"} 0\n"), "{page}");
+    signal("-CONT", &nodes[1]);
+    until(|row| row.contains("n2    up  ") && row.contains(" ms "));
+}
+
+#[test]
+fn idle_clients_of_the_admin_port_keep_nobody_out_and_those_that_give_way_are_counted() {
+    let place = Place::new("idle-clients");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let mut node = Running::node(&bundles[0]);
+    let address = admin(&mut node);
+    let idle: Vec<TcpStream> =
+        (0..64).map(|_| TcpStream::connect(&address).expect("the port is open")).collect();
+    let table = synod(&place.0, &["status", &address]);
+    assert_eq!(table.exit, 0, "{}", table.stderr);
+    node.says(&["WARN", "a client of the admin port that was not done gives way"]);
+    let page = get(&address, "/metrics");
+    assert!(!page.contains("synod_admin_displaced_total{node=\"n1\"} 0\n"), "{page}");
+    let mut nothing = String::new();
+    let ended = (&idle[0]).read_to_string(&mut nothing);
+    assert!(ended.is_err() || nothing.is_empty(), "the oldest one is let go: {nothing}");
+}
+
 fn signal(which: &str, node: &Running) {
     let pid = node.child.id().to_string();
     let sent = Command::new("kill").args([which, &pid]).status().expect("kill runs");

@@ -244,7 +244,10 @@ pub struct LinkStatus {
     /// The version of the protocol that both sides speak on that connection, if the transport has
     /// versions.
     pub protocol: Option<u16>,
-    /// The round trip, if the transport measures it.
+    /// For how long nothing has been heard of the peer, once that is longer than one is silent that
+    /// is there; none while it is heard of, or if the transport does not know.
+    pub silent_for: Option<Duration>,
+    /// The round trip, if the transport measures it. None while the peer is silent: the last one says nothing then.
     pub round_trip: Option<Duration>,
     /// Bytes that wait to be sent, or that the peer has not acknowledged.
     pub queued_bytes: usize,

@@ -185,6 +185,7 @@ impl MemoryLink {
             incarnation,
             connected: end.is_some(),
             protocol: None,
+            silent_for: None,
             round_trip: None,
             queued_bytes: state.queued(peer),
             resumed: 0,

@@ -97,7 +97,8 @@ impl AddressBook {
     /// A peer sees this node there: it listens there, unless it knows better. What one machine
     /// sees of itself is good for nobody else, and counts only until another one says something.
     pub(crate) fn seen_at(&mut self, address: &str) {
-        let is_worse = is_loopback(address) && self.is_announced();
+        let is_worse =
+            is_loopback(address) && self.address(self.me).is_some_and(|own| !is_loopback(own));
         if is_address(address) && !is_worse && !self.is_sure {
             self.write_own(address);
         }
@@ -120,11 +121,6 @@ impl AddressBook {
         let version = Version { incarnation: self.incarnation, revision };
         let entry = Entry { node: self.me, version, address: String::from(address) };
         self.entries.insert(self.me, entry);
-    }
-
-    /// Whether this node knows, or was told, where it listens.
-    pub(crate) fn is_announced(&self) -> bool {
-        self.entries.contains_key(&self.me)
     }
 
     /// Where `node` says it listens.

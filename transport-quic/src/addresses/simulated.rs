@@ -208,7 +208,9 @@ fn all_are_connected(cluster: &Cluster<'_, Nodes>) -> Verdict {
 
 fn all_are_known(cluster: &Cluster<'_, Nodes>) -> Verdict {
     for (node, state) in cluster.live() {
-        for (peer, other) in cluster.live().filter(|(_, other)| other.book.is_announced()) {
+        for (peer, other) in
+            cluster.live().filter(|(_, other)| other.book.address(other.book.me).is_some())
+        {
             let known = state.book.entries.get(&peer).map(|entry| entry.version.incarnation);
             if known != Some(other.life) {
                 return Err(format!("{node} does not know where {peer} is"));

@@ -87,6 +87,8 @@ fn a_node_that_does_not_know_where_it_is_believes_its_peers() {
     let mut unsure = book(N3, 1);
     unsure.seen_at("127.0.0.1:9");
     assert_eq!(unsure.address(N3), Some("127.0.0.1:9"));
+    unsure.seen_at("127.0.0.1:10");
+    assert_eq!(unsure.address(N3), Some("127.0.0.1:10"), "it has moved within its machine");
     unsure.seen_at("10.0.0.3:7400");
     unsure.seen_at("127.0.0.1:9");
     unsure.seen_at("nonsense");

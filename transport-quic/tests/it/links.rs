@@ -9,8 +9,8 @@ use synod_core::{LinkChange, NodeId, Reason, Transport};
 use synod_transport_quic::Limits;
 
 use crate::support::{
-    LANE, N1, N2, N3, Peer, assert_says, authority, bundle, hello, introduce, link, pair, start,
-    start_with,
+    LANE, N1, N2, N3, PATIENCE, Peer, assert_says, authority, bundle, hello, introduce, link, pair,
+    start, start_with,
 };
 
 fn last(peer: &Peer) -> Option<(NodeId, LinkChange)> {
@@ -353,6 +353,29 @@ fn what_is_sent_while_there_is_no_connection_waits_and_too_much_of_it_ends_the_l
     assert_eq!(last(&one), Some((N2, LinkChange::Down(Reason::Overflow))));
     assert_eq!(one.transport.links()[0].lost, 3);
     drop(ghost);
+}
+
+#[test]
+fn a_peer_of_which_nothing_is_heard_is_told_as_silent_long_before_its_link_ends() {
+    let authority = authority();
+    let limits = Limits { idle_timeout: Limits::default().idle_timeout, ..quick() };
+    let shown_after = limits.redial_after;
+    let one = start_with(&bundle(&authority, N1, &[N1, N2]), hello(N1, &["a"]), limits);
+    let raw = crate::raw::Client::new(&authority, N2).link(one.address());
+    one.wait_up(N2);
+    let _ghost = raw.vanish();
+    let begin = Instant::now();
+    let status = loop {
+        let status = one.transport.links().remove(0);
+        if status.silent_for.is_some() {
+            break status;
+        }
+        assert!(begin.elapsed() < PATIENCE, "nothing is told: {status:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(status.silent_for >= Some(shown_after), "{status:?}");
+    assert_eq!(status.round_trip, None, "the last one is no news");
+    assert_eq!(one.inbox.look(|told| told.downs()), 0, "the link is still up");
 }
 
 #[test]
