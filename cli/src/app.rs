@@ -16,6 +16,7 @@ use crate::args::{Args, Command};
 use crate::commands;
 use crate::entry::{Entry, Registered};
 use crate::help;
+use crate::look::Look;
 use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
@@ -79,7 +80,7 @@ impl App {
                 return refused(&error, variable(&self.command(), &error));
             }
         };
-        let printer = Printer::new(args.json);
+        let printer = Printer::new(args.look);
         let outcome = match args.command.unwrap_or(Command::Demo) {
             Command::Demo => commands::demo::run(&self, &printer),
             Command::Sim(sim) => commands::sim::run(&self, &sim, &printer),
@@ -187,7 +188,7 @@ fn refused(error: &clap::Error, variable: Option<String>) -> ExitCode {
         None => String::from("--help shows what is allowed"),
     };
     let problem = Problem::new(Exit::Usage, what).hint(hint);
-    Printer::new(is_for_programs).tell(&problem);
+    Printer::new(Look { json: is_for_programs, ..Look::default() }).tell(&problem);
     problem.exit.into()
 }
 

@@ -24,6 +24,7 @@ pub(crate) use self::store::{Store, StoreBackup, StoreDirectory, StoreRestore};
 pub(crate) use self::sweep::Sweep;
 pub(crate) use self::trace::{Trace, TraceConvert, TraceDiff, TraceMerge};
 pub(crate) use self::why::Why;
+use crate::look::Look;
 
 /// Write a distributed algorithm once; simulate it, check it, deploy it.
 #[derive(Debug, Parser)]
@@ -37,9 +38,8 @@ Examples:
   synod check bully --nodes 3             visit every schedule of three nodes"
 )]
 pub(crate) struct Args {
-    /// Print JSON lines, for programs.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) look: Look,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
@@ -47,6 +47,10 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show the whole job: simulate, check, find a bug, elect a leader over QUIC. The default.
+    #[command(after_help = "\
+Examples:
+  synod demo
+  synod demo --json")]
     Demo,
     /// Run an algorithm in many simulated worlds, one for each seed.
     Sim(Sim),
@@ -128,9 +132,6 @@ pub(crate) struct Sim {
     /// Where to write the schedule of a violation.
     #[arg(long, default_value = "target/synod", env = "SYNOD_OUT")]
     pub(crate) out: PathBuf,
-    /// Draw diagrams with ASCII characters only.
-    #[arg(long)]
-    pub(crate) ascii: bool,
 }
 
 /// What `--faults` takes.
@@ -277,9 +278,6 @@ pub(crate) struct Check {
     /// Where to write the schedule of a violation.
     #[arg(long, default_value = "target/synod", env = "SYNOD_OUT")]
     pub(crate) out: PathBuf,
-    /// Draw diagrams with ASCII characters only.
-    #[arg(long)]
-    pub(crate) ascii: bool,
 }
 
 /// Reads a number; `any` is without a bound.
@@ -358,14 +356,11 @@ pub(crate) struct Replay {
     /// Draw every step, not only those that changed something.
     #[arg(long)]
     pub(crate) full: bool,
-    /// Draw with ASCII characters only.
-    #[arg(long)]
-    pub(crate) ascii: bool,
     /// Write the trace to this file, as JSON lines.
     #[arg(long)]
     pub(crate) trace: Option<PathBuf>,
     /// Print a Rust test that fails in the same way, decision by decision.
-    #[arg(long, conflicts_with_all = ["full", "ascii", "trace"])]
+    #[arg(long, conflicts_with_all = ["full", "trace"])]
     pub(crate) as_test: bool,
 }
 
@@ -393,6 +388,34 @@ mod tests {
     #[test]
     fn the_command_line_fits_together() {
         Args::command().debug_assert();
+    }
+
+    /// The lines of the help that are commands to type, without what is said beside them.
+    fn examples(help: &str) -> Vec<Vec<String>> {
+        let typed = help.lines().filter_map(|line| line.strip_prefix("  synod"));
+        let typed = typed.map(|line| line.split("  ").next().unwrap_or(line));
+        let typed = typed.map(|line| line.split(" > ").next().unwrap_or(line));
+        typed.map(|line| line.split_whitespace().map(String::from).collect()).collect()
+    }
+
+    /// Asserts that `command`, and each below it, has two examples that can be typed.
+    fn expect_examples(command: &clap::Command, path: &str) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = examples(&help);
+        assert!(2 <= examples.len(), "`{path}` has {examples:?}");
+        for example in examples {
+            let words = std::iter::once(String::from("synod")).chain(example.clone());
+            let parsed = Args::command().try_get_matches_from(words);
+            assert!(parsed.is_ok(), "`{path}`, {example:?}: {}", parsed.unwrap_err());
+        }
+        for below in command.get_subcommands() {
+            expect_examples(below, &format!("{path} {}", below.get_name()));
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples_that_can_be_typed() {
+        expect_examples(&Args::command(), "synod");
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(crate) fn environment(all: &Command) -> String {
 
 /// Those that no flag stands for.
 const IN_TESTS: &str = "  COLUMNS            --width of trace diff
+  NO_COLOR           no colours, where --color says nothing
+  CLICOLOR_FORCE     colours also where nobody sees a terminal
 In tests of simulations (`Simulation::check`):
   SYNOD_BUDGET       how long each runs: 500ms, 2s, 10m
   SYNOD_RUNS         how many seeds each runs, whatever the time

@@ -53,6 +53,7 @@ pub mod clients;
 mod commands;
 mod entry;
 mod help;
+mod look;
 mod loopback;
 mod operating;
 mod printer;

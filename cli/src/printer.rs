@@ -2,20 +2,26 @@
 //!
 //! Results go to the standard output, problems and hints to the standard error.
 
+use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use anstyle::Style;
 use serde::Serialize;
 use serde_json::json;
+use synod_simulator::Diagram;
 
+use crate::look::{self, Look};
 use crate::problem::Problem;
 
 /// Says things in one of two ways.
 #[derive(Debug)]
 pub(crate) struct Printer {
-    json: bool,
+    look: Look,
+    /// Whether the standard output, and the standard error, have colours.
+    colors: [bool; 2],
     /// What to do next: the last line, below what went wrong.
     next: Mutex<Option<String>>,
     /// Why a part of the result could not be written.
@@ -23,20 +29,60 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    pub(crate) fn new(json: bool) -> Self {
-        Self { json, next: Mutex::new(None), failed: Mutex::new(None) }
+    pub(crate) fn new(look: Look) -> Self {
+        let colors = [look.colors_results(), look.colors_problems()];
+        Self { look, colors, next: Mutex::new(None), failed: Mutex::new(None) }
     }
 
     /// Whether it prints JSON lines.
     pub(crate) fn is_for_programs(&self) -> bool {
-        self.json
+        self.look.json
+    }
+
+    /// Whether it draws and marks with ASCII characters only.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.look.ascii
     }
 
     /// A line for people.
     pub(crate) fn say(&self, line: impl AsRef<str>) {
-        if !self.json {
-            self.write(&format!("{}\n", line.as_ref()));
+        if self.look.json {
+            return;
         }
+        let mut line = Cow::Borrowed(line.as_ref());
+        if self.look.ascii {
+            line = look::ascii(&line).into();
+        }
+        let [is_colored, _] = self.colors;
+        if is_colored {
+            line = look::painted(&line).into();
+        }
+        self.write(&format!("{line}\n"));
+    }
+
+    /// A line of a result that may go to a file as it is: without colours, with every character.
+    pub(crate) fn copy(&self, line: &str) {
+        if !self.look.json {
+            self.write(&format!("{line}\n"));
+        }
+    }
+
+    /// A picture for people.
+    pub(crate) fn draw(&self, diagram: Diagram<'_>) {
+        let diagram = if self.look.ascii { diagram.ascii() } else { diagram };
+        self.say(diagram.to_string());
+    }
+
+    /// A line on the standard error, which begins with a word that stands out.
+    fn complain(&self, style: Style, word: &str, what: &str) {
+        let what = if self.look.ascii { look::ascii(what) } else { String::from(what) };
+        let [_, is_colored] = self.colors;
+        let (begin, end) = match is_colored {
+            true => (style.render().to_string(), style.render_reset().to_string()),
+            false => Default::default(),
+        };
+        // Nobody who reads is no reason to stop.
+        let _ = writeln!(io::stderr(), "{begin}{word}{end}{what}");
     }
 
     /// Writes to the standard output, to whomever it is.
@@ -61,14 +107,14 @@ impl Printer {
 
     /// Begins the screen anew, for people.
     pub(crate) fn clear(&self) {
-        if !self.json {
+        if !self.look.json && io::stdout().is_terminal() {
             self.write("\x1b[2J\x1b[H");
         }
     }
 
     /// A line for programs.
     pub(crate) fn event(&self, event: &impl Serialize) {
-        if self.json
+        if self.look.json
             && let Ok(line) = serde_json::to_string(event)
         {
             self.write(&format!("{line}\n"));
@@ -87,24 +133,24 @@ impl Printer {
 
     /// Ends the command: the last line says what to do next, on the standard error.
     pub(crate) fn finish(self) {
-        let next = self.next.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some(next) = next.filter(|_| !self.json) {
-            let _ = writeln!(io::stderr(), "next: {next}");
+        let next = locked(&self.next).take();
+        if let Some(next) = next.filter(|_| !self.look.json) {
+            self.complain(look::NEXT, "next:", &format!(" {next}"));
         }
     }
 
     /// Something that should not stay so, and that keeps nobody from going on.
     pub(crate) fn warn(&self, what: impl AsRef<str>) {
         let what = what.as_ref();
-        let _ = writeln!(io::stderr(), "warning: {what}");
+        self.complain(look::DOUBTFUL, "warning:", &format!(" {what}"));
         self.event(&json!({"event": "warning", "what": what}));
     }
 
     /// Why the command ends without success.
     pub(crate) fn problem(&self, problem: &Problem) {
-        let _ = writeln!(io::stderr(), "error: {}", problem.what);
+        self.complain(look::WRONG, "error:", &format!(" {}", problem.what));
         if let Some(hint) = &problem.hint {
-            let _ = writeln!(io::stderr(), "  {hint}");
+            self.complain(Style::new(), "", &format!("  {hint}"));
         }
         if !problem.told {
             self.tell(problem);

@@ -35,6 +35,10 @@ pub(crate) enum Cert {
 }
 
 #[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod cert init ca
+  synod cert init orders --cluster orders --days 365")]
 pub(crate) struct CertInit {
     /// The directory for `ca.pem` and `ca.key`.
     pub(crate) directory: PathBuf,
@@ -47,6 +51,10 @@ pub(crate) struct CertInit {
 }
 
 #[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod cert issue --ca ca n1=10.0.0.1:7400 n2=10.0.0.2:7400 n3=10.0.0.3:7400
+  synod cert issue --ca ca --out bundles n1=10.0.0.1:7400 n2 n3 n4   one seed")]
 pub(crate) struct CertIssue {
     /// Each node with its address, as `n1=10.0.0.1:7400`. Together they are the cluster. A node
     /// without one, as `n3` or `n3=:7401`, listens on every interface, on UDP port 7400 unless
@@ -65,12 +73,20 @@ pub(crate) struct CertIssue {
 }
 
 #[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod cert inspect n1.synod
+  synod cert inspect ca/ca.pem --json")]
 pub(crate) struct CertInspect {
     /// A bundle, a certificate as PEM, or a list of revoked certificates (.crl).
     pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod cert check n1.synod ca/ca.pem
+  synod cert check n1.synod n2.synod n3.synod --before 14")]
 pub(crate) struct CertCheck {
     /// Bundles, or certificates as PEM.
     #[arg(required = true)]
@@ -81,6 +97,10 @@ pub(crate) struct CertCheck {
 }
 
 #[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod cert renew --ca ca n1.synod
+  synod cert renew --ca ca n1.synod n2.synod n3.synod --days 30")]
 pub(crate) struct CertRenew {
     /// The bundles, which are replaced as a whole.
     #[arg(required = true)]
@@ -94,6 +114,10 @@ pub(crate) struct CertRenew {
 }
 
 #[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod cert trust --ca next n1.synod
+  synod cert trust --ca next n1.synod n2.synod n3.synod")]
 pub(crate) struct CertTrust {
     /// The bundles, which are replaced as a whole.
     #[arg(required = true)]

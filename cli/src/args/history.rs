@@ -47,9 +47,6 @@ pub(crate) struct HistoryCheck {
     /// Stop without an answer after so long: 500ms, 60s, 10m.
     #[arg(long, value_parser = super::time)]
     pub(crate) time_limit: Option<Duration>,
-    /// Draw with ASCII characters only.
-    #[arg(long)]
-    pub(crate) ascii: bool,
 }
 
 /// What `--format` takes.

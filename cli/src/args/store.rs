@@ -16,8 +16,16 @@ The directory is what `synod node --store` was given. `check`, `dump` and `backu
 it, and may be used while the node runs: they see what was written up to some moment.")]
 pub(crate) enum Store {
     /// Say whether a store is intact: every record, and what is known to have been durable.
+    #[command(after_help = "\
+Examples:
+  synod store check /var/lib/synod/n1
+  synod store check /var/lib/synod/n1 --json")]
     Check(StoreDirectory),
     /// Print every record.
+    #[command(after_help = "\
+Examples:
+  synod store dump /var/lib/synod/n1
+  synod store dump /var/lib/synod/n1 --json")]
     Dump(StoreDirectory),
     /// Copy a store, also that of a running node, and check the copy.
     Backup(StoreBackup),
@@ -33,6 +41,10 @@ pub(crate) struct StoreDirectory {
 
 #[derive(Debug, Parser)]
 #[command(after_help = "\
+Examples:
+  synod store backup /var/lib/synod/n1 --to /backup/n1-monday
+  synod store backup /var/lib/synod/n1 --to /backup/n1-tuesday --json
+
 A copy of a running node's store holds what was written up to some moment, and nothing after it.")]
 pub(crate) struct StoreBackup {
     /// The directory of the store.
@@ -44,6 +56,10 @@ pub(crate) struct StoreBackup {
 
 #[derive(Debug, Parser)]
 #[command(after_help = "\
+Examples:
+  synod store restore /var/lib/synod/n2 --from /backup/n1-monday
+  synod store restore /var/lib/synod/n3 --from /backup/n1-tuesday
+
 A copy knows nothing of what the node promised after it was made: votes, acknowledgements. Peers that
 are linked with a later life of the node refuse it. Start it only if the cluster survives that loss,
 or under a new name.")]

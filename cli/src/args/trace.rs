@@ -77,9 +77,6 @@ pub(crate) struct TraceDiff {
     /// Draw every step, not only those around the first that differs and the last ones.
     #[arg(long)]
     pub(crate) full: bool,
-    /// Draw with ASCII characters only.
-    #[arg(long)]
-    pub(crate) ascii: bool,
     /// Columns of the picture, 60 to 1000; those of the terminal unless given.
     #[arg(long, value_parser = clap::value_parser!(u16).range(60..=1000))]
     pub(crate) width: Option<u16>,

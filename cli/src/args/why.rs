@@ -24,7 +24,4 @@ pub(crate) struct Why {
     /// Continuations from each moment.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) runs: u32,
-    /// Draw the curve with digits.
-    #[arg(long)]
-    pub(crate) ascii: bool,
 }

@@ -35,7 +35,7 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
         reason: &violation.reason,
     };
     let code = test.code();
-    printer.say(code.trim_end());
+    printer.copy(code.trim_end());
     printer.event(&json!({
         "event": "test", "algorithm": schedule.algorithm, "name": name, "code": code,
         "property": violation.property, "reason": violation.reason,

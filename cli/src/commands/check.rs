@@ -311,9 +311,8 @@ fn violated(
     for assumption in &schedule.dropped {
         printer.say(format!("    outside the model: dropped the assumption that {assumption}"));
     }
-    let diagram = Diagram::of(trace);
-    let diagram = if check.ascii { diagram.ascii() } else { diagram };
-    printer.say(format!("\n{diagram}"));
+    printer.say("");
+    printer.draw(Diagram::of(trace));
     // What was found is told, even if it cannot be kept.
     let kept = keep(&check.out, &name, &failure.text);
     let file = kept.as_ref().ok().map(|file| file.display().to_string());

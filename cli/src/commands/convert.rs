@@ -28,7 +28,7 @@ pub(crate) fn run(app: &App, asked: &TraceConvert, printer: &Printer) -> Result<
             reader(format)
         ));
     } else {
-        printer.say(text.strip_suffix('\n').unwrap_or(&text));
+        printer.copy(text.strip_suffix('\n').unwrap_or(&text));
     }
     printer.event(&json!({
         "event": "converted", "to": format.to_string(), "algorithm": trace.algorithm,

@@ -51,12 +51,8 @@ fn violated(
     (violation, trace, text): (&Violation, &Trace, &str),
     printer: &Printer,
 ) -> Problem {
-    printer.say(format!(
-        "  ✗ {}: {}\n\n{}",
-        violation.property,
-        violation.reason,
-        Diagram::of(trace)
-    ));
+    printer.say(format!("  ✗ {}: {}\n", violation.property, violation.reason));
+    printer.draw(Diagram::of(trace));
     match keep(out, name, text) {
         Ok(file) => printer.next(format!("replay {}", quoted(file))),
         Err(problem) => return problem,
@@ -131,7 +127,7 @@ fn find(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<Option<PathB
         failure.trace.steps.len(),
         failure.replays,
     ));
-    printer.say(Diagram::of(&failure.trace).to_string());
+    printer.draw(Diagram::of(&failure.trace));
     let replayed = entry.replay(&failure.schedule);
     if replayed.trace.hash() != failure.trace.hash() {
         return Err(Problem::new(Exit::Diverged, "the replay is not the run"));
@@ -187,6 +183,7 @@ mod tests {
     use synod_simulator::Schedule;
 
     use super::*;
+    use crate::look::Look;
 
     /// Promises what it does not keep.
     #[derive(Clone, Debug, Default, Hash, serde::Serialize)]
@@ -233,7 +230,7 @@ mod tests {
 
     fn shown(app: &App, name: &str) -> (Result<(), Problem>, Vec<String>) {
         let out = std::env::temp_dir().join(format!("synod-demo-{name}-{}", std::process::id()));
-        let result = show(app, &out, &Printer::new(false));
+        let result = show(app, &out, &Printer::new(Look::default()));
         let kept = std::fs::read_dir(&out).into_iter().flatten().flatten();
         let kept = kept.map(|file| std::fs::read_to_string(file.path()).expect("UTF-8")).collect();
         let _absent_if_nothing_was_kept = std::fs::remove_dir_all(&out);

@@ -68,7 +68,7 @@ fn draw(asked: &TraceDiff, comparison: &Comparison<'_>, printer: &Printer) {
     let width = asked.width.map_or_else(terminal::columns, usize::from);
     let [left, right] = [&asked.left, &asked.right].map(|file| file.display().to_string());
     let picture = SideBySide::of(comparison, [&left, &right], width);
-    let picture = if asked.ascii { picture.ascii() } else { picture };
+    let picture = if printer.is_ascii() { picture.ascii() } else { picture };
     let picture = if asked.full { picture.full() } else { picture };
     printer.say(picture.to_string());
 }

@@ -72,7 +72,7 @@ fn conclude(asked: &HistoryCheck, verdict: &Verdict, printer: &Printer) -> Resul
         }
         Verdict::Inconsistent(part) => {
             printer.say(format!("  ✗ not {name} as a {}", asked.model));
-            explain(part, asked.ascii, printer);
+            explain(part, printer);
             printer.next(weaker(asked));
             Err(Problem::violated(&format!("the history is {name}")))
         }
@@ -90,7 +90,7 @@ fn conclude(asked: &HistoryCheck, verdict: &Verdict, printer: &Printer) -> Resul
     }
 }
 
-fn explain(part: &Part, ascii: bool, printer: &Printer) {
+fn explain(part: &Part, printer: &Printer) {
     let count = part.operations.len();
     let small = if part.is_minimal { "the smallest part" } else { "a small part" };
     let others = match part.others {
@@ -104,8 +104,8 @@ fn explain(part: &Part, ascii: bool, printer: &Printer) {
         all if all == part.from.len() => format!("whichever was the state before it: {named}\n"),
         all => format!("whichever of {all} states was before it: {named}, ..\n"),
     });
-    printer.say(part.picture(ascii));
-    printer.say(if ascii { part.why.replace('→', "->") } else { part.why.clone() });
+    printer.say(part.picture(printer.is_ascii()));
+    printer.say(&part.why);
 }
 
 fn name(consistency: ConsistencyArg) -> &'static str {

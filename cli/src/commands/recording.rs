@@ -59,9 +59,8 @@ pub(super) fn replay(app: &App, asked: &Replay, printer: &Printer) -> Result<(),
     }
     if replayed.trace.nodes <= DRAWN_MAX {
         let diagram = Diagram::of(&replayed.trace);
-        let diagram = if asked.ascii { diagram.ascii() } else { diagram };
         let diagram = if asked.full { diagram.full() } else { diagram };
-        printer.say(diagram.to_string());
+        printer.draw(diagram);
     }
     let (node, algorithm) = (replayed.node, &replayed.trace.algorithm);
     let (steps, lives) = (recording.steps(), recording.lives.len());

@@ -35,9 +35,8 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
         super::replace(path, &replayed.trace.json_lines())?;
     }
     let diagram = Diagram::of(&replayed.trace);
-    let diagram = if asked.ascii { diagram.ascii() } else { diagram };
     let diagram = if asked.full { diagram.full() } else { diagram };
-    printer.say(diagram.to_string());
+    printer.draw(diagram);
     printer.say(format!("replayed {} of {} decisions", replayed.found, replayed.decisions));
     for gone in gone.iter().take(GONE_MAX) {
         printer.say(format!("  no longer asked for: {gone}"));

@@ -207,9 +207,8 @@ fn violated(
         thousands(u64::from(*replays)),
     ));
     outside_the_model(report, printer);
-    let diagram = Diagram::of(trace);
-    let diagram = if sim.ascii { diagram.ascii() } else { diagram };
-    printer.say(format!("\n{diagram}"));
+    printer.say("");
+    printer.draw(Diagram::of(trace));
     // What was found is told, even if it cannot be kept.
     let kept = keep(&sim.out, &name, &failure.text);
     let file = kept.as_ref().ok();

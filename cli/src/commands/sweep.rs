@@ -43,7 +43,7 @@ pub(crate) fn run(app: &App, asked: &Sweep, printer: &Printer) -> Result<(), Pro
     let seeds = super::seeds(asked.seed, asked.seeds)?;
     let partial = asked.out.as_deref().map(Partial::create).transpose()?;
     if partial.is_none() {
-        printer.say(COLUMNS);
+        printer.copy(COLUMNS);
     }
     let mut rows = Vec::new();
     for world in worlds {
@@ -52,7 +52,7 @@ pub(crate) fn run(app: &App, asked: &Sweep, printer: &Printer) -> Result<(), Pro
         let measures = entry.measure(&settings, seeds.clone());
         let row = Row { world, dropped, measures };
         if partial.is_none() {
-            printer.say(row.csv());
+            printer.copy(&row.csv());
         }
         printer.event(&row.json(&asked.algorithm));
         rows.push(row);

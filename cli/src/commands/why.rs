@@ -26,7 +26,7 @@ pub(crate) fn run(app: &App, asked: &Why, printer: &Printer) -> Result<(), Probl
         thousands(u64::from(asked.runs)),
         why.curve.len(),
     ));
-    printer.say(format!("  {}", if asked.ascii { why.digits() } else { why.sparkline() }));
+    printer.say(format!("  {}", if printer.is_ascii() { why.digits() } else { why.sparkline() }));
     for (before, after) in why.jumps() {
         printer.say(format!("  {}", jump(&why, before, after)));
     }

@@ -2,10 +2,12 @@
 
 mod as_test;
 mod certificates;
+mod colors;
 mod commands;
 mod deployment;
 mod diff;
 mod doctor;
+mod examples;
 mod generated;
 mod history;
 mod operating;
@@ -36,7 +38,9 @@ struct Called {
 fn synod(directory: &Path, args: &[&str]) -> Called {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=1", "120", env!("CARGO_BIN_EXE_synod")]).args(args);
-    for variable in ["CARGO", "COLUMNS", "SYNOD_OUT", "SYNOD_RUNS", "SYNOD_SEED"] {
+    for variable in
+        ["CARGO", "CLICOLOR_FORCE", "COLUMNS", "NO_COLOR", "SYNOD_OUT", "SYNOD_RUNS", "SYNOD_SEED"]
+    {
         command.env_remove(variable);
     }
     let output = command.current_dir(directory).output();

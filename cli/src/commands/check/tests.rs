@@ -4,6 +4,7 @@ use synod_core::{Algorithm, Handlers, Property};
 
 use crate::app::App;
 use crate::args::{Args, Command};
+use crate::look::Look;
 use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
@@ -32,7 +33,11 @@ fn check(args: &[&str]) -> Result<(), Problem> {
     let Some(Command::Check(check)) = args.command else {
         panic!("a check was asked for");
     };
-    super::run(&App::new().algorithm::<Idle>(), &check, &Printer::new(true))
+    super::run(
+        &App::new().algorithm::<Idle>(),
+        &check,
+        &Printer::new(Look { json: true, ..Look::default() }),
+    )
 }
 
 #[test]
