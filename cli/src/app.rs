@@ -1,5 +1,6 @@
 //! A program with every command, over the algorithms that it is given.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::hash::Hash;
 use std::io::{self, Write};
@@ -7,13 +8,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use serde::Serialize;
 use synod_core::{Algorithm, Catalogue};
 use synod_simulator::Scenario;
 
 use crate::args::{Args, Command};
 use crate::commands;
+use crate::configured;
 use crate::entry::{Entry, Registered};
 use crate::help;
 use crate::look::Look;
@@ -68,35 +70,25 @@ impl App {
     /// replay diverged, 5 if nothing ran, 6 if the environment failed.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let parsed = self.command().try_get_matches().and_then(|it| Args::from_arg_matches(&it));
-        let args = match parsed {
-            Ok(args) => args,
+        let all = self.command();
+        let typed: Vec<OsString> = std::env::args_os().collect();
+        let parsed = all.clone().try_get_matches_from(&typed);
+        let parsed = parsed.and_then(|it| Ok((Args::from_arg_matches(&it)?, it)));
+        let (args, matches) = match parsed {
+            Ok(parsed) => parsed,
             Err(error) => {
                 // Help goes to the standard output with 0, mistakes to the standard error with 2.
                 let _ = error.print();
                 if !error.use_stderr() {
                     return ExitCode::SUCCESS;
                 }
-                return refused(&error, variable(&self.command(), &error));
+                return refused(&error, variable(&all, &error));
             }
         };
         let printer = Printer::new(args.look);
-        let outcome = match args.command.unwrap_or(Command::Demo) {
-            Command::Demo => commands::demo::run(&self, &printer),
-            Command::Sim(sim) => commands::sim::run(&self, &sim, &printer),
-            Command::Check(check) => commands::check::run(&self, &check, &printer),
-            Command::Replay(replay) => commands::replay::run(&self, &replay, &printer),
-            Command::Why(why) => commands::why::run(&self, &why, &printer),
-            Command::Sweep(sweep) => commands::sweep::run(&self, &sweep, &printer),
-            Command::Cluster(cluster) => commands::cluster::run(&self, &cluster, &printer),
-            Command::Node(node) => commands::node::run(&self, &node, &printer),
-            Command::Doctor(doctor) => commands::doctor::run(&self, &doctor, &printer),
-            Command::Status(status) => commands::status::run(&status, &printer),
-            Command::Store(store) => commands::store::run(&self, &store, &printer),
-            Command::Cert(cert) => commands::cert::run(&cert, &printer),
-            Command::Trace(trace) => commands::trace::run(&self, &trace, &printer),
-            Command::History(history) => commands::history::run(&history, &printer),
-        };
+        let command = args.command.unwrap_or(Command::Demo);
+        let command = configured(&all, &matches, typed, command, &printer);
+        let outcome = command.and_then(|command| self.carry_out(command, &printer));
         let exit = match outcome.and_then(|()| printer.is_written()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(problem) => {
@@ -106,6 +98,25 @@ impl App {
         };
         printer.finish();
         exit
+    }
+
+    fn carry_out(&self, command: Command, printer: &Printer) -> Result<(), Problem> {
+        match command {
+            Command::Demo => commands::demo::run(self, printer),
+            Command::Sim(sim) => commands::sim::run(self, &sim, printer),
+            Command::Check(check) => commands::check::run(self, &check, printer),
+            Command::Replay(replay) => commands::replay::run(self, &replay, printer),
+            Command::Why(why) => commands::why::run(self, &why, printer),
+            Command::Sweep(sweep) => commands::sweep::run(self, &sweep, printer),
+            Command::Cluster(cluster) => commands::cluster::run(self, &cluster, printer),
+            Command::Node(node) => commands::node::run(self, &node, printer),
+            Command::Doctor(doctor) => commands::doctor::run(self, &doctor, printer),
+            Command::Status(status) => commands::status::run(&status, printer),
+            Command::Store(store) => commands::store::run(self, &store, printer),
+            Command::Cert(cert) => commands::cert::run(&cert, printer),
+            Command::Trace(trace) => commands::trace::run(self, &trace, printer),
+            Command::History(history) => commands::history::run(&history, printer),
+        }
     }
 
     /// The command line, whose help names the algorithms.
@@ -157,6 +168,24 @@ impl App {
             Problem::new(Exit::Usage, what).hint(format!("known here: {}", self.names()))
         })
     }
+}
+
+/// The command with what `synod.toml` adds to what was typed.
+fn configured(
+    all: &clap::Command,
+    matches: &ArgMatches,
+    typed: Vec<OsString>,
+    command: Command,
+    printer: &Printer,
+) -> Result<Command, Problem> {
+    let (words, keys) = configured::completed(all, matches, typed)?;
+    if keys.is_empty() {
+        return Ok(command);
+    }
+    printer.note(format!("of {}: {}", configured::FILE, keys.join(", ")));
+    let parsed = all.clone().try_get_matches_from(words);
+    let args = parsed.and_then(|it| Args::from_arg_matches(&it));
+    Ok(args.expect("each was read before").command.unwrap_or(command))
 }
 
 /// The variable of the environment that holds the refused value, where no flag does.

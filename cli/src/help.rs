@@ -27,7 +27,8 @@ pub(crate) fn environment(all: &Command) -> String {
             flags.entry(format!("--{flag}")).or_default().push(command.get_name());
         }
     }
-    let mut text = String::from("Environment, below the flags of the command line:\n");
+    let mut text =
+        String::from("Environment, below the flags of the command line and above synod.toml:\n");
     for (variable, flags) in flags {
         let flags: Vec<String> =
             flags.iter().map(|(flag, of)| format!("{flag} of {}", of.join(", "))).collect();

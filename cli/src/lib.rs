@@ -51,6 +51,7 @@ mod app;
 mod args;
 pub mod clients;
 mod commands;
+mod configured;
 mod entry;
 mod help;
 mod look;

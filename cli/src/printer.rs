@@ -139,6 +139,13 @@ impl Printer {
         }
     }
 
+    /// Something that people should know of how it came to the result.
+    pub(crate) fn note(&self, what: impl AsRef<str>) {
+        if !self.look.json {
+            self.complain(Style::new(), "", what.as_ref());
+        }
+    }
+
     /// Something that should not stay so, and that keeps nobody from going on.
     pub(crate) fn warn(&self, what: impl AsRef<str>) {
         let what = what.as_ref();

@@ -87,7 +87,7 @@ fn of_size(path: &Path, bytes: usize, most: usize) -> Result<(), Problem> {
 }
 
 /// The same as text.
-fn text(path: &Path, most: usize, hint: &str) -> Result<String, Problem> {
+pub(crate) fn text(path: &Path, most: usize, hint: &str) -> Result<String, Problem> {
     String::from_utf8(bytes(path, most, hint)?).map_err(|error| {
         let (good, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
         let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();

@@ -4,6 +4,7 @@ mod as_test;
 mod certificates;
 mod colors;
 mod commands;
+mod configured;
 mod deployment;
 mod diff;
 mod doctor;
