@@ -93,7 +93,12 @@ fn without_a_sign_beyond_ascii_the_words_tell_all() {
         let called = synod(&place.0, &[asked, &["--ascii"]].concat());
         assert_eq!(called.exit, exit, "{asked:?}: {}", called.stderr);
         let strange = |text: &str| text.chars().find(|it| !it.is_ascii());
-        assert_eq!(strange(&called.stdout).or(strange(&called.stderr)), None, "{}", called.stdout);
+        assert_eq!(
+            strange(&called.stdout).or_else(|| strange(&called.stderr)),
+            None,
+            "{}",
+            called.stdout
+        );
         assert!(called.stdout.contains(words), "{words}: {}", called.stdout);
     }
 }
