@@ -16,6 +16,7 @@ use synod_simulator::Scenario;
 use crate::args::{Args, Command};
 use crate::commands;
 use crate::configured;
+use crate::defect;
 use crate::entry::{Entry, Registered};
 use crate::help;
 use crate::look::Look;
@@ -67,7 +68,7 @@ impl App {
 
     /// Does what the command line says. The exit code is 0 if all went well, 1 if a property was
     /// violated, 2 for a wrong command line, 3 if a bound was reached before an answer, 4 if a
-    /// replay diverged, 5 if nothing ran, 6 if the environment failed.
+    /// replay diverged, 5 if nothing ran, 6 if the environment failed, 70 if the program itself did.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let all = self.command();
@@ -88,7 +89,11 @@ impl App {
         let printer = Printer::new(args.look);
         let command = args.command.unwrap_or(Command::Demo);
         let command = configured(&all, &matches, typed, command, &printer);
-        let outcome = command.and_then(|command| self.carry_out(command, &printer));
+        let outcome = command.and_then(|command| {
+            defect::listen(command.runs_nodes());
+            let carried = defect::caught(|| self.carry_out(command, &printer));
+            carried.unwrap_or_else(|defect| Err(defect.problem()))
+        });
         let exit = match outcome.and_then(|()| printer.is_written()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(problem) => {

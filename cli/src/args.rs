@@ -84,6 +84,13 @@ Examples:
     History(History),
 }
 
+impl Command {
+    /// Whether it runs nodes, whose panics do not end it.
+    pub(crate) fn runs_nodes(&self) -> bool {
+        matches!(self, Self::Demo | Self::Cluster(_) | Self::Node(_) | Self::Doctor(_))
+    }
+}
+
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:

@@ -2,7 +2,6 @@
 
 use std::hash::Hash;
 use std::ops::{ControlFlow, Range, RangeInclusive};
-use std::sync::atomic::AtomicU64;
 
 use serde::Serialize;
 use synod_core::{
@@ -12,7 +11,7 @@ use synod_runtime::NodeBuilder;
 use synod_simulator::{
     Bounds, CannotReduce, Decision, Estimate, Exploration, Explored, Fault, LinkDelay, Measures,
     NotSymmetric, NothingViolated, Progress, Replay, Replayed, Report, Scenario, Schedule,
-    Settings, Simulation, Strategy, Why, measure, replay, replay_recording, why,
+    Settings, Simulation, Strategy, Underway, Why, measure, replay, replay_recording, why,
 };
 
 use crate::problem::{Exit, Problem};
@@ -26,8 +25,8 @@ pub(crate) trait Entry {
     fn declares(&self, property: &str) -> bool;
     /// The properties that remember something of which an exploration knows nothing.
     fn monitors(&self) -> Vec<&'static str>;
-    /// Counts the runs that have ended in `ended`.
-    fn simulate(&self, asked: &Asked, ended: &AtomicU64) -> Report;
+    /// Tells `underway` which runs have ended, and which are under way.
+    fn simulate(&self, asked: &Asked, underway: &Underway) -> Report;
     fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, Problem>;
     fn estimate(&self, bounds: &Bounds, probes: u32) -> Estimate;
     fn replay(&self, schedule: &Schedule) -> Replay;
@@ -145,7 +144,7 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         monitors.filter(|it| it.remembering().is_none()).map(|it| it.name).collect()
     }
 
-    fn simulate(&self, asked: &Asked, ended: &AtomicU64) -> Report {
+    fn simulate(&self, asked: &Asked, underway: &Underway) -> Report {
         let mut simulation = Simulation::new(&self.0, *asked.nodes.end()).strategy(asked.strategy);
         if asked.nodes.start() < asked.nodes.end() {
             simulation = simulation.sizes(asked.nodes.clone());
@@ -171,7 +170,7 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         if let Some(time_us) = asked.time_us {
             simulation = simulation.settings(|world: &mut Settings| world.time_us = time_us);
         }
-        simulation.counting(ended).run(asked.seeds.clone())
+        simulation.watched(underway).run(asked.seeds.clone())
     }
 
     fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, Problem> {

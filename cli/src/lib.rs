@@ -52,6 +52,7 @@ mod args;
 pub mod clients;
 mod commands;
 mod configured;
+mod defect;
 mod entry;
 mod help;
 mod look;

@@ -31,6 +31,8 @@ pub(crate) enum Exit {
     NothingRan = 5,
     /// A port, a file, a certificate or a peer.
     Environment = 6,
+    /// The program itself is at fault.
+    Defect = 70,
 }
 
 impl From<Exit> for ExitCode {
@@ -42,6 +44,7 @@ impl From<Exit> for ExitCode {
             Exit::Diverged => Self::from(4),
             Exit::NothingRan => Self::from(5),
             Exit::Environment => Self::from(6),
+            Exit::Defect => Self::from(70),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Independent pieces of work side by side.
 
 use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::thread;
 
 /// How many threads the machine runs at once.
@@ -25,7 +26,7 @@ pub(crate) fn side_by_side<R: Send>(
         let workers: Vec<_> =
             parts.map(|part| scope.spawn(move || part.map(work).collect::<Vec<R>>())).collect();
         let done = workers.into_iter().map(thread::ScopedJoinHandle::join);
-        done.flat_map(|part| part.expect("a handler's panic is a finding")).collect()
+        done.flat_map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))).collect()
     })
 }
 

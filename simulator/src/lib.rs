@@ -49,6 +49,7 @@ mod strategy;
 mod testing;
 mod trace;
 mod treason;
+mod underway;
 mod why;
 mod world;
 
@@ -76,5 +77,6 @@ pub use strategy::Strategy;
 pub use trace::{
     Armed, BadTrace, Change, Header, MessageId, Sent, Source, Step, StepKind, Trace, changes,
 };
+pub use underway::{Running, Underway};
 pub use why::{Jump, NothingViolated, Point, Why, why};
 pub use world::{Counts, Outcome, Violation, run};

@@ -1,12 +1,14 @@
 //! Panics of handlers are findings, not messages for the terminal.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
+    /// The place of the last panic that was not reported.
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Runs `work`; a panic in it is not reported on the standard error of the process. Panics of
@@ -18,6 +20,8 @@ pub(crate) fn quietly<R>(work: impl FnOnce() -> R) -> R {
         panic::set_hook(Box::new(move |info| {
             if !QUIET.get() {
                 usual(info);
+            } else if let Some(place) = info.location() {
+                PLACE.set(place.to_string());
             }
         }));
     });
@@ -37,10 +41,12 @@ pub(crate) fn words_of(panic: &(dyn Any + Send)) -> Option<&str> {
 }
 
 /// A panic of a handler is caught where it happens, so this one is of a property, or of ours: it
-/// is said aloud.
+/// is said aloud, with its place in a line of its own.
 fn again(panic: Box<dyn Any + Send>) -> ! {
-    match words_of(&*panic) {
-        Some(text) => panic!("{text}"),
+    match words_of(&*panic).map(String::from) {
+        // One that was said aloud already, by another thread, or that is to be said further out.
+        Some(text) if QUIET.get() || text.contains("\n  at ") => panic::resume_unwind(panic),
+        Some(text) => panic!("{text}\n  at {}", PLACE.take()),
         None => panic::resume_unwind(panic),
     }
 }

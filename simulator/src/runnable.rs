@@ -8,13 +8,22 @@ use synod_core::{Catalogue, Kind, Model, NodeId, Offer, Stack};
 use crate::choice::Stream;
 use crate::scenario::Scenario;
 use crate::settings::Settings;
+use crate::underway::Seat;
 use crate::world::settling::run_settling;
-use crate::world::{Outcome, run};
+use crate::world::{Outcome, run, run_seen};
 
 /// What whole runs can be made of.
 pub(crate) trait Runnable: fmt::Debug + Sync {
     /// Runs once, as [`run`] does.
     fn run(&self, settings: &Settings, stream: Stream, traced: bool) -> (Outcome, Stream);
+
+    /// The same without a trace, and tells on the way where it is.
+    fn run_seen(
+        &self,
+        settings: &Settings,
+        stream: Stream,
+        seat: Option<&Seat>,
+    ) -> (Outcome, Stream);
 
     /// Runs once, and tells since when it was settled, as [`run_settling`] does.
     fn run_settling(&self, settings: &Settings, stream: Stream) -> (Outcome, Option<u64>);
@@ -45,6 +54,15 @@ pub(crate) trait Runnable: fmt::Debug + Sync {
 impl<T: Stack> Runnable for Scenario<T> {
     fn run(&self, settings: &Settings, stream: Stream, traced: bool) -> (Outcome, Stream) {
         run(self, settings, stream, traced)
+    }
+
+    fn run_seen(
+        &self,
+        settings: &Settings,
+        stream: Stream,
+        seat: Option<&Seat>,
+    ) -> (Outcome, Stream) {
+        run_seen(self, settings, stream, seat)
     }
 
     fn run_settling(&self, settings: &Settings, stream: Stream) -> (Outcome, Option<u64>) {

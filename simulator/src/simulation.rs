@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use synod_core::{Assumption, Model, Random, Stack};
 
@@ -17,6 +16,7 @@ use crate::settings::{Fault, LinkDelay, Settings};
 use crate::shrink::{Shrunk, smallest_of};
 use crate::strategy::Strategy;
 use crate::trace::{Header, Trace, hash_of};
+use crate::underway::{Entered, Underway};
 use crate::world::{Counts, Violation};
 
 /// Runs a scenario in many worlds.
@@ -38,8 +38,8 @@ pub struct Simulation<'a> {
     dropped: Vec<Assumption>,
     /// Around which run the runs are, if around any.
     near: Option<Vec<Decision>>,
-    /// How many runs have ended, for whoever watches.
-    ended: Option<&'a AtomicU64>,
+    /// Where the runs that are under way are told, for whoever looks on.
+    underway: Option<&'a Underway>,
 }
 
 /// What many runs came to.
@@ -136,7 +136,7 @@ impl<'a> Simulation<'a> {
         let (mut settings, threads) = (Settings::within(runnable.model(), nodes), cores());
         settings.requests = if runnable.offers().is_empty() { 0 } else { Self::REQUESTS };
         let (strategy, sizes, dropped) = (Strategy::default(), Vec::new(), Vec::new());
-        Self { runnable, settings, strategy, sizes, threads, dropped, near: None, ended: None }
+        Self { runnable, settings, strategy, sizes, threads, dropped, near: None, underway: None }
     }
 
     /// Follows one strategy instead of all in turn.
@@ -173,10 +173,11 @@ impl<'a> Simulation<'a> {
         Self { threads: threads.max(1), ..self }
     }
 
-    /// Adds each run that ends to `ended`, so that another thread can tell how far it is.
+    /// Tells `underway` which runs have ended and which are under way, so that another thread can say how
+    /// far it is.
     #[must_use]
-    pub fn counting(self, ended: &'a AtomicU64) -> Self {
-        Self { ended: Some(ended), ..self }
+    pub fn watched(self, underway: &'a Underway) -> Self {
+        Self { underway: Some(underway), ..self }
     }
 
     /// Adds a kind of fault, whether or not the model allows it.
@@ -298,13 +299,14 @@ impl<'a> Simulation<'a> {
             hashes: String::new(),
             failed: None,
         };
+        let entered = self.underway.map(Underway::enter);
+        let seat = entered.as_deref();
         for seed in seeds {
+            entered.iter().for_each(|it| it.begin(seed));
             let world = self.world_of(seed);
-            let (mut outcome, _) = self.runnable.run(&world, self.stream(seed), false);
+            let (mut outcome, _) = self.runnable.run_seen(&world, self.stream(seed), seat);
             block.runs += 1;
-            if let Some(ended) = self.ended {
-                ended.fetch_add(1, Ordering::Relaxed);
-            }
+            entered.iter().for_each(Entered::end);
             block.counts.add(&outcome.counts);
             block.never.retain(|name| outcome.never.contains(name));
             *block.sizes.entry(world.nodes).or_default() += 1;
@@ -392,6 +394,8 @@ impl<'a> Simulation<'a> {
     }
 
     fn explain(&self, seed: u64) -> Failure {
+        let entered = self.underway.map(Underway::enter);
+        entered.iter().for_each(|it| it.shrink(seed));
         let world = self.world_of(seed);
         let (found, stream) = self.runnable.run(&world, self.stream(seed).recorded(), true);
         let (steps_found, found_by) = (found.trace.steps.len() as u64, stream.decisions());

@@ -31,6 +31,7 @@ use crate::scenario::{Scenario, micros};
 use crate::settings::Settings;
 use crate::trace::{Step, StepKind, Trace, Tracer, changes};
 use crate::treason::Traitor;
+use crate::underway::Seat;
 use judge::Halted;
 pub(crate) use judge::{judge, weigh};
 pub(crate) use lender::Lender;
@@ -125,6 +126,8 @@ pub(crate) struct World<'a, T: Stack> {
     counts: Counts,
     trace: Option<Tracer>,
     settling: Option<Settling>,
+    /// Where it tells how far it is, if anybody looks.
+    seat: Option<&'a Seat>,
     /// Whether something has happened since the nodes started.
     has_begun: bool,
     /// Whether any node was ever clogged or paused.
@@ -153,8 +156,32 @@ pub fn run<T: Stack>(
     stream: Stream,
     traced: bool,
 ) -> (Outcome, Stream) {
-    let (outcome, stream, _) = run_watched(scenario, settings, stream, traced, None);
+    let watched = Watched { traced, ..Watched::default() };
+    let (outcome, stream, _) = run_watched(scenario, settings, stream, watched);
     (outcome, stream)
+}
+
+/// The same without a trace; tells in `seat` where it is, so that others can look on.
+pub(crate) fn run_seen<T: Stack>(
+    scenario: &Scenario<T>,
+    settings: &Settings,
+    stream: Stream,
+    seat: Option<&Seat>,
+) -> (Outcome, Stream) {
+    let watched = Watched { seat, ..Watched::default() };
+    let (outcome, stream, _) = run_watched(scenario, settings, stream, watched);
+    (outcome, stream)
+}
+
+/// What is looked at in a run on its way.
+#[derive(Debug, Default)]
+struct Watched<'a> {
+    /// Whether each step is.
+    traced: bool,
+    /// Since when it is settled.
+    settling: Option<Settling>,
+    /// Where it is, by another thread.
+    seat: Option<&'a Seat>,
 }
 
 /// The same; tells since when the run was settled, if it is to watch for it.
@@ -162,11 +189,10 @@ fn run_watched<T: Stack>(
     scenario: &Scenario<T>,
     settings: &Settings,
     stream: Stream,
-    traced: bool,
-    settling: Option<Settling>,
+    watched: Watched<'_>,
 ) -> (Outcome, Stream, Option<Settling>) {
-    let mut world = World::new(scenario, settings, stream, traced);
-    world.settling = settling;
+    let mut world = World::new(scenario, settings, stream, watched.traced);
+    (world.settling, world.seat) = (watched.settling, watched.seat);
     let violation = quietly(|| world.run()).err().map(|(property, reason)| Violation {
         property,
         reason,
@@ -214,6 +240,7 @@ impl<'a, T: Stack> World<'a, T> {
             counts: Counts::default(),
             trace: traced.then_some(trace),
             settling: None,
+            seat: None,
             has_begun: false,
             has_held: false,
             effects: Vec::new(),
@@ -527,8 +554,18 @@ impl<'a, T: Stack> World<'a, T> {
     #[inline]
     fn note(&mut self, step: Option<Box<Step>>) {
         self.counts.steps += 1;
+        if self.counts.steps.is_multiple_of(Seat::TELL_EVERY) {
+            self.tell_where();
+        }
         if let Some(step) = step {
             self.keep(step);
+        }
+    }
+
+    #[cold]
+    fn tell_where(&self) {
+        if let Some(seat) = self.seat {
+            seat.tell(self.counts.steps, self.now_us);
         }
     }
 

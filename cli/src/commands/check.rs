@@ -1,11 +1,14 @@
 //! `check`: every schedule of a small cluster.
 
+use std::sync::Mutex;
+
 use serde_json::json;
 use synod_simulator::{
     Bounds, Counterexample, Diagram, Estimate, Explored, Folded, Limit, Untrue, Window,
 };
 
 use self::watcher::{Cost, Watcher};
+use super::progress::{States, telling};
 use super::{cluster, keep};
 use crate::app::App;
 use crate::args::{Check, OrderArg, TimingArg};
@@ -22,7 +25,8 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
         estimate(entry, check, &bounds, probes, printer);
         return Ok(());
     }
-    let mut watcher = Watcher::new(printer, check.max_time);
+    let latest = Mutex::default();
+    let mut watcher = Watcher::new(printer, check.max_time, &latest);
     let mut watch = |progress: &_| watcher.watch(progress);
     let way = match check.order {
         _ if check.reduce => Way::Reduced,
@@ -31,7 +35,7 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
     };
     let Check { threads, symmetry, live, .. } = *check;
     let how = Exploring { threads, way, symmetry, live, watch: &mut watch };
-    let explored = entry.explore(&bounds, how)?;
+    let explored = telling(printer, States::new(&latest), || entry.explore(&bounds, how))?;
     let cost = watcher.finish(explored.states);
     numbers(entry, &bounds, &explored, printer);
     printer.say(format!("  {cost}"));

@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use synod_simulator::{Bounds, Counterexample, Diagram, Failure, Fault, Trace, Violation};
+use synod_simulator::{
+    Bounds, Counterexample, Diagram, Failure, Fault, Trace, Underway, Violation,
+};
 
 use super::{check, cluster, keep, sim};
 use crate::app::App;
@@ -63,7 +64,7 @@ fn violated(
 fn simulate(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<(), Problem> {
     title(printer, "1  simulate: what the algorithm claims to survive");
     let asked = Asked::of(5, 0..500);
-    let report = entry.simulate(&asked, &AtomicU64::default());
+    let report = entry.simulate(&asked, &Underway::default());
     sim::numbers(entry, &asked, &report, printer);
     if let Some(Failure { seed, violation, trace, text, .. }) = &report.failure {
         let name = format!("{}-{seed}", entry.name());
@@ -111,7 +112,7 @@ fn check_all(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<(), Pro
 fn find(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<Option<PathBuf>, Problem> {
     title(printer, "3  find a bug: drop the assumption that there are no partitions");
     let asked = Asked { faults: vec![Fault::Partition], ..Asked::of(5, 0..1_000) };
-    let report = entry.simulate(&asked, &AtomicU64::default());
+    let report = entry.simulate(&asked, &Underway::default());
     let Some(failure) = &report.failure else {
         printer.say(format!("  no partition did any harm in {} runs\n", thousands(report.runs)));
         return Ok(None);

@@ -3,17 +3,19 @@
 use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
-use synod_simulator::{Decision, Diagram, Failure, Fault, LinkDelay, Recorded, Report, Settings};
+use synod_simulator::{
+    Decision, Diagram, Failure, Fault, LinkDelay, Recorded, Report, Settings, Underway,
+};
 
+use super::progress::{Runs, telling};
 use super::replay::{parse, text};
 use super::{keep, seeds};
 use crate::app::App;
 use crate::args::{FaultArg, Sim};
+use crate::defect;
 use crate::entry::{Asked, Entry};
 use crate::printer::{Printer, counted, quoted, thousands};
 use crate::problem::{Exit, Problem};
-
-mod progress;
 
 pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem> {
     let entry = app.entry(Some(&sim.algorithm))?;
@@ -30,8 +32,10 @@ pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem
         threads: sim.threads,
         ..Asked::of(0, seeds(sim.seed, sim.seeds)?)
     };
-    let all = asked.seeds.end - asked.seeds.start;
-    let report = progress::telling(printer, all, |ended| entry.simulate(&asked, ended));
+    let underway = Underway::default();
+    let runs = Runs::new(&underway, asked.seeds.end - asked.seeds.start);
+    let simulate = || telling(printer, runs, || entry.simulate(&asked, &underway));
+    let report = defect::caught(simulate).map_err(|defect| defect.in_runs(&underway.running()))?;
     numbers(entry, &asked, &report, printer);
     match (&report.failure, &report.divergence) {
         (Some(failure), _) => violated(sim, failure, &report, printer),

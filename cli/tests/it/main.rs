@@ -14,6 +14,7 @@ mod history;
 mod operating;
 #[cfg(feature = "otel")]
 mod otlp;
+mod progress;
 mod readme;
 mod recording;
 mod running;

@@ -2,7 +2,7 @@
 
 use synod_core::{Cluster, Kind, Property, Stack};
 
-use super::{Outcome, World, run_watched};
+use super::{Outcome, Watched, World, run_watched};
 use crate::choice::Stream;
 use crate::scenario::Scenario;
 use crate::settings::Settings;
@@ -21,8 +21,8 @@ pub(crate) fn run_settling<T: Stack>(
     settings: &Settings,
     stream: Stream,
 ) -> (Outcome, Option<u64>) {
-    let watch = Some(Settling::default());
-    let (outcome, _, settling) = run_watched(scenario, settings, stream, false, watch);
+    let watched = Watched { settling: Some(Settling::default()), ..Watched::default() };
+    let (outcome, _, settling) = run_watched(scenario, settings, stream, watched);
     let since_us = settling.and_then(|it| it.since_us).filter(|_| outcome.violation.is_none());
     (outcome, since_us)
 }

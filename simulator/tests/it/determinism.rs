@@ -1,11 +1,12 @@
 //! Equal seed, equal bytes.
 
 use std::ops::Range;
-use std::sync::atomic::AtomicU64;
 
 use synod_algorithms::Bully;
 use synod_core::Algorithm;
-use synod_simulator::{Counts, Fault, Scenario, Settings, Simulation, Strategy, Stream, run};
+use synod_simulator::{
+    Counts, Fault, Scenario, Settings, Simulation, Strategy, Stream, Underway, run,
+};
 
 fn bully() -> Scenario<Bully> {
     Scenario::of(|_| Bully::default())
@@ -107,9 +108,9 @@ fn a_report_of_a_failure_ends_with_the_lowest_seed_that_fails() {
 
 #[test]
 fn whoever_watches_sees_as_many_runs_end_as_there_are() {
-    let ended = AtomicU64::new(0);
+    let underway = Underway::default();
     let scenario = bully();
-    let report = Simulation::new(&scenario, 3).threads(2).counting(&ended).run(10..110);
+    let report = Simulation::new(&scenario, 3).threads(2).watched(&underway).run(10..110);
     report.expect_clean();
-    assert_eq!((report.runs, ended.into_inner()), (100, 100));
+    assert_eq!((report.runs, underway.ended(), underway.running()), (100, 100, Vec::new()));
 }

@@ -1,9 +1,9 @@
-//! Watches an exploration from outside: time, memory, and a line that tells how far it is.
+//! Watches an exploration from outside: time, memory, and how far it is.
 
 use std::fmt;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -11,8 +11,8 @@ use synod_simulator::Progress;
 
 use crate::printer::{Printer, thousands};
 
-/// Tells how far an exploration is, on a terminal or to a program, and ends it when its time is
-/// over.
+/// Tells programs how far an exploration is, keeps that for whoever tells people, and ends it when its
+/// time is over.
 pub(crate) struct Watcher<'p> {
     printer: &'p Printer,
     begun: Instant,
@@ -21,9 +21,8 @@ pub(crate) struct Watcher<'p> {
     /// The states when it was told last.
     before: u64,
     bytes_before: Option<u64>,
-    on_terminal: bool,
-    /// Whether a line stands on the terminal.
-    standing: bool,
+    /// How far it is.
+    latest: &'p Mutex<Progress>,
 }
 
 /// What an exploration cost.
@@ -39,15 +38,16 @@ pub(crate) struct Cost {
 
 /// With fewer states, what they take is lost in what everything else takes.
 const STATES_MIN: u64 = 10_000;
-/// How often a line on a terminal changes.
-const TERMINAL_EVERY: Duration = Duration::from_millis(200);
 /// How often a program is told.
 const PROGRAM_EVERY: Duration = Duration::from_secs(1);
 
 impl<'p> Watcher<'p> {
-    pub(crate) fn new(printer: &'p Printer, time_max: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        printer: &'p Printer,
+        time_max: Option<Duration>,
+        latest: &'p Mutex<Progress>,
+    ) -> Self {
         let begun = Instant::now();
-        let on_terminal = !printer.is_for_programs() && io::stderr().is_terminal();
         Self {
             printer,
             begun,
@@ -55,16 +55,15 @@ impl<'p> Watcher<'p> {
             told: begun,
             before: 0,
             bytes_before: resident("VmRSS:"),
-            on_terminal,
-            standing: false,
+            latest,
         }
     }
 
     pub(crate) fn watch(&mut self, progress: &Progress) -> ControlFlow<()> {
         let now = Instant::now();
-        let every = if self.on_terminal { TERMINAL_EVERY } else { PROGRAM_EVERY };
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = *progress;
         let since = now - self.told;
-        if every <= since {
+        if PROGRAM_EVERY <= since {
             let new = progress.states.saturating_sub(self.before);
             self.tell(progress, rate(new, since.as_secs_f64()));
             (self.told, self.before) = (now, progress.states);
@@ -75,16 +74,8 @@ impl<'p> Watcher<'p> {
         }
     }
 
-    fn tell(&mut self, progress: &Progress, states_per_second: u64) {
+    fn tell(&self, progress: &Progress, states_per_second: u64) {
         let Progress { states, transitions, depth, frontier, .. } = *progress;
-        if self.on_terminal {
-            let [states, frontier, rate] = [states, frontier, states_per_second].map(thousands);
-            let line =
-                format!("  {states} states · {rate}/s · depth {depth} · {frontier} to go on from");
-            // A terminal that is gone is no reason to stop.
-            let _ = write!(io::stderr(), "\r{line}\x1b[K");
-            self.standing = true;
-        }
         self.printer.event(&json!({
             "event": "progress", "states": states, "transitions": transitions, "depth": depth,
             "frontier": frontier, "states_per_second": states_per_second,
@@ -92,11 +83,8 @@ impl<'p> Watcher<'p> {
         }));
     }
 
-    /// Wipes the line off the terminal, and says what `states` states have cost.
+    /// Says what `states` states have cost.
     pub(crate) fn finish(self, states: u64) -> Cost {
-        if self.standing {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
         let seconds = self.begun.elapsed().as_secs_f64();
         let peak_bytes = resident("VmHWM:");
         let grown = peak_bytes.zip(self.bytes_before).map(|(peak, before)| peak - before.min(peak));

@@ -1,0 +1,132 @@
+//! What a program says that is at fault itself. It is one that calls itself: with algorithms of which
+//! one has a property that panics, and one a summary that does.
+
+use std::io::{self, Write};
+use std::process::{Command, ExitCode, Output};
+
+use serde::Serialize;
+use serde_json::Value;
+use synod::{
+    Algorithm, App, Context, Event, Faults, Handlers, Model, Property, Summary, Tolerance,
+};
+
+/// Is in the environment of the one that is called.
+const CALLED: &str = "SYNOD_TEST_CALLED";
+/// The name of the only test, for whoever lists tests.
+const TEST: &str = "a_defect_is_told_with_its_place_and_its_run";
+
+#[derive(Event, Debug, Serialize, serde::Deserialize)]
+#[event(name = "brittle.ping")]
+struct Ping;
+
+/// Looks after its nodes in a way that breaks when one is down.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Brittle;
+
+impl Brittle {
+    fn ping(&mut self, _: Ping) {}
+}
+
+impl Algorithm for Brittle {
+    const NAME: &'static str = "brittle";
+    const MODEL: Model = Model::ASYNCHRONOUS.tolerating(Faults::CrashStop(Tolerance::AllButOne));
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::ping)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        ctx.broadcast(&Ping);
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::always("somebody answers", |cluster| {
+            assert!(cluster.live().count() == cluster.size(), "who is down answers nobody");
+            Ok(())
+        })]
+    }
+}
+
+/// Cannot say what it is.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Speechless;
+
+impl Algorithm for Speechless {
+    const NAME: &'static str = "speechless";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+    }
+
+    fn summary(&self) -> Summary {
+        panic!("words fail me")
+    }
+}
+
+fn main() -> ExitCode {
+    let asked: Vec<String> = std::env::args().collect();
+    if std::env::var_os(CALLED).is_some() {
+        return App::new().algorithm::<Brittle>().algorithm::<Speechless>().run();
+    }
+    if asked.iter().any(|it| it == "--list") {
+        if !asked.iter().any(|it| it == "--ignored") {
+            writeln!(io::stdout(), "{TEST}: test").expect("somebody reads");
+        }
+        return ExitCode::SUCCESS;
+    }
+    a_run_that_breaks_is_told_by_its_seed();
+    a_summary_that_panics_is_a_defect_of_every_command();
+    ExitCode::SUCCESS
+}
+
+fn call(words: &[&str]) -> Output {
+    let own = std::env::current_exe().expect("a path");
+    let mut command = Command::new(own);
+    command.args(words).env(CALLED, "1").env_remove("CARGO").env_remove("RUST_BACKTRACE");
+    command.output().expect("it starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+fn a_run_that_breaks_is_told_by_its_seed() {
+    let output = call(&["sim", "brittle", "--seeds", "1000", "--nodes=3", "--threads=1"]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(70), "{told}");
+    for words in [
+        "error: a defect of the program: who is down answers nobody\n",
+        "\n  at cli/tests/broken/main.rs:",
+        "\n  in the run of seed ",
+        "\n  the same again: ",
+        "report these lines",
+        concat!("/issues (synod ", env!("CARGO_PKG_VERSION")),
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert_eq!(told.matches("who is down").count(), 1, "one block: {told}");
+    let (_, seed) = told.split_once("in the run of seed ").expect("a seed");
+    let seed = seed.lines().next().expect("a number");
+    let again = format!("sim brittle --nodes=3 --threads=1 --seed {seed} --seeds 1\n");
+    assert!(told.contains(&again), "{again}: {told}");
+    let again: Vec<&str> = again.split_whitespace().chain(["--json"]).collect();
+    let output = call(&again);
+    let line = text(&output.stdout);
+    let last: Value = serde_json::from_str(line.lines().last().expect("a line")).expect("JSON");
+    assert_eq!((output.status.code(), last.get("exit")), (Some(70), Some(&70.into())), "{last}");
+    let hint = last.get("hint").and_then(Value::as_str).expect("a text");
+    assert!(hint.contains(&format!("in the run of seed {seed}\n")), "{hint}");
+}
+
+fn a_summary_that_panics_is_a_defect_of_every_command() {
+    for words in [
+        &["sim", "speechless", "--seeds", "65"][..],
+        &["check", "brittle", "--nodes", "2", "--crashes", "1"],
+    ] {
+        let output = call(words);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(70), "{words:?}: {told}");
+        assert!(told.starts_with("error: a defect of the program: w"), "{told}");
+        assert!(told.contains("\n  at cli/tests/broken/main.rs:"), "{told}");
+    }
+}
