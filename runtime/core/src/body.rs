@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::encoding::{Sink, encode};
 use crate::event::Event;
+use crate::varint;
 
 /// The bytes of an encoded event. Short ones, which most are, stand in the envelope itself: copying
 /// them costs less than counting their owners.
@@ -195,18 +196,17 @@ impl Sink for Pen<'_> {
 
     #[inline]
     fn number(&mut self, number: u64) {
-        let mut rest = number;
-        for (index, place) in self.bytes.iter_mut().enumerate().skip(self.length) {
-            let [lowest, ..] = rest.to_le_bytes();
-            if rest < 0x80 {
-                *place = lowest;
-                self.length = index + 1;
-                return;
-            }
-            *place = lowest | 0x80;
-            rest >>= 7;
+        if number < 0x80 {
+            return self.push(number.to_le_bytes()[0]);
         }
-        self.spill().number(number);
+        let place = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut);
+        let (bytes, count) = varint::written(number);
+        if let Some(place) = place {
+            *place = bytes;
+            self.length += count;
+        } else {
+            self.extend(bytes.get(..count).unwrap_or_default());
+        }
     }
 
     #[inline]

@@ -14,6 +14,7 @@ use serde::de::{
 };
 
 use crate::envelope::DecodeError;
+use crate::varint::{self, Misread};
 
 /// Decodes a value that takes up all of `bytes`. O(size).
 #[inline]
@@ -68,33 +69,6 @@ struct Reader<'de> {
     levels: u32,
 }
 
-/// Whole numbers: seven bits in each byte, the lowest first. A last byte that adds nothing is one too
-/// many.
-macro_rules! read_numbers {
-    ($($number:ident)*) => {$(
-        #[inline]
-        fn $number(&mut self) -> Result<$number, Refused> {
-            let (mut number, mut shift) = (0, 0);
-            let mut bytes = self.rest.iter();
-            while shift < $number::BITS {
-                let byte = *bytes.next().ok_or_else(|| refused(END))?;
-                let part = $number::from(byte & 0x7f);
-                number |= part << shift;
-                if byte < 0x80 {
-                    self.rest = bytes.as_slice();
-                    return match part {
-                        0 if 0 < shift => Err(refused("a number in it is written longer than it is")),
-                        _ if (part << shift) >> shift != part => break,
-                        _ => Ok(number),
-                    };
-                }
-                shift += 7;
-            }
-            Err(refused("a number in it is too large for its type"))
-        }
-    )*};
-}
-
 impl<'de> Reader<'de> {
     fn new(bytes: &'de [u8]) -> Self {
         let size = bytes.len();
@@ -102,7 +76,35 @@ impl<'de> Reader<'de> {
         Self { rest: bytes, size, room, levels: DEPTH_MAX }
     }
 
-    read_numbers! { u16 u32 u64 u128 }
+    #[inline]
+    fn number(&mut self) -> Result<u64, Refused> {
+        varint::read(&mut self.rest).map_err(misread)
+    }
+
+    /// A number of a narrower type.
+    #[inline]
+    fn narrow<N: TryFrom<u64>>(&mut self) -> Result<N, Refused> {
+        N::try_from(self.number()?).map_err(|_| misread(Misread::TooLarge))
+    }
+
+    /// A number that may be wider than what is read at once.
+    fn wide(&mut self) -> Result<u128, Refused> {
+        let (mut number, mut shift) = (0, 0);
+        while shift < u128::BITS {
+            let byte = self.byte()?;
+            let part = u128::from(byte & 0x7f);
+            number |= part << shift;
+            if byte < 0x80 {
+                return match part {
+                    0 if 0 < shift => Err(misread(Misread::Padded)),
+                    _ if (part << shift) >> shift != part => break,
+                    _ => Ok(number),
+                };
+            }
+            shift += 7;
+        }
+        Err(misread(Misread::TooLarge))
+    }
 
     #[inline]
     fn byte(&mut self) -> Result<u8, Refused> {
@@ -114,7 +116,7 @@ impl<'de> Reader<'de> {
     /// How many there are of something.
     #[inline]
     fn length(&mut self) -> Result<usize, Refused> {
-        let length = self.u64()?;
+        let length = self.number()?;
         usize::try_from(length).map_err(|_| refused(END))
     }
 
@@ -198,15 +200,15 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
             _ => return Err(refused("a truth value in it is neither 0 nor 1")),
         };
         deserialize_i8: visit_i8(it) it.byte()?.cast_signed();
-        deserialize_i16: visit_i16(it) unfolded!(it.u16()?);
-        deserialize_i32: visit_i32(it) unfolded!(it.u32()?);
-        deserialize_i64: visit_i64(it) unfolded!(it.u64()?);
-        deserialize_i128: visit_i128(it) unfolded!(it.u128()?);
+        deserialize_i16: visit_i16(it) unfolded!(it.narrow::<u16>()?);
+        deserialize_i32: visit_i32(it) unfolded!(it.narrow::<u32>()?);
+        deserialize_i64: visit_i64(it) unfolded!(it.number()?);
+        deserialize_i128: visit_i128(it) unfolded!(it.wide()?);
         deserialize_u8: visit_u8(it) it.byte()?;
-        deserialize_u16: visit_u16(it) it.u16()?;
-        deserialize_u32: visit_u32(it) it.u32()?;
-        deserialize_u64: visit_u64(it) it.u64()?;
-        deserialize_u128: visit_u128(it) it.u128()?;
+        deserialize_u16: visit_u16(it) it.narrow()?;
+        deserialize_u32: visit_u32(it) it.narrow()?;
+        deserialize_u64: visit_u64(it) it.number()?;
+        deserialize_u128: visit_u128(it) it.wide()?;
         deserialize_f32: visit_f32(it) f32::from_le_bytes(it.array()?);
         deserialize_f64: visit_f64(it) f64::from_le_bytes(it.array()?);
         deserialize_str: visit_borrowed_str(it) it.text()?;
@@ -410,7 +412,7 @@ impl<'de> EnumAccess<'de> for &mut Reader<'de> {
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Refused> {
-        let variant: U32Deserializer<Refused> = self.u32()?.into_deserializer();
+        let variant: U32Deserializer<Refused> = self.narrow::<u32>()?.into_deserializer();
         Ok((seed.deserialize(variant)?, self))
     }
 }
@@ -445,6 +447,15 @@ impl<'de> VariantAccess<'de> for &mut Reader<'de> {
     ) -> Result<V::Value, Refused> {
         self.tuple_variant(fields.len(), visitor)
     }
+}
+
+#[cold]
+fn misread(why: Misread) -> Refused {
+    refused(match why {
+        Misread::Cut => END,
+        Misread::Padded => "a number in it is written longer than it is",
+        Misread::TooLarge => "a number in it is too large for its type",
+    })
 }
 
 const END: &str = "the bytes end too early";

@@ -11,12 +11,14 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
+use crate::varint;
+
 /// Where encoded values go.
 pub(crate) trait Sink {
     fn push(&mut self, byte: u8);
     fn extend(&mut self, bytes: &[u8]);
 
-    /// Appends a whole number: seven bits in each byte, the lowest first.
+    /// Appends a whole number.
     fn number(&mut self, number: u64);
 }
 
@@ -33,12 +35,14 @@ impl Sink for Vec<u8> {
 
     #[inline]
     fn number(&mut self, number: u64) {
-        let mut rest = number;
-        while 0x80 <= rest {
-            self.push(rest.to_le_bytes()[0] | 0x80);
-            rest >>= 7;
+        if number < 0x80 {
+            return self.push(number.to_le_bytes()[0]);
         }
-        self.push(rest.to_le_bytes()[0]);
+        // All of them are copied and some cut off again: that many at once take no loop.
+        let (bytes, count) = varint::written(number);
+        let end = self.len() + count;
+        self.extend_from_slice(&bytes);
+        self.truncate(end);
     }
 }
 

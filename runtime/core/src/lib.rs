@@ -40,6 +40,7 @@ mod request;
 mod stack;
 mod symmetry;
 mod transport;
+mod varint;
 mod workload;
 
 pub use algorithm::{Algorithm, HandlerSet, Handlers, Order};
