@@ -318,6 +318,7 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     /// # Panics
     ///
     /// If a property does. A panic of a handler is a violation.
+    #[inline(never)] // What it holds is not under its caller's other work.
     pub fn run(mut self) -> Explored {
         let watch = self.watch.take();
         let ground = self.ground();
@@ -365,7 +366,7 @@ fn conclude(search: Search<'_, '_>, result: Result<(), Stop>) -> Box<Explored> {
         Ok(()) => found.complete = true,
         Err(Stop::Cut(limit)) => found.cut = Some(limit),
         Err(Stop::Wrong(path, Wrong::Property(property, reason))) => {
-            found.failure = Some(counterexample(program, &path, property, reason));
+            found.failure = Some(Box::new(counterexample(program, &path, property, reason)));
         }
         Err(Stop::Wrong(_, Wrong::Declared(untrue))) => found.untrue = Some(untrue),
     }

@@ -53,6 +53,7 @@ impl<A: Algorithm> Scenario<A> {
     ///
     /// If the algorithm's event types clash: a mistake in its source.
     #[must_use]
+    #[inline(never)] // What is only needed here is not under what the caller does with it.
     pub fn of(make: impl Fn(NodeId) -> A + Send + Sync + 'static) -> Self {
         match Self::new(A::NAME, A::MODEL, make) {
             Ok(scenario) => {

@@ -90,7 +90,7 @@ fn check_all(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<(), Pro
     let how = Exploring { threads, way, symmetry: false, live: false, watch: &mut watch };
     let explored = entry.explore(&bounds, how)?;
     check::numbers(entry, &bounds, &explored, printer);
-    if let Some(Counterexample { violation, trace, text, .. }) = &explored.failure {
+    if let Some(Counterexample { violation, trace, text, .. }) = explored.failure.as_deref() {
         let name = format!("{}-check", entry.name());
         return Err(violated(out, &name, (violation, trace, text), printer));
     }

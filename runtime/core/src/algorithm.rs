@@ -245,6 +245,7 @@ impl<S> Handlers<S> {
     }
 
     pub(crate) fn catalogue(&self, out: &mut Catalogue) -> Result<(), BuildError> {
+        out.reserve(self.table.len() + self.records.len() + self.outputs.len());
         let handlers = self.table.iter().chain(&self.records).map(|handler| &handler.info);
         for info in handlers.chain(&self.outputs) {
             out.add(info)?;

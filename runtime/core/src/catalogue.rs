@@ -90,9 +90,10 @@ pub type JobFn = Arc<dyn Fn(&Envelope) -> Result<Envelope, DecodeError> + Send +
 /// All event types of one node, by role and identity.
 #[derive(Clone, Default)]
 pub struct Catalogue {
-    events: BTreeMap<(Role, EventId), EventInfo>,
+    /// In ascending order of role and identity, as the lanes are by theirs: a node has few.
+    events: Vec<EventInfo>,
     jobs: BTreeMap<EventId, JobFn>,
-    lanes: BTreeMap<LaneId, &'static str>,
+    lanes: Vec<(LaneId, &'static str)>,
     /// Several algorithms of a node may handle an event, each by a function of its own.
     registered: Vec<(&'static str, Registration)>,
 }
@@ -135,13 +136,13 @@ pub enum BuildError {
 impl Catalogue {
     /// The event types of one role, by identity.
     pub fn of(&self, role: Role) -> impl Iterator<Item = &EventInfo> {
-        self.events.values().filter(move |info| info.role == role)
+        self.events.iter().filter(move |info| info.role == role)
     }
 
     /// The handled event type of this identity. O(log types).
     #[must_use]
     pub fn handled(&self, event: EventId) -> Option<&EventInfo> {
-        self.events.get(&(Role::Handler, event))
+        self.find(Role::Handler, event)
     }
 
     /// The functions that handle or restore the event of this wire name, and where they were
@@ -173,7 +174,7 @@ impl Catalogue {
     /// The wire names of all event types, in whatever role. O(types).
     #[must_use]
     pub fn names(&self) -> BTreeSet<&'static str> {
-        self.events.values().map(|info| info.name).collect()
+        self.events.iter().map(|info| info.name).collect()
     }
 
     /// The wire name of an identity, in whatever role; its hash where the node does not know it.
@@ -189,7 +190,8 @@ impl Catalogue {
     /// algorithm of the node sends on. O(log lanes).
     #[must_use]
     pub fn lane(&self, lane: LaneId) -> Option<&'static str> {
-        self.lanes.get(&lane).copied()
+        let at = self.lanes.binary_search_by_key(&lane, |(known, _)| *known).ok()?;
+        self.lanes.get(at).map(|(_, name)| *name)
     }
 
     /// The event in `envelope`, written out; only its size where the node does not know the type.
@@ -260,15 +262,33 @@ impl Catalogue {
         }
         self.registered.extend(info.registered.map(|registered| (info.name, registered)));
         let mut info = info.clone();
-        // Of several algorithms that handle it, each has to say so.
-        info.commutes &= self.events.get(&(info.role, info.id)).is_none_or(|it| it.commutes);
-        self.events.insert((info.role, info.id), info);
+        match self.place_of(info.role, info.id) {
+            Ok(at) => {
+                if let Some(known) = self.events.get_mut(at) {
+                    // Of several algorithms that handle it, each has to say so.
+                    info.commutes &= known.commutes;
+                    *known = info;
+                }
+            }
+            Err(free) => self.events.insert(free, info),
+        }
         Ok(())
+    }
+
+    /// Makes room for so many event types more.
+    pub(crate) fn reserve(&mut self, events: usize) {
+        self.events.reserve_exact(events);
+        self.registered.reserve_exact(events);
     }
 
     /// Adds a lane.
     pub(crate) fn add_lane(&mut self, lane: LaneId, name: &'static str) {
-        self.lanes.insert(lane, name);
+        match self.lanes.binary_search_by_key(&lane, |(known, _)| *known) {
+            Ok(at) => {
+                self.lanes.get_mut(at).into_iter().for_each(|known| known.1 = name);
+            }
+            Err(free) => self.lanes.insert(free, (lane, name)),
+        }
     }
 
     /// Adds a job.
@@ -286,12 +306,21 @@ impl Catalogue {
 
     fn any(&self, event: EventId) -> Option<&EventInfo> {
         let roles = [Role::Handler, Role::Record, Role::Job, Role::Output];
-        roles.iter().find_map(|role| self.events.get(&(*role, event)))
+        roles.iter().find_map(|role| self.find(*role, event))
+    }
+
+    fn find(&self, role: Role, event: EventId) -> Option<&EventInfo> {
+        self.events.get(self.place_of(role, event).ok()?)
+    }
+
+    /// Where it stands, or would.
+    fn place_of(&self, role: Role, event: EventId) -> Result<usize, usize> {
+        self.events.binary_search_by_key(&(role, event), |info| (info.role, info.id))
     }
 }
 
 impl fmt::Debug for Catalogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.events.values()).finish()
+        f.debug_list().entries(&self.events).finish()
     }
 }

@@ -9,10 +9,10 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use self::chunk::{Batch, CHUNK, Chunk, Failed, Part, View, Yield};
+use self::reached::{NOWHERE, Reached};
 use super::place::Program;
 use super::report::{Limit, Progress};
-use super::search::{Search, Stop, starts};
-use super::segments::Segments;
+use super::search::{Search, Start, Stop, starts};
 use super::setting::Wrong;
 use super::state::{State, each_packed, rename};
 use super::visited::Visited;
@@ -20,6 +20,7 @@ use super::worker::Worker;
 use crate::quiet::quietly;
 
 mod chunk;
+mod reached;
 
 /// Chunks of a round for each thread: enough that the threads wait little for each other.
 const CHUNKS_EACH: usize = 4;
@@ -29,13 +30,6 @@ const PACKED_MIN: usize = 1 << 9;
 
 /// A violation: the state before it, which of its transitions, and what is wrong.
 pub(super) type Violated = (u32, u32, Wrong);
-
-/// How each state was reached first: from which one, by which of its transitions.
-#[derive(Debug, Default)]
-struct Reached(Segments<(u32, u32), 64>);
-
-/// The predecessor of the first states.
-const NOWHERE: u32 = u32::MAX;
 
 /// What a thread works with.
 struct Hand<'a> {
@@ -67,15 +61,8 @@ pub(super) fn search(search: &mut Search<'_, '_>, threads: usize) -> Result<(), 
         packed_bytes: 0,
     };
     let result = breadth.run(threads.max(1));
-    let result = result.map_err(|stop| match stop {
-        Halt::Cut(limit) => Stop::Cut(limit),
-        Halt::Wrong((from, ordinal, wrong)) => {
-            let path = breadth.reached.path(from, ordinal);
-            Stop::Wrong(breadth.search.actions(&path), wrong)
-        }
-    });
     breadth.search.found.frontier = breadth.waiting;
-    result
+    result.map_err(|halt| breadth.stop(halt))
 }
 
 enum Halt {
@@ -93,7 +80,10 @@ fn hands(program: &dyn Program, threads: usize) -> Vec<Hand<'_>> {
 impl Breadth<'_, '_, '_> {
     fn run(&mut self, threads: usize) -> Result<(), Halt> {
         let mut hands = hands(self.search.program, threads);
-        self.begin(&mut hands)?;
+        if let Some(hand) = hands.first_mut() {
+            let starts = starts(&mut hand.worker);
+            self.begin(hand, starts)?;
+        }
         let mut beyond = false;
         while !self.chunks.is_empty() {
             let count = self.chunks.len().min(threads * CHUNKS_EACH);
@@ -113,18 +103,26 @@ impl Breadth<'_, '_, '_> {
     fn round(&mut self, hands: &mut [Hand<'_>], round: Vec<Chunk>) -> Result<bool, Halt> {
         let mut beyond = false;
         if 1 < hands.len() && 1 < round.len() {
-            let yields = self.expand(hands, &round);
-            for (chunk, found) in round.into_iter().zip(&yields) {
-                beyond |= found.beyond;
-                self.take_in(chunk.depth + 1, found)?;
-                self.finish(chunk);
-            }
+            beyond = self.take_all(hands, round)?;
         } else if let Some(hand) = hands.first_mut() {
             // So little is not worth a thread.
             for chunk in round {
                 beyond |= self.take_each(hand, &chunk)?;
                 self.finish(chunk);
             }
+        }
+        Ok(beyond)
+    }
+
+    /// Expands all chunks and takes in what they led to.
+    #[inline(never)] // As `begin`.
+    fn take_all(&mut self, hands: &mut [Hand<'_>], round: Vec<Chunk>) -> Result<bool, Halt> {
+        let mut beyond = false;
+        let yields = self.expand(hands, &round);
+        for (chunk, found) in round.into_iter().zip(&yields) {
+            beyond |= found.beyond;
+            self.take_in(chunk.depth + 1, found)?;
+            self.finish(chunk);
         }
         Ok(beyond)
     }
@@ -150,11 +148,10 @@ impl Breadth<'_, '_, '_> {
         self.spare = chunk.packed;
     }
 
-    fn begin(&mut self, hands: &mut [Hand<'_>]) -> Result<(), Halt> {
-        let Some(Hand { worker, batch, found }) = hands.first_mut() else {
-            return Ok(());
-        };
-        for (_, mut begun) in starts(worker) {
+    #[inline(never)] // Its frame is not under the rounds.
+    fn begin(&mut self, hand: &mut Hand<'_>, starts: Vec<Start>) -> Result<(), Halt> {
+        let Hand { worker, batch, found } = hand;
+        for (_, mut begun) in starts {
             batch.add(worker, begun.as_mut().map_err(|wrong| wrong.clone()));
         }
         let _ = self.view().look(worker, &State::default(), batch, found, NOWHERE);
@@ -222,6 +219,18 @@ impl Breadth<'_, '_, '_> {
         }
     }
 
+    #[cold]
+    fn stop(&self, halt: Halt) -> Stop {
+        match halt {
+            Halt::Cut(limit) => Stop::Cut(limit),
+            Halt::Wrong((from, ordinal, wrong)) => {
+                let path = self.reached.path(from, ordinal);
+                Stop::Wrong(self.search.actions(&path), wrong)
+            }
+        }
+    }
+
+    #[cold]
     fn fail(&mut self, depth: u32, failed: &Failed) -> Halt {
         let found = &mut self.search.found;
         if failed.print.is_some() {
@@ -255,6 +264,7 @@ impl Breadth<'_, '_, '_> {
     }
 
     /// Forgets the local states and parcels that no state of the frontier has.
+    #[inline(never)] // As `begin`.
     fn sweep(&mut self) {
         let nodes = self.search.program.setting().bounds.nodes as usize;
         let (mut live, mut state) = (self.search.live(), State::default());
@@ -313,32 +323,5 @@ impl Hand<'_> {
             view.expand(&mut self.worker, &mut self.batch, &chunk.all(), &mut found);
             yields.push((index, found));
         }
-    }
-}
-
-impl Reached {
-    /// # Panics
-    ///
-    /// Beyond 2^32 states, which the bound on states excludes.
-    fn push(&mut self, from: u32, ordinal: u32) -> u32 {
-        let number = u32::try_from(self.0.len()).expect("the bound on states is below 2^32");
-        self.0.push((from, ordinal));
-        number
-    }
-
-    /// The transitions from the start to a state's transition.
-    fn path(&self, from: u32, ordinal: u32) -> Vec<u32> {
-        let mut path = vec![ordinal];
-        let mut at = from;
-        while let Some((before, ordinal)) = self.0.get(at as usize) {
-            path.push(*ordinal);
-            at = *before;
-        }
-        path.reverse();
-        path
-    }
-
-    fn bytes(&self) -> u64 {
-        self.0.bytes()
     }
 }

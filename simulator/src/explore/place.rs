@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use synod_core::{
     Choices, Cluster, DecodeError, Effect, Envelope, Frame, Held, Kind, Member, Monitor, Node,
-    NodeId, Permutation, Renamer, Stack, TimerId, Verdict,
+    NodeId, Peers, Permutation, Renamer, Stack, TimerId, Verdict,
 };
 
 use super::host::{Cause, Host};
@@ -69,9 +69,16 @@ pub(crate) trait Program: Sync {
 /// What a thread knows of a local state.
 #[derive(Debug)]
 pub(crate) struct Local {
-    /// The hash of all of it.
-    pub(crate) print: u128,
+    /// The hash of all of it, by its bytes: as a number it would stand at a multiple of 16 only.
+    print: [u8; 16],
     pub(crate) host: Arc<Host>,
+}
+
+impl Local {
+    /// The hash of all of it.
+    pub(crate) fn print(&self) -> u128 {
+        u128::from_ne_bytes(self.print)
+    }
 }
 
 /// What came of one handler activation.
@@ -103,6 +110,7 @@ pub(crate) trait Judge: Send {
 pub(crate) struct Ground<'a, T: Stack> {
     scenario: &'a Scenario<T>,
     setting: Setting<'a>,
+    peers: Peers,
     places: Pool<Place<T>>,
     arounds: Pool<Arc<Around<T>>>,
 }
@@ -117,6 +125,14 @@ struct Around<T: Stack> {
     /// None if the node is down.
     frame: Option<Frame<T>>,
     host: Arc<Host>,
+}
+
+impl<T: Stack> Around<T> {
+    #[inline(never)] // As `meets`.
+    fn of(mut host: Host, frame: Option<Frame<T>>) -> Arc<Self> {
+        host.timers = host.timers.ordered(frame.iter().flat_map(Frame::timers).map(|(id, _)| id));
+        Arc::new(Self { frame, host: Arc::new(host) })
+    }
 }
 
 impl<T: Stack> Clone for Place<T> {
@@ -142,7 +158,8 @@ impl Choices for Script {
 
 impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
     pub(crate) fn new(scenario: &'a Scenario<T>, setting: Setting<'a>) -> Self {
-        Self { scenario, setting, places: Pool::default(), arounds: Pool::default() }
+        let peers = (1..=setting.bounds.nodes).map(NodeId).collect();
+        Self { scenario, setting, peers, places: Pool::default(), arounds: Pool::default() }
     }
 
     fn keep<S>(&self, mut host: Host, frame: Option<Frame<T>>, stack: Option<S>) -> u32
@@ -162,12 +179,16 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
         self.places.number(print, || Place { stack: stack.map(S::into), around })
     }
 
+    /// Keeps a node after a step, if it is still up.
+    #[inline(never)] // As `meets`.
+    fn leave(&self, host: Host, met: Option<Node<T>>) -> u32 {
+        let (stack, frame) = met.map(Node::into_parts).unzip();
+        self.keep(host, frame, stack)
+    }
+
     /// What is kept under this fingerprint: its timers are in the order of their events.
     fn around(&self, print: u128, host: Host, frame: Option<Frame<T>>) -> Arc<Around<T>> {
-        let number = self.arounds.number(print, || {
-            let timers = host.timers.ordered(frame.iter().flat_map(Frame::timers).map(|it| it.0));
-            Arc::new(Around { frame, host: Arc::new(Host { timers, ..host }) })
-        });
+        let number = self.arounds.number(print, || Around::of(host, frame));
         self.arounds.get(number)
     }
 
@@ -210,12 +231,13 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
     }
 
     /// The node that `cause` meets: none if it is down.
+    #[inline(never)] // Its frame is not under the handler.
     fn meets(&self, place: &Place<T>, host: &mut Host, cause: &Cause) -> Option<Node<T>> {
         if !matches!(cause, Cause::Start | Cause::Recover(_)) {
             return place.node();
         }
         host.incarnation += 1;
-        Some(self.scenario.boot(host.node, self.setting.bounds.nodes, host.incarnation))
+        Some(self.scenario.boot_among(&self.peers, host.node, host.incarnation))
     }
 }
 
@@ -271,14 +293,11 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         let had = effects.len();
         effects.truncate(cut.unwrap_or(had));
         host.carry_out(effects, self.setting.bounds);
-        let (stack, frame) = match cut {
-            Some(_) => {
-                host.timers.clear();
-                (None, None)
-            }
-            None => met.map(Node::into_parts).unzip(),
-        };
-        Ok(Stepped { place: self.keep(host, frame, stack), asked, had })
+        if cut.is_some() {
+            host.timers.clear();
+            met = None;
+        }
+        Ok(Stepped { place: self.leave(host, met), asked, had })
     }
 
     fn tick(&self, place: u32) -> u32 {
@@ -307,8 +326,10 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
     }
 
     fn refresh(&self, known: &mut Vec<Local>) {
-        self.places
-            .refresh(known, |print, place| Local { print, host: Arc::clone(&place.around.host) });
+        self.places.refresh(known, |print, place| Local {
+            print: print.to_ne_bytes(),
+            host: Arc::clone(&place.around.host),
+        });
     }
 
     fn judge(&self) -> Box<dyn Judge + '_> {
@@ -358,7 +379,7 @@ struct Court<'a, T: Stack> {
     ground: &'a Ground<'a, T>,
     /// The states of all local states that were looked at, so that this takes no lock, but for those
     /// that `members` have.
-    stacks: Vec<Option<Held<T>>>,
+    stacks: Vec<Option<Arc<T>>>,
     members: Vec<Member<T>>,
     /// The local states that `members` are.
     seated: Vec<u32>,
@@ -370,16 +391,17 @@ impl<T: Stack + Clone + Hash + Sync> Court<'_, T> {
     /// A local state is of one node, so it is taken from where it stands and put back, not counted.
     fn seat(&mut self, places: &[u32]) {
         if places.iter().any(|place| self.stacks.len() <= *place as usize) {
-            let stack = |_, place: &Place<T>| place.stack.clone().map(Held::Shared);
-            self.ground.places.refresh(&mut self.stacks, stack);
+            self.ground.places.refresh(&mut self.stacks, |_, place| place.stack.clone());
         }
         self.seated.resize(places.len(), u32::MAX);
         for ((member, seated), place) in self.members.iter_mut().zip(&mut self.seated).zip(places) {
             if seated != place {
                 let stack = self.stacks.get_mut(*place as usize).and_then(Option::take);
-                let left = std::mem::replace(&mut member.node, stack);
-                if let Some(stack) = self.stacks.get_mut(*seated as usize) {
-                    *stack = left;
+                let left = std::mem::replace(&mut member.node, stack.map(Held::Shared));
+                if let (Some(stack), Some(Held::Shared(left))) =
+                    (self.stacks.get_mut(*seated as usize), left)
+                {
+                    *stack = Some(left);
                 }
                 *seated = *place;
             }

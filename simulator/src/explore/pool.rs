@@ -121,12 +121,18 @@ impl<V: Clone> Pool<V> {
         if let Some(known) = self.known(fingerprint) {
             return known;
         }
+        self.add(fingerprint, value())
+    }
+
+    #[inline(never)] // What makes the value is not under it.
+    fn add(&self, fingerprint: u128, value: V) -> u32 {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have been faster.
-        kept.prints.number(fingerprint).unwrap_or_else(|| {
-            append(&mut kept.values, value());
-            kept.prints.add(fingerprint)
-        })
+        if let Some(known) = kept.prints.number(fingerprint) {
+            return known;
+        }
+        append(&mut kept.values, value);
+        kept.prints.add(fingerprint)
     }
 
     /// The value of a number that this pool has given.

@@ -47,7 +47,7 @@ pub struct Explored {
     /// What the algorithm says of itself and is not so. Nothing else is concluded then.
     pub untrue: Option<Untrue>,
     /// A run that violates a property; breadth first, a shortest one.
-    pub failure: Option<Counterexample>,
+    pub failure: Option<Box<Counterexample>>,
 }
 
 /// A [symmetric](crate::Exploration::symmetric) exploration's states: each is one of those that

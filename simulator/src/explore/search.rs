@@ -41,6 +41,7 @@ pub(super) enum Stop {
 }
 
 impl<'a, 'w> Search<'a, 'w> {
+    #[inline(never)] // Its frame is not under the search.
     pub(super) fn new(program: &'a dyn Program, watch: Option<Watch<'w>>) -> Self {
         let setting = program.setting();
         let (untimed, repeats) = (setting.bounds.tick_us == 0, setting.bounds.repeats_for_ever());
@@ -171,20 +172,31 @@ impl<'a, 'w> Search<'a, 'w> {
     }
 }
 
+/// What is done at the start, and the first state that it leads to.
+pub(super) type Start = (Action, Result<State, Wrong>);
+
 /// The first states: one for each way to answer what is asked at the start, up to one that is
 /// wrong.
-pub(super) fn starts(worker: &mut Worker<'_>) -> Vec<(Action, Result<State, Wrong>)> {
+pub(super) fn starts(worker: &mut Worker<'_>) -> Vec<Start> {
     let mut all = Vec::with_capacity(1); // Seldom more.
     let mut waiting = Some(Action::START);
     while let Some(start) = waiting.take() {
-        let mut state = State::default();
-        let begun = worker.start(&start, &mut state);
-        let begun = begun.map(|asked| {
-            let other = successor(start.choices(), &asked);
-            waiting = other.map(|choices| Action::START.choosing(choices));
-            state
-        });
-        all.push((start, begun));
+        let (start, begun) = add_start(&mut all, start);
+        let Ok(state) = begun else { break };
+        match worker.start(start, state) {
+            Ok(asked) => {
+                let other = successor(start.choices(), &asked);
+                waiting = other.map(|choices| Action::START.choosing(choices));
+            }
+            Err(wrong) => *begun = Err(wrong),
+        }
     }
     all
+}
+
+/// Makes the state where it stays.
+#[inline(never)] // As `Search::new`.
+fn add_start(all: &mut Vec<Start>, start: Action) -> &mut Start {
+    all.push((start, Ok(State::default())));
+    all.last_mut().expect("it was just added")
 }

@@ -157,7 +157,7 @@ impl<'a> Worker<'a> {
 
     /// The fingerprint of a local state.
     pub(crate) fn print(&self, place: u32) -> u128 {
-        self.local(place).print
+        self.local(place).print()
     }
 
     pub(crate) fn parcel(&self, number: u32) -> &Arc<Parcel> {

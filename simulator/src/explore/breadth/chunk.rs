@@ -158,13 +158,16 @@ impl View<'_> {
         let known = |next: &Next| next.print == here || self.visited.holds(next.print);
         batch.known.clear();
         batch.known.extend(batch.next.iter().map(known));
-        for (next, known) in batch.next.iter().zip(&batch.known) {
-            let (print, ordinal) = (next.print, next.ordinal);
+        for index in 0..batch.next.len() {
+            let (Some(next), Some(known)) = (batch.next.get(index), batch.known.get(index)) else {
+                break;
+            };
+            let Next { print, ordinal, made } = *next;
             found.transitions = before + u64::from(ordinal) + 1;
             if *known || found.has(print) {
                 continue;
             }
-            next.make(worker, state, &batch.packed, &mut batch.state);
+            let orbit = batch.make(worker, state, print, made);
             let checked = worker.check(&batch.state);
             if let Err(wrong) = checked.and_then(|()| worker.try_properties(&batch.state, print)) {
                 found.wrong = Some(Failed { from, ordinal, print: Some(print), wrong });
@@ -174,12 +177,12 @@ impl View<'_> {
             found.happened.extend(happened.map(|name| (found.found.len(), *name)));
             batch.state.pack(&mut found.packed);
             let (end, transitions) = (found.packed.len(), found.transitions);
-            let orbit = next.orbit;
             found.add(Found { print, from, ordinal, end, transitions, orbit });
         }
         let ordinal = std::mem::take(&mut batch.taken);
         found.transitions = before + u64::from(ordinal);
         batch.next.clear();
+        batch.made.clear();
         batch.packed.clear();
         let Some(wrong) = batch.wrong.take() else {
             return ControlFlow::Continue(());
@@ -192,12 +195,14 @@ impl View<'_> {
 /// Where the transitions of one state lead. Emptied rather than made anew.
 #[derive(Default)]
 pub(super) struct Batch {
+    /// What can happen in the state.
     acts: Vec<Act>,
     /// How many transitions of the state were taken and led somewhere.
     taken: u32,
     /// Where they lead, but for those that lead back at once.
     next: Vec<Next>,
-    /// The states that had to be made.
+    /// The states that had to be made: where each begins in `packed`, and how many it stands for.
+    made: Vec<(usize, u64)>,
     packed: Vec<u8>,
     /// Which of `next` were visited before this round.
     known: Vec<bool>,
@@ -212,66 +217,73 @@ pub(super) struct Batch {
     wrong: Option<Wrong>,
 }
 
+/// There are many, so its parts are numbers.
 struct Next {
     print: u128,
     ordinal: u32,
     made: Made,
-    /// How many states it stands for.
-    orbit: u64,
 }
 
+#[derive(Clone, Copy)]
 enum Made {
-    /// It begins here in the packed states.
-    At(usize),
-    /// Not yet: it comes of this act.
-    By(Act),
+    /// It is this one of those that had to be made.
+    Already(u32),
+    /// Not yet: it comes of this one of the acts.
+    By(u32),
     /// Not yet: this node is in this local state, and all else is as before.
     With(NodeId, u32),
-}
-
-impl Next {
-    /// Makes the state, all but its sum, if it is not there yet; `state` is the one before.
-    fn make(&self, worker: &mut Worker<'_>, state: &State, packed: &[u8], next: &mut State) {
-        match self.made {
-            Made::At(begin) => {
-                let packed = packed.get(begin..).unwrap_or_default();
-                next.unpack(worker.setting().bounds.nodes as usize, packed);
-            }
-            Made::With(node, place) => {
-                next.copy(state);
-                Worker::put(next, node, place);
-            }
-            Made::By(act) => {
-                let acted = worker.act(state, &Action::of(act), next);
-                debug_assert!(acted.is_ok(), "it was foreseen");
-                debug_assert_eq!(next.fingerprint(), self.print, "{act:?} was foreseen");
-            }
-        }
-    }
 }
 
 impl Batch {
     fn clear(&mut self) {
         self.taken = 0;
         self.next.clear();
+        self.made.clear();
         self.packed.clear();
         self.waiting.clear();
         self.wrong = None;
+    }
+
+    /// Makes a state that a transition of `before` leads to, all but its sum, if it is not there yet.
+    /// Returns how many states it stands for.
+    fn make(&mut self, worker: &mut Worker<'_>, before: &State, print: u128, made: Made) -> u64 {
+        let next = &mut self.state;
+        match made {
+            Made::Already(number) => {
+                let made = self.made.get(number as usize).copied();
+                let (begin, orbit) = made.expect("one of those that had to be made");
+                let packed = self.packed.get(begin..).unwrap_or_default();
+                next.unpack(worker.setting().bounds.nodes as usize, packed);
+                return orbit;
+            }
+            Made::With(node, place) => {
+                next.copy(before);
+                Worker::put(next, node, place);
+            }
+            Made::By(number) => {
+                let act = *self.acts.get(number as usize).expect("one of the acts");
+                let acted = worker.act(before, &Action::of(act), next);
+                debug_assert!(acted.is_ok(), "it was foreseen");
+                debug_assert_eq!(next.fingerprint(), print, "{act:?} was foreseen");
+            }
+        }
+        1
     }
 
     /// Takes each transition of a state, the calm first, up to one that is wrong.
     fn spread(&mut self, worker: &mut Worker<'_>, state: &State) {
         self.here = state.fingerprint();
         let mut acts = std::mem::take(&mut self.acts);
+        acts.clear();
         worker.add_acts(state, &mut acts);
-        for act in acts.drain(..) {
-            match worker.foresee(state, act) {
+        for (number, act) in (0..).zip(&acts) {
+            match worker.foresee(state, *act) {
                 Ok(Foreseen::Nothing) => self.taken += 1,
                 Ok(Foreseen::Place { node, place, shift }) => {
                     self.lead(shift, Made::With(node, place));
                 }
-                Ok(Foreseen::Shift(shift)) => self.lead(shift, Made::By(act)),
-                Ok(Foreseen::Unknown) => self.take(worker, state, act),
+                Ok(Foreseen::Shift(shift)) => self.lead(shift, Made::By(number)),
+                Ok(Foreseen::Unknown) => self.take(worker, state, *act),
                 Err(wrong) => self.wrong = Some(wrong),
             }
             if self.wrong.is_some() {
@@ -284,11 +296,12 @@ impl Batch {
     /// Takes note of a transition to a state whose fingerprint is so much larger.
     fn lead(&mut self, shift: u128, made: Made) {
         let print = self.here.wrapping_add(shift);
-        self.next.push(Next { print, ordinal: self.taken, made, orbit: 1 });
+        self.next.push(Next { print, ordinal: self.taken, made });
         self.taken += 1;
     }
 
     /// Takes the transitions of one act, up to one that is wrong.
+    #[inline(never)] // Its frame is not under handlers that go in one way.
     fn take(&mut self, worker: &mut Worker<'_>, state: &State, act: Act) {
         let mut next = std::mem::take(&mut self.state);
         self.waiting.push(Action::of(act));
@@ -307,8 +320,10 @@ impl Batch {
     pub(super) fn add(&mut self, worker: &mut Worker<'_>, outcome: Result<&mut State, Wrong>) {
         match outcome.and_then(|state| Ok((worker.identity(state)?, state))) {
             Ok((Identity { print, orbit }, state)) => {
-                let made = Made::At(self.packed.len());
-                self.next.push(Next { print, ordinal: self.taken, made, orbit });
+                let number = u32::try_from(self.made.len()).expect("fewer than 2^32 transitions");
+                let made = Made::Already(number);
+                self.next.push(Next { print, ordinal: self.taken, made });
+                self.made.push((self.packed.len(), orbit));
                 self.taken += 1;
                 state.pack(&mut self.packed);
             }

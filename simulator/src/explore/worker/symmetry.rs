@@ -45,9 +45,21 @@ impl<'a> Worker<'a> {
         moved: Move<'_>,
     ) -> Result<(), Wrong> {
         let begins = matches!(cause, Cause::Start | Cause::Recover(_));
-        let Some(group) = self.group().filter(|_| !begins) else {
-            return Ok(());
-        };
+        match self.group().filter(|_| !begins) {
+            Some(group) => self.try_names_of(group, place, cause, choices, moved),
+            None => Ok(()),
+        }
+    }
+
+    #[inline(never)] // Its frame is not under handlers that run as they are.
+    fn try_names_of(
+        &mut self,
+        group: &Group,
+        place: u32,
+        cause: &Cause,
+        choices: &[u32],
+        moved: Move<'_>,
+    ) -> Result<(), Wrong> {
         let names = group.any(self.seed(place, cause));
         let same = self.compare(place, cause, choices, moved, names);
         same.map_err(|what| {
@@ -57,7 +69,6 @@ impl<'a> Worker<'a> {
     }
 
     /// Whether the same comes of it: the local state, the messages on each lane, the questions.
-    #[inline(never)] // Its frame is not under handlers that run as they are.
     fn compare(
         &mut self,
         place: u32,
