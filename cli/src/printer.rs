@@ -9,12 +9,15 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anstyle::Style;
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use synod_simulator::Diagram;
 
 use crate::look::{self, Look};
 use crate::problem::Problem;
+
+/// The number of what stands in JSON lines, docs/json-lines.md: another one when a field is gone, or means
+/// something else.
+const SCHEMA: u32 = 1;
 
 /// Says things in one of two ways.
 #[derive(Debug)]
@@ -112,12 +115,14 @@ impl Printer {
         }
     }
 
-    /// A line for programs.
-    pub(crate) fn event(&self, event: &impl Serialize) {
+    /// A line for programs: `event`, an object, with the number of the schema.
+    pub(crate) fn event(&self, event: &Value) {
         if self.look.json
-            && let Ok(line) = serde_json::to_string(event)
+            && let Value::Object(members) = event
         {
-            self.write(&format!("{line}\n"));
+            let mut line = members.clone();
+            line.insert(String::from("schema"), SCHEMA.into());
+            self.write(&format!("{}\n", Value::Object(line)));
         }
     }
 

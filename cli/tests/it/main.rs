@@ -11,6 +11,7 @@ mod doctor;
 mod examples;
 mod generated;
 mod history;
+mod json_lines;
 mod operating;
 #[cfg(feature = "otel")]
 mod otlp;

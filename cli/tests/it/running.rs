@@ -58,6 +58,11 @@ impl Running {
         Self { child, said, heard: Vec::new() }
     }
 
+    /// What it has said so far, as far as somebody waited for it.
+    pub(crate) fn heard(&self) -> impl Iterator<Item = &String> {
+        self.heard.iter()
+    }
+
     /// Waits for a line that holds all of `words`.
     pub(crate) fn says(&mut self, words: &[&str]) -> String {
         let deadline = Instant::now() + PATIENCE;
