@@ -73,6 +73,7 @@ impl<H: HowFar, W: Write> Teller<H, W> {
         let mut ticks = interval_at(Moment::now() + every, every);
         loop {
             tokio::select! {
+                biased; // Nothing is told any more once the work is done.
                 _ = &mut over => return,
                 () = next(&mut asked) => self.answer(),
                 _ = ticks.tick() => self.tick(),
