@@ -38,7 +38,7 @@ pub(crate) fn environment(all: &Command) -> String {
 }
 
 /// Those that no flag stands for.
-const IN_TESTS: &str = "  COLUMNS            --width of trace diff
+const IN_TESTS: &str = "  COLUMNS            how wide pictures are; --width of trace diff
   NO_COLOR           no colours, where --color says nothing
   CLICOLOR_FORCE     colours also where nobody sees a terminal
 In tests of simulations (`Simulation::check`):

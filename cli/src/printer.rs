@@ -14,6 +14,7 @@ use synod_simulator::Diagram;
 
 use crate::look::{self, Look};
 use crate::problem::Problem;
+use crate::terminal;
 
 /// The number of what stands in JSON lines, docs/json-lines.md: another one when a field is gone, or means
 /// something else.
@@ -72,7 +73,14 @@ impl Printer {
 
     /// A picture for people.
     pub(crate) fn draw(&self, diagram: Diagram<'_>) {
+        if self.look.json {
+            return; // Nobody looks, and nobody need be asked how wide a terminal is.
+        }
         let diagram = if self.look.ascii { diagram.ascii() } else { diagram };
+        let diagram = match terminal::known() {
+            Some(columns) => diagram.width(columns),
+            None => diagram,
+        };
         self.say(diagram.to_string());
     }
 

@@ -9,8 +9,13 @@ const COLUMNS: usize = 80;
 
 /// The columns of the standard output: those that `COLUMNS` tells, else the terminal's, else 80.
 pub(crate) fn columns() -> usize {
+    known().unwrap_or(COLUMNS)
+}
+
+/// The same where somebody says how many there are: a file has as many as it takes.
+pub(crate) fn known() -> Option<usize> {
     let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    told.filter(|columns| 0 < *columns).or_else(asked).unwrap_or(COLUMNS)
+    told.filter(|columns| 0 < *columns).or_else(asked)
 }
 
 /// What the terminal itself says: the standard library cannot ask it, `stty` can.

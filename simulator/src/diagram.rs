@@ -18,10 +18,16 @@ pub struct Diagram<'a> {
     trace: &'a Trace,
     ascii: bool,
     full: bool,
+    /// Columns of a line.
+    width: Option<usize>,
 }
 
-/// Columns of a lane.
+/// Columns of a lane where there is room.
 const LANE: usize = 8;
+/// Columns of a lane where there is not.
+const LANE_MIN: usize = 4;
+/// Columns that the words beside the lanes should have.
+const WORDS: usize = 40;
 /// Columns before the first lane.
 const MARGIN: usize = 11;
 /// Lines of a picture that does not show everything, its header and its folds included.
@@ -34,13 +40,20 @@ impl<'a> Diagram<'a> {
     /// changed nothing.
     #[must_use]
     pub fn of(trace: &'a Trace) -> Self {
-        Self { trace, ascii: false, full: false }
+        Self { trace, ascii: false, full: false, width: None }
     }
 
     /// Draws with ASCII characters only.
     #[must_use]
     pub fn ascii(self) -> Self {
         Self { ascii: true, ..self }
+    }
+
+    /// Draws into so many columns, as a terminal has: lanes stand closer together, and what is still too
+    /// long is cut off. A picture of everything is not cut.
+    #[must_use]
+    pub fn width(self, columns: usize) -> Self {
+        Self { width: Some(columns), ..self }
     }
 
     /// Draws every step and every lane.
@@ -84,10 +97,26 @@ impl<'a> Diagram<'a> {
         all.filter(|node| rows.iter().any(|(_, step)| concerns(step, *node))).collect()
     }
 
+    /// Columns of each of so many lanes.
+    fn lane(&self, lanes: usize) -> usize {
+        let room = self.width.map(|width| width.saturating_sub(MARGIN + WORDS) / lanes.max(1));
+        room.unwrap_or(LANE).clamp(LANE_MIN, LANE)
+    }
+
+    /// A line as far as there is room for it.
+    fn fitting(&self, mut line: String) -> String {
+        if let Some(width) = self.width.filter(|width| !self.full && *width < line.chars().count())
+        {
+            line = line.chars().take(width.saturating_sub(1)).collect();
+            line.push(if self.ascii { '~' } else { '…' });
+        }
+        line
+    }
+
     fn row(&self, f: &mut fmt::Formatter<'_>, lanes: &Lanes, step: &Step) -> fmt::Result {
         let time = format!("{:.1}ms", millis(step.time_us));
         let row = format!("{time:>9}  {} {}", lanes.row(step), words(step));
-        writeln!(f, "{}", row.trim_end())
+        writeln!(f, "{}", self.fitting(String::from(row.trim_end())))
     }
 }
 
@@ -95,7 +124,9 @@ impl fmt::Display for Diagram<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.rows();
         let glyphs = if self.ascii { &ASCII } else { &UNICODE };
-        let mut lanes = Lanes::new(self.lanes(&rows), LANE, glyphs);
+        let nodes = self.lanes(&rows);
+        let lane = self.lane(nodes.len());
+        let mut lanes = Lanes::new(nodes, lane, glyphs);
         writeln!(f, "{:MARGIN$}{}", "", lanes.header().trim_end())?;
         let mut drawn = rows.into_iter().peekable();
         for step in &self.trace.steps {
@@ -177,6 +208,26 @@ mod tests {
         x  two lead
 ";
         assert_eq!(picture, expected);
+    }
+
+    #[test]
+    fn a_narrow_picture_has_closer_lanes_and_cuts_what_is_too_long() {
+        let trace = trace();
+        let picture = Diagram::of(&trace).ascii().width(44).to_string();
+        let expected = "           n1  n2  n3
+    0.0ms  *            bully.election  [n1~
+    0.0ms  |       *    bully.election  [n3~
+    4.0ms  +---+--->    election +4.0ms  [n~
+        :  (1 step without a change)
+    6.0ms  x---+---+    election +4.0ms  [n~
+    7.0ms  |       o    election  [n3 role:~
+        x  two lead
+";
+        assert_eq!(picture, expected);
+        let wide = Diagram::of(&trace).ascii().width(120).to_string();
+        assert_eq!(wide, Diagram::of(&trace).ascii().to_string());
+        let full = Diagram::of(&trace).full().width(44).to_string();
+        assert!(full.lines().any(|line| line.ends_with("[n1 role:leader]")), "{full}");
     }
 
     #[test]

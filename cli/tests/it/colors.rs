@@ -74,6 +74,28 @@ fn neither_json_nor_a_file_has_colours() {
 }
 
 #[test]
+fn a_picture_is_as_wide_as_the_terminal_and_everything_is_shown_in_full() {
+    let place = Place::new("columns");
+    let narrow = |asked: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
+        command.args(asked).current_dir(&place.0).env("COLUMNS", "50");
+        Called::from(command.output().expect("the binary starts")).stdout
+    };
+    let rows = |told: &str| -> Vec<usize> {
+        let rows = told.lines().filter(|line| line.contains("ms  "));
+        rows.map(|line| line.chars().count()).collect()
+    };
+    let sim = ["sim", "bully", "--faults", "partition", "--seeds", "10"];
+    let wide = rows(&synod(&place.0, &sim).stdout);
+    assert!(wide.iter().any(|columns| 50 < *columns), "a file has what it takes: {wide:?}");
+    let cut = rows(&narrow(&sim));
+    assert_eq!(cut.len(), wide.len());
+    assert!(cut.iter().all(|columns| *columns <= 50) && cut.contains(&50), "{cut:?}");
+    let full = rows(&narrow(&["replay", "target/synod/bully-0.schedule", "--full"]));
+    assert!(full.iter().any(|columns| 50 < *columns), "{full:?}");
+}
+
+#[test]
 fn without_a_sign_beyond_ascii_the_words_tell_all() {
     let place = Place::new("ascii");
     let schedule = "target/synod/bully-0.schedule";
