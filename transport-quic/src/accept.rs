@@ -166,7 +166,11 @@ async fn receive_guest(
     };
     let hello = match control::read_first(&mut receive, shared.me, node).await {
         Ok((Message::Hello(theirs, offer), speaks)) => {
-            shared.greeting().agree(&theirs, node).map(|()| (theirs, offer, speaks))
+            shared.agree(&theirs, node).map(|()| (theirs, offer, speaks))
+        }
+        Ok((Message::Inquiry, _)) => {
+            introduce(shared, &connection, &mut send).await;
+            return None;
         }
         Ok(_) => Err(Turned::new(Kind::BadHello, "the first word must be a hello")),
         Err(Silence::Turned(turned)) => Err(turned),
@@ -263,15 +267,26 @@ fn report(
 /// Says why, and leaves the peer time to read it.
 async fn turn_away(connection: &Connection, send: &mut SendStream, turned: &Turned) {
     let kind = String::from(turned.kind.word());
-    let refused = Message::Refused { kind, text: turned.text.clone() };
+    // The close frame says the same, so nothing is lost if the time is up.
+    say_last(connection, send, &Message::Refused { kind, text: turned.text.clone() }).await;
+    connection.close(Close::Refused.code(), turned.reason().as_bytes());
+}
+
+/// Says who this node is to a peer that asks for nothing else.
+async fn introduce(shared: &Shared, connection: &Connection, send: &mut SendStream) {
+    let greeting = Greeting::clone(&shared.greeting());
+    say_last(connection, send, &Message::Introduction(greeting)).await;
+    connection.close(Close::GivenUp.code(), b"this was only a question");
+}
+
+/// Says the only word of a connection, until the peer has hung up or the time is up.
+async fn say_last(connection: &Connection, send: &mut SendStream, message: &Message) {
     let said = async {
-        if control::write_first(send, &refused).await.is_ok() && send.finish().is_ok() {
+        if control::write_first(send, message).await.is_ok() && send.finish().is_ok() {
             connection.closed().await;
         }
     };
-    // The close frame says the same, so nothing is lost if the time is up.
     let _ = timeout(LAST_WORDS, said).await;
-    connection.close(Close::Refused.code(), turned.reason().as_bytes());
 }
 
 /// Decides between this connection and whatever else there is between the two nodes.

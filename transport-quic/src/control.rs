@@ -45,6 +45,10 @@ pub(crate) enum Message {
     /// Another connection would show what this one does not: the certificate that this side has now, where it cannot
     /// dial, or to the peer, where it is seen now.
     DialAgain,
+    /// In place of a hello: who is there? The connection carries no link.
+    Inquiry,
+    /// The answer to that.
+    Introduction(Greeting),
 }
 
 impl Message {
@@ -54,12 +58,15 @@ impl Message {
             (greeting.events.len().max(greeting.large.len()), received.len())
         };
         match self {
+            Self::Introduction(greeting) => of(greeting, &Counts::new()),
             Self::Hello(greeting, offer) => of(greeting, &offer.received),
             Self::HelloAck(greeting, answer, _) => of(greeting, &answer.received),
             Self::Acknowledged(counts) => (0, counts.len()),
             Self::Addresses(entries) => (0, entries.len()),
             Self::AddressesTaken(taken) => (0, taken.len()),
-            Self::Refused { .. } | Self::Leaving | Self::Left | Self::DialAgain => (0, 0),
+            Self::Refused { .. } | Self::Leaving | Self::Left | Self::DialAgain | Self::Inquiry => {
+                (0, 0)
+            }
         }
     }
 
@@ -188,7 +195,7 @@ pub(crate) fn check_size(greeting: &Greeting, lanes_max: u32) -> Result<(), Tran
     Err(TransportError(text))
 }
 
-/// Encodes the first message of this side: a hello, its answer or a refusal. O(size).
+/// Encodes the first message of this side: a hello or an inquiry, its answer or a refusal. O(size).
 pub(crate) fn encode_first(message: &Message) -> Vec<u8> {
     frame(&[SPOKEN.newest, SPOKEN.oldest], message)
 }

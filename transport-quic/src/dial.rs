@@ -265,7 +265,7 @@ impl Dialer<'_> {
             }
             Err(Silence::Ended) => return Err(lost().await),
         };
-        match self.shared.greeting().agree(&theirs, self.node) {
+        match self.shared.agree(&theirs, self.node) {
             Ok(()) => {
                 let (connection, shown) = (connection.clone(), String::from(shown));
                 Ok(Answered { connection, shown, send, receive, speaks, theirs, offer, answer })

@@ -64,5 +64,5 @@ pub use identity::{
     KeyKind, NotACluster, Revocations, inspect,
 };
 pub use limits::Limits;
-pub use probe::{granted_buffer_bytes, probe};
+pub use probe::{Presence, granted_buffer_bytes, probe};
 pub use transport::QuicTransport;

@@ -1,5 +1,6 @@
 //! One handshake for the sake of its outcome: what an operator asks before a node is started.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +10,29 @@ use socket2::{Domain, Socket, Type};
 use synod_core::{NodeId, TransportError};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::control::{self, Message, Silence};
 use crate::dial::{resolve, unanswered};
 use crate::identity::{Bundle, CertificateError, Trust};
-use crate::limits::Limits;
-use crate::refusal::{Close, printable, turned_by};
+use crate::limits::{LAST_WORDS, Limits};
+use crate::refusal::{Close, Kind, printable, turned_by};
 use crate::tls::{Tls, Verifier};
+use crate::versions::{Agreed, SPOKEN};
 
-/// Shakes hands with `peer` as the node of the bundle would, says no hello, and hangs up: a link
-/// between the two, if there is one, does not notice. To be called within a tokio runtime. Returns
-/// the round trip.
+/// What a peer has answered that was asked who it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Presence {
+    /// The round trip.
+    pub round_trip: Duration,
+    /// Which versions of the protocol this program speaks, as `synod/6` or `synod/6 to synod/7`.
+    pub ours: String,
+    /// Which versions the peer speaks.
+    pub theirs: String,
+    /// The names of the events that it handles; none if its program is of a version that does not tell.
+    pub events: Option<BTreeSet<String>>,
+}
+
+/// Shakes hands with `peer` as the node of the bundle would, asks who it is instead of saying hello, and hangs
+/// up: a link between the two, if there is one, does not notice. To be called within a tokio runtime.
 ///
 /// # Errors
 ///
@@ -27,7 +42,7 @@ pub async fn probe(
     bundle: &Bundle,
     limits: &Limits,
     peer: NodeId,
-) -> Result<Duration, TransportError> {
+) -> Result<Presence, TransportError> {
     let attempt = Attempt { bundle, limits, peer, address: bundle.peers.get(&peer).cloned() };
     attempt.run().await.map_err(TransportError)
 }
@@ -52,7 +67,7 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn run(&self) -> Result<Duration, String> {
+    async fn run(&self) -> Result<Presence, String> {
         let peer = self.peer;
         let listed = self.address.as_deref();
         let address = listed.ok_or_else(|| format!("{peer} is not in the bundle's peer list"))?;
@@ -69,7 +84,13 @@ impl Attempt<'_> {
         match timeout_at(deadline, connecting).await {
             Err(_) | Ok(Err(ConnectionError::TimedOut)) => Err(late()),
             Ok(Err(error)) => Err(self.explain(&at, &error, &verifier)),
-            Ok(Ok(connection)) => self.hear_out(&at, &connection, &verifier).await,
+            Ok(Ok(connection)) => {
+                let asked = timeout_at(deadline, self.ask(&at, &connection, &verifier)).await;
+                connection.close(Close::GivenUp.code(), b"this was only a question");
+                // Whoever hangs up at once may take the words along that are under way.
+                let _ = timeout(LAST_WORDS, endpoint.wait_idle()).await;
+                asked.unwrap_or_else(|_| Err(late()))
+            }
         }
     }
 
@@ -94,22 +115,36 @@ impl Attempt<'_> {
         Ok((endpoint, config, verifier))
     }
 
-    /// A dialler is connected before the peer has judged its certificate: a refusal comes within
-    /// two round trips.
-    async fn hear_out(
+    /// A dialler is connected before the peer has judged its certificate: one that is let in is answered.
+    async fn ask(
         &self,
         at: &str,
         connection: &Connection,
         verifier: &Verifier,
-    ) -> Result<Duration, String> {
-        let round_trip = connection.rtt();
-        match timeout(JUDGEMENT.max(round_trip * 4), connection.closed()).await {
-            Ok(error) => Err(self.explain(at, &error, verifier)),
-            Err(_) => {
-                connection.close(Close::GivenUp.code(), b"this was only a question");
-                Ok(round_trip)
+    ) -> Result<Presence, String> {
+        let me = self.bundle.node;
+        let heard = inquire(connection, me, self.peer).await;
+        let (answer, agreed) = match heard {
+            Ok(heard) => heard,
+            Err(Silence::Turned(turned)) => return Err(format!("{me} refuses {at}: {turned}")),
+            Err(Silence::Ended) => {
+                let error = connection.closed().await;
+                return Err(self.explain(at, &error, verifier));
             }
-        }
+        };
+        let events = match answer {
+            Message::Introduction(greeting) => {
+                Some(greeting.events.iter().map(|(_, name)| printable(name)).collect())
+            }
+            // That is how a program answers that does not know the question.
+            Message::Refused { kind, .. } if kind == Kind::BadHello.word() => None,
+            Message::Refused { text, .. } => {
+                return Err(format!("{at} refuses {me}: {}", printable(&text)));
+            }
+            _ => return Err(format!("{at} says something that is no answer")),
+        };
+        let (ours, theirs) = (SPOKEN.to_string(), agreed.theirs.to_string());
+        Ok(Presence { round_trip: connection.rtt(), ours, theirs, events })
     }
 
     fn explain(&self, at: &str, error: &ConnectionError, verifier: &Verifier) -> String {
@@ -125,5 +160,13 @@ impl Attempt<'_> {
     }
 }
 
-/// How long a peer that is near may take to judge a certificate.
-const JUDGEMENT: Duration = Duration::from_millis(300);
+/// Asks who is there, in place of a hello.
+async fn inquire(
+    connection: &Connection,
+    me: NodeId,
+    peer: NodeId,
+) -> Result<(Message, Agreed), Silence> {
+    let (mut send, mut receive) = connection.open_bi().await.map_err(|_| Silence::Ended)?;
+    control::write_first(&mut send, &Message::Inquiry).await?;
+    control::read_first(&mut receive, me, peer).await
+}

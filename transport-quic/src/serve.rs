@@ -271,7 +271,12 @@ async fn listen(
                 shared.journal.is_refused(Some(link.peer), &wire.address, &turned);
                 return End::new(Reason::Refused, Close::Leaving, "understood");
             }
-            Ok(Message::Hello(..) | Message::HelloAck(..)) => {
+            Ok(
+                Message::Hello(..)
+                | Message::HelloAck(..)
+                | Message::Inquiry
+                | Message::Introduction(_),
+            ) => {
                 let turned = Turned::new(Kind::BadHello, "a second hello on one connection");
                 return shared.refuse(link, wire, &turned);
             }

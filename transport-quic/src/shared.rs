@@ -81,6 +81,22 @@ impl Shared {
         }
     }
 
+    /// Checks that this node and the one that has shown the certificate of `node` can work together. A later life
+    /// of a peer that cannot is proof all the same that the one before is over.
+    pub(crate) fn agree(&self, theirs: &Greeting, node: NodeId) -> Result<(), Turned> {
+        let agreed = self.greeting().agree(theirs, node);
+        if agreed.is_err()
+            && theirs.node == node
+            && let Some(link) = self.peers.get(node).and_then(Peer::link)
+            && link.incarnation < theirs.life.incarnation
+        {
+            let text = "another life of the peer has begun, and is refused";
+            let reason = link.end(End::new(Reason::Restarted, Close::Disconnected, text));
+            self.link_down(&link, reason);
+        }
+        agreed
+    }
+
     /// What this node offers to `peer` on a connection that it has dialled.
     pub(crate) fn offer(&self, peer: &Peer) -> Offer {
         let (wire, fresh) = (WireId(random::draw()), peer.fresh());

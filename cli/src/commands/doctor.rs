@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use synod_core::NodeId;
 use synod_runtime::{StoreError, check_unlocked, inspect_store};
-use synod_transport_quic::{Bundle, Limits, granted_buffer_bytes, probe};
+use synod_transport_quic::{Bundle, Limits, Presence, granted_buffer_bytes, probe};
 use tokio::task::JoinSet;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime as LogTime};
@@ -32,9 +32,10 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
     let path = &asked.node.bundle;
     let mut findings = Findings::new(printer);
     let settings = findings.take("settings", Settings::of(&asked.node), "as they should be");
+    let mut handled = None;
     if let Some(settings) = &settings {
         let fits = settings.handled(app);
-        findings.take("algorithm", fits, "known, and its events fit into the limits");
+        handled = findings.take("algorithm", fits, "known, and its events fit into the limits");
     }
     let bundle = Bundle::read(path).map_err(|error| Problem::of_file(&error));
     let bundle = findings.take("bundle", bundle, "can be read");
@@ -59,7 +60,8 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
         (_, bundle) => bundle,
     };
     if let Some(bundle) = seeded.filter(|bundle| bundle.check().is_ok()) {
-        for (peer, finding) in peers(&bundle, &limits)? {
+        let handled: Vec<String> = handled.into_iter().flatten().map(|event| event.name).collect();
+        for (peer, finding) in peers(&bundle, &limits, &handled)? {
             findings.add(&peer.to_string(), finding);
         }
     }
@@ -298,22 +300,54 @@ fn writable(directory: &Path) -> io::Result<()> {
     written
 }
 
-/// Shakes hands with every peer at once that has an address; where the others are, they tell.
-fn peers(bundle: &Bundle, limits: &Limits) -> Result<Vec<(NodeId, Finding)>, Problem> {
+/// What a peer says of itself, to a node that handles these events.
+fn introduced(at: &str, peer: &Presence, handled: &[String]) -> Finding {
+    let Presence { round_trip, ours, theirs, events } = peer;
+    let speaks = if ours == theirs {
+        format!("speaks {theirs}")
+    } else {
+        format!("speaks {theirs}, and this program {ours}")
+    };
+    let round_trip = round_trip.as_secs_f64() * 1e3;
+    let words = format!("shakes hands at {at}, round trip {round_trip:.1} ms, {speaks}");
+    let Some(events) = events else {
+        return Finding::fine(format!("{words}; does not tell which events it handles"));
+    };
+    let lacking: Vec<&str> =
+        handled.iter().filter(|name| !events.contains(*name)).map(String::as_str).collect();
+    let lacking_all = lacking.len() == handled.len() && !events.is_empty();
+    match lacking.as_slice() {
+        [] => Finding::fine(words),
+        _ if lacking_all => Finding::new(
+            Severity::Environment,
+            format!(
+                "{words}; handles no event that this node does: run the same algorithm on both"
+            ),
+        ),
+        _ => Finding::new(
+            Severity::Warning,
+            format!("{words}; does not handle {}, which is not sent to it", lacking.join(", ")),
+        ),
+    }
+}
+
+/// Asks every peer at once that has an address; where the others are, they tell.
+fn peers(
+    bundle: &Bundle,
+    limits: &Limits,
+    handled: &[String],
+) -> Result<Vec<(NodeId, Finding)>, Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Problem::environment("no handshake can be made", &error))?;
     let mut attempts = JoinSet::new();
     for peer in bundle.peers.keys().copied().filter(|peer| *peer != bundle.node) {
-        let (bundle, limits) = (bundle.clone(), limits.clone());
+        let (bundle, limits, handled) = (bundle.clone(), limits.clone(), handled.to_vec());
         let attempt = async move {
+            let at = bundle.peers.get(&peer).map_or("", String::as_str);
             let finding = match probe(&bundle, &limits, peer).await {
-                Ok(round_trip) => Finding::fine(format!(
-                    "shakes hands at {}, round trip {:.1} ms",
-                    bundle.peers.get(&peer).map_or("", String::as_str),
-                    round_trip.as_secs_f64() * 1e3
-                )),
+                Ok(presence) => introduced(at, &presence, &handled),
                 Err(error) => Finding::new(Severity::Environment, error.to_string()),
             };
             (peer, finding)

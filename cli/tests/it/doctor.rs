@@ -38,7 +38,8 @@ fn a_node_with_peers_that_run_is_healthy_before_its_start_and_while_it_runs() {
     peer.says(&["\"event\":\"started\""]);
     let called = synod(&place.0, &["doctor", bundle, "--store", "n1"]);
     assert_eq!(called.exit, 0, "{}{}", called.stdout, called.stderr);
-    assert!(called.stdout.contains("n2           fine   shakes hands at"), "{}", called.stdout);
+    let row = called.stdout.lines().find(|row| row.starts_with("n2 ")).expect("a row");
+    assert!(row.contains("fine   shakes hands at") && row.ends_with(", speaks synod/6"), "{row}");
     assert!(called.stderr.ends_with("node demo/n1.synod --store n1\n"), "{}", called.stderr);
     assert!(!place.0.join("n1").exists(), "it starts nothing");
     finds(&place.0, &[bundle, "--store", "n1"], "store", 0, "fine", "n1 will be made");
@@ -50,6 +51,25 @@ fn a_node_with_peers_that_run_is_healthy_before_its_start_and_while_it_runs() {
     let again = synod(&place.0, &["node", bundle, "--store", "n1", "--json"]);
     let hint = "doctor demo/n1.synod --store n1";
     assert!(again.exit == 6 && again.stderr.trim_end().ends_with(hint), "{}", again.stderr);
+}
+
+#[test]
+fn a_peer_of_another_algorithm_is_told_and_neither_linked_nor_alarmed() {
+    let place = Place::new("doctor-other-algorithm");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let mut peer = Running::node(&bundles[1]);
+    let started: Value =
+        serde_json::from_str(&peer.says(&["\"event\":\"started\""])).expect("JSON");
+    let admin = started["admin"].as_str().expect("an address");
+    fs::write(place.0.join("echo.toml"), "algorithm = 'echo'").expect("written");
+    let asked = ["--config", "echo.toml", "demo/n1.synod"];
+    finds(&place.0, &asked, "n2", 6, "wrong", "handles no event that this node does");
+    let told = synod(&place.0, &["status", admin, "--json"]).last();
+    let status = &told["told"]["status"];
+    assert_eq!(
+        (&status["peers"][0]["ups"], &status["refusals"]),
+        (&0.into(), &serde_json::json!({}))
+    );
 }
 
 #[test]

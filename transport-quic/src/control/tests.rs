@@ -74,6 +74,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         Just(Message::Leaving),
         Just(Message::Left),
         Just(Message::DialAgain),
+        Just(Message::Inquiry),
+        any_greeting().prop_map(Message::Introduction),
         proptest::collection::vec(any_entry(), 0..5).prop_map(Message::Addresses),
         proptest::collection::vec((any::<u32>(), any_version()), 0..5).prop_map(|taken| {
             Message::AddressesTaken(taken.into_iter().map(|(it, of)| (NodeId(it), of)).collect())
@@ -188,6 +190,15 @@ fn the_frozen_bytes_of_what_is_said_later() {
         encode(6, &Message::AddressesTaken(vec![(NodeId(4), version)])),
         [8, 0, 0, 0, 6, 0, 7, 1, 4, 0xac, 2, 2]
     );
+}
+
+#[test]
+fn the_frozen_bytes_of_a_question_and_its_answer() {
+    assert_eq!(encode_first(&Message::Inquiry), [5, 0, 0, 0, 6, 0, 6, 0, 9]);
+    let greeting =
+        [10, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 1, 1, 0x81, 0x80, 4];
+    let bytes = [&[23, 0, 0, 0, 6, 0, 6, 0], &greeting[..]].concat();
+    assert_eq!(encode_first(&Message::Introduction(frozen_greeting())), bytes);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use synod_core::{EventId, Hello, Refusal, Transport};
+use synod_core::{EventId, Hello, LinkChange, Reason, Refusal, Transport};
 use synod_transport_quic::{Authority, Limits};
 
 use crate::raw::{
@@ -301,6 +301,24 @@ fn nodes_without_a_common_event_are_refused() {
     let frame = Greeting { events: vec![(1, String::from("x"))], ..Greeting::of(N2) };
     let frame = frame.hello(PROTOCOL, &Offer::new());
     Stage::new().refuses_hello(&frame, "no_common_event", &["n1 and n2 have no event in common"]);
+}
+
+#[test]
+fn a_later_life_that_is_refused_ends_the_link_to_the_one_before_and_no_earlier_one_does() {
+    let stage = Stage::new();
+    let client = Client::new(&stage.authority, N2);
+    let _killed = client.link(stage.node.address());
+    stage.node.wait_up(N2);
+    for (incarnation, downs) in [(1, 0), (2, 1)] {
+        let events = vec![(1, String::from("x"))];
+        let greeting = Greeting { incarnation, events, ..Greeting::of(N2) };
+        let mut next = client.connect(stage.node.address()).unwrap();
+        next.say(&greeting.hello(PROTOCOL, &Offer::new()));
+        assert_heard(&next.closed(), &["no_common_event"]);
+        assert_eq!(stage.node.inbox.look(|told| told.downs()), downs);
+    }
+    let last = stage.node.inbox.look(|told| told.links.last().cloned());
+    assert_eq!(last, Some((N2, LinkChange::Down(Reason::Restarted))));
 }
 
 #[test]
