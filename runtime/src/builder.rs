@@ -19,7 +19,7 @@ use crate::host::{Host, Ledger, Make, Parts};
 use crate::inbox::Mailbox;
 use crate::limits::Limits;
 use crate::recorder::Recorder;
-use crate::store::writer::Writer;
+use crate::store::writer::{Beginning, Writer};
 use crate::store::{MemoryStore, Opened, Store, StoreError};
 use crate::supervisor;
 
@@ -233,7 +233,7 @@ impl NodeBuilder {
                 Some(recorder(path, Origin { algorithm, boot, events }, limits).await?)
             }
         };
-        let (writer, opened, machine) = match open_store(id, store, &make).await {
+        let (writer, waiting, opened, machine) = match open_store(store, &make, id).await {
             Ok(opened) => opened,
             Err(error) => {
                 if let Some(recorder) = recorder {
@@ -257,7 +257,7 @@ impl NodeBuilder {
             acknowledgements,
         };
         let host = Arc::new(Host::new(parts, machine));
-        match bring_up(&host, opened, start_after).await {
+        match bring_up(&host, opened, waiting, start_after).await {
             Ok(()) => Ok(NodeHandle::new(host)),
             Err(error) => {
                 host.end(crate::EndReason::Shutdown);
@@ -270,19 +270,26 @@ impl NodeBuilder {
 
 /// Opens the store, and makes the machine of the life that begins with it.
 async fn open_store(
-    id: NodeId,
     mut store: Box<dyn Store>,
     make: &Make,
-) -> Result<(Writer, Opened, Box<dyn Machine>), StartError> {
+    id: NodeId,
+) -> Result<(Writer, Option<Beginning>, Opened, Box<dyn Machine>), StartError> {
     let at_once = store.opens_at_once().then(|| store.open()).transpose()?;
-    let writer = Writer::spawn(format!("{id} store"), store)
-        .map_err(|error| spawn_error("the thread of the store", &error))?;
-    let opened = match at_once {
-        Some(opened) => opened,
-        None => writer.open().await?,
+    let (writer, thread) = Writer::new(store);
+    let (waiting, opened) = match at_once {
+        Some(opened) => (Some(thread), opened),
+        None => {
+            begin_store(thread, id)?;
+            (None, writer.open().await?)
+        }
     };
     let machine = make(opened.incarnation)?;
-    Ok((writer, opened, machine))
+    Ok((writer, waiting, opened, machine))
+}
+
+fn begin_store(thread: Beginning, id: NodeId) -> Result<(), StartError> {
+    let began = thread.spawn(format!("{id} store"));
+    began.map_err(|error| spawn_error("the thread of the store", &error))
 }
 
 /// Opens the recording where it may take its time.
@@ -294,7 +301,12 @@ async fn recorder(path: PathBuf, origin: Origin, limits: Limits) -> Result<Recor
         .map_err(|cause| StartError::Recording { path, cause })
 }
 
-async fn bring_up(host: &Arc<Host>, opened: Opened, start_after: usize) -> Result<(), StartError> {
+async fn bring_up(
+    host: &Arc<Host>,
+    opened: Opened,
+    store: Option<Beginning>,
+    start_after: usize,
+) -> Result<(), StartError> {
     if 0 < opened.torn_bytes {
         tracing::warn!(node = %host.id, bytes = opened.torn_bytes, "cut a torn end off the log");
     }
@@ -309,8 +321,11 @@ async fn bring_up(host: &Arc<Host>, opened: Opened, start_after: usize) -> Resul
         }
     }
     host.transport.start(host.hello(), Arc::new(Mailbox(Arc::downgrade(host))))?;
-    // While hands are shaken, the actors begin. What comes before they are there waits for them.
+    // While hands are shaken, the others begin. What comes before they are there waits for them.
     host.links.keys().for_each(|peer| host.transport.connect(*peer));
+    if let Some(store) = store {
+        begin_store(store, host.id)?;
+    }
     supervisor::spawn(host).await.map_err(|error| spawn_error("the supervisor", &error))?;
     tokio::spawn(clocks::watch(Arc::downgrade(host)));
     tracing::info!(node = %host.id, incarnation = host.incarnation(), "the node is up");

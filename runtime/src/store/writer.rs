@@ -40,14 +40,28 @@ pub(crate) trait Observer: std::fmt::Debug + Send {
     fn failed(&self, error: StoreError);
 }
 
+/// A thread that has yet to begin. What it is asked for waits until then.
+pub(crate) struct Beginning {
+    store: Box<dyn Store>,
+    commands: Receiver<Command>,
+    thread: Thread,
+}
+
+impl Beginning {
+    pub(crate) fn spawn(self, name: String) -> std::io::Result<()> {
+        let Self { store, commands, thread } = self;
+        thread::Builder::new().name(name).spawn(move || write(store, &commands, thread))?;
+        Ok(())
+    }
+}
+
 impl Writer {
-    /// Starts the thread.
-    pub(crate) fn spawn(name: String, store: Box<dyn Store>) -> std::io::Result<Self> {
+    pub(crate) fn new(store: Box<dyn Store>) -> (Self, Beginning) {
         let (sender, commands) = channel();
         let syncs = Arc::<Stopwatch>::default();
         let thread = Thread { observer: None, syncs: Arc::clone(&syncs) };
-        thread::Builder::new().name(name).spawn(move || write(store, &commands, thread))?;
-        Ok(Self { commands: Arc::new(Mutex::new(sender)), syncs })
+        let beginning = Beginning { store, commands, thread };
+        (Self { commands: Arc::new(Mutex::new(sender)), syncs }, beginning)
     }
 
     pub(crate) fn append(&self, record: Envelope) {
