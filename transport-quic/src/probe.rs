@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::control::{self, Message, Silence};
 use crate::dial::{resolve, unanswered};
-use crate::identity::{Bundle, CertificateError, Trust};
+use crate::identity::{Bundle, CertificateError};
 use crate::limits::{LAST_WORDS, Limits};
 use crate::refusal::{Close, Kind, printable, turned_by};
 use crate::tls::{Tls, Verifier};
@@ -100,9 +100,8 @@ impl Attempt<'_> {
         found: SocketAddr,
     ) -> Result<(Endpoint, ClientConfig, Arc<Verifier>), String> {
         let unusable = |error: CertificateError| error.to_string();
-        let trust = Trust::of(self.bundle).map_err(unusable)?;
-        let facts = self.bundle.credentials.facts().map_err(unusable)?;
-        let tls = Tls::of(self.bundle, trust, facts).map_err(unusable)?;
+        let member = self.bundle.member().map_err(unusable)?;
+        let tls = Tls::of(self.bundle, member).map_err(unusable)?;
         let (crypto, verifier) = tls.dialer(self.peer, address).map_err(unusable)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         let dialed = self.limits.dialed().map_err(|error| error.to_string())?;

@@ -10,14 +10,14 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use synod_core::NodeId;
 
-use crate::identity::{Bundle, CertificateError, CertificateFacts, Side, Trust};
+use crate::identity::{Bundle, CertificateError, CertificateFacts, Member, Side, Trust};
 use crate::refusal::{Kind, Turned};
 
 /// What the protocol calls itself during the handshake.
@@ -35,22 +35,16 @@ pub(crate) struct Tls {
 impl Tls {
     /// Takes a bundle's identity, if its node can run with it now.
     pub(crate) fn checked(bundle: &Bundle) -> Result<Self, CertificateError> {
-        let (trust, facts) = bundle.checked()?;
-        Self::of(bundle, trust, facts)
+        Self::of(bundle, bundle.checked()?)
     }
 
-    /// Takes a bundle's identity, whom it believes, and what its certificate says.
-    pub(crate) fn of(
-        bundle: &Bundle,
-        trust: Trust,
-        facts: CertificateFacts,
-    ) -> Result<Self, CertificateError> {
+    /// Takes a bundle's identity, and what it makes of its node.
+    pub(crate) fn of(bundle: &Bundle, member: Member) -> Result<Self, CertificateError> {
+        let Member { trust, facts, key } = member;
         let damaged = |error| CertificateError::new(format!("the bundle is damaged: {error}"));
-        let credentials = &bundle.credentials;
-        let chain = CertificateDer::pem_slice_iter(credentials.certificate_pem.as_bytes());
+        let chain = CertificateDer::pem_slice_iter(bundle.credentials.certificate_pem.as_bytes());
         let chain = chain.collect::<Result<_, _>>().map_err(damaged)?;
-        let key = PrivateKeyDer::from_pem_slice(credentials.key_pem.as_bytes()).map_err(damaged)?;
-        let own = CertifiedKey::from_der(chain, key, &trust.provider).map_err(unusable)?;
+        let own = CertifiedKey::new(chain, key);
         let (trust, own) = (Arc::new(trust), Arc::new(SingleCertAndKey::from(own)));
         Ok(Self { trust, facts, own })
     }

@@ -5,13 +5,15 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustls::sign::SigningKey;
 use serde::{Deserialize, Serialize};
 use synod_core::NodeId;
 
 use super::certificate::{Authority, CertificateError, Credentials};
-use super::facts::{CertificateFacts, parse_pem};
+use super::facts::{CertificateFacts, parse_pem, sha256};
 use super::file::{self, FileError, Readers};
 use super::name::Cluster;
 use super::revocation::Revocations;
@@ -56,6 +58,17 @@ pub struct Bundle {
     /// What the authorities have taken back, one list of each at most that has any. They stand in
     /// a file of their own beside the bundle, [`Revocations::FILE`].
     pub revocations: Vec<Revocations>,
+}
+
+/// What a bundle makes of its node.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// Whom the node believes.
+    pub(crate) trust: Trust,
+    /// What its own certificate says.
+    pub(crate) facts: CertificateFacts,
+    /// The key of that certificate.
+    pub(crate) key: Arc<dyn SigningKey>,
 }
 
 /// The file, before its values are believed.
@@ -144,12 +157,14 @@ impl Bundle {
         self.checked().map(drop)
     }
 
-    /// Whom its node believes, and what its certificate says, if the node can run with it now.
-    pub(crate) fn checked(&self) -> Result<(Trust, CertificateFacts), CertificateError> {
-        let (trust, facts) = self.trusted()?;
+    /// What its node is and whom it believes, if the node can run with it now.
+    pub(crate) fn checked(&self) -> Result<Member, CertificateError> {
+        let member = self.member()?;
+        let Member { trust, facts, .. } = &member;
         let certificate = parse_pem(&self.credentials.certificate_pem)?;
-        let checked = trust.check_own(&certificate, &facts, SystemTime::now());
-        checked.map(|()| (trust, facts)).map_err(|turned| CertificateError::new(turned.text))
+        let checked = trust.check_own(&certificate, facts, SystemTime::now());
+        checked.map_err(|turned| CertificateError::new(turned.text))?;
+        Ok(member)
     }
 
     /// Checks what stands in the file whatever the time is: that the certificates, the lists of
@@ -159,21 +174,23 @@ impl Bundle {
     ///
     /// As [`Bundle::check`].
     pub fn check_form(&self) -> Result<(), CertificateError> {
-        let (trust, facts) = self.trusted()?;
+        let Member { trust, facts, .. } = self.member()?;
         let named = trust.check_own_name(&facts);
         named.map_err(|turned| CertificateError::new(turned.text))
     }
 
-    /// The same, if it is in form.
-    fn trusted(&self) -> Result<(Trust, CertificateFacts), CertificateError> {
+    /// What its node is and whom it believes, whatever the time is.
+    pub(crate) fn member(&self) -> Result<Member, CertificateError> {
         let trust = Trust::of(self)?;
         let facts = self.credentials.facts()?;
-        if !self.credentials.has_key_of(&facts)? {
+        let key = self.credentials.key(&trust.provider)?;
+        let is_of_it = key.public_key().is_some_and(|key| sha256(&key) == facts.fingerprint);
+        if !is_of_it {
             let text =
                 format!("the key in the bundle of {} is not that of its certificate", self.node);
             return Err(CertificateError::new(text));
         }
-        Ok((trust, facts))
+        Ok(Member { trust, facts, key })
     }
 
     /// The bundle as its file holds it.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -12,6 +13,10 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
 };
 use ring::rand::{SecureRandom, SystemRandom};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::sign::SigningKey;
 use synod_core::NodeId;
 use time::OffsetDateTime;
 
@@ -54,6 +59,17 @@ impl Credentials {
     /// [`CertificateError`] if it is damaged.
     pub fn facts(&self) -> Result<CertificateFacts, CertificateError> {
         inspect(&self.certificate_pem)
+    }
+
+    /// The key, for signatures in a handshake.
+    pub(crate) fn key(
+        &self,
+        provider: &CryptoProvider,
+    ) -> Result<Arc<dyn SigningKey>, CertificateError> {
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
+            .map_err(|error| CertificateError(format!("this is not a PEM private key: {error}")))?;
+        let loaded = provider.key_provider.load_private_key(key);
+        loaded.map_err(|error| CertificateError(format!("the key cannot be used: {error}")))
     }
 
     /// Whether the key is that of the certificate, which says these facts.

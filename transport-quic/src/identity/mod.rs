@@ -14,6 +14,7 @@ mod trust;
 mod x509;
 
 pub use bundle::Bundle;
+pub(crate) use bundle::Member;
 pub use certificate::{Authority, CertificateError, Credentials};
 pub use facts::{CertificateFacts, inspect};
 pub use file::FileError;

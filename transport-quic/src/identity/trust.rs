@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::cipher_suite::{
+    TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+};
+use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use synod_core::NodeId;
 use webpki::{
@@ -19,6 +23,14 @@ use super::facts::{CertificateFacts, inspect, parse_pem, short};
 use super::name::Cluster;
 use super::revocation::Revocations;
 use crate::refusal::{Kind, Turned, printable};
+
+/// AES-128 comes first. Keys on P-256 and X25519 are no stronger, and its key schedule is made of SHA-256, for which
+/// processors have instructions.
+fn provider() -> CryptoProvider {
+    let cipher_suites =
+        vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];
+    CryptoProvider { cipher_suites, ..default_provider() }
+}
 
 /// Which end of a connection shows the certificate that is judged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,7 +59,7 @@ impl Trust {
     /// Reads off a bundle whom its node believes.
     pub(crate) fn of(bundle: &Bundle) -> Result<Self, CertificateError> {
         let (mut anchors, mut fingerprints) = (Vec::new(), Vec::new());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(provider());
         let authorities =
             bundle.authorities.iter().map(|pem| parse_pem(pem)).collect::<Result<Vec<_>, _>>()?;
         for (der, pem) in authorities.iter().zip(&bundle.authorities) {
