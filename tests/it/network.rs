@@ -73,11 +73,19 @@ struct World {
 
 impl World {
     async fn start(limits: &Limits) -> Self {
+        Self::start_on_path(limits, None).await
+    }
+
+    /// The same where larger packets never pass, if that is given.
+    async fn start_on_path(limits: &Limits, packet_bytes: Option<usize>) -> Self {
         let transports = certified(2, limits);
         let of = |node| transports.get(&node).expect("one of two");
         let (one, two): (&Arc<QuicTransport>, _) = (of(ONE), of(TWO));
         let to_two = Proxy::start(two.local_address()).await;
         let to_one = Proxy::start(one.local_address()).await;
+        for relay in [&to_two, &to_one] {
+            packet_bytes.into_iter().for_each(|bytes| relay.drop_larger_than(bytes));
+        }
         one.set_address(TWO, to_two.address);
         two.set_address(ONE, to_one.address);
         let (mut nodes, mut diaries) = (BTreeMap::new(), BTreeMap::new());
@@ -168,6 +176,21 @@ async fn a_path_that_takes_only_small_packets_from_now_on_holds_a_transfer_up_an
     until("what small packets carry", || world.letters(TWO).len() == 200).await;
     until("the way back", || world.letters(ONE).len() == 10).await;
     assert_eq!(world.letters(TWO), (0..200).collect::<Vec<u64>>());
+    assert!(world.downs(ONE).is_empty() && world.downs(TWO).is_empty());
+    world.nodes.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn within_a_machine_a_relay_that_takes_only_small_packets_is_noticed_and_nothing_is_lost() {
+    let world = World::start_on_path(&Limits::default(), Some(1_300)).await;
+    world.post(ONE, 50, 30_000).await;
+    world.post(TWO, 50, 30_000).await;
+    until("the letters", || world.letters(TWO).len() == 50).await;
+    until("the way back", || world.letters(ONE).len() == 50).await;
+    world.transports[&ONE].reconnect(TWO);
+    world.post(ONE, 50, 30_000).await;
+    until("what another connection carries", || world.letters(TWO).len() == 100).await;
+    assert_eq!(world.letters(TWO), (0..100).collect::<Vec<u64>>());
     assert!(world.downs(ONE).is_empty() && world.downs(TWO).is_empty());
     world.nodes.end().await;
 }

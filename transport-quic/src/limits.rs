@@ -210,18 +210,18 @@ impl Limits {
 
     /// The bounds of each connection that this node dials.
     pub(crate) fn dialed(&self) -> Result<ByPath, TransportError> {
-        ByPath::of(|step| self.dialed_on(step))
+        ByPath::of(|bytes| self.dialed_on(bytes))
     }
 
-    /// The same on a path where sizes of packets that differ by less than `step` bytes are not told apart.
-    fn dialed_on(&self, step: u16) -> Result<TransportConfig, TransportError> {
+    /// The same on a path that is taken to let packets of so many bytes pass, until it is known better.
+    fn dialed_on(&self, bytes: u16) -> Result<TransportConfig, TransportError> {
         let idle = IdleTimeout::try_from(self.idle_timeout)
             .map_err(|_| TransportError(String::from("`idle_timeout` is too long")))?;
         let mut packets = MtuDiscoveryConfig::default();
-        let range = self.packet_bytes_max - PACKET_BYTES_MIN;
-        packets.upper_bound(self.packet_bytes_max).minimum_change(step.min(range).max(1));
+        packets.upper_bound(self.packet_bytes_max).minimum_change(PACKET_STEP);
         let mut config = TransportConfig::default();
         config
+            .initial_mtu(bytes.min(self.packet_bytes_max))
             .mtu_discovery_config(Some(packets))
             .max_concurrent_bidi_streams(VarInt::from_u32(1))
             .max_concurrent_uni_streams(VarInt::from_u32(self.lanes_max))
@@ -241,8 +241,8 @@ impl Limits {
     /// The bounds of each connection that a peer dials, until it is [let in](Self::let_in): there may be
     /// many at once, and before its hello nobody has anything else to say.
     pub(crate) fn accepted(&self) -> Result<ByPath, TransportError> {
-        ByPath::of(|step| {
-            let mut config = self.dialed_on(step)?;
+        ByPath::of(|bytes| {
+            let mut config = self.dialed_on(bytes)?;
             config
                 .max_concurrent_uni_streams(VarInt::from_u32(0))
                 .receive_window(VarInt::from_u32(HELLO_WINDOW.min(self.connection_window)));
@@ -265,13 +265,14 @@ pub(crate) struct ByPath {
 }
 
 impl ByPath {
-    /// Within a machine the largest packet is tried first, and nothing in between: to read the nine that are
-    /// tried otherwise takes as long as the handshake.
+    /// Within a machine the largest packets pass, so nothing is tried: to read one that is made of padding takes as
+    /// long as to check a certificate, and both sides would, before the hello and before its answer. Where they
+    /// do not pass after all, as through a relay, their loss is noticed within a second.
     fn of(
         config: impl Fn(u16) -> Result<TransportConfig, TransportError>,
     ) -> Result<Self, TransportError> {
-        let (within, beyond) = (Arc::new(config(u16::MAX)?), Arc::new(config(PACKET_STEP)?));
-        Ok(Self { within, beyond })
+        let (within, beyond) = (config(Limits::PACKET_BYTES_CAP)?, config(PACKET_BYTES_MIN)?);
+        Ok(Self { within: Arc::new(within), beyond: Arc::new(beyond) })
     }
 
     /// The bounds of a connection with whoever is at `address`.
