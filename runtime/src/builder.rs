@@ -225,7 +225,10 @@ impl NodeBuilder {
             build(Boot { id, peers: members.clone(), incarnation, seed })
         });
         // A node that cannot be built leaves no trace in its store.
-        let events = make(0)?.catalogue().names().into_iter().map(String::from).collect();
+        let leaves_traces = record.is_some() || !store.opens_at_once();
+        let built = leaves_traces.then(|| make(0)).transpose()?;
+        let events = built.map(|machine| machine.catalogue().names()).into_iter().flatten();
+        let events = events.map(String::from).collect();
         let recorder = match record {
             None => None,
             Some((algorithm, path)) => {

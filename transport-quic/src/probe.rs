@@ -101,7 +101,7 @@ impl Attempt<'_> {
     ) -> Result<(Endpoint, ClientConfig, Arc<Verifier>), String> {
         let unusable = |error: CertificateError| error.to_string();
         let member = self.bundle.member().map_err(unusable)?;
-        let tls = Tls::of(self.bundle, member).map_err(unusable)?;
+        let tls = Tls::of(member);
         let (crypto, verifier) = tls.dialer(self.peer, address).map_err(unusable)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         let dialed = self.limits.dialed().map_err(|error| error.to_string())?;

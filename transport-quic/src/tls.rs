@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -35,18 +34,14 @@ pub(crate) struct Tls {
 impl Tls {
     /// Takes a bundle's identity, if its node can run with it now.
     pub(crate) fn checked(bundle: &Bundle) -> Result<Self, CertificateError> {
-        Self::of(bundle, bundle.checked()?)
+        bundle.checked().map(Self::of)
     }
 
-    /// Takes a bundle's identity, and what it makes of its node.
-    pub(crate) fn of(bundle: &Bundle, member: Member) -> Result<Self, CertificateError> {
-        let Member { trust, facts, key } = member;
-        let damaged = |error| CertificateError::new(format!("the bundle is damaged: {error}"));
-        let chain = CertificateDer::pem_slice_iter(bundle.credentials.certificate_pem.as_bytes());
-        let chain = chain.collect::<Result<_, _>>().map_err(damaged)?;
-        let own = CertifiedKey::new(chain, key);
-        let (trust, own) = (Arc::new(trust), Arc::new(SingleCertAndKey::from(own)));
-        Ok(Self { trust, facts, own })
+    /// Takes the identity of a node.
+    pub(crate) fn of(member: Member) -> Self {
+        let Member { trust, facts, chain, key } = member;
+        let own = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)));
+        Self { trust: Arc::new(trust), facts, own }
     }
 
     /// What a dialler of `expected` at `address` uses, and where its refusal will be found.

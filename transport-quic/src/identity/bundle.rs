@@ -8,12 +8,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustls::pki_types::CertificateDer;
 use rustls::sign::SigningKey;
 use serde::{Deserialize, Serialize};
 use synod_core::NodeId;
 
 use super::certificate::{Authority, CertificateError, Credentials};
-use super::facts::{CertificateFacts, parse_pem, sha256};
+use super::facts::{CertificateFacts, sha256};
 use super::file::{self, FileError, Readers};
 use super::name::Cluster;
 use super::revocation::Revocations;
@@ -60,6 +61,10 @@ pub struct Bundle {
     pub revocations: Vec<Revocations>,
 }
 
+fn without_certificate() -> CertificateError {
+    CertificateError::new("this is not a PEM certificate: there is none in it")
+}
+
 /// What a bundle makes of its node.
 #[derive(Debug)]
 pub(crate) struct Member {
@@ -67,6 +72,8 @@ pub(crate) struct Member {
     pub(crate) trust: Trust,
     /// What its own certificate says.
     pub(crate) facts: CertificateFacts,
+    /// That certificate, and those that lead from it to the authority.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
     /// The key of that certificate.
     pub(crate) key: Arc<dyn SigningKey>,
 }
@@ -160,9 +167,9 @@ impl Bundle {
     /// What its node is and whom it believes, if the node can run with it now.
     pub(crate) fn checked(&self) -> Result<Member, CertificateError> {
         let member = self.member()?;
-        let Member { trust, facts, .. } = &member;
-        let certificate = parse_pem(&self.credentials.certificate_pem)?;
-        let checked = trust.check_own(&certificate, facts, SystemTime::now());
+        let Member { trust, facts, chain, .. } = &member;
+        let leaf = chain.first().ok_or_else(without_certificate)?;
+        let checked = trust.check_own(leaf, facts, SystemTime::now());
         checked.map_err(|turned| CertificateError::new(turned.text))?;
         Ok(member)
     }
@@ -182,7 +189,8 @@ impl Bundle {
     /// What its node is and whom it believes, whatever the time is.
     pub(crate) fn member(&self) -> Result<Member, CertificateError> {
         let trust = Trust::of(self)?;
-        let facts = self.credentials.facts()?;
+        let chain = self.credentials.chain()?;
+        let facts = CertificateFacts::of(chain.first().ok_or_else(without_certificate)?)?;
         let key = self.credentials.key(&trust.provider)?;
         let is_of_it = key.public_key().is_some_and(|key| sha256(&key) == facts.fingerprint);
         if !is_of_it {
@@ -190,7 +198,7 @@ impl Bundle {
                 format!("the key in the bundle of {} is not that of its certificate", self.node);
             return Err(CertificateError::new(text));
         }
-        Ok(Member { trust, facts, key })
+        Ok(Member { trust, facts, chain, key })
     }
 
     /// The bundle as its file holds it.

@@ -14,8 +14,8 @@ use rcgen::{
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
 use synod_core::NodeId;
 use time::OffsetDateTime;
@@ -59,6 +59,14 @@ impl Credentials {
     /// [`CertificateError`] if it is damaged.
     pub fn facts(&self) -> Result<CertificateFacts, CertificateError> {
         inspect(&self.certificate_pem)
+    }
+
+    /// The certificate, and those behind it.
+    pub(crate) fn chain(&self) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+        let chain = CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes());
+        chain
+            .collect::<Result<_, _>>()
+            .map_err(|error| CertificateError(format!("this is not a PEM certificate: {error}")))
     }
 
     /// The key, for signatures in a handshake.

@@ -19,7 +19,7 @@ use webpki::{
 use super::bundle::Bundle;
 use super::certificate::CertificateError;
 use super::date;
-use super::facts::{CertificateFacts, inspect, parse_pem, short};
+use super::facts::{CertificateFacts, parse_pem, short};
 use super::name::Cluster;
 use super::revocation::Revocations;
 use crate::refusal::{Kind, Turned, printable};
@@ -62,12 +62,12 @@ impl Trust {
         let provider = Arc::new(provider());
         let authorities =
             bundle.authorities.iter().map(|pem| parse_pem(pem)).collect::<Result<Vec<_>, _>>()?;
-        for (der, pem) in authorities.iter().zip(&bundle.authorities) {
+        for der in &authorities {
             let anchor = webpki::anchor_from_trusted_cert(der).map_err(|error| {
                 CertificateError::new(format!("an authority's certificate is damaged: {error}"))
             })?;
             anchors.push(anchor.to_owned());
-            fingerprints.push(inspect(pem)?.short_fingerprint());
+            fingerprints.push(CertificateFacts::of(der)?.short_fingerprint());
         }
         if anchors.is_empty() {
             let text = format!("the bundle of {} names no authority: issue it anew", bundle.node);
