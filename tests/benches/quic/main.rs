@@ -252,7 +252,7 @@ const EXPLANATION: &str = "\
 has a core of its own, where there are two and taskset; elsewhere they run where the system puts them.
 synod keeps what it sends until it is acknowledged, and hands events over exactly once and in order, also
 when a connection is lost; both ends prove who they are; all that waits is bounded.
-bare quinn: the same certificates, windows and socket buffers, one stream each, many frames in a write; it
+bare quinn: the same certificates, ciphers, windows and socket buffers, one stream each, many frames in a write; it
 decodes nothing, keeps nothing for a connection that is lost, and one thread does all. Its packets have 1,452
 bytes, as quinn has them by itself; large ones up to 6,500, as synod has them. TCP: encrypts nothing; a
 connection for each order. In one process the column of bare quinn is a bounded queue of tokio.
