@@ -76,7 +76,7 @@ where
 /// An exploration to be run.
 ///
 /// Time is O(transitions); a handler runs once for each different local state and event, in each
-/// thread. Memory is about 32 bytes for each state visited, as much again for each on the frontier,
+/// thread. Memory is about 25 bytes for each state visited, as much again for each on the frontier,
 /// and every different local state of a node and message of these once.
 ///
 /// What a [`Property::automaton`] remembers is a part of the state, and its memories are kept to the

@@ -54,7 +54,7 @@ pub use handler::{Access, IntoHandler};
 pub use keyed::Keyed;
 pub use machine::Machine;
 pub use model::{Assumption, Faults, Links, Model, Timing, Tolerance, Topology};
-pub use node::{Boot, Frame, Input, Node, StepError};
+pub use node::{Boot, Frame, Input, Node, StepError, Surroundings};
 pub use peers::Peers;
 pub use property::{Automaton, Cluster, Held, Kind, Member, Monitor, Property, Summary, Verdict};
 pub use quorum::Quorum;

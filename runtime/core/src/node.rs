@@ -48,6 +48,10 @@ impl<T: Stack> Frame<T> {
     }
 }
 
+/// What a node's [`Frame`] would be if it were taken apart: it hashes as that.
+#[derive(Debug)]
+pub struct Surroundings<'n, T: Stack>(&'n Node<T>);
+
 /// Who a node is, in one life of it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Boot {
@@ -353,6 +357,11 @@ impl<T: Stack> Node<T> {
         (stack, frame)
     }
 
+    /// What [`Node::into_parts`] would split from the stack, to be told from others before that.
+    pub fn surroundings(&self) -> Surroundings<'_, T> {
+        Surroundings(self)
+    }
+
     /// Puts it together again, as a node whose effects are told one by one.
     pub fn from_parts(stack: T, frame: &Frame<T>) -> Self {
         let Frame { me, incarnation, peers, random, .. } = frame;
@@ -523,7 +532,13 @@ fn generator(seed: u64, id: NodeId, incarnation: u64) -> Random {
 impl<T: Stack + Hash> Hash for Node<T> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.stack.hash(hasher);
-        let Context { incarnation, random, timers, next_ticket, .. } = &self.ctx;
+        self.surroundings().hash(hasher);
+    }
+}
+
+impl<T: Stack> Hash for Surroundings<'_, T> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let Context { incarnation, random, timers, next_ticket, .. } = &self.0.ctx;
         hash_future(hasher, *incarnation, random, timers.keys(), *next_ticket);
     }
 }

@@ -34,6 +34,8 @@ pub(super) type Violated = (u32, u32, Wrong);
 /// What a thread works with.
 struct Hand<'a> {
     worker: Worker<'a>,
+    /// The state that is expanded.
+    state: State,
     batch: Batch,
     found: Yield,
 }
@@ -67,13 +69,18 @@ pub(super) fn search(search: &mut Search<'_, '_>, threads: usize) -> Result<(), 
 
 enum Halt {
     Cut(Limit),
-    Wrong(Violated),
+    /// In its place, since it is seldom: what may halt hands this on.
+    Wrong(Box<Violated>),
 }
 
 #[inline(never)] // Its frame is not under the search.
 fn hands(program: &dyn Program, threads: usize) -> Vec<Hand<'_>> {
-    let hand =
-        |_| Hand { worker: Worker::new(program), batch: Batch::default(), found: Yield::default() };
+    let hand = |_| Hand {
+        worker: Worker::new(program),
+        state: State::default(),
+        batch: Batch::default(),
+        found: Yield::default(),
+    };
     (0..threads).map(hand).collect()
 }
 
@@ -130,14 +137,13 @@ impl Breadth<'_, '_, '_> {
     /// Expands a chunk and takes in what each of its states led to before the next one is expanded: so
     /// there is little that is found and not yet visited.
     fn take_each(&mut self, hand: &mut Hand<'_>, chunk: &Chunk) -> Result<bool, Halt> {
-        let Hand { worker, batch, found } = hand;
         let (mut packed, mut beyond) = (chunk.packed.as_slice(), false);
-        worker.learn();
+        hand.worker.learn();
         for first in (chunk.first..).take(chunk.states) {
             let part = Part { first, states: 1, packed, ..chunk.all() };
-            packed = self.view().expand(worker, batch, &part, found);
-            beyond |= found.beyond;
-            self.take_in(chunk.depth + 1, found)?;
+            packed = self.view().expand(hand, &part);
+            beyond |= hand.found.beyond;
+            self.take_in(chunk.depth + 1, &hand.found)?;
         }
         Ok(beyond)
     }
@@ -150,7 +156,7 @@ impl Breadth<'_, '_, '_> {
 
     #[inline(never)] // Its frame is not under the rounds.
     fn begin(&mut self, hand: &mut Hand<'_>, starts: Vec<Start>) -> Result<(), Halt> {
-        let Hand { worker, batch, found } = hand;
+        let Hand { worker, batch, found, .. } = hand;
         for (_, mut begun) in starts {
             batch.add(worker, begun.as_mut().map_err(|wrong| wrong.clone()));
         }
@@ -223,7 +229,8 @@ impl Breadth<'_, '_, '_> {
     fn stop(&self, halt: Halt) -> Stop {
         match halt {
             Halt::Cut(limit) => Stop::Cut(limit),
-            Halt::Wrong((from, ordinal, wrong)) => {
+            Halt::Wrong(violated) => {
+                let (from, ordinal, wrong) = *violated;
                 let path = self.reached.path(from, ordinal);
                 Stop::Wrong(self.search.actions(&path), wrong)
             }
@@ -237,7 +244,7 @@ impl Breadth<'_, '_, '_> {
             found.states += 1;
         }
         found.depth = depth;
-        Halt::Wrong((failed.from, failed.ordinal, failed.wrong.clone()))
+        Halt::Wrong(Box::new((failed.from, failed.ordinal, failed.wrong.clone())))
     }
 
     fn queue(&mut self, number: u32, depth: u32, packed: &[u8]) {
@@ -256,6 +263,9 @@ impl Breadth<'_, '_, '_> {
         }
         if let Some(chunk) = self.chunks.back_mut() {
             let before = chunk.packed.capacity();
+            if before < chunk.packed.len() + packed.len() {
+                chunk.packed.reserve_exact(packed.len().max(before / 2));
+            }
             chunk.packed.extend_from_slice(packed);
             chunk.states += 1;
             self.packed_bytes += (chunk.packed.capacity() - before) as u64;
@@ -318,10 +328,9 @@ impl Hand<'_> {
                 return yields;
             };
             drop(chunks);
-            let mut found = Yield::default();
             self.worker.learn();
-            view.expand(&mut self.worker, &mut self.batch, &chunk.all(), &mut found);
-            yields.push((index, found));
+            view.expand(self, &chunk.all());
+            yields.push((index, std::mem::take(&mut self.found)));
         }
     }
 }

@@ -162,28 +162,45 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
         Self { scenario, setting, peers, places: Pool::default(), arounds: Pool::default() }
     }
 
-    fn keep<S>(&self, mut host: Host, frame: Option<Frame<T>>, stack: Option<S>) -> u32
+    fn keep<S>(&self, host: Host, frame: Option<Frame<T>>, stack: Option<S>) -> u32
     where
         S: Borrow<T> + Into<Arc<T>>,
     {
-        host.up = frame.is_some();
-        let mut hasher = Print::new();
-        Self::hash_around(&host, frame.as_ref(), &mut hasher);
-        let around = hasher.bytes();
-        stack.as_ref().map(S::borrow).hash(&mut hasher);
+        let timers = frame.iter().flat_map(Frame::timers).map(|(id, _)| id);
+        let (hasher, around) =
+            Self::hashed(&host, frame.as_ref(), timers, stack.as_ref().map(S::borrow));
+        let print = hasher.all();
+        let known = self.places.known(print);
+        known.unwrap_or_else(|| self.add([print, hasher.of(around)], host, frame, stack))
+    }
+
+    /// Keeps a node after a step, if it is still up. Most are known, and need not be taken apart.
+    #[inline(never)] // As `meets`.
+    fn leave(&self, host: Host, met: &mut Option<Node<T>>) -> u32 {
+        let (hasher, around) = Self::hashed_node(&host, met.as_ref());
         let print = hasher.all();
         if let Some(known) = self.places.known(print) {
             return known;
         }
-        let around = self.around(hasher.of(around), host, frame);
-        self.places.number(print, || Place { stack: stack.map(S::into), around })
+        let (stack, frame) = met.take().map(Node::into_parts).unzip();
+        self.add([print, hasher.of(around)], host, frame, stack)
     }
 
-    /// Keeps a node after a step, if it is still up.
+    /// Keeps what is not known yet, under the fingerprints of all of it and of all but the stack.
     #[inline(never)] // As `meets`.
-    fn leave(&self, host: Host, met: Option<Node<T>>) -> u32 {
-        let (stack, frame) = met.map(Node::into_parts).unzip();
-        self.keep(host, frame, stack)
+    fn add<S>(
+        &self,
+        [print, around]: [u128; 2],
+        mut host: Host,
+        frame: Option<Frame<T>>,
+        stack: Option<S>,
+    ) -> u32
+    where
+        S: Into<Arc<T>>,
+    {
+        host.up = frame.is_some();
+        let around = self.around(around, host, frame);
+        self.places.number(print, || Place { stack: stack.map(S::into), around })
     }
 
     /// What is kept under this fingerprint: its timers are in the order of their events.
@@ -192,19 +209,25 @@ impl<'a, T: Stack + Clone + Hash + Sync> Ground<'a, T> {
         self.arounds.get(number)
     }
 
-    /// The hash of a node and of all that its host holds for it.
-    fn print(host: &Host, frame: Option<&Frame<T>>, stack: Option<&T>) -> u128 {
-        let mut hasher = Print::new();
-        Self::hash_around(host, frame, &mut hasher);
-        stack.hash(&mut hasher);
-        hasher.all()
+    fn hashed_node(host: &Host, node: Option<&Node<T>>) -> (Print, usize) {
+        let timers = node.into_iter().flat_map(Node::timers).map(|(id, _)| id);
+        Self::hashed(host, node.map(Node::surroundings), timers, node.map(Node::stack))
     }
 
-    fn hash_around(host: &Host, frame: Option<&Frame<T>>, hasher: &mut Print) {
-        (host.node, host.incarnation, &host.disk, frame).hash(hasher);
-        for (id, _) in frame.into_iter().flat_map(Frame::timers) {
-            host.timers.get(id).hash(hasher);
-        }
+    /// A hasher that was fed a node and all that its host holds for it, and how many bytes of that come
+    /// before the stack.
+    fn hashed(
+        host: &Host,
+        frame: Option<impl Hash>,
+        timers: impl Iterator<Item = TimerId>,
+        stack: Option<&T>,
+    ) -> (Print, usize) {
+        let mut hasher = Print::new();
+        (host.node, host.incarnation, &host.disk, frame).hash(&mut hasher);
+        timers.for_each(|id| host.timers.get(id).hash(&mut hasher));
+        let around = hasher.bytes();
+        stack.hash(&mut hasher);
+        (hasher, around)
     }
 
     /// A node and what its host holds for it under other names.
@@ -297,7 +320,7 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
             host.timers.clear();
             met = None;
         }
-        Ok(Stepped { place: self.leave(host, met), asked, had })
+        Ok(Stepped { place: self.leave(host, &mut met), asked, had })
     }
 
     fn tick(&self, place: u32) -> u32 {
@@ -315,8 +338,7 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
 
     fn image(&self, place: u32, renamer: &mut Renamer) -> Result<u128, DecodeError> {
         let (host, node) = self.under_other_names(place, renamer)?;
-        let (stack, frame) = node.map(Node::into_parts).unzip();
-        Ok(Self::print(&host, frame.as_ref(), stack.as_ref()))
+        Ok(Self::hashed_node(&host, node.as_ref()).0.all())
     }
 
     fn renamed(&self, place: u32, names: Permutation) -> Result<u32, DecodeError> {

@@ -132,6 +132,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Forgets everything, because the numbers of local states and parcels are others now.
+    #[cold] // What is made anew is not under the search.
     pub(crate) fn forget(&mut self) {
         *self = Self::new(self.program);
     }

@@ -135,3 +135,14 @@ fn a_node_that_has_drawn_is_told_apart_from_one_that_has_not() {
     step(&mut drawn, deliver(N2, &Arm(1)));
     assert_ne!(fingerprint(&fresh), fingerprint(&drawn));
 }
+
+#[test]
+fn what_is_around_the_states_hashes_the_same_before_and_after_a_node_is_taken_apart() {
+    let mut node = node(clock());
+    let idle = fingerprint(&node.surroundings());
+    step(&mut node, deliver(N2, &Arm(1)));
+    let waiting = fingerprint(&node.surroundings());
+    assert_ne!(idle, waiting);
+    let (_, frame) = node.into_parts();
+    assert_eq!(fingerprint(&frame), waiting);
+}

@@ -12,6 +12,8 @@ use crate::explore::state::State;
 use crate::explore::visited::Visited;
 use crate::explore::worker::{Foreseen, Worker};
 
+use super::Hand;
+
 /// Some states of one depth, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
@@ -46,7 +48,7 @@ pub(super) const CHUNK: usize = 512;
 #[derive(Default)]
 pub(super) struct Yield {
     pub(super) found: Vec<Found>,
-    /// Where in `found` a fingerprint is.
+    /// Where in `found` a fingerprint is, once there are more than a [`FEW`].
     fresh: Numbers,
     pub(super) packed: Vec<u8>,
     pub(super) transitions: u64,
@@ -79,24 +81,42 @@ pub(super) struct Failed {
     pub(super) wrong: Wrong,
 }
 
+/// Of so many a look at each is faster than an index.
+const FEW: usize = 16;
+
 impl Yield {
     fn clear(&mut self) {
+        if FEW < self.found.len() {
+            self.fresh.clear();
+        }
         self.found.clear();
-        self.fresh.clear();
         self.packed.clear();
         self.happened.clear();
         (self.transitions, self.wrong, self.beyond) = (0, None, false);
     }
 
     fn has(&self, print: u128) -> bool {
+        if self.found.len() <= FEW {
+            return self.found.iter().any(|state| state.print == print);
+        }
         self.fresh.find(print, |at| print_of(&self.found, at)).is_some()
     }
 
     fn add(&mut self, found: Found) {
-        let at = u32::try_from(self.found.len()).expect("a part leads to fewer than 2^32 states");
-        let print = found.print;
         self.found.push(found);
-        self.fresh.add(print, at, |at| print_of(&self.found, at));
+        let count = self.found.len();
+        if FEW < count {
+            self.enter(if count == FEW + 1 { 0 } else { count - 1 });
+        }
+    }
+
+    /// Enters those from this one on.
+    fn enter(&mut self, first: usize) {
+        let Self { found, fresh, .. } = self;
+        for (at, state) in found.iter().enumerate().skip(first) {
+            let at = u32::try_from(at).expect("a part leads to fewer than 2^32 states");
+            fresh.add(state.print, at, |at| print_of(found, at));
+        }
     }
 }
 
@@ -114,36 +134,30 @@ pub(super) struct View<'v> {
 impl View<'_> {
     /// Takes each transition from each state of a part, up to one that is wrong. Returns what is
     /// behind the part.
-    pub(super) fn expand<'c>(
-        &self,
-        worker: &mut Worker<'_>,
-        batch: &mut Batch,
-        part: &Part<'c>,
-        found: &mut Yield,
-    ) -> &'c [u8] {
-        batch.clear();
+    pub(super) fn expand<'c>(&self, hand: &mut Hand<'_>, part: &Part<'c>) -> &'c [u8] {
+        let Hand { worker, state, batch, found } = hand;
         found.clear();
         let nodes = worker.setting().bounds.nodes as usize;
         let is_last = self.depth_max <= part.depth;
-        let mut state = std::mem::take(&mut batch.before);
         let mut packed = part.packed;
         for from in (part.first..).take(part.states) {
             packed = state.unpack(nodes, packed);
             if is_last {
-                found.beyond |= !worker.actions(&state).is_empty();
+                found.beyond |= !worker.actions(state).is_empty();
                 continue;
             }
-            worker.weigh(&mut state);
-            batch.spread(worker, &state);
-            if self.look(worker, &state, batch, found, from).is_break() {
+            worker.weigh(state);
+            batch.spread(worker, state);
+            if self.look(worker, state, batch, found, from).is_break() {
+                batch.clear();
                 break;
             }
         }
-        batch.before = state;
         packed
     }
 
-    /// Looks at where the transitions of a state lead. Goes on unless something is wrong with one.
+    /// Looks at where the transitions of a state lead. Goes on, with the batch empty, unless something
+    /// is wrong with one.
     pub(super) fn look(
         &self,
         worker: &mut Worker<'_>,
@@ -208,8 +222,7 @@ pub(super) struct Batch {
     known: Vec<bool>,
     /// The ways of an act that are still to be tried.
     waiting: Vec<Action>,
-    /// The state whose transitions are taken, and its fingerprint.
-    before: State,
+    /// The fingerprint of the state whose transitions are taken.
     here: u128,
     /// One that a transition leads to.
     state: State,

@@ -168,10 +168,20 @@ impl<'a> Worker<'a> {
     }
 
     /// Holds the properties against the state under some other names too: they must say the same.
+    #[inline]
     pub(crate) fn try_properties(&mut self, state: &State, print: u128) -> Result<(), Wrong> {
-        let Some(group) = self.group() else {
-            return Ok(());
-        };
+        match self.group() {
+            Some(group) => self.try_properties_under(group, state, print),
+            None => Ok(()),
+        }
+    }
+
+    fn try_properties_under(
+        &mut self,
+        group: &Group,
+        state: &State,
+        print: u128,
+    ) -> Result<(), Wrong> {
         let names = group.any(u64::try_from(print >> u64::BITS).unwrap_or_default());
         let mut places = state.places.clone();
         for place in &state.places {
