@@ -20,6 +20,15 @@ fn admin(node: &mut Running) -> String {
     started.get("admin").and_then(Value::as_str).map(String::from).expect("an address")
 }
 
+/// Two nodes, of which the first knows that the second leads.
+fn pair(place: &Place) -> Vec<Running> {
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
+    let first = nodes.first_mut().expect("two nodes");
+    first.says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    nodes
+}
+
 /// Sends `request` and returns what comes back.
 fn http(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the port is open");
@@ -36,9 +45,7 @@ fn get(address: &str, path: &str) -> String {
 #[test]
 fn a_node_tells_its_metrics_and_its_health_over_http() {
     let place = Place::new("metrics");
-    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
-    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
-    nodes[0].says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    let mut nodes = pair(&place);
     let up = nodes[0].says(&["the link is up"]);
     assert!(up.contains("INFO the link is up node=n1 peer=n2"), "no number of an actor: {up}");
     let address = admin(&mut nodes[0]);
@@ -91,9 +98,7 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
 #[test]
 fn status_is_a_table_of_nodes_and_peers() {
     let place = Place::new("status");
-    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
-    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
-    nodes[0].says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    let mut nodes = pair(&place);
     let address = admin(&mut nodes[0]);
     let table = synod(&place.0, &["status", &address]);
     assert_eq!(table.exit, 0, "{}", table.stderr);
@@ -181,9 +186,7 @@ fn a_process_that_was_stopped_says_so_when_it_goes_on() {
 #[test]
 fn a_peer_that_is_stopped_is_silent_in_the_status_although_its_link_is_up_until_it_goes_on() {
     let place = Place::new("silent");
-    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
-    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
-    nodes[0].says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    let mut nodes = pair(&place);
     let address = admin(&mut nodes[0]);
     let until = |says: fn(&str) -> bool| {
         let deadline = Instant::now() + Duration::from_secs(30);

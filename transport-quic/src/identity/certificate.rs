@@ -79,12 +79,6 @@ impl Credentials {
         let loaded = provider.key_provider.load_private_key(key);
         loaded.map_err(|error| CertificateError(format!("the key cannot be used: {error}")))
     }
-
-    /// Whether the key is that of the certificate, which says these facts.
-    pub(crate) fn has_key_of(&self, facts: &CertificateFacts) -> Result<bool, CertificateError> {
-        let key = read_key(&self.key_pem)?;
-        Ok(sha256(&key.subject_public_key_info()) == facts.fingerprint)
-    }
 }
 
 impl fmt::Debug for Credentials {
@@ -135,14 +129,15 @@ impl Authority {
             certificate_pem: String::from(certificate_pem),
             key_pem: String::from(key_pem),
         };
-        if !credentials.has_key_of(&facts)? {
+        let key = read_key(key_pem)?;
+        if sha256(&key.subject_public_key_info()) != facts.fingerprint {
             return Err(CertificateError::new("the key is not the key of this certificate"));
         }
         let cluster = match (&facts.cluster, facts.is_authority) {
             (Some(cluster), true) => cluster.clone(),
             _ => return Err(CertificateError::new("this is not the certificate of an authority")),
         };
-        let issuer = Issuer::new(authority_params(&cluster), read_key(key_pem)?);
+        let issuer = Issuer::new(authority_params(&cluster), key);
         Ok(Self { cluster, facts, credentials, issuer })
     }
 
