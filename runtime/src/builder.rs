@@ -19,6 +19,7 @@ use crate::host::{Host, Ledger, Make, Parts};
 use crate::inbox::Mailbox;
 use crate::limits::Limits;
 use crate::recorder::Recorder;
+use crate::standstill;
 use crate::store::writer::{Beginning, Writer};
 use crate::store::{MemoryStore, Opened, Store, StoreError};
 use crate::supervisor;
@@ -331,6 +332,7 @@ async fn bring_up(
     }
     supervisor::spawn(host).await.map_err(|error| spawn_error("the supervisor", &error))?;
     tokio::spawn(clocks::watch(Arc::downgrade(host)));
+    tokio::spawn(standstill::watch(Arc::downgrade(host)));
     tracing::info!(node = %host.id, incarnation = host.incarnation(), "the node is up");
     if waits {
         tracing::info!(node = %host.id, start_after, "waits for peers");

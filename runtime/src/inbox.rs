@@ -42,6 +42,10 @@ impl Inbox for Mailbox {
         self.0.upgrade().is_some_and(|host| host.admits(peer))
     }
 
+    fn hung(&self) -> Option<String> {
+        self.0.upgrade().and_then(|host| host.hung())
+    }
+
     fn link(&self, peer: NodeId, change: LinkChange) {
         if let Some(host) = self.0.upgrade() {
             host.link_changed(peer, change);

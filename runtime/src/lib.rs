@@ -54,6 +54,7 @@ mod pace;
 mod queue;
 mod recorder;
 mod sequence;
+mod standstill;
 mod status;
 mod store;
 mod supervisor;

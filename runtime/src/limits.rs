@@ -43,6 +43,9 @@ pub struct Limits {
     /// whose link comes and goes as often is turned away until then, and dials again; that a link
     /// has ended is told in any case, as one more. At least 1.
     pub link_changes: usize,
+    /// How long a handler may run, or the store work, before the node counts as hung: it is not ready then,
+    /// and no peer is linked with it. Longer work belongs into a job.
+    pub hung_after: Duration,
     /// Bytes that may wait for one peer before the application's triggers have to.
     pub congested_bytes: usize,
     /// Bytes of a recording that wait for the disk. When there are more, the recording ends, and
@@ -73,6 +76,7 @@ impl Default for Limits {
             dead_letters: 64,
             lanes: 1_024,
             link_changes: 64,
+            hung_after: Duration::from_secs(20),
             congested_bytes: 1 << 20,
             recording_waiting_bytes: 32 << 20,
             recording_file_bytes: 1 << 30,

@@ -43,6 +43,9 @@ pub struct Status {
     pub syncs: Timings,
     /// The handler that runs at this moment, if one does.
     pub handling: Option<Handling>,
+    /// Why the node has done nothing for longer than [`Limits::hung_after`](crate::Limits::hung_after), if
+    /// that is so.
+    pub hung: Option<String>,
     /// What was dropped, by the word of its [`DropReason`](crate::DropReason).
     pub drops: BTreeMap<&'static str, u64>,
     /// What the transport has turned away, by the word that it uses.
@@ -172,10 +175,10 @@ fn by_name<S: Serializer>(node: &NodeId, serializer: S) -> Result<S::Ok, S::Erro
 }
 
 impl Status {
-    /// Whether the node takes events, its algorithms have started, and it can be reached.
+    /// Whether the node takes events, its algorithms have started, it can be reached, and does what comes.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.running && self.started && self.transport_fault.is_none()
+        self.running && self.started && self.transport_fault.is_none() && self.hung.is_none()
     }
 
     pub(crate) fn of(host: &Host) -> Self {
@@ -198,6 +201,7 @@ impl Status {
             lanes: lanes(host),
             events: host.slots.iter().take(host.results_slot()).map(EventStatus::of).collect(),
             handling: Handling::of(host),
+            hung: host.hung(),
             drops: host.drops.seen(),
             refusals: locked(&host.refusals).clone(),
             restarts: failures.restarts,
@@ -221,7 +225,7 @@ impl Handling {
     /// What is said of the handler of a timer, or of a change of a link.
     pub const OTHER: &'static str = "timer or link";
 
-    fn of(host: &Host) -> Option<Self> {
+    pub(crate) fn of(host: &Host) -> Option<Self> {
         let (slot, since) = host.busy.get()?;
         let event = host.slots.get(slot).map_or(Self::OTHER, |slot| slot.name);
         Some(Self { event, time: host.now().saturating_sub(since) })

@@ -3,6 +3,7 @@
 mod bulk;
 mod draining;
 mod flow;
+mod hung;
 mod joining;
 mod late_joiner;
 mod museum;

@@ -80,6 +80,9 @@ impl Watch {
 
     /// One look at the link. Dials if it is silent; says how it ends if it has been for too long.
     async fn look(&mut self, shared: &Arc<Shared>, link: &Arc<Link>) -> Option<End> {
+        if let Some(why) = shared.inbox.hung() {
+            return Some(End::new(Reason::Silent, Close::Hung, &why));
+        }
         let wire = link.wire();
         self.pause = self.pace;
         if let Some(wire) = &wire {

@@ -45,7 +45,8 @@ pub(crate) enum Kind {
     EventClash,
     /// No event that both sides handle.
     NoCommonEvent,
-    /// A peer whose last links came and went faster than the node could take in.
+    /// A peer whose last links came and went faster than the node could take in, or any while the node is
+    /// hung.
     Busy,
     /// A node that is about to end, and begins no session any more.
     Leaving,
@@ -202,6 +203,11 @@ impl Turned {
         Self::new(Kind::Busy, text)
     }
 
+    /// A peer that would begin a session with `me`, which does nothing that comes: `why`.
+    pub(crate) fn hung(me: NodeId, why: &str) -> Self {
+        Self::new(Kind::Busy, format!("{me} handles nothing, {why}"))
+    }
+
     /// A peer that would begin a session with `me`, which is about to end.
     pub(crate) fn leaving(me: NodeId) -> Self {
         Self::new(Kind::Leaving, format!("{me} is about to end, and begins no session any more"))
@@ -266,10 +272,12 @@ pub(crate) enum Close {
     GivenUp,
     /// Another life of the node begins.
     Restarted,
+    /// The node has not done anything for long, for all that its connections are alive.
+    Hung,
 }
 
 impl Close {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Leaving,
         Self::LostTie,
         Self::Replaced,
@@ -278,6 +286,7 @@ impl Close {
         Self::Refused,
         Self::GivenUp,
         Self::Restarted,
+        Self::Hung,
     ];
 
     pub(crate) const fn code(self) -> VarInt {
@@ -290,6 +299,7 @@ impl Close {
             Self::Refused => 6,
             Self::GivenUp => 7,
             Self::Restarted => 8,
+            Self::Hung => 9,
         })
     }
 
@@ -306,6 +316,7 @@ impl Close {
             Self::Overflow => Some(Reason::Overflow),
             Self::Refused => Some(Reason::Refused),
             Self::Restarted => Some(Reason::Restarted),
+            Self::Hung => Some(Reason::Silent),
         }
     }
 }

@@ -126,6 +126,9 @@ impl Shared {
                 if self.leaving.load(Ordering::Relaxed) {
                     return Err(Turned::leaving(self.me));
                 }
+                if let Some(why) = self.inbox.hung() {
+                    return Err(Turned::hung(self.me, &why));
+                }
                 if !self.inbox.admits(theirs.node) {
                     return Err(Turned::busy(self.me, theirs.node));
                 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 use synod_core::{NodeId, Transport, Workload};
 use synod_runtime::{
-    EndReason, FileStore, NodeBuilder, NodeHandle, Output, ShutdownReport, Status,
+    EndReason, FileStore, Limits, NodeBuilder, NodeHandle, Output, ShutdownReport, Status,
 };
 use synod_transport_quic::{Bundle, QuicTransport};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -128,6 +128,7 @@ fn builder(
     let mut builder = entry
         .node(bundle.node, bundle.nodes().into_iter().collect())
         .transport(Arc::clone(transport) as Arc<dyn Transport>)
+        .limits(Limits { hung_after: settings.hung_after, ..Limits::default() })
         .start_after(settings.start_after);
     if let Some(directory) = &settings.store {
         builder = builder.store(Box::new(FileStore::new(directory)));

@@ -21,6 +21,8 @@ use crate::problem::Problem;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// An answer is no larger, in bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// A handler that runs for longer is worth a note.
+const SLOW: Duration = Duration::from_secs(1);
 /// How often `--watch` draws the table.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
@@ -85,6 +87,11 @@ struct Node {
     running: bool,
     started: bool,
     transport_fault: Option<String>,
+    /// None also of a node of a version that does not tell.
+    #[serde(default)]
+    hung: Option<String>,
+    #[serde(default)]
+    handling: Option<Handling>,
     summary: Vec<(String, String)>,
     peers: Vec<Peer>,
     lanes: Vec<Lane>,
@@ -92,6 +99,12 @@ struct Node {
     drops: BTreeMap<String, u64>,
     refusals: BTreeMap<String, u64>,
     restarts: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Handling {
+    event: String,
+    time: Duration,
 }
 
 #[derive(Debug, Deserialize)]
@@ -163,6 +176,7 @@ fn tell_node(answer: &Answer, table: &mut Table) {
     let days = format!("{certificate_days_left} d");
     let mut notes = vec![algorithm.clone()];
     notes.extend(status.transport_fault.clone());
+    notes.extend(standstill(status));
     notes.push(format!("{} MiB a peer at most", bytes_per_peer_max >> 20));
     let sum = |counts: &BTreeMap<String, u64>| counts.values().sum::<u64>();
     notes.extend(counted(&[
@@ -176,6 +190,13 @@ fn tell_node(answer: &Answer, table: &mut Table) {
         let lanes = status.lanes.iter().filter(|lane| lane.peer == peer.peer);
         lanes.for_each(|lane| tell_lane(lane, table));
     }
+}
+
+/// What keeps the node from anything else, if it has for long.
+fn standstill(status: &Node) -> Option<String> {
+    let long = status.handling.as_ref().filter(|it| SLOW <= it.time);
+    let handling = long.map(|it| format!("handles {} for {} s", it.event, it.time.as_secs()));
+    status.hung.as_ref().map(|why| format!("hung: {why}")).or(handling)
 }
 
 fn tell_peer(peer: &Peer, seconds_left: Option<u64>, table: &mut Table) {
@@ -294,6 +315,25 @@ mod tests {
         table.row(["n1", "", "leader:\u{1b}[2Jn9\nn2", "-", "1", "-", "bully"]);
         let lines: Vec<String> = table.lines().collect();
         assert_eq!(lines, ["n1    leader:\u{fffd}[2Jn9\u{fffd}n2  -  1  -  bully"]);
+    }
+
+    #[test]
+    fn a_handler_that_runs_for_long_is_told_and_a_node_that_is_hung_too() {
+        let quiet = r#"{"id": "n1", "running": true, "started": true, "transport_fault": null,
+            "summary": [], "peers": [], "lanes": [], "events": [], "drops": {}, "refusals": {},
+            "restarts": 0}"#;
+        let node: Node = serde_json::from_str(quiet).expect("JSON of an earlier version");
+        assert_eq!(standstill(&node), None);
+        let handling = |ms| {
+            let (event, time) = (String::from("a"), Duration::from_millis(ms));
+            Some(Handling { event, time })
+        };
+        let node = Node { handling: handling(999), ..node };
+        assert_eq!(standstill(&node), None);
+        let node = Node { handling: handling(3_100), ..node };
+        assert_eq!(standstill(&node).as_deref(), Some("handles a for 3 s"));
+        let node = Node { hung: Some(String::from("the store")), ..node };
+        assert_eq!(standstill(&node).as_deref(), Some("hung: the store"));
     }
 
     #[test]

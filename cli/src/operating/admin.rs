@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use synod_runtime::NodeHandle;
+use synod_runtime::{NodeHandle, Status};
 use synod_transport_quic::QuicTransport;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
@@ -238,26 +238,48 @@ impl Subject {
                 });
                 Answer { status: OK, kind: "application/json", page: status.to_string() }
             }
-            "/livez" => Answer::text(OK, "alive\n"),
-            "/readyz" => self.readiness(),
+            "/livez" => liveness(&self.node.status()),
+            "/readyz" => readiness(self.node.status()),
             _ => Answer::text("404 Not Found", "there is /metrics /status /livez /readyz\n"),
         }
     }
+}
 
-    fn readiness(&self) -> Answer {
-        let status = self.node.status();
-        match status.transport_fault {
-            _ if !status.running => Answer::text(UNAVAILABLE, "takes no events\n"),
-            _ if !status.started => Answer::text(UNAVAILABLE, "waits for peers\n"),
-            Some(fault) => Answer::text(UNAVAILABLE, format!("{fault}\n")),
-            None => Answer::text(OK, "ready\n"),
-        }
+/// Whether the process does what it is for; whoever starts it may start it anew otherwise.
+fn liveness(status: &Status) -> Answer {
+    match &status.hung {
+        Some(why) => Answer::text(UNAVAILABLE, format!("{why}\n")),
+        None => Answer::text(OK, "alive\n"),
+    }
+}
+
+fn readiness(status: Status) -> Answer {
+    match status.transport_fault.or(status.hung) {
+        _ if !status.running => Answer::text(UNAVAILABLE, "takes no events\n"),
+        _ if !status.started => Answer::text(UNAVAILABLE, "waits for peers\n"),
+        Some(fault) => Answer::text(UNAVAILABLE, format!("{fault}\n")),
+        None => Answer::text(OK, "ready\n"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_is_hung_is_neither_alive_nor_ready_and_says_why() {
+        let (network, node) = (synod_runtime::MemoryNetwork::new(), synod_core::NodeId(1));
+        let make = || synod_core::HandlerSet::new(0_u8);
+        let builder = synod_runtime::NodeBuilder::new(node, vec![node], make);
+        let node = builder.transport(Arc::new(network.transport(node))).start().await;
+        let mut status = node.expect("it starts").status();
+        assert_eq!((liveness(&status).status, readiness(status.clone()).status), (OK, OK));
+        status.hung = Some(String::from("the handler of `a` has run for 20 s"));
+        for answer in [liveness(&status), readiness(status)] {
+            assert_eq!(answer.status, UNAVAILABLE);
+            assert_eq!(answer.page, "the handler of `a` has run for 20 s\n");
+        }
+    }
 
     #[test]
     fn only_who_calls_the_node_by_a_name_of_this_machine_is_answered() {

@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) level: Level,
     pub(crate) format: LogFormat,
     pub(crate) limits: Limits,
+    /// How long a handler may run, or the store work, before the node counts as hung.
+    pub(crate) hung_after: Duration,
     /// Where nodes are, in place of what the bundle says.
     pub(crate) seeds: BTreeMap<NodeId, String>,
     /// How many peers must be linked before the algorithm starts.
@@ -159,6 +161,7 @@ struct LimitKeys {
     redial_after_ms: Option<u64>,
     session_grace_ms: Option<u64>,
     frame_timeout_ms: Option<u64>,
+    hung_after_ms: Option<u64>,
     outbox_bytes_max: Option<usize>,
     bytes_per_peer_cap: Option<usize>,
     packet_bytes_max: Option<u16>,
@@ -177,19 +180,19 @@ impl Settings {
         let file = path.map_or_else(|| Ok(File::default()), read)?;
         let place = path.map(|path| path.display().to_string()).unwrap_or_default();
         let of_file = || file.settings().map_err(|words| usage(format!("`{place}`: {words}")));
-        let Self { algorithm, store, record, admin, level, format, limits, mut seeds, start_after } =
-            of_file()?;
-        seeds.extend(asked.seeds.iter().cloned());
+        let mut said = of_file()?;
+        said.seeds.extend(asked.seeds.iter().cloned());
         Ok(Self {
-            algorithm: asked.algorithm.clone().or(algorithm),
-            store: asked.store.clone().or(store),
-            record: asked.record.clone().or(record),
-            admin: asked.admin.unwrap_or(admin),
-            level: asked.log.unwrap_or(level),
-            format: asked.log_format.unwrap_or(format),
-            limits,
-            seeds,
-            start_after: asked.start_after.unwrap_or(start_after),
+            algorithm: asked.algorithm.clone().or(said.algorithm),
+            store: asked.store.clone().or(said.store),
+            record: asked.record.clone().or(said.record),
+            admin: asked.admin.unwrap_or(said.admin),
+            level: asked.log.unwrap_or(said.level),
+            format: asked.log_format.unwrap_or(said.format),
+            limits: said.limits,
+            hung_after: said.hung_after,
+            seeds: said.seeds,
+            start_after: asked.start_after.unwrap_or(said.start_after),
         })
     }
 
@@ -242,6 +245,7 @@ impl File {
             level: one_of("log.level", self.log.level.as_deref())?,
             format: one_of("log.format", self.log.format.as_deref())?,
             limits: self.limits.limits()?,
+            hung_after: self.limits.hung_after()?,
             seeds: self.seeds()?,
             start_after: self.start_after.unwrap_or(0),
         })
@@ -256,6 +260,11 @@ impl File {
 }
 
 impl LimitKeys {
+    fn hung_after(&self) -> Result<Duration, String> {
+        let given = self.hung_after_ms.map(|given| time("hung_after_ms", given)).transpose()?;
+        Ok(given.unwrap_or_else(|| synod_runtime::Limits::default().hung_after))
+    }
+
     fn limits(&self) -> Result<Limits, String> {
         let mut limits = Limits::default();
         let times = [
@@ -267,12 +276,9 @@ impl LimitKeys {
             ("frame_timeout_ms", self.frame_timeout_ms, &mut limits.frame_timeout),
         ];
         for (key, given, limit) in times {
-            let Some(given) = given else { continue };
-            if !(TIME_MIN_MS..=TIME_MAX_MS).contains(&given) {
-                let allowed = format!("expected {TIME_MIN_MS} to {TIME_MAX_MS} milliseconds");
-                return Err(format!("key `limits.{key}`: {given} is out of range: {allowed}"));
+            if let Some(given) = given {
+                *limit = time(key, given)?;
             }
-            *limit = Duration::from_millis(given);
         }
         if limits.idle_timeout < 2 * limits.keep_alive {
             return Err(format!(
@@ -304,6 +310,14 @@ impl LimitKeys {
         limits.check(&[]).map_err(|error| format!("table `limits`: {error}"))?;
         Ok(limits)
     }
+}
+
+fn time(key: &str, given: u64) -> Result<Duration, String> {
+    if !(TIME_MIN_MS..=TIME_MAX_MS).contains(&given) {
+        let allowed = format!("expected {TIME_MIN_MS} to {TIME_MAX_MS} milliseconds");
+        return Err(format!("key `limits.{key}`: {given} is out of range: {allowed}"));
+    }
+    Ok(Duration::from_millis(given))
 }
 
 const TIME_MIN_MS: u64 = 10;
@@ -371,6 +385,9 @@ mod tests {
         let shown = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
         let settings = settings(shown.expect("a configuration")).expect("a good one");
         assert_eq!(settings.limits, Limits::default());
+        assert_eq!(settings.hung_after, synod_runtime::Limits::default().hung_after);
+        let shown = shown.expect("a configuration");
+        assert!(shown.contains("hung_after_ms = 20000"), "every limit is shown: {shown}");
     }
 
     #[test]
@@ -385,6 +402,7 @@ mod tests {
                 "[limits]\nidle_timeout_ms = 100",
                 ["key `limits.idle_timeout_ms`", "would look dead"],
             ),
+            ("[limits]\nhung_after_ms = 9", ["key `limits.hung_after_ms`", "10 to 600000"]),
             ("[limits]\nredial_after_ms = 500", ["key `limits.redial_after_ms`", "over and over"]),
             ("[limits]\noutbox_bytes_max = 1", ["key `limits.outbox_bytes_max`", "131072"]),
             ("[limits]\noutbox_bytes_max = 134217728", ["`bytes_per_peer_cap`", "134217728"]),

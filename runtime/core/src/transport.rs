@@ -155,6 +155,13 @@ pub trait Inbox: Debug + Send + Sync {
         true
     }
 
+    /// Why the node has done nothing for long, in words for the operator; none while it does what comes.
+    /// The transport takes it for dead then, as its peers cannot: it ends the links, and lets none come
+    /// up. Does not wait.
+    fn hung(&self) -> Option<String> {
+        None
+    }
+
     /// Something happened to the link with `peer`. Up and down alternate.
     fn link(&self, peer: NodeId, change: LinkChange);
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use synod_core::{Envelope, EventId};
 use tokio::sync::oneshot;
@@ -20,7 +20,12 @@ use crate::timings::{Stopwatch, Timings};
 pub(crate) struct Writer {
     commands: Arc<Mutex<Sender<Command>>>,
     syncs: Arc<Stopwatch>,
+    at_work: Arc<AtWork>,
 }
+
+/// Since when the thread has been at work without a rest; none while it waits for commands.
+#[derive(Debug, Default)]
+struct AtWork(Mutex<Option<Instant>>);
 
 #[derive(Debug)]
 enum Command {
@@ -59,9 +64,11 @@ impl Writer {
     pub(crate) fn new(store: Box<dyn Store>) -> (Self, Beginning) {
         let (sender, commands) = channel();
         let syncs = Arc::<Stopwatch>::default();
-        let thread = Thread { observer: None, syncs: Arc::clone(&syncs) };
+        let at_work = Arc::<AtWork>::default();
+        let thread =
+            Thread { observer: None, syncs: Arc::clone(&syncs), at_work: Arc::clone(&at_work) };
         let beginning = Beginning { store, commands, thread };
-        (Self { commands: Arc::new(Mutex::new(sender)), syncs }, beginning)
+        (Self { commands: Arc::new(Mutex::new(sender)), syncs, at_work }, beginning)
     }
 
     pub(crate) fn append(&self, record: Envelope) {
@@ -96,6 +103,11 @@ impl Writer {
         self.syncs.read()
     }
 
+    /// For how long the store has been at work; none while nothing is asked of it.
+    pub(crate) fn at_work_for(&self) -> Option<Duration> {
+        locked(&self.at_work.0).map(|since| since.elapsed())
+    }
+
     /// A command is lost only if the thread has ended, and its observer was told why.
     fn send(&self, command: Command) {
         drop(locked(&self.commands).send(command));
@@ -108,6 +120,7 @@ fn write(mut store: Box<dyn Store>, commands: &Receiver<Command>, mut thread: Th
     while closing.is_none()
         && let Ok(first) = commands.recv()
     {
+        *locked(&thread.at_work.0) = Some(Instant::now());
         let mut pending = 0;
         for command in std::iter::once(first).chain(commands.try_iter().take(GROUP_MAX)) {
             if let Command::Close(reply) = command {
@@ -122,6 +135,7 @@ fn write(mut store: Box<dyn Store>, commands: &Receiver<Command>, mut thread: Th
         if let Err(error) = thread.sync(store.as_mut(), pending) {
             return thread.fail(error);
         }
+        *locked(&thread.at_work.0) = None;
     }
     drop(store); // Before whoever waits may open it again.
     if let Some(reply) = closing {
@@ -133,6 +147,7 @@ fn write(mut store: Box<dyn Store>, commands: &Receiver<Command>, mut thread: Th
 struct Thread {
     observer: Option<Box<dyn Observer>>,
     syncs: Arc<Stopwatch>,
+    at_work: Arc<AtWork>,
 }
 
 impl Thread {

@@ -183,6 +183,25 @@ async fn a_status_says_which_handler_runs_and_for_how_long_without_waiting_for_i
     until("nothing runs", || one.status().handling.is_none()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_handler_does_not_return_is_hung_and_not_ready_until_it_has() {
+    let (door, asked) = (Door::default(), Journal::new());
+    let hung_after = Duration::from_millis(50);
+    let limits = Limits { hung_after, ..Limits::default() };
+    let one = start(oracle(&door, &asked).limits(limits)).await;
+    assert!(one.status().is_ready());
+    let busy = occupy(&one).await;
+    until("it is hung", || one.status().hung.is_some()).await;
+    let status = one.status();
+    assert!(!status.is_ready() && status.running);
+    assert!(hung_after <= status.handling.expect("it runs").time);
+    let why = status.hung.expect("it is hung");
+    assert!(why.starts_with("the handler of `test.question` has run for "), "{why}");
+    door.open();
+    assert_eq!(busy.await.unwrap(), Ok(Answer(2)));
+    until("it is ready", || one.status().is_ready()).await;
+}
+
 /// Rings after a moment, and then waits at the door.
 fn sleeper(door: &Door) -> impl Fn() -> Handlers<()> + Send + Sync + 'static {
     let door = door.clone();

@@ -2,6 +2,7 @@
 
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use synod_core::{Algorithm, Context, Envelope, EventId, Handlers, NodeId};
 use synod_runtime::{
@@ -56,6 +57,22 @@ impl Store for Slow {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_store_does_not_answer_is_hung_until_it_does() {
+    let (store, door, _syncs) = Slow::new(false);
+    let limits = Limits { hung_after: Duration::from_millis(50), ..Limits::default() };
+    let builder = node(&MemoryNetwork::new(), N1, 2, table(careful));
+    let one = start(builder.store(store).limits(limits)).await;
+    one.trigger(&Number(1)).await.unwrap();
+    until("it is hung", || one.status().hung.is_some()).await;
+    let status = one.status();
+    assert!(!status.is_ready() && status.handling.is_none(), "no handler is in the way");
+    let why = status.hung.expect("it is hung");
+    assert!(why.starts_with("the store has not answered for "), "{why}");
+    door.open();
+    until("it is ready", || one.status().is_ready()).await;
+}
+
 /// Persists every number, then sends it and says so; a word is sent without a record.
 fn careful() -> Handlers<()> {
     Handlers::new()
@@ -95,7 +112,7 @@ async fn nothing_asked_after_a_record_leaves_before_it_is_durable() {
     until("all are handled", || status_of::<Word>(&one).handled == 51).await;
     until("the first word has left", || journal.len() == 1).await;
     assert!(0 < one.status().held);
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(journal.read(), ["before"], "an effect has left before its record was durable");
 
     door.open();
@@ -142,7 +159,7 @@ async fn handlers_wait_when_too_much_is_held() {
         one.trigger(&Number(number)).await.unwrap();
     }
     until("the bound is reached", || 10 <= one.status().held).await;
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(one.status().held <= 13, "{} effects are held", one.status().held);
     door.open();
     until("all are handled", || status_of::<Number>(&one).handled == 100).await;

@@ -144,6 +144,22 @@ fn a_peer_that_the_host_does_not_admit_is_told_and_may_come_later() {
 }
 
 #[test]
+fn a_node_that_does_nothing_is_linked_with_nobody_although_its_connections_are_alive() {
+    let (one, two) = pair();
+    one.inbox.is_hung.store(true, Ordering::Relaxed);
+    one.wait_down(N2);
+    two.wait_down_by_peer(1, Reason::Silent);
+    two.transport.connect(N1);
+    let text = two.inbox.wait("the answer", |told| told.unreachable().pop().map(String::from));
+    assert_says(&text, &["n1 handles nothing", "the handler of `a` has run for 20 s"]);
+    assert!(one.inbox.look(|told| told.refusal("busy").is_some() && told.links.len() == 2));
+    one.inbox.is_hung.store(false, Ordering::Relaxed);
+    two.transport.connect(N1);
+    one.wait_up(N2);
+    two.wait_up(N1);
+}
+
+#[test]
 fn a_peer_that_dials_although_it_was_dialled_gets_through_after_a_while() {
     // The smaller node has dialled; the larger one has lost that link and dials itself.
     let authority = authority();

@@ -71,6 +71,7 @@ pub(crate) struct Mailbox {
     changed: Condvar,
     gate: Arc<Gate>,
     pub(crate) turns_away: AtomicBool,
+    pub(crate) is_hung: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -153,6 +154,11 @@ impl Inbox for Mailbox {
 
     fn admits(&self, _: NodeId) -> bool {
         !self.turns_away.load(Ordering::Relaxed)
+    }
+
+    fn hung(&self) -> Option<String> {
+        let is_hung = self.is_hung.load(Ordering::Relaxed);
+        is_hung.then(|| String::from("the handler of `a` has run for 20 s"))
     }
 
     fn link(&self, peer: NodeId, change: LinkChange) {
