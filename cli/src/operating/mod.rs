@@ -1,6 +1,7 @@
 //! What an operator sees of a running node, and sets.
 
 pub(crate) mod admin;
+mod file;
 mod metrics;
 #[cfg(feature = "otel")]
 pub(crate) mod otlp;
