@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use super::record::{self, CONTENT_MAX, FILE_HEADER, Kind, Tail};
+use super::record::{self, CONTENT_MAX, FILE_HEADER, FORMAT, Kind, Tail};
 use super::{
     Disk, Inspection, LOG_FILE, LogError, NEW_FILE, NOTE_FILE, inspect, is_replaced, note,
 };
@@ -142,6 +142,9 @@ impl DurableLog {
     /// Goes on with a log that is vouched for, or writes it anew. The new life is durable then.
     fn resume(&mut self, found: &Inspection) -> Result<Vec<Envelope>, LogError> {
         let records: Vec<Envelope> = found.records().cloned().collect();
+        if found.format != FORMAT {
+            self.keep_as_it_was(found.format)?;
+        }
         if !found.is_vouched_for() {
             return self.replace(records, found.generation);
         }
@@ -149,6 +152,16 @@ impl DurableLog {
         self.add(Kind::Life, &self.incarnation.to_le_bytes());
         self.flush_and_sync()?;
         Ok(records)
+    }
+
+    /// Keeps the log of an earlier format, which is about to be written anew, durably: an earlier version of
+    /// the program could not go on with the new one.
+    fn keep_as_it_was(&mut self, format: u32) -> Result<(), LogError> {
+        let (bytes, kept) = (self.disk.read(LOG_FILE)?, format!("{LOG_FILE}.format-{format}"));
+        self.disk.create(&kept)?;
+        self.disk.write_at(&kept, 0, &bytes)?;
+        self.disk.sync(&kept)?;
+        Ok(self.disk.sync_names()?)
     }
 
     fn compact(&mut self, record: &Envelope, replaces: &[EventId]) -> Result<(), LogError> {

@@ -204,6 +204,11 @@ fn stores_of_every_format_open_for_ever() {
         let found = inspect_store(&scratch.0).unwrap();
         assert_eq!((found.format, found.incarnation), (2, lives + 1), "{format}");
         assert_eq!(scratch.store().open().unwrap().records, golden(), "{format}");
+        let kept = scratch.0.join(format!("node.log.{format}"));
+        match format {
+            "format-2" => assert!(!kept.exists(), "nothing was written anew"),
+            _ => assert_eq!(fs::read(kept).unwrap(), fs::read(folder.join("node.log")).unwrap()),
+        }
     }
 }
 
