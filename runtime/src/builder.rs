@@ -311,9 +311,7 @@ async fn bring_up(
     store: Option<Beginning>,
     start_after: usize,
 ) -> Result<(), StartError> {
-    if 0 < opened.torn_bytes {
-        tracing::warn!(node = %host.id, bytes = opened.torn_bytes, "cut a torn end off the log");
-    }
+    host.count_torn(opened.torn_bytes);
     host.writer.observe(Box::new(Ledger(Arc::downgrade(host))));
     let waits = opened.first && 0 < start_after;
     if !waits {

@@ -74,6 +74,8 @@ pub(crate) struct Host {
     /// What was seen of the system's clocks.
     pub(crate) pauses: AtomicU64,
     pub(crate) clock_jumps: AtomicU64,
+    /// Bytes that were cut off the end of the log.
+    pub(crate) torn_bytes: AtomicU64,
     pub(crate) summary: SummaryCache,
     pub(crate) supervisor: OnceLock<ActorRef<Order>>,
     pub(crate) ended: watch::Sender<Option<EndReason>>,
@@ -161,6 +163,7 @@ impl Host {
             actor_restarts: AtomicU64::new(0),
             pauses: AtomicU64::new(0),
             clock_jumps: AtomicU64::new(0),
+            torn_bytes: AtomicU64::new(0),
             summary: SummaryCache::default(),
             supervisor: OnceLock::new(),
             ended: watch::Sender::new(None),
@@ -338,12 +341,21 @@ impl Host {
         }
     }
 
+    /// So many bytes were cut off the end of the log.
+    pub(crate) fn count_torn(&self, bytes: u64) {
+        if 0 < bytes {
+            self.torn_bytes.fetch_add(bytes, Ordering::Relaxed);
+            tracing::warn!(node = %self.id, bytes, "cut a torn end off the log");
+        }
+    }
+
     async fn begin_life(self: &Arc<Self>) -> Result<(), EndReason> {
         self.asks.forget();
         let lost = self.jobs.forget();
         let opened = self.writer.open().await;
-        let Opened { incarnation, records, .. } =
+        let Opened { incarnation, records, torn_bytes, .. } =
             opened.map_err(|error| EndReason::Store(error.to_string()))?;
+        self.count_torn(torn_bytes);
         self.incarnation.store(incarnation, Ordering::Release);
         let restarted = self.transport.restart(self.hello());
         restarted.map_err(|error| EndReason::Transport(error.to_string()))?;

@@ -28,6 +28,8 @@ pub(crate) struct Queue {
     batches: Mutex<VecDeque<Batch>>,
     /// Events that are queued, parked or running: everything taken and not yet handled.
     waiting: AtomicUsize,
+    /// The most of them that there ever were.
+    most: AtomicUsize,
     bound: usize,
     closed: AtomicBool,
     filled: Notify,
@@ -39,6 +41,7 @@ impl Queue {
         Self {
             batches: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
             bound: bound.max(1),
             closed: AtomicBool::new(false),
             filled: Notify::new(),
@@ -62,7 +65,10 @@ impl Queue {
 
     /// Counts events that are handled without waiting here.
     pub(crate) fn pass(&self, events: usize) {
-        self.waiting.fetch_add(events, Ordering::AcqRel);
+        let waiting = self.waiting.fetch_add(events, Ordering::AcqRel) + events;
+        if self.most() < waiting {
+            self.most.fetch_max(waiting, Ordering::Relaxed);
+        }
     }
 
     /// Takes an event of the application if there is room, into the batch before it if that still
@@ -79,7 +85,7 @@ impl Queue {
             return Taken::Nothing;
         }
         let Some(envelope) = offered.take() else { return Taken::Nothing };
-        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.pass(1);
         let last = batches
             .back_mut()
             .filter(|last| last.events.len() < JOINED_MAX && last.source.is_just_before(ticket));
@@ -107,6 +113,11 @@ impl Queue {
 
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
+    }
+
+    /// The most events that have waited at once.
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
     }
 
     pub(crate) fn bound(&self) -> usize {
@@ -154,6 +165,18 @@ mod tests {
 
     use super::*;
     use crate::sequence::Tickets;
+
+    #[test]
+    fn the_most_events_that_have_waited_are_remembered() {
+        let queue = Queue::new(2);
+        let mut most = Vec::new();
+        for (passed, done) in [(3, 0), (0, 2), (1, 2), (5, 1)] {
+            queue.pass(passed);
+            queue.done(done);
+            most.push(queue.most());
+        }
+        assert_eq!((most, queue.waiting()), (vec![3, 3, 3, 5], 4));
+    }
 
     #[test]
     fn a_closed_queue_takes_nothing_of_the_application_so_a_report_of_what_it_holds_is_whole() {

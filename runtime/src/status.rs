@@ -41,6 +41,9 @@ pub struct Status {
     pub other_times: Timings,
     /// How long the store took to make records durable.
     pub syncs: Timings,
+    /// Bytes that were cut off the end of the log since the start of the node, because the machine had died while
+    /// they were written.
+    pub torn_bytes: u64,
     /// The handler that runs at this moment, if one does.
     pub handling: Option<Handling>,
     /// Why the node has done nothing for longer than [`Limits::hung_after`](crate::Limits::hung_after), if
@@ -162,6 +165,8 @@ pub struct EventStatus {
     pub refused: u64,
     /// Events that wait.
     pub queued: usize,
+    /// The most of them that there were at once since the start of the node.
+    pub queued_max: usize,
     /// The bound on those.
     pub bound: usize,
     /// How long its handlers took, with decoding and without handing over what they asked for. Up to eight
@@ -216,6 +221,7 @@ impl Status {
             held: locked(&host.outgoing).waiting(),
             other_times: host.other_times.read(),
             syncs: host.writer.syncs(),
+            torn_bytes: load(&host.torn_bytes),
             recording: host.tape.as_ref().map(|tape| tape.status()),
         }
     }
@@ -244,6 +250,7 @@ impl EventStatus {
             handled: load(&slot.handled),
             refused: load(&slot.refused),
             queued: slot.queue.waiting(),
+            queued_max: slot.queue.most(),
             bound: slot.queue.bound(),
             times: slot.times.read(),
         }

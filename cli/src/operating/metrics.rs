@@ -108,12 +108,16 @@ impl Moment {
         page.counters("events_refused", "Events that no handler took", refused)?;
         let queued = events.iter().map(|it| ([("event", it.name)], count(it.queued)));
         page.gauges("inbox_depth", "Events that wait", queued)?;
+        let most = events.iter().map(|it| ([("event", it.name)], count(it.queued_max)));
+        page.gauges("inbox_depth_max", "The most events that have waited at once", most)?;
         let times = events.iter().map(|it| ([("event", it.name)], &it.times));
         let other = ([("event", Handling::OTHER)], &status.other_times);
         let help = "How long a handler took; up to 8 events in a row share two looks at the clock";
         page.histograms("handler_seconds", help, times.chain([other]))?;
         let help = "How long the store took to make records durable";
         page.histograms("store_sync_seconds", help, [([], &status.syncs)].into_iter())?;
+        let help = "Bytes that were cut off the end of the log: the machine had died while they were written";
+        page.counter("store_torn_bytes", help, status.torn_bytes)?;
         let drops = status.drops.iter().map(|(reason, times)| ([("reason", *reason)], *times));
         page.counters("drops", "What was dropped", drops)?;
         let refusals = status.refusals.iter().map(|(why, times)| ([("reason", *why)], *times));
@@ -127,14 +131,10 @@ impl Moment {
             named.iter().map(move |(name, peer)| ([("peer", name.as_str())], value(peer)))
         };
         page.gauges("peer_up", "1 if the peer is linked", each(|peer| peer.up.into()))?;
-        page.gauges(
-            "rtt_microseconds",
-            "The round trip to the peer",
-            each(|peer| {
-                let round_trip = peer.round_trip.unwrap_or_default();
-                u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX)
-            }),
-        )?;
+        let round_trips = named
+            .iter()
+            .map(|(name, peer)| ([("peer", name.as_str())], peer.round_trip.unwrap_or_default()));
+        page.spans("rtt_seconds", "The round trip to the peer", round_trips)?;
         let silent = each(|peer| peer.silent_for.unwrap_or_default().as_secs());
         let help = "For how long nothing was heard of the peer, 0 while it is heard of";
         page.gauges("peer_silent_seconds", help, silent)?;
@@ -220,6 +220,21 @@ impl Page<'_, '_> {
         for (labels, value) in values {
             let labels = labels.map(|(key, value)| (key, escaped(value)));
             family.encode_family(&labels)?.encode_gauge(&signed(value))?;
+        }
+        Ok(())
+    }
+
+    /// Gauges of times.
+    fn spans<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = ([(&'l str, &'l str); N], Duration)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            let labels = labels.map(|(key, value)| (key, escaped(value)));
+            family.encode_family(&labels)?.encode_gauge(&value.as_secs_f64())?;
         }
         Ok(())
     }

@@ -59,6 +59,9 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
         "synod_handler_seconds_bucket{node=\"n1\",le=\"0.000001\",event=\"bully.coordinator\"} ",
         "synod_handler_seconds_count{node=\"n1\",event=\"timer or link\"} ",
         "synod_store_sync_seconds_bucket{node=\"n1\",le=\"+Inf\"} ",
+        "synod_rtt_seconds{node=\"n1\",peer=\"n2\"} 0.0",
+        "synod_inbox_depth_max{node=\"n1\",event=\"bully.coordinator\"} 1",
+        "synod_store_torn_bytes_total{node=\"n1\"} 0",
         "synod_lane_queued{node=\"n1\",peer=\"n2\",lane=\"bully\"} 0",
         "synod_lane_unacknowledged{node=\"n1\",peer=\"n2\",lane=\"bully\"} ",
         "synod_lane_kept_bytes{node=\"n1\",peer=\"n2\",lane=\"bully\"} ",
@@ -261,7 +264,10 @@ fn a_configuration_file_is_overruled_by_flags_and_its_mistakes_are_named() {
         ("alogrithm = 'bully'\n", "line 1: `alogrithm = 'bully'`: unknown field"),
         ("admin = '0.0.0.0:1'\n", "key `admin`: `0.0.0.0:1` can be reached from elsewhere"),
         ("algorithm = 'bulli'\n", "key `algorithm`: there is no algorithm `bulli`"),
-        ("[limits]\nidle_timeout_ms = 1\n", "key `limits.idle_timeout_ms`: 1 is out of range"),
+        (
+            "[limits]\nidle_timeout_ms = 1\n",
+            "line 2: `idle_timeout_ms = 1`: key `limits.idle_timeout_ms`: 1 is not allowed",
+        ),
     ] {
         fs::write(&file, text).expect("written");
         let refused = synod(&place.0, &["node", bundle, "--config", path]);

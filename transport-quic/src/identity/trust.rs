@@ -257,13 +257,25 @@ impl Trust {
     fn explain(&self, error: &webpki::Error, facts: &CertificateFacts, now: SystemTime) -> Turned {
         let whose = whose(facts);
         match error {
-            webpki::Error::CertExpired { .. } => expired(&whose, facts, now),
+            webpki::Error::CertExpired { .. } => self.expired(&whose, facts, now),
             webpki::Error::CertNotValidYet { .. } => self.not_yet_valid(&whose, facts, now),
             webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
                 self.bad_authority(&whose, facts)
             }
             other => Turned::new(Kind::BadCertificate, damaged(other)),
         }
+    }
+
+    fn expired(&self, whose: &str, facts: &CertificateFacts, now: SystemTime) -> Turned {
+        let ago = date::span(now.duration_since(facts.not_after).unwrap_or_default());
+        let text = format!(
+            "the certificate of {whose} expired {ago} ago ({}), by the clock of {}, which says {}: \
+             renew its bundle with `synod cert renew`",
+            date::text(facts.not_after),
+            self.me,
+            date::text(now)
+        );
+        Turned::new(Kind::Expired, text)
     }
 
     fn not_yet_valid(&self, whose: &str, facts: &CertificateFacts, now: SystemTime) -> Turned {
@@ -360,15 +372,6 @@ fn weak(facts: &CertificateFacts) -> Turned {
         facts.key
     );
     Turned::new(Kind::BadCertificate, text)
-}
-
-fn expired(whose: &str, facts: &CertificateFacts, now: SystemTime) -> Turned {
-    let ago = date::span(now.duration_since(facts.not_after).unwrap_or_default());
-    let text = format!(
-        "the certificate of {whose} expired {ago} ago ({}): issue it anew with `synod cert issue`",
-        date::text(facts.not_after)
-    );
-    Turned::new(Kind::Expired, text)
 }
 
 fn facts(certificate: &CertificateDer<'_>) -> Result<CertificateFacts, Turned> {

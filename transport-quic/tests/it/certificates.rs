@@ -139,7 +139,8 @@ fn a_listener_of_another_authority_is_refused() {
 #[test]
 fn an_expired_certificate_is_refused() {
     let names = ["n2.demo.synod.internal"];
-    let parts = ["the certificate of n2 expired 1 day ago (20", "cert issue"];
+    let parts =
+        ["the certificate of n2 expired 1 day ago (20", "clock of n1", "says 20", "cert renew"];
     refused_certificate(&names, (-9, -1), "expired", &parts);
     let authority = authority();
     refused_listener(&authority, &forge(&authority, &names, -9, -1), "expired", &parts);
