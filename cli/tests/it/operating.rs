@@ -303,6 +303,28 @@ fn the_unit_reads_the_bundle_where_lists_of_revoked_certificates_are_copied_to()
 }
 
 #[test]
+fn alerts_and_dashboard_ask_for_nothing_that_a_node_does_not_tell() {
+    let place = Place::new("alerts");
+    let mut nodes = pair(&place);
+    let address = admin(&mut nodes[0]);
+    let page = get(&address, "/metrics");
+    let alerts = include_str!("../../deploy/alerts.yml");
+    let dashboard = include_str!("../../deploy/grafana.json");
+    let _: Value = serde_json::from_str(dashboard).expect("JSON");
+    let is_of_name = |it: char| it.is_ascii_lowercase() || it == '_';
+    for text in [alerts, dashboard] {
+        let names = text.split(|it| !is_of_name(it)).filter(|word| word.starts_with("synod_"));
+        let names: Vec<&str> = names.collect();
+        assert!(5 < names.len(), "{names:?}");
+        for name in names {
+            // A family of which there is none yet has no samples, but what it is stands there.
+            let family = name.trim_end_matches("_total").trim_end_matches("_bucket");
+            assert!(page.contains(&format!("# TYPE {family} ")), "no {name} in {page}");
+        }
+    }
+}
+
+#[test]
 fn a_node_whose_bundle_others_may_read_says_so() {
     let place = Place::new("open-bundle");
     let bundles = cluster(&place.0, "demo", &["n1"]);
