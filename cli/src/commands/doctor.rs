@@ -172,10 +172,12 @@ fn row(what: &str, state: &str, words: &str) -> String {
 }
 
 fn secrecy(path: &Path) -> Finding {
-    match open_to_others(path) {
-        Ok(None) => Finding::fine("only its owner reads the bundle"),
-        Ok(Some(words)) => Finding::new(Severity::Usage, words),
-        Err(error) => Finding::new(Severity::Environment, error.to_string()),
+    let files = Bundle::secret_files(path).unwrap_or_else(|_| vec![path.to_path_buf()]);
+    let found = files.iter().map(|file| open_to_others(file)).find(|it| !matches!(it, Ok(None)));
+    match found {
+        None | Some(Ok(None)) => Finding::fine("only its owner reads the bundle"),
+        Some(Ok(Some(words))) => Finding::new(Severity::Usage, words),
+        Some(Err(error)) => Finding::new(Severity::Environment, error.to_string()),
     }
 }
 

@@ -244,8 +244,10 @@ fn read(asked: &Node) -> Result<Bundle, Problem> {
     let hint = "make bundles with `cert init` and `cert issue`";
     let bundle = Bundle::read(&asked.bundle).map_err(|it| Problem::of_file(&it).hint(hint))?;
     // Who cannot be asked about it has been read all the same.
-    if let Ok(Some(words)) = open_to_others(&asked.bundle) {
-        tracing::warn!(node = %bundle.node, bundle = %asked.bundle.display(), "{words}");
+    for file in Bundle::secret_files(&asked.bundle).into_iter().flatten() {
+        if let Ok(Some(words)) = open_to_others(&file) {
+            tracing::warn!(node = %bundle.node, bundle = %asked.bundle.display(), "{words}");
+        }
     }
     bundle.check_form().map_err(|error| {
         let what = format!("`{}`: {error}", asked.bundle.display());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,7 +22,8 @@ use super::trust::Trust;
 
 /// Everything that one node needs to take part in its cluster. `Debug` hides the key.
 ///
-/// As a file it is TOML with PEM inside, readable by its owner only:
+/// As a file it is TOML with PEM inside, readable by its owner only. In the place of PEM there may be the path of a
+/// PEM file, from the folder of the bundle on, where certificates come from a public key infrastructure of one's own:
 ///
 /// ```toml
 /// format = 1
@@ -113,8 +114,31 @@ impl Bundle {
     /// never shows the private key.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         let bundle = Self::parse(&file::read(path)?).map_err(|it| FileError::content(path, it))?;
+        let bundle = bundle.with_files_beside(path)?;
         let revocations = Revocations::read(&path.with_file_name(Revocations::FILE))?;
         Ok(Self { revocations, ..bundle })
+    }
+
+    /// Reads what stands in files of their own, beside the bundle in `path`.
+    fn with_files_beside(mut self, path: &Path) -> Result<Self, FileError> {
+        let Credentials { certificate_pem, key_pem } = &mut self.credentials;
+        for text in [certificate_pem, key_pem].into_iter().chain(&mut self.authorities) {
+            if let Some(file) = pem_file(path, text) {
+                *text = file::read(&file)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// The files that the private key of the bundle in `path` stands in: the bundle, and the one that it names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bundle::read`].
+    pub fn secret_files(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+        let bundle = Self::parse(&file::read(path)?).map_err(|it| FileError::content(path, it))?;
+        let key = pem_file(path, &bundle.credentials.key_pem);
+        Ok([path.to_path_buf()].into_iter().chain(key).collect())
     }
 
     /// Writes the bundle to a new file that only its owner can read, and syncs it.
@@ -248,6 +272,15 @@ impl Bundle {
             revocations: Vec::new(),
         })
     }
+}
+
+/// The file that a value of the bundle in `path` names, unless it is PEM itself, or nothing that could be a path.
+fn pem_file(path: &Path, value: &str) -> Option<PathBuf> {
+    let value = value.trim();
+    // A key that has lost its frame has no dot. It must not be told as the name of a file that is not there.
+    let is_path =
+        value.contains('.') && !value.contains("-----BEGIN") && value.lines().count() == 1;
+    is_path.then(|| path.with_file_name(value))
 }
 
 fn value<T: FromStr<Err: Display>>(key: &str, text: &str) -> Result<T, String> {

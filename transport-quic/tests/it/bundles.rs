@@ -4,7 +4,9 @@ use std::fs;
 
 use rcgen::ExtendedKeyUsagePurpose;
 use synod_core::NodeId;
-use synod_transport_quic::{Authority, Bundle, FileError, Limits, QuicTransport, inspect};
+use synod_transport_quic::{
+    Authority, Bundle, Credentials, FileError, Limits, QuicTransport, inspect,
+};
 
 use crate::raw::forge_with;
 use crate::support::{DAY, Directory, N1, N2, assert_says, authority, bundle};
@@ -104,6 +106,53 @@ fn a_damaged_bundle_is_named_with_the_place_and_never_shows_the_key() {
     assert!(!format!("{good:?}").contains(secret));
     let missing = Bundle::read(&directory.file("n9.synod")).unwrap_err();
     assert_says(&missing.to_string(), &["cannot read", "n9.synod"]);
+}
+
+#[test]
+fn a_bundle_may_name_files_beside_it_in_the_place_of_pem() {
+    let directory = Directory::new();
+    let ours = authority();
+    let good = bundle(&ours, N1, &[N1, N2]);
+    let path = directory.file("n1.synod");
+    let named = Bundle {
+        credentials: Credentials {
+            certificate_pem: String::from("n1.pem"),
+            key_pem: String::from("keys/n1.key"),
+        },
+        authorities: vec![String::from("ca.pem")],
+        ..good.clone()
+    };
+    named.write_new(&path).unwrap();
+    let missing = Bundle::read(&path).unwrap_err().to_string();
+    assert_says(&missing, &["cannot read", "n1.pem"]);
+
+    fs::create_dir(directory.file("keys")).unwrap();
+    fs::write(directory.file("n1.pem"), &good.credentials.certificate_pem).unwrap();
+    fs::write(directory.file("keys/n1.key"), &good.credentials.key_pem).unwrap();
+    fs::write(directory.file("ca.pem"), &good.authorities[0]).unwrap();
+    let read = Bundle::read(&path).unwrap();
+    assert_eq!(read, good);
+    read.check().unwrap();
+    let secret = [path.clone(), directory.file("keys/n1.key")];
+    assert_eq!(Bundle::secret_files(&path).unwrap(), secret);
+
+    // A new certificate is there with the next look at the bundle.
+    let renewed = ours.issue(N1, DAY).unwrap();
+    fs::write(directory.file("n1.pem"), &renewed.certificate_pem).unwrap();
+    fs::write(directory.file("keys/n1.key"), &renewed.key_pem).unwrap();
+    assert_eq!(Bundle::read(&path).unwrap().credentials, renewed);
+}
+
+#[test]
+fn a_key_that_has_lost_its_frame_is_no_file_and_is_not_shown() {
+    let directory = Directory::new();
+    let path = directory.file("n1.synod");
+    let good = bundle(&authority(), N1, &[N1, N2]);
+    let secret: String = good.credentials.key_pem.lines().skip(1).take(3).collect();
+    let bare = Credentials { key_pem: secret.clone(), ..good.credentials.clone() };
+    Bundle { credentials: bare, ..good }.write_new(&path).unwrap();
+    let error = Bundle::read(&path).unwrap().check().unwrap_err().to_string();
+    assert!(!error.contains(&secret[..20]), "{error}");
 }
 
 #[test]
