@@ -216,7 +216,7 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
     }
 
     fn node(&self, id: NodeId, peers: Vec<NodeId>) -> NodeBuilder {
-        NodeBuilder::new(id, peers, A::default)
+        NodeBuilder::watched(id, peers, A::default, self.0.properties())
     }
 
     fn workload(&self) -> Workload {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use synod_core::{
-    Acknowledgement, Boot, BuildError, Input, LaneId, Machine, Node, NodeId, Origin, Stack,
-    Transport, TransportError,
+    Acknowledgement, Boot, BuildError, Input, LaneId, Machine, Node, NodeId, Origin, Property,
+    Stack, Transport, TransportError, Watched,
 };
 
 use crate::barrier;
@@ -114,7 +114,32 @@ impl NodeBuilder {
         peers: Vec<NodeId>,
         make: impl Fn() -> T + Send + Sync + 'static,
     ) -> Self {
-        let build = move |boot| Ok(Box::new(Node::new(boot, make())?) as Box<dyn Machine>);
+        Self::of(id, peers, move |boot| Ok(Box::new(Node::new(boot, make())?)))
+    }
+
+    /// The same, held to those of `properties` that are about [single nodes](Property::local): where one is violated
+    /// after a step, nothing of the step leaves the node, and what follows is what follows a panic.
+    pub fn watched<T: Stack>(
+        id: NodeId,
+        peers: Vec<NodeId>,
+        make: impl Fn() -> T + Send + Sync + 'static,
+        properties: &[Property<T>],
+    ) -> Self {
+        let local = properties.iter().filter(|property| property.is_local()).cloned();
+        let local: Arc<[Property<T>]> = local.collect();
+        if local.is_empty() {
+            return Self::new(id, peers, make);
+        }
+        Self::of(id, peers, move |boot| {
+            Ok(Box::new(Watched::new(Node::new(boot, make())?, Arc::clone(&local))))
+        })
+    }
+
+    fn of(
+        id: NodeId,
+        peers: Vec<NodeId>,
+        build: impl Fn(Boot) -> Result<Box<dyn Machine>, BuildError> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             id,
             peers,

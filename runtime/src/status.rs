@@ -31,6 +31,8 @@ pub struct Status {
     pub transport_fault: Option<String>,
     /// The states of the algorithms in short, as names and values.
     pub summary: Vec<(String, String)>,
+    /// Why the algorithms cannot do now what they are for, if they [say so](Summary::unready).
+    pub unready: Option<String>,
     /// The links, in ascending order of the peers.
     pub peers: Vec<PeerStatus>,
     /// The ordered lanes of the links, if the transport counts them.
@@ -180,10 +182,12 @@ fn by_name<S: Serializer>(node: &NodeId, serializer: S) -> Result<S::Ok, S::Erro
 }
 
 impl Status {
-    /// Whether the node takes events, its algorithms have started, it can be reached, and does what comes.
+    /// Whether the node takes events, its algorithms have started and say nothing against it, it can be reached, and
+    /// does what comes.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.running && self.started && self.transport_fault.is_none() && self.hung.is_none()
+        let in_the_way = [&self.transport_fault, &self.hung, &self.unready];
+        self.running && self.started && in_the_way.iter().all(|why| why.is_none())
     }
 
     pub(crate) fn of(host: &Host) -> Self {
@@ -192,6 +196,7 @@ impl Status {
             cell.engine.store_summary(host);
         }
         let (jobs_running, jobs_waiting) = host.jobs.load();
+        let (summary, unready) = host.summary.get();
         let failures = locked(&host.failures);
         let dead_letters: Vec<DeadLetter> = failures.letters.iter().cloned().collect();
         Self {
@@ -201,7 +206,8 @@ impl Status {
             running: host.takes_in(),
             started: host.has_begun(),
             transport_fault: host.transport.fault(),
-            summary: host.summary.get(),
+            summary,
+            unready,
             peers: peers(host),
             lanes: lanes(host),
             events: host.slots.iter().take(host.results_slot()).map(EventStatus::of).collect(),
@@ -314,8 +320,11 @@ impl Host {
 #[derive(Debug, Default)]
 pub(crate) struct SummaryCache {
     wanted: AtomicBool,
-    values: Mutex<Vec<(String, String)>>,
+    known: Mutex<Known>,
 }
+
+/// The names and values of a summary, and why the algorithms are not ready.
+type Known = (Vec<(String, String)>, Option<String>);
 
 impl SummaryCache {
     fn want(&self) {
@@ -328,11 +337,11 @@ impl SummaryCache {
 
     pub(crate) fn set(&self, summary: &Summary) {
         let values = summary.values().map(|(name, value)| (String::from(name), value.to_owned()));
-        *locked(&self.values) = values.collect();
+        *locked(&self.known) = (values.collect(), summary.why_unready().map(String::from));
         self.wanted.store(false, Ordering::Release);
     }
 
-    fn get(&self) -> Vec<(String, String)> {
-        locked(&self.values).clone()
+    fn get(&self) -> Known {
+        locked(&self.known).clone()
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use synod_core::{
-    BuildError, Envelope, Fingerprint, Input, Node, NodeId, RecordedLife, RecordedStep, Recording,
-    Stack, Summary, TimerId,
+    BuildError, Envelope, Fingerprint, Input, Node, NodeId, Property, RecordedLife, RecordedStep,
+    Recording, Stack, Summary, TimerId,
 };
 
 use self::notes::{Notes, Once};
@@ -122,7 +122,7 @@ impl<T: Stack> Player<'_, T> {
         mut step: Step,
     ) {
         let seen = node.as_ref().map(|node| self.see(node));
-        let once = once(node, recorded);
+        let once = once(node, recorded, self.scenario.properties());
         if !once.survived {
             *node = None;
         }
@@ -146,14 +146,23 @@ fn armed<T: Stack>(node: &Node<T>, timer: TimerId) -> Option<Envelope> {
 }
 
 /// Takes a recorded step once more. What the network may bring is refused as it was.
-fn once<T: Stack>(node: &mut Option<Node<T>>, recorded: &RecordedStep) -> Once {
+///
+/// A node is deployed as one that is held to its local properties: what violates one is a panic.
+fn once<T: Stack>(
+    node: &mut Option<Node<T>>,
+    recorded: &RecordedStep,
+    properties: &[Property<T>],
+) -> Once {
     let Some(node) = node else {
         return Once::panicked(String::from("a handler has panicked before"));
     };
     let mut effects = Vec::new();
     let step = || node.step(recorded.now, &recorded.input, &mut effects);
     match quietly(|| catch_unwind(AssertUnwindSafe(step))) {
-        Ok(returned) => Once::of(&returned, effects),
+        Ok(returned) => match node.violation(properties).filter(|_| returned.is_ok()) {
+            Some(words) => Once::panicked(format!("panics: {words}")),
+            None => Once::of(&returned, effects),
+        },
         Err(panic) => {
             let words = words_of(&*panic).unwrap_or("without words");
             Once::panicked(format!("panics: {words}"))

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use synod_algorithms::{Bully, ChangRoberts};
-use synod_core::{Context, HandlerSet, Handlers, Model, NodeId, Recording, Stack};
-use synod_runtime::NodeBuilder;
+use synod_core::{
+    Algorithm, Context, Event, HandlerSet, Handlers, Model, NodeId, Property, Recording, Stack,
+};
+use synod_runtime::{EndReason, NodeBuilder};
 use synod_simulator::{Diagram, Replayed, Scenario, Step, StepKind, merge, replay_recording};
 
 use crate::world::{Nodes, memory, quic};
@@ -101,6 +104,50 @@ fn merges_in_the_order_of_causes(replayed: &[Replayed]) {
         let own = steps.iter().filter(|step| step.node == Some(node.node));
         assert!(own.map(|step| &step.event).eq(node.trace.steps.iter().map(|step| &step.event)));
     }
+}
+
+/// One more.
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "recording.more", local)]
+struct More;
+
+/// Counts, and promises not to count far.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Counting(u64);
+
+impl Algorithm for Counting {
+    const NAME: &'static str = "counting";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|me: &mut Self, _: More| me.0 += 1)
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::local("it counts to two", |_, me: &Self| match me.0 {
+            ..=2 => Ok(()),
+            count => Err(format!("it has counted to {count}")),
+        })]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_violates_a_local_property_ends_the_node_and_is_found_again_in_its_recording() {
+    let place = Place::new("watched");
+    let (id, transport) = memory(1).pop_first().expect("one node");
+    let builder = NodeBuilder::watched(id, vec![id], Counting::default, &Counting::properties());
+    let node = builder.record("counting", place.file(id)).transport(transport).start().await;
+    let node = node.expect("the node starts");
+    for _ in 0..3 {
+        node.trigger(&More).await.expect("it is running");
+    }
+    let words = "the property `it counts to two` is violated: it has counted to 3";
+    let ended = node.wait().await;
+    assert!(matches!(&ended, EndReason::Panicked(letter) if letter.panic == words), "{ended}");
+
+    let replayed = &place.replay(&Scenario::of(|_| Counting::default()), 1)[0];
+    assert_eq!((&replayed.divergence, replayed.steps), (&None, 4));
+    let last = replayed.trace.steps.last().expect("the step that violates it");
+    assert!(last.wrong.as_ref().is_some_and(|wrong| wrong.contains(words)), "{last:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,8 +56,11 @@ impl Algorithm for Gathering {
     }
 
     fn summary(&self) -> Summary {
-        let role = if self.gathered.is_some() { "open" } else { "waiting" };
-        Summary::default().role(role).with("linked", self.up.len())
+        let summary = Summary::default().with("linked", self.up.len());
+        match self.gathered {
+            Some(_) => summary.role("open"),
+            None => summary.role("waiting").unready("too few peers are linked"),
+        }
     }
 }
 

@@ -36,8 +36,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use synod_core::{
-    Algorithm, Cluster, Context, Faults, Handlers, Model, NodeId, Order, PeerDown, PeerUp,
-    Property, Summary, Tolerance, Verdict,
+    Algorithm, Context, Faults, Handlers, Model, NodeId, Order, PeerDown, PeerUp, Property,
+    Summary, Tolerance, Verdict,
 };
 
 pub use events::{
@@ -129,8 +129,8 @@ impl Algorithm for Bulk {
 
     fn properties() -> Vec<Property<Self>> {
         vec![
-            Property::always("no more than a window is under way", window_is_kept),
-            Property::always("what is stored has arrived", stored_has_arrived),
+            Property::local("no more than a window is under way", window_is_kept),
+            Property::local("what is stored has arrived", stored_has_arrived),
         ]
     }
 
@@ -402,23 +402,19 @@ impl Bulk {
     }
 }
 
-fn window_is_kept(cluster: &Cluster<'_, Bulk>) -> Verdict {
-    for (node, state) in cluster.live() {
-        let mut granted = state.outgoing.values().filter(|outgoing| outgoing.granted);
-        if let Some(it) = granted.find(|it| it.stored + state.window_bytes < it.wanted) {
-            return Err(format!("{node} has asked for {} and {} are stored", it.wanted, it.stored));
-        }
+fn window_is_kept(node: NodeId, state: &Bulk) -> Verdict {
+    let mut granted = state.outgoing.values().filter(|outgoing| outgoing.granted);
+    match granted.find(|it| it.stored + state.window_bytes < it.wanted) {
+        Some(it) => Err(format!("{node} has asked for {} and {} are stored", it.wanted, it.stored)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-fn stored_has_arrived(cluster: &Cluster<'_, Bulk>) -> Verdict {
-    for (node, state) in cluster.live() {
-        if let Some(it) = state.incoming.values().find(|it| it.arrived < it.stored) {
-            return Err(format!("{node} has stored {} of {} that came", it.stored, it.arrived));
-        }
+fn stored_has_arrived(node: NodeId, state: &Bulk) -> Verdict {
+    match state.incoming.values().find(|it| it.arrived < it.stored) {
+        Some(it) => Err(format!("{node} has stored {} of {} that came", it.stored, it.arrived)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

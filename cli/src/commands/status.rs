@@ -92,6 +92,8 @@ struct Node {
     hung: Option<String>,
     #[serde(default)]
     handling: Option<Handling>,
+    #[serde(default)]
+    unready: Option<String>,
     summary: Vec<(String, String)>,
     peers: Vec<Peer>,
     lanes: Vec<Lane>,
@@ -177,6 +179,7 @@ fn tell_node(answer: &Answer, table: &mut Table) {
     let mut notes = vec![algorithm.clone()];
     notes.extend(status.transport_fault.clone());
     notes.extend(standstill(status));
+    notes.extend(status.unready.clone());
     notes.push(format!("{} MiB a peer at most", bytes_per_peer_max >> 20));
     let sum = |counts: &BTreeMap<String, u64>| counts.values().sum::<u64>();
     notes.extend(counted(&[

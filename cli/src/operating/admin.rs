@@ -254,7 +254,7 @@ fn liveness(status: &Status) -> Answer {
 }
 
 fn readiness(status: Status) -> Answer {
-    match status.transport_fault.or(status.hung) {
+    match status.transport_fault.or(status.hung).or(status.unready) {
         _ if !status.running => Answer::text(UNAVAILABLE, "takes no events\n"),
         _ if !status.started => Answer::text(UNAVAILABLE, "waits for peers\n"),
         Some(fault) => Answer::text(UNAVAILABLE, format!("{fault}\n")),

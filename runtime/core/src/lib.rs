@@ -52,7 +52,7 @@ pub use event::{Event, EventId, NodeId, PeerDown, PeerUp, Reason, Time};
 pub use framed::Framed;
 pub use handler::{Access, IntoHandler};
 pub use keyed::Keyed;
-pub use machine::Machine;
+pub use machine::{Machine, Watched};
 pub use model::{Assumption, Faults, Links, Model, Timing, Tolerance, Topology};
 pub use node::{Boot, Frame, Input, Node, StepError, Surroundings};
 pub use peers::Peers;

@@ -11,26 +11,23 @@ use crate::node::Node;
 use crate::stack::Stack;
 
 /// A promise about a cluster of nodes with stack `S`. The simulator and the checker hold it
-/// against every run; a deployed node does not know it.
+/// against every run; a deployed node holds itself to those about [single nodes](Property::local), if it is
+/// asked to.
 pub struct Property<S: Stack> {
     /// A short sentence that is true when the property holds: "at most one node leads".
     pub name: &'static str,
     /// When it must hold.
     pub kind: Kind,
-    scope: Scope,
     holds: Predicate<S>,
+    /// The same of one node, if it is about single ones.
+    local: Option<LocalPredicate<S>>,
     monitor: Option<MakeMonitor>,
     automaton: Option<Arc<dyn Automaton>>,
 }
 
-/// How many nodes a predicate looks at in one evaluation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Scope {
-    Node,
-    Cluster,
-}
-
 type Predicate<S> = Arc<dyn Fn(&Cluster<'_, S>) -> Verdict + Send + Sync>;
+
+type LocalPredicate<S> = Arc<dyn Fn(NodeId, &S) -> Verdict + Send + Sync>;
 
 /// An observer of what the nodes of one run indicate.
 pub type Monitor = Box<dyn FnMut(NodeId, &Envelope) -> Verdict + Send>;
@@ -100,22 +97,25 @@ impl<S: Stack> Property<S> {
         name: &'static str,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self::of(name, Kind::Always, Scope::Cluster, holds)
+        Self::of(name, Kind::Always, holds)
     }
 
     /// Must hold of each node by itself after every step. `holds` sees the state of one node at a
     /// time, so it cannot compare the states of several at one moment.
     ///
     /// An exploration evaluates it once for each local state, and holds it also when it is
-    /// reduced: a reduced exploration finds every local state, but not every combination of them.
+    /// reduced: a reduced exploration finds every local state, but not every combination of them. A deployed
+    /// node can be held to it, too, as by [`Watched`](crate::Watched).
     pub fn local(
         name: &'static str,
         holds: impl Fn(NodeId, &S) -> Verdict + Send + Sync + 'static,
     ) -> Self {
+        let local: LocalPredicate<S> = Arc::new(holds);
+        let holds = Arc::clone(&local);
         let each = move |cluster: &Cluster<'_, S>| {
             cluster.live().try_for_each(|(node, state)| holds(node, state))
         };
-        Self::of(name, Kind::Always, Scope::Node, each)
+        Self { local: Some(local), ..Self::of(name, Kind::Always, each) }
     }
 
     /// Must hold once no fault has happened for `within`, and from then on until the next one:
@@ -125,7 +125,7 @@ impl<S: Stack> Property<S> {
         within: Duration,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self::of(name, Kind::Eventually { within }, Scope::Cluster, holds)
+        Self::of(name, Kind::Eventually { within }, holds)
     }
 
     /// Must hold whenever nothing is under way any more: liveness of an algorithm that comes to
@@ -134,7 +134,7 @@ impl<S: Stack> Property<S> {
         name: &'static str,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self::of(name, Kind::AtRest, Scope::Cluster, holds)
+        Self::of(name, Kind::AtRest, holds)
     }
 
     /// Must hold at some moment of some run: a fault was survived, a rare branch was taken.
@@ -146,7 +146,7 @@ impl<S: Stack> Property<S> {
             true => Ok(()),
             false => Err(String::from("not yet")),
         };
-        Self::of(name, Kind::Sometimes, Scope::Cluster, verdict)
+        Self::of(name, Kind::Sometimes, verdict)
     }
 
     /// Judges what the nodes indicate to their applications, in the order of the run, without
@@ -161,7 +161,7 @@ impl<S: Stack> Property<S> {
     {
         let monitor: MakeMonitor = Arc::new(move || Box::new(make()));
         let monitor = Some(monitor);
-        Self { monitor, ..Self::of(name, Kind::Monitor, Scope::Cluster, |_| Ok(())) }
+        Self { monitor, ..Self::of(name, Kind::Monitor, |_| Ok(())) }
     }
 
     /// Judges what the nodes indicate as a [monitor](Property::monitor) does, with a memory that is a
@@ -206,16 +206,15 @@ impl<S: Stack> Property<S> {
     fn of(
         name: &'static str,
         kind: Kind,
-        scope: Scope,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { name, kind, scope, holds: Arc::new(holds), monitor: None, automaton: None }
+        Self { name, kind, holds: Arc::new(holds), local: None, monitor: None, automaton: None }
     }
 
     /// Whether it is [about single nodes](Property::local).
     #[must_use]
     pub fn is_local(&self) -> bool {
-        self.scope == Scope::Node
+        self.local.is_some()
     }
 
     /// The observer of a new run, if this is a monitor.
@@ -238,13 +237,23 @@ impl<S: Stack> Property<S> {
     pub fn check(&self, cluster: &Cluster<'_, S>) -> Verdict {
         (self.holds)(cluster)
     }
+
+    /// Evaluates it on the state of one node. One that is not [local](Property::local) says nothing of a single node.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in a sentence.
+    pub fn judge(&self, node: NodeId, state: &S) -> Verdict {
+        self.local.as_ref().map_or(Ok(()), |holds| holds(node, state))
+    }
 }
 
 impl<S: Stack> Clone for Property<S> {
     fn clone(&self) -> Self {
-        let Self { name, kind, scope, holds, monitor, automaton } = self;
-        let (holds, monitor, automaton) = (Arc::clone(holds), monitor.clone(), automaton.clone());
-        Self { name, kind: *kind, scope: *scope, holds, monitor, automaton }
+        let Self { name, kind, holds, local, monitor, automaton } = self;
+        let (holds, local) = (Arc::clone(holds), local.clone());
+        let (monitor, automaton) = (monitor.clone(), automaton.clone());
+        Self { name, kind: *kind, holds, local, monitor, automaton }
     }
 }
 
@@ -353,6 +362,7 @@ impl<'a, S: Stack> Cluster<'a, S> {
 pub struct Summary {
     role: Option<String>,
     values: Vec<(&'static str, String)>,
+    unready: Option<String>,
 }
 
 impl Summary {
@@ -367,6 +377,19 @@ impl Summary {
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.values.push((name, value.to_string()));
         self
+    }
+
+    /// Why the algorithm cannot do now what it is for, in words for an operator: "no quorum". A deployed node is
+    /// not ready for as long as it says so.
+    #[must_use]
+    pub fn unready(self, why: impl fmt::Display) -> Self {
+        Self { unready: Some(why.to_string()), ..self }
+    }
+
+    /// Why the algorithm is not [ready](Summary::unready), if it says so.
+    #[must_use]
+    pub fn why_unready(&self) -> Option<&str> {
+        self.unready.as_deref()
     }
 
     /// The role and the values, by name, in the order of adding; the role is named `role`.
@@ -385,6 +408,7 @@ impl Summary {
     pub(crate) fn append(&mut self, other: Self) {
         self.role = self.role.take().or(other.role);
         self.values.extend(other.values);
+        self.unready = self.unready.take().or(other.unready);
     }
 }
 

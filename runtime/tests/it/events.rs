@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Context, Envelope, Event, Handlers, Inbox, Instance, Lane, LaneId, NodeId, Transport,
+    Algorithm, Context, Envelope, Event, Handlers, Inbox, Instance, Lane, LaneId, NodeId, Summary,
+    Transport,
 };
 use synod_runtime::{Limits, MemoryNetwork, Output, TriggerError};
 
@@ -38,7 +39,7 @@ async fn two_nodes_exchange_events() {
 async fn what_the_first_step_sends_waits_for_the_link() {
     #[derive(Clone, Debug, Hash)]
     struct Greeter;
-    impl synod_core::Algorithm for Greeter {
+    impl Algorithm for Greeter {
         const NAME: &'static str = "greeter";
         fn handlers() -> Handlers<Self> {
             Handlers::new().on(|_: &mut Self, number: Number, _: NodeId, ctx: &mut Context| {
@@ -313,17 +314,45 @@ async fn a_reader_who_is_too_slow_is_told_how_much_it_missed() {
     assert_eq!(outputs.next().await, None);
 }
 
+/// Does what it is for once it has enough.
+#[derive(Debug, Default)]
+struct Wanting(u64);
+
+impl Algorithm for Wanting {
+    const NAME: &'static str = "wanting";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|me: &mut Self, number: Number| me.0 += number.0)
+    }
+
+    fn summary(&self) -> Summary {
+        let summary = Summary::default().with("has", self.0);
+        if self.0 < 2 { summary.unready("no quorum") } else { summary }
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_not_ready_for_as_long_as_its_algorithm_says_so() {
+    let one = start(node(&MemoryNetwork::new(), N1, 1, Wanting::default)).await;
+    let status = one.status();
+    assert_eq!((status.unready.as_deref(), status.is_ready()), (Some("no quorum"), false));
+    assert!(status.running && status.started);
+    one.trigger(&Number(2)).await.unwrap();
+    until("it is ready", || one.status().is_ready()).await;
+    assert_eq!(one.status().unready, None);
+}
+
 #[tokio::test]
 async fn the_status_lists_everything() {
     #[derive(Clone, Debug, Hash)]
     struct Leader;
-    impl synod_core::Algorithm for Leader {
+    impl Algorithm for Leader {
         const NAME: &'static str = "leader";
         fn handlers() -> Handlers<Self> {
             Handlers::new().on(|_: &mut Self, _: Number| ())
         }
-        fn summary(&self) -> synod_core::Summary {
-            synod_core::Summary::default().role("leader").with("term", 3)
+        fn summary(&self) -> Summary {
+            Summary::default().role("leader").with("term", 3)
         }
     }
     let network = MemoryNetwork::new();

@@ -1,10 +1,11 @@
 //! Panics of handlers.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Algorithm, Context, Event, HandlerSet, Handlers, NodeId, PeerDown, PeerUp, Reason,
+    Algorithm, Context, Event, HandlerSet, Handlers, NodeId, PeerDown, PeerUp, Property, Reason,
 };
 use synod_runtime::{EndReason, Limits, MemoryNetwork, NodeBuilder, PanicPolicy, StartError};
 
@@ -64,6 +65,31 @@ async fn a_panic_ends_the_node_and_releases_nothing_of_the_step() {
     assert_eq!(outputs.next().await, None);
     let report = one.shutdown(PATIENCE).await;
     assert_eq!(report.unhandled.get("test.number"), Some(&1));
+}
+
+#[tokio::test]
+async fn a_step_that_violates_a_local_property_is_a_panic_and_releases_nothing() {
+    let is_small = |_: NodeId, it: &Superstitious| match it.total {
+        ..13 => Ok(()),
+        total => Err(format!("it is {total}")),
+    };
+    let everywhere = Property::always("not for a node by itself", |_| Err(String::from("never")));
+    let properties = [Property::local("the total is small", is_small), everywhere];
+    let network = MemoryNetwork::new();
+    let builder = NodeBuilder::watched(N1, vec![N1], Superstitious::default, &properties);
+    let one = start(builder.transport(Arc::new(network.transport(N1)))).await;
+    let mut outputs = one.outputs();
+    for number in [5, 6, 7] {
+        one.trigger(&Number(number)).await.unwrap();
+    }
+    let EndReason::Panicked(letter) = one.wait().await else {
+        panic!("the node ended for another reason");
+    };
+    assert_eq!(letter.event, "test.number");
+    assert_eq!(letter.panic, "the property `the total is small` is violated: it is 18");
+    assert_eq!(next::<Seen>(&mut outputs).await, Seen(5));
+    assert_eq!(next::<Seen>(&mut outputs).await, Seen(6));
+    assert!(outputs.next().await.is_none(), "nothing of the step has left");
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ fn record(lives: Vec<Vec<Input>>) -> Recording {
         for (second, input) in (0..).zip(life) {
             let now = Duration::from_secs(second);
             let mut step = RecordedStep { now, input, fingerprint: Fingerprint(0) };
-            step.fingerprint = once(&mut node, &step).got;
+            step.fingerprint = once(&mut node, &step, &[]).got;
             writer.step(now, &step.input, step.fingerprint, &mut bytes).expect("it is small");
         }
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use synod_core::Event;
+use synod_core::{Cluster, Event};
 use synod_simulator::{Bounds, Fault, Report, Scenario, Simulation, explore};
 
 use super::*;
