@@ -253,8 +253,8 @@ impl NodeBuilder {
         // A node that cannot be built leaves no trace in its store.
         let leaves_traces = record.is_some() || !store.opens_at_once();
         let built = leaves_traces.then(|| make(0)).transpose()?;
-        let events = built.map(|machine| machine.catalogue().names()).into_iter().flatten();
-        let events = events.map(String::from).collect();
+        let events = built.map(|machine| machine.catalogue().schemas()).into_iter().flatten();
+        let events = events.map(|(name, schema)| (String::from(name), schema)).collect();
         let recorder = match record {
             None => None,
             Some((algorithm, path)) => {

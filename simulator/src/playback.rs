@@ -33,6 +33,8 @@ pub struct Replayed {
     pub events_gone: Vec<String>,
     /// Event types that the program did not know when it was recorded.
     pub events_new: Vec<String>,
+    /// Event types that had other fields when it was recorded: what was recorded of them is misread.
+    pub events_changed: Vec<String>,
     /// What each step of the trace has to do with others, for a merge.
     pub(crate) acts: Vec<Act>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Algorithm, Context, Event, Handlers, NodeId, Stack, Summary};
+use synod_core::{Algorithm, Context, Event, Handlers, NodeId, Schema, Stack, Summary};
 use synod_runtime::{NodeBuilder, NodeHandle};
 use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport};
 
@@ -78,6 +78,25 @@ impl Algorithm for After {
 
     fn summary(&self) -> Summary {
         Summary::default().with("beats", self.beats).with("added", self.added)
+    }
+}
+
+/// A beat under its old name, with a field more.
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "upgrades.beat")]
+struct OtherBeat {
+    number: u64,
+}
+
+/// A version that was made without care.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Careless;
+
+impl Algorithm for Careless {
+    const NAME: &'static str = "upgrades";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|_: &mut Self, _: OtherBeat| ())
     }
 }
 
@@ -156,6 +175,38 @@ async fn a_version_with_one_more_event_replaces_another_one_node_at_a_time_over_
         let status = cluster.node(id).status();
         assert!(status.refusals.is_empty(), "{:?}", status.refusals);
         assert!(!status.drops.contains_key("undecodable"), "{:?}", status.drops);
+        cluster.stop(id).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e11_a_version_with_other_fields_under_an_old_name_is_turned_away_with_both_schemas() {
+    let mut cluster = Running { authority: authority(), nodes: BTreeMap::new() };
+    for id in NODES {
+        cluster.start(id, Before::default).await;
+    }
+    cluster.beats().await;
+    cluster.stop(NODES[2]).await;
+    cluster.start(NODES[2], Careless::default).await;
+    let why = || {
+        let peers = cluster.node(NODES[2]).status().peers.into_iter();
+        peers.filter_map(|peer| peer.last_error).collect::<Vec<_>>()
+    };
+    until("both refusals", || why().iter().filter(|it| it.contains("upgrades.beat")).count() == 2)
+        .await;
+    let [ours, theirs] = [Schema::of::<Beat>(), Schema::of::<OtherBeat>()].map(|it| it.to_string());
+    let why = why().concat();
+    assert!(why.contains(&ours) && why.contains(&theirs) && why.contains("a new name"), "{why}");
+    for id in [NODES[0], NODES[1]] {
+        let refusals = cluster.node(id).status().refusals;
+        assert!(refusals.contains_key("other_schema"), "{refusals:?}");
+        let before = value(cluster.node(id), "beats");
+        until("more beats", || before + 3 < value(cluster.node(id), "beats")).await;
+    }
+    cluster.stop(NODES[2]).await;
+    cluster.start(NODES[2], After::default).await;
+    cluster.beats().await;
+    for id in NODES {
         cluster.stop(id).await;
     }
 }

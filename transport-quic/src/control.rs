@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quinn::{RecvStream, SendStream};
 use serde::{Deserialize, Serialize};
-use synod_core::{Envelope, EventId, Hello, LaneId, NodeId, TransportError, WireEvent};
+use synod_core::{EventId, Hello, LaneId, NodeId, Schema, TransportError, WireEvent};
 
 use crate::addresses::{Entry, Version};
 use crate::identity::Cluster;
@@ -54,9 +54,7 @@ pub(crate) enum Message {
 impl Message {
     /// How many events it lists, and how many lanes or nodes.
     pub(crate) fn lists(&self) -> (usize, usize) {
-        let of = |greeting: &Greeting, received: &Counts| {
-            (greeting.events.len().max(greeting.large.len()), received.len())
-        };
+        let of = |greeting: &Greeting, received: &Counts| (greeting.events.len(), received.len());
         match self {
             Self::Introduction(greeting) => of(greeting, &Counts::new()),
             Self::Hello(greeting, offer) => of(greeting, &offer.received),
@@ -91,36 +89,42 @@ pub(crate) struct Greeting {
     pub(crate) cluster: String,
     pub(crate) node: NodeId,
     pub(crate) life: Life,
-    pub(crate) events: Vec<(u64, String)>,
-    /// Those of them that may have larger envelopes than others, and how large.
-    pub(crate) large: Vec<(u64, u32)>,
+    pub(crate) events: Vec<Told>,
+}
+
+/// An event that a node handles, and what it takes the bytes of it for.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) schema: Schema,
+    /// Its largest envelope.
+    pub(crate) bytes_max: u32,
+}
+
+impl From<&WireEvent> for Told {
+    fn from(event: &WireEvent) -> Self {
+        let schema = Schema::of_layout(&event.layout);
+        let WireEvent { id, name, bytes_max, .. } = event;
+        Self { id: id.bits(), name: name.clone(), schema, bytes_max: *bytes_max }
+    }
 }
 
 impl Greeting {
     /// Of a process that began at `began`, as a [`Life`] says it.
     pub(crate) fn new(cluster: &Cluster, hello: &Hello, began: u64) -> Self {
-        let events = hello.events.iter().map(|event| (event.id.bits(), event.name.clone()));
-        let large = hello.events.iter().filter(|event| Envelope::BYTES_MAX < event.bytes_max);
         Self {
             cluster: cluster.to_string(),
             node: hello.node,
             life: Life { incarnation: hello.incarnation, began },
-            events: events.collect(),
-            large: large.map(|event| (event.id.bits(), event.bytes_max)).collect(),
+            events: hello.events.iter().map(Told::from).collect(),
         }
     }
 
-    /// The events that it handles.
-    pub(crate) fn wire_events(&self) -> Vec<WireEvent> {
-        let large: BTreeMap<_, _> = self.large.iter().copied().collect();
-        let event = |(id, name): &(u64, String)| WireEvent {
-            id: EventId::from_bits(*id),
-            name: name.clone(),
-            bytes_max: large.get(id).copied().unwrap_or(Envelope::BYTES_MAX),
-        };
-        self.events.iter().map(event).collect()
+    /// The largest envelopes of the events that it handles.
+    pub(crate) fn bytes_max(&self) -> impl Iterator<Item = (EventId, u32)> {
+        self.events.iter().map(|event| (EventId::from_bits(event.id), event.bytes_max))
     }
-
     /// Checks that two nodes can work together, `theirs` having shown the certificate of
     /// `authenticated`. Not every event must be known to both.
     pub(crate) fn agree(&self, theirs: &Self, authenticated: NodeId) -> Result<(), Turned> {
@@ -137,17 +141,15 @@ impl Greeting {
                 format!("{them} says it is in the cluster `{other}`, and {us} is in `{ours}`");
             return refuse(Kind::OtherCluster, text);
         }
-        let ours: BTreeMap<_, _> = self.events.iter().map(|(id, name)| (id, name)).collect();
-        for (id, name) in &theirs.events {
-            if let Some(known) = ours.get(id).filter(|known| **known != name) {
-                let name = printable(name);
-                let text = format!(
-                    "event {id:016x} is `{known}` on {us} and `{name}` on {them}: rename one of them"
-                );
-                return refuse(Kind::EventClash, text);
+        let ours: BTreeMap<_, _> = self.events.iter().map(|event| (event.id, event)).collect();
+        for event in &theirs.events {
+            let Some(known) = ours.get(&event.id) else { continue };
+            let [known, other] = [(us, *known), (them, event)];
+            if let Some((kind, text)) = differ(known, other) {
+                return refuse(kind, text);
             }
         }
-        let common = theirs.events.iter().any(|(id, _)| ours.contains_key(id));
+        let common = theirs.events.iter().any(|event| ours.contains_key(&event.id));
         if common || ours.is_empty() || theirs.events.is_empty() {
             return Ok(());
         }
@@ -158,15 +160,33 @@ impl Greeting {
 
     /// The names of the events that the other side does not handle.
     pub(crate) fn unknown_to<'a>(&'a self, other: &Self) -> Vec<&'a str> {
-        let known: BTreeSet<_> = other.events.iter().map(|(id, _)| *id).collect();
-        let unknown = self.events.iter().filter(|(id, _)| !known.contains(id));
-        unknown.map(|(_, name)| name.as_str()).collect()
+        let known: BTreeSet<_> = other.events.iter().map(|event| event.id).collect();
+        let unknown = self.events.iter().filter(|event| !known.contains(&event.id));
+        unknown.map(|event| event.name.as_str()).collect()
     }
 
     /// The events by identity, as the readers look them up.
     pub(crate) fn names(&self) -> BTreeMap<EventId, String> {
-        self.events.iter().map(|(id, name)| (EventId::from_bits(*id), name.clone())).collect()
+        self.events.iter().map(|it| (EventId::from_bits(it.id), it.name.clone())).collect()
     }
+}
+
+/// Why a node and another one mean different things by one event, if they do.
+fn differ((us, ours): (NodeId, &Told), (them, theirs): (NodeId, &Told)) -> Option<(Kind, String)> {
+    let (known, name) = (&ours.name, printable(&theirs.name));
+    if *known != name {
+        let id = ours.id;
+        let text = format!(
+            "event {id:016x} is `{known}` on {us} and `{name}` on {them}: rename one of them"
+        );
+        return Some((Kind::EventClash, text));
+    }
+    let (here, there) = (ours.schema, theirs.schema);
+    let text = format!(
+        "the fields of `{name}` are not the same on {us} (schema {here}) and {them} (schema {there}): \
+         a changed event needs a new name"
+    );
+    (here != there).then_some((Kind::OtherSchema, text))
 }
 
 /// Checks that peers will take this node's hello, whatever is to be resumed.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
-use synod_core::{Envelope, TransportError, WireEvent};
+use synod_core::{Envelope, EventId, TransportError, WireEvent};
 
 use crate::frame::Sizes;
 use crate::session::{Bounds, CHUNK_BYTES, SEGMENT_BYTES};
@@ -194,10 +194,11 @@ impl Limits {
         )
     }
 
-    /// How large frames to a node may be that handles `events`, or from it.
-    pub(crate) fn sizes(&self, events: &[WireEvent]) -> Sizes {
-        let declared = declared(self.frame_bytes_max, events);
-        Sizes::new(self.frame_bytes_max, declared.map(|(event, bytes)| (event.id, bytes)))
+    /// How large frames to a node may be, or from it, whose events have such envelopes at most.
+    pub(crate) fn sizes(&self, bytes_max: impl Iterator<Item = (EventId, u32)>) -> Sizes {
+        let declared = bytes_max.filter(|(_, bytes)| Envelope::BYTES_MAX < *bytes);
+        let capped = declared.map(|(event, bytes)| (event, bytes.min(Envelope::BYTES_CAP)));
+        Sizes::new(self.frame_bytes_max, capped)
     }
 
     /// The bounds of each session.

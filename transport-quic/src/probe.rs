@@ -1,13 +1,13 @@
 //! One handshake for the sake of its outcome: what an operator asks before a node is started.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint};
 use socket2::{Domain, Socket, Type};
-use synod_core::{NodeId, TransportError};
+use synod_core::{NodeId, Schema, TransportError};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::control::{self, Message, Silence};
@@ -23,12 +23,12 @@ use crate::versions::{Agreed, SPOKEN};
 pub struct Presence {
     /// The round trip.
     pub round_trip: Duration,
-    /// Which versions of the protocol this program speaks, as `synod/6` or `synod/6 to synod/7`.
+    /// Which versions of the protocol this program speaks, as `synod/7` or `synod/7 to synod/8`.
     pub ours: String,
     /// Which versions the peer speaks.
     pub theirs: String,
-    /// The names of the events that it handles; none if its program is of a version that does not tell.
-    pub events: Option<BTreeSet<String>>,
+    /// The events that it handles, with their schemas; none if its program is of a version that does not tell.
+    pub events: Option<BTreeMap<String, Schema>>,
 }
 
 /// Shakes hands with `peer` as the node of the bundle would, asks who it is instead of saying hello, and hangs
@@ -133,7 +133,7 @@ impl Attempt<'_> {
         };
         let events = match answer {
             Message::Introduction(greeting) => {
-                Some(greeting.events.iter().map(|(_, name)| printable(name)).collect())
+                Some(greeting.events.iter().map(|it| (printable(&it.name), it.schema)).collect())
             }
             // That is how a program answers that does not know the question.
             Message::Refused { kind, .. } if kind == Kind::BadHello.word() => None,

@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     BadHello,
     /// One event identity with two names.
     EventClash,
+    /// One event with two contents.
+    OtherSchema,
     /// No event that both sides handle.
     NoCommonEvent,
     /// A peer whose last links came and went faster than the node could take in, or any while the node is
@@ -71,7 +73,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 27] = [
         Self::NoCertificate,
         Self::BadAuthority,
         Self::Expired,
@@ -86,6 +88,7 @@ impl Kind {
         Self::Version,
         Self::BadHello,
         Self::EventClash,
+        Self::OtherSchema,
         Self::NoCommonEvent,
         Self::Busy,
         Self::Leaving,
@@ -117,6 +120,7 @@ impl Kind {
             Self::Version => "version",
             Self::BadHello => "bad_hello",
             Self::EventClash => "event_clash",
+            Self::OtherSchema => "other_schema",
             Self::NoCommonEvent => "no_common_event",
             Self::Busy => "busy",
             Self::Leaving => "leaving",

@@ -133,7 +133,7 @@ impl Shared {
                     return Err(Turned::busy(self.me, theirs.node));
                 }
                 self.compare_events(theirs);
-                let sizes = Arc::new(self.limits.sizes(&theirs.wire_events()));
+                let sizes = Arc::new(self.limits.sizes(theirs.bytes_max()));
                 let channel = Channel::new(id, self.limits.session(), sizes);
                 let link = Arc::new(Link::new(theirs, channel));
                 self.attach(&link, wire, received)?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use synod_core::NodeId;
+use synod_core::{NodeId, Schema, WireEvent};
 use synod_runtime::{StoreError, check_unlocked, inspect_store};
 use synod_transport_quic::{Bundle, Limits, Presence, granted_buffer_bytes, probe};
 use tokio::task::JoinSet;
@@ -60,7 +60,7 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
         (_, bundle) => bundle,
     };
     if let Some(bundle) = seeded.filter(|bundle| bundle.check().is_ok()) {
-        let handled: Vec<String> = handled.into_iter().flatten().map(|event| event.name).collect();
+        let handled: Vec<WireEvent> = handled.into_iter().flatten().collect();
         for (peer, finding) in peers(&bundle, &limits, &handled)? {
             findings.add(&peer.to_string(), finding);
         }
@@ -303,7 +303,7 @@ fn writable(directory: &Path) -> io::Result<()> {
 }
 
 /// What a peer says of itself, to a node that handles these events.
-fn introduced(at: &str, peer: &Presence, handled: &[String]) -> Finding {
+fn introduced(at: &str, peer: &Presence, handled: &[WireEvent]) -> Finding {
     let Presence { round_trip, ours, theirs, events } = peer;
     let speaks = if ours == theirs {
         format!("speaks {theirs}")
@@ -315,8 +315,12 @@ fn introduced(at: &str, peer: &Presence, handled: &[String]) -> Finding {
     let Some(events) = events else {
         return Finding::fine(format!("{words}; does not tell which events it handles"));
     };
-    let lacking: Vec<&str> =
-        handled.iter().filter(|name| !events.contains(*name)).map(String::as_str).collect();
+    let other = handled.iter().find_map(|event| other_schema(event, *events.get(&event.name)?));
+    if let Some(other) = other {
+        return Finding::new(Severity::Environment, format!("{words}; {other}"));
+    }
+    let lacking = handled.iter().filter(|event| !events.contains_key(&event.name));
+    let lacking: Vec<&str> = lacking.map(|event| event.name.as_str()).collect();
     let lacking_all = lacking.len() == handled.len() && !events.is_empty();
     match lacking.as_slice() {
         [] => Finding::fine(words),
@@ -333,11 +337,22 @@ fn introduced(at: &str, peer: &Presence, handled: &[String]) -> Finding {
     }
 }
 
+/// What to say of an event that a peer takes for something else than this program does.
+fn other_schema(event: &WireEvent, theirs: Schema) -> Option<String> {
+    let WireEvent { name, layout, .. } = event;
+    let ours = Schema::of_layout(layout);
+    let words = format!(
+        "the fields of `{name}` are not the same there (schema {theirs}) and here (schema {ours}, {layout}): \
+         run the same program on both, or give the changed event a new name"
+    );
+    (ours != theirs).then_some(words)
+}
+
 /// Asks every peer at once that has an address; where the others are, they tell.
 fn peers(
     bundle: &Bundle,
     limits: &Limits,
-    handled: &[String],
+    handled: &[WireEvent],
 ) -> Result<Vec<(NodeId, Finding)>, Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -362,4 +377,35 @@ fn peers(
     found.extend(others.map(|node| (node, Finding::fine("is found through the others"))));
     found.sort_by_key(|(peer, _)| *peer);
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use synod_core::{Envelope, EventId};
+
+    use super::*;
+
+    #[test]
+    fn a_peer_whose_event_has_other_fields_is_told_with_both_schemas_and_the_fields_here() {
+        let event = WireEvent {
+            id: EventId::of("vote"),
+            name: String::from("vote"),
+            layout: String::from("{term: u64}"),
+            bytes_max: Envelope::BYTES_MAX,
+        };
+        let ours = Schema::of_layout(&event.layout);
+        let found = |schema| {
+            let events = Some([(String::from("vote"), schema)].into());
+            let [ours, theirs] = ["synod/7"; 2].map(String::from);
+            let presence = Presence { round_trip: Duration::ZERO, ours, theirs, events };
+            introduced("a:1", &presence, std::slice::from_ref(&event))
+        };
+        assert_eq!(found(ours).severity, Severity::Fine);
+        let Finding { severity, words } = found(Schema(0xfeed));
+        assert_eq!(severity, Severity::Environment);
+        let told = format!(
+            "`vote` are not the same there (schema 000000000000feed) and here (schema {ours}, {{term: u64}})"
+        );
+        assert!(words.contains(&told), "{words}");
+    }
 }

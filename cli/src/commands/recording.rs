@@ -72,6 +72,12 @@ pub(super) fn replay(app: &App, asked: &Replay, printer: &Printer) -> Result<(),
     if cut {
         printer.say("the recording is not complete: it ended before the node did");
     }
+    if !replayed.events_changed.is_empty() {
+        let changed = replayed.events_changed.join(", ");
+        printer.say(format!(
+            "this program has other fields in {changed}, and misreads what was recorded of it"
+        ));
+    }
     printer.say(format!("trace {hash}"));
     let divergence = replayed.divergence.as_ref();
     printer.event(&json!({
@@ -79,6 +85,7 @@ pub(super) fn replay(app: &App, asked: &Replay, printer: &Printer) -> Result<(),
         "steps": steps, "replayed": replayed.steps, "torn": recording.torn, "cut": cut,
         "trace_hash": hash, "divergence": divergence.map(fields),
         "events_gone": replayed.events_gone, "events_new": replayed.events_new,
+        "events_changed": replayed.events_changed,
     }));
     match divergence {
         None => {
@@ -126,6 +133,7 @@ pub(super) fn diverged(replayed: &Replayed, divergence: &Deviation) -> Problem {
     for (words, events) in [
         ("this program does not know", &replayed.events_gone),
         ("this program also knows", &replayed.events_new),
+        ("this program has other fields in", &replayed.events_changed),
     ] {
         if !events.is_empty() {
             hint += &format!("\n  {words} {}", events.join(", "));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::envelope::{DecodeError, Envelope, LaneId, Tag};
 use crate::event::{EventId, NodeId};
 use crate::handler::Access;
+use crate::schema::Schema;
 use crate::symmetry::Renamer;
 use crate::transport::{SendError, WireEvent};
 
@@ -34,11 +35,24 @@ pub struct EventInfo {
     /// Where its handler was registered; events without a handler have none.
     pub registered: Option<Registration>,
     pub(crate) kind: TypeId,
+    pub(crate) layout: fn() -> String,
     pub(crate) show: fn(&Envelope) -> Result<String, DecodeError>,
     pub(crate) rename: fn(&Envelope, &mut Renamer) -> Result<Envelope, DecodeError>,
 }
 
 impl EventInfo {
+    /// What its bytes hold: see [`Schema::layout_of`]. O(size of it) for each variant of its enums.
+    #[must_use]
+    pub fn layout(&self) -> String {
+        (self.layout)()
+    }
+
+    /// The fingerprint of that.
+    #[must_use]
+    pub fn schema(&self) -> Schema {
+        Schema::of_layout(&self.layout())
+    }
+
     /// The event in `envelope` as its `Debug` implementation writes it.
     ///
     /// # Errors
@@ -158,7 +172,7 @@ impl Catalogue {
         self.jobs.get(&event)
     }
 
-    /// The events that the node handles from the wire, by identity. O(types).
+    /// The events that the node handles from the wire, by identity. O(types), with their layouts.
     #[must_use]
     pub fn from_the_wire(&self) -> Vec<WireEvent> {
         let handled = self.of(Role::Handler).filter(|info| !info.local);
@@ -166,6 +180,7 @@ impl Catalogue {
             .map(|info| WireEvent {
                 id: info.id,
                 name: String::from(info.name),
+                layout: info.layout(),
                 bytes_max: info.bytes_max,
             })
             .collect()
@@ -175,6 +190,12 @@ impl Catalogue {
     #[must_use]
     pub fn names(&self) -> BTreeSet<&'static str> {
         self.events.iter().map(|info| info.name).collect()
+    }
+
+    /// The schemas of all event types, in whatever role, by name. O(types), with their layouts.
+    #[must_use]
+    pub fn schemas(&self) -> BTreeMap<&'static str, Schema> {
+        self.events.iter().map(|info| (info.name, info.schema())).collect()
     }
 
     /// The wire name of an identity, in whatever role; its hash where the node does not know it.

@@ -23,7 +23,8 @@ use crate::envelope::Envelope;
 /// struct Election;
 /// ```
 ///
-/// A changed layout is a new event: give it a new name, `"bully.election.2"`.
+/// A changed layout is a new event: give it a new name, `"bully.election.2"`. Nodes whose
+/// [`Schema`](crate::Schema)s of one event differ do not link.
 ///
 /// An event that may be larger than 64 KiB on the wire says so, and how large: every node that
 /// handles it counts with that. What is larger still is sent in pieces.

@@ -11,6 +11,7 @@ use crate::envelope::{DecodeError, Envelope, EnvelopeRef, Tag};
 use crate::event::{Event, NodeId};
 use crate::node::StepError;
 use crate::request::{Call, Reply, Request, Ticket};
+use crate::schema::Schema;
 
 /// A function that can be registered with [`Handlers::on`](crate::Handlers::on).
 ///
@@ -200,6 +201,7 @@ pub(crate) fn info<E: Event>(access: Access) -> EventInfo {
         access,
         registered: None,
         kind: TypeId::of::<E>(),
+        layout: Schema::layout_of::<E>,
         show: |envelope| envelope.open::<E>().map(|event| format!("{event:?}")),
         rename: |envelope, renamer| envelope.renamed::<E>(renamer),
     }

@@ -37,6 +37,7 @@ mod quorum;
 mod random;
 mod recording;
 mod request;
+mod schema;
 mod stack;
 mod symmetry;
 mod transport;
@@ -64,6 +65,7 @@ pub use recording::{
     RecordingScan, RecordingWriter,
 };
 pub use request::{Call, Reply, Request, Ticket};
+pub use schema::Schema;
 pub use stack::Stack;
 pub use symmetry::{Interchangeable, Nodes, Permutation, Renamer, Symmetry};
 pub use synod_derive::Event;

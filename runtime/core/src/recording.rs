@@ -19,9 +19,12 @@ mod fingerprint;
 mod layout;
 mod scan;
 
+use std::collections::BTreeMap;
+
 use crate::envelope::DecodeError;
 use crate::event::Time;
 use crate::node::{Boot, Input};
+use crate::schema::Schema;
 
 pub use fingerprint::Fingerprint;
 use layout::{Entry, FORMAT, Frame, PREFIX_BYTES};
@@ -59,8 +62,8 @@ pub struct Origin {
     pub algorithm: String,
     /// The node, in this life of it.
     pub boot: Boot,
-    /// The wire names of all its event types, in ascending order.
-    pub events: Vec<String>,
+    /// All its event types, by wire name.
+    pub events: BTreeMap<String, Schema>,
 }
 
 impl Origin {
@@ -194,7 +197,7 @@ impl Recording {
 /// # use synod_core::*;
 /// # use std::time::Duration;
 /// let boot = Boot { id: NodeId(1), peers: vec![NodeId(1)], incarnation: 1, seed: 0 };
-/// let origin = Origin { algorithm: "bully".into(), boot, events: vec![] };
+/// let origin = Origin { algorithm: "bully".into(), boot, events: [].into() };
 /// let (mut writer, mut bytes) = (RecordingWriter::new(), Vec::new());
 /// writer.begin(&origin, &mut bytes)?;
 /// let fingerprint = Fingerprint::of(&Ok(()), &[]);

@@ -115,6 +115,9 @@ pub struct WireEvent {
     pub id: EventId,
     /// The wire name.
     pub name: String,
+    /// What its bytes hold, as [`Schema::layout_of`](crate::Schema::layout_of) tells it: a peer whose
+    /// [`Schema`](crate::Schema) of it differs would misread it.
+    pub layout: String,
     /// The largest envelope of it in bytes that the node takes, if its transport has no lower bound
     /// on events that declare nothing.
     pub bytes_max: u32,

@@ -25,7 +25,7 @@ impl Write for Slow {
 
 fn origin() -> Origin {
     let boot = Boot { id: NodeId(1), peers: vec![NodeId(1)], incarnation: 0, seed: 0 };
-    Origin { algorithm: String::from("test"), boot, events: Vec::new() }
+    Origin { algorithm: String::from("test"), boot, events: [].into() }
 }
 
 fn recorder(limits: Limits) -> (Recorder, Sender<()>, Receiver<Vec<u8>>) {

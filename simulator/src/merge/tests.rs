@@ -26,7 +26,7 @@ impl Run {
         let node = |id: &NodeId| {
             let boot = Boot { id: *id, peers: peers.clone(), incarnation: 1, seed: 0 };
             let origin =
-                Origin { algorithm: "bully".into(), boot: boot.clone(), events: Vec::new() };
+                Origin { algorithm: "bully".into(), boot: boot.clone(), events: [].into() };
             let (mut writer, mut bytes) = (RecordingWriter::new(), Vec::new());
             writer.begin(&origin, &mut bytes).expect("it is small");
             (Node::new(boot, Bully::default()).expect("a member"), writer, bytes)
@@ -183,8 +183,8 @@ fn told(node: u32, acts: &[Told]) -> Replayed {
     };
     let trace = Trace { steps: acts.iter().map(step).collect(), nodes: 2, ..Trace::default() };
     let (steps, divergence) = (acts.len(), None);
-    let (events_gone, events_new) = (Vec::new(), Vec::new());
-    Replayed { node, steps, trace, divergence, events_gone, events_new, acts }
+    let [events_gone, events_new, events_changed] = [const { Vec::new() }; 3];
+    Replayed { node, steps, trace, divergence, events_gone, events_new, events_changed, acts }
 }
 
 #[test]

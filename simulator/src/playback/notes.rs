@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use synod_core::{
     Catalogue, Effect, Envelope, Fingerprint, Input, NodeId, RecordedLife, RecordedStep, Recording,
-    Stack, StepError,
+    Schema, Stack, StepError,
 };
 
 use super::{Act, Deviation, Replayed};
@@ -185,19 +185,23 @@ impl<'a> Notes<'a> {
     /// What came of the replay as a whole.
     pub(super) fn finish(self, recording: &Recording) -> Replayed {
         let origins = || recording.lives.iter().map(|life| &life.origin);
-        let recorded: BTreeSet<&str> =
-            origins().flat_map(|origin| &origin.events).map(String::as_str).collect();
-        let known = self.catalogue.names();
-        let without = |all: &BTreeSet<&str>, these: &BTreeSet<&str>| {
-            all.difference(these).map(|name| String::from(*name)).collect()
+        let recorded = || origins().flat_map(|origin| &origin.events);
+        let known = self.catalogue.schemas();
+        let names: BTreeSet<&str> = recorded().map(|(name, _)| name.as_str()).collect();
+        let is_new = |name: &&str| !names.is_empty() && !names.contains(name);
+        let is_gone = |name: &&str| !known.contains_key(name);
+        let has_changed = |(name, schema): &(&String, &Schema)| {
+            known.get(name.as_str()).is_some_and(|known| known != *schema)
         };
+        let changed: BTreeSet<&String> = recorded().filter(has_changed).map(|it| it.0).collect();
         Replayed {
             node: origins().map(|origin| origin.boot.id).next().unwrap_or(NodeId(0)),
             steps: self.acts.len(),
             trace: Trace { header: Header::of_program(self.catalogue), ..self.tracer.finish() },
             divergence: self.divergence,
-            events_gone: without(&recorded, &known),
-            events_new: if recorded.is_empty() { Vec::new() } else { without(&known, &recorded) },
+            events_gone: names.iter().copied().filter(is_gone).map(String::from).collect(),
+            events_new: known.keys().copied().filter(is_new).map(String::from).collect(),
+            events_changed: changed.into_iter().cloned().collect(),
             acts: self.acts,
         }
     }

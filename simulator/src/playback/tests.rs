@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Boot, Context, Event, Handlers, Origin, PeerDown, PeerUp, Reason, RecordingWriter,
+    Schema,
 };
 
 use super::*;
@@ -57,7 +58,9 @@ fn record(lives: Vec<Vec<Input>>) -> Recording {
     for (incarnation, life) in (1..).zip(lives) {
         let peers = vec![NodeId(1), NodeId(2)];
         let boot = Boot { id: NodeId(1), peers, incarnation, seed: 3 };
-        let events = ["gone", "playback.number"].map(String::from).into();
+        let number = Schema::of::<Number>();
+        let events = [("gone", Schema(1)), ("playback.number", number)];
+        let events = events.map(|(name, schema)| (String::from(name), schema)).into();
         let origin = Origin { algorithm: "sum".into(), boot: boot.clone(), events };
         writer.begin(&origin, &mut bytes).expect("it is small");
         let mut node = Some(sum(1).node(boot).expect("a member"));
@@ -87,8 +90,8 @@ fn all_lives_are_replayed_in_one_time() {
     let replayed = replay_recording(&sum(1), &recording).expect("a member");
     assert_eq!((replayed.divergence, replayed.steps), (None, 9));
     assert_eq!(
-        (replayed.events_gone, replayed.events_new),
-        (vec!["gone".into()], vec!["playback.tick".into()])
+        (replayed.events_gone, replayed.events_new, replayed.events_changed),
+        (vec!["gone".into()], vec!["playback.tick".into()], Vec::new())
     );
     let steps = &replayed.trace.steps;
     let seconds: Vec<u64> = steps.iter().map(|step| step.time_us / 1_000_000).collect();

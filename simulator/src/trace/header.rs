@@ -23,6 +23,9 @@ pub struct Header {
     /// The functions that handle each event, by its wire name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub handlers: BTreeMap<String, Vec<Source>>,
+    /// The [schema](synod_core::Schema) of each event, by its wire name, in hexadecimal digits.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemas: BTreeMap<String, String>,
 }
 
 /// A function that handles an event, and where the source registers it.
@@ -52,13 +55,20 @@ impl Header {
             seed,
             schedule: Some(schedule.text(catalogue)),
             properties: properties.into_iter().map(String::from).collect(),
-            handlers: handlers(catalogue),
+            ..Self::of_program(catalogue)
         }
     }
 
     /// That of a run of which nothing but its program is known.
     pub(crate) fn of_program(catalogue: &Catalogue) -> Self {
-        Self { handlers: handlers(catalogue), ..Self::default() }
+        let schemas = catalogue.schemas().into_iter();
+        Self {
+            handlers: handlers(catalogue),
+            schemas: schemas
+                .map(|(name, schema)| (String::from(name), schema.to_string()))
+                .collect(),
+            ..Self::default()
+        }
     }
 
     /// Whether it can be that of a run of `nodes` nodes of `algorithm`.

@@ -43,6 +43,8 @@ struct FirstLine {
     properties: Vec<String>,
     #[serde(default)]
     handlers: BTreeMap<String, Vec<Source>>,
+    #[serde(default)]
+    schemas: BTreeMap<String, String>,
 }
 
 impl Trace {
@@ -119,11 +121,12 @@ fn first_line(line: &str) -> Result<Trace, String> {
     if version != VERSION {
         return Err(format!("format {version} of traces; this program reads format {VERSION}"));
     }
-    let FirstLine { algorithm, nodes, seed, schedule, properties, handlers, .. } = json(line)?;
+    let FirstLine { algorithm, nodes, seed, schedule, properties, handlers, schemas, .. } =
+        json(line)?;
     if nodes == 0 {
         return Err(String::from("a cluster has at least 1 node, not 0"));
     }
-    let header = Header { seed, schedule, properties, handlers };
+    let header = Header { seed, schedule, properties, handlers, schemas };
     header.check(&algorithm, nodes)?;
     Ok(Trace { algorithm, nodes, header, steps: Vec::new() })
 }

@@ -57,6 +57,8 @@ fn the_handlers_of_an_event_are_named_with_their_place_in_the_source() {
     let [Source { function, file, line }] = found.as_slice() else { panic!("{found:?}") };
     assert!(function.ends_with("election"), "{function}");
     assert!(file.ends_with("election/bully.rs") && 1 < *line, "{file}:{line}");
+    let schema = trace.header.schemas.get("bully.election").expect("it is known");
+    assert_eq!(schema.len(), 16, "{schema}");
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn nothing_of_the_header_is_part_of_the_hash() {
         seed: Some(7),
         properties: vec!["all is well".into()],
         handlers: [(String::from("bully.election"), vec![source])].into(),
-        schedule: None,
+        ..Header::default()
     };
     let told = Trace { header, ..bare.clone() };
     assert_ne!(told.json_lines(), bare.json_lines());
@@ -87,12 +89,13 @@ fn the_first_line_is_written_as_it_was() {
             schedule: None,
             properties: vec!["all is well".into()],
             handlers: [(String::from("a.b"), vec![source])].into(),
+            schemas: [(String::from("a.b"), String::from("00ff"))].into(),
         },
         steps: Vec::new(),
     };
     let line = "{\"synod_trace\":1,\"algorithm\":\"a\",\"nodes\":2,\"seed\":7,\
                 \"properties\":[\"all is well\"],\"handlers\":{\"a.b\":[{\"function\":\"a::f\",\
-                \"file\":\"src/lib.rs\",\"line\":7}]}}\n";
+                \"file\":\"src/lib.rs\",\"line\":7}]},\"schemas\":{\"a.b\":\"00ff\"}}\n";
     assert_eq!(trace.json_lines(), line);
     assert_eq!(Trace::read(line).expect("a trace"), trace);
 }

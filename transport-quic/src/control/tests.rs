@@ -6,26 +6,30 @@ const ME: NodeId = NodeId(1);
 const PEER: NodeId = NodeId(2);
 
 fn greeting(node: u32, events: &[&str]) -> Greeting {
-    let events = events.iter().map(|name| (EventId::of(name).bits(), String::from(*name)));
+    let events = events.iter().map(|name| told(EventId::of(name).bits(), name));
     Greeting {
         cluster: String::from("demo"),
         node: NodeId(node),
         life: Life { incarnation: 1, began: 1 },
         events: events.collect(),
-        large: Vec::new(),
     }
 }
 
+fn told(id: u64, name: &str) -> Told {
+    Told { id, name: String::from(name), schema: Schema(3), bytes_max: 100 }
+}
+
 fn any_greeting() -> impl Strategy<Value = Greeting> {
-    let events = proptest::collection::vec((any::<u64>(), ".{0,20}"), 0..20);
-    let large = proptest::collection::vec((any::<u64>(), any::<u32>()), 0..5);
-    (".{0,32}", any::<u32>(), any::<(u64, u64)>(), events, large).prop_map(
-        |(cluster, node, (incarnation, began), events, large)| Greeting {
+    let event = (any::<u64>(), ".{0,20}", any::<u64>(), any::<u32>()).prop_map(
+        |(id, name, schema, bytes_max)| Told { id, name, schema: Schema(schema), bytes_max },
+    );
+    let events = proptest::collection::vec(event, 0..20);
+    (".{0,32}", any::<u32>(), any::<(u64, u64)>(), events).prop_map(
+        |(cluster, node, (incarnation, began), events)| Greeting {
             cluster,
             node: NodeId(node),
             life: Life { incarnation, began },
             events,
-            large,
         },
     )
 }
@@ -141,8 +145,7 @@ fn frozen_greeting() -> Greeting {
         cluster: String::from("demo"),
         node: NodeId(2),
         life: Life { incarnation: 300, began: 9 },
-        events: vec![(1, String::from("a"))],
-        large: vec![(1, 65_537)],
+        events: vec![Told { bytes_max: 65_537, ..told(1, "a") }],
     }
 }
 
@@ -155,20 +158,18 @@ fn the_frozen_bytes_of_a_hello() {
         fresh: SessionId(6),
         received: vec![(LaneId(7), 300)],
     };
-    let greeting =
-        [0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 1, 1, 0x81, 0x80, 4];
+    let greeting = [0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 3, 0x81, 0x80, 4];
     let offered = [5, 1, 4, 0, 6, 1, 7, 0xac, 2];
-    let bytes = [&[32, 0, 0, 0, 6, 0, 6, 0], &greeting[..], &offered].concat();
+    let bytes = [&[31, 0, 0, 0, 7, 0, 7, 0], &greeting[..], &offered].concat();
     assert_eq!(encode_first(&Message::Hello(frozen_greeting(), offer)), bytes);
 }
 
 #[test]
 fn the_frozen_bytes_of_an_answer() {
     let answer = Answer { session: SessionId(6), received: vec![(LaneId(7), 1), (LaneId(8), 2)] };
-    let greeting =
-        [1, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 1, 1, 0x81, 0x80, 4];
+    let greeting = [1, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 3, 0x81, 0x80, 4];
     let answered = [6, 2, 7, 1, 8, 2, 3, b'a', b':', b'1'];
-    let bytes = [&[33, 0, 0, 0, 6, 0, 6, 0], &greeting[..], &answered].concat();
+    let bytes = [&[32, 0, 0, 0, 7, 0, 7, 0], &greeting[..], &answered].concat();
     let seen = String::from("a:1");
     assert_eq!(encode_first(&Message::HelloAck(frozen_greeting(), answer, seen)), bytes);
 }
@@ -194,10 +195,9 @@ fn the_frozen_bytes_of_what_is_said_later() {
 
 #[test]
 fn the_frozen_bytes_of_a_question_and_its_answer() {
-    assert_eq!(encode_first(&Message::Inquiry), [5, 0, 0, 0, 6, 0, 6, 0, 9]);
-    let greeting =
-        [10, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 1, 1, 0x81, 0x80, 4];
-    let bytes = [&[23, 0, 0, 0, 6, 0, 6, 0], &greeting[..]].concat();
+    assert_eq!(encode_first(&Message::Inquiry), [5, 0, 0, 0, 7, 0, 7, 0, 9]);
+    let greeting = [10, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 3, 0x81, 0x80, 4];
+    let bytes = [&[22, 0, 0, 0, 7, 0, 7, 0], &greeting[..]].concat();
     assert_eq!(encode_first(&Message::Introduction(frozen_greeting())), bytes);
 }
 
@@ -211,7 +211,7 @@ fn lists_that_are_too_long_to_be_true_are_refused_whatever_their_bytes() {
     assert!(turned.text.contains("a list of 13108") && turned.text.contains("13107"), "{turned}");
 
     let hello = |events: usize| {
-        let greeting = Greeting { events: vec![(0, String::new()); events], ..frozen_greeting() };
+        let greeting = Greeting { events: vec![told(0, ""); events], ..frozen_greeting() };
         let answer = Answer { session: SessionId(6), received: Vec::new() };
         encode_first(&Message::HelloAck(greeting, answer, String::new())).split_off(4)
     };
@@ -222,7 +222,7 @@ fn lists_that_are_too_long_to_be_true_are_refused_whatever_their_bytes() {
 
 #[test]
 fn a_node_of_too_many_events_does_not_start() {
-    let events = vec![(0, String::new()); EVENTS_MAX + 1];
+    let events = vec![told(0, ""); EVENTS_MAX + 1];
     let error = check_size(&Greeting { events, ..frozen_greeting() }, 1).unwrap_err();
     assert!(error.to_string().contains("handles 4097 events, and 4096 are allowed"), "{error}");
 }
@@ -230,7 +230,7 @@ fn a_node_of_too_many_events_does_not_start() {
 #[test]
 fn the_frozen_bytes_of_a_refusal() {
     let refused = Message::Refused { kind: String::from("a"), text: String::from("bc") };
-    let bytes = [10, 0, 0, 0, 6, 0, 6, 0, 2, 1, b'a', 2, b'b', b'c'];
+    let bytes = [10, 0, 0, 0, 7, 0, 7, 0, 2, 1, b'a', 2, b'b', b'c'];
     assert_eq!(encode_first(&refused), bytes);
 }
 
@@ -239,12 +239,12 @@ fn a_hello_of_other_versions_alone_is_refused_before_anything_else_is_read() {
     let of = |newest: u8, oldest: u8| {
         decode_first(&[newest, 0, oldest, 0, 255, 255], ME, PEER).unwrap_err()
     };
-    let later = of(8, 7);
+    let later = of(9, 8);
     assert_eq!(later.kind, Kind::Version);
-    let words = "n2 speaks synod/7 to synod/8 and n1 speaks synod/6: upgrade n1";
+    let words = "n2 speaks synod/8 to synod/9 and n1 speaks synod/7: upgrade n1";
     assert_eq!(later.text, words);
-    assert_eq!(of(7, 8).kind, Kind::BadHello, "{}", of(7, 8));
-    assert_eq!(of(7, 6).kind, Kind::BadHello, "there is a version in common, and no message");
+    assert_eq!(of(8, 9).kind, Kind::BadHello, "{}", of(8, 9));
+    assert_eq!(of(8, 7).kind, Kind::BadHello, "there is a version in common, and no message");
 }
 
 #[test]
@@ -254,17 +254,17 @@ fn hellos_from_before_there_were_ranges_are_refused_with_both_versions() {
         let mut frame = old;
         frame[..2].copy_from_slice(&version.to_le_bytes());
         let turned = decode_first(&frame, ME, PEER).unwrap_err();
-        let words = format!("n2 speaks synod/{version} and n1 speaks synod/6: upgrade n2");
+        let words = format!("n2 speaks synod/{version} and n1 speaks synod/7: upgrade n2");
         assert_eq!((turned.kind, turned.text), (Kind::Version, words));
     }
 }
 
 #[test]
 fn a_later_message_in_a_version_that_was_not_agreed_on_is_refused() {
-    let frame = encode(7, &Message::Left).split_off(4);
-    let turned = decode(&frame, 6).unwrap_err();
+    let frame = encode(8, &Message::Left).split_off(4);
+    let turned = decode(&frame, 7).unwrap_err();
     assert_eq!(turned.kind, Kind::Version);
-    assert!(turned.text.contains("synod/7") && turned.text.contains("synod/6"), "{turned}");
+    assert!(turned.text.contains("synod/8") && turned.text.contains("synod/7"), "{turned}");
 }
 
 #[test]
@@ -282,10 +282,25 @@ fn two_nodes_need_one_event_in_common_and_not_all() {
 fn one_identity_with_two_names_is_a_clash() {
     let one = greeting(1, &["a", "b"]);
     let mut two = greeting(2, &["a", "b"]);
-    two.events[1].1 = String::from("x");
+    two.events[1].name = String::from("x");
     let clash = one.agree(&two, NodeId(2)).unwrap_err();
     assert_eq!(clash.kind, Kind::EventClash);
     assert!(clash.text.contains("`b` on n1") && clash.text.contains("`x` on n2"), "{clash}");
+}
+
+#[test]
+fn one_event_with_other_fields_is_refused_with_both_schemas() {
+    let one = greeting(1, &["a", "b"]);
+    let mut two = greeting(2, &["a", "b"]);
+    two.events[1].schema = Schema(0xfeed);
+    let refused = one.agree(&two, NodeId(2)).unwrap_err();
+    assert_eq!(refused.kind, Kind::OtherSchema);
+    let words = "the fields of `b` are not the same on n1 (schema 0000000000000003) and n2 (schema \
+                 000000000000feed): a changed event needs a new name";
+    assert_eq!(refused.text, words);
+    two.events[1].name = String::from("c");
+    two.events[1].id = EventId::of("c").bits();
+    assert_eq!(one.agree(&two, NodeId(2)), Ok(()), "under a name of its own");
 }
 
 #[test]

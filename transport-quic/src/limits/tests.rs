@@ -37,13 +37,14 @@ fn bounds_that_do_not_fit_together_are_refused() {
 fn an_event_that_declares_large_frames_costs_one_of_them() {
     let limits = Limits::default();
     let event = |name: &str, bytes_max| {
-        let id = synod_core::EventId::of(name);
-        WireEvent { id, name: String::from(name), bytes_max }
+        let id = EventId::of(name);
+        WireEvent { id, name: String::from(name), layout: String::new(), bytes_max }
     };
     let events = [event("a", 64 * 1024), event("b", 1 << 20), event("c", 100_000)];
     let more = limits.bytes_per_peer_max(&events) - limits.bytes_per_peer_max(&[]);
     assert_eq!((more, limits.check(&events)), ((1 << 20) + 100_000, Ok(())));
-    assert_eq!(limits.sizes(&[event("d", u32::MAX)]).of(event("d", 0).id), 1 << 20);
+    let id = EventId::of("d");
+    assert_eq!(limits.sizes([(id, u32::MAX)].into_iter()).of(id), 1 << 20);
 
     let most = limits.bytes_per_peer_max(&events);
     let tight = Limits { bytes_per_peer_cap: most - 1, ..Limits::default() };

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use synod_core::{EventId, Hello, LinkChange, Reason, Refusal, Transport};
+use synod_core::{EventId, Hello, LinkChange, Reason, Refusal, Schema, Transport};
 use synod_transport_quic::{Authority, Limits};
 
 use crate::raw::{
     ACKNOWLEDGED, ADDRESSES, Client, Greeting, Offer, PROTOCOL, Raw, Server, control_frame,
-    first_frame,
+    first_frame, told,
 };
 use crate::support::{
-    LANE, LARGE, N1, N2, N3, Peer, assert_heard, assert_says, authority, bundle, event, hello,
-    large_hello, link, start_with,
+    LANE, LARGE, LAYOUT, N1, N2, N3, Peer, assert_heard, assert_says, authority, bundle, event,
+    hello, large_hello, link, start_with,
 };
 
 /// A node with a live peer that must not notice anything.
@@ -291,14 +291,25 @@ fn a_hello_that_claims_another_node_is_refused() {
 
 #[test]
 fn one_event_with_two_names_is_refused() {
-    let events = vec![(EventId::of("a").bits(), String::from("other"))];
+    let events = vec![told(EventId::of("a").bits(), "other")];
     let frame = Greeting { events, ..Greeting::of(N2) }.hello(PROTOCOL, &Offer::new());
     Stage::new().refuses_hello(&frame, "event_clash", &["`a` on n1", "`other` on n2"]);
 }
 
 #[test]
+fn one_event_with_other_fields_is_refused_with_both_schemas() {
+    let mut greeting = Greeting::of(N2);
+    greeting.events[0].2 = Schema(0xfeed);
+    let frame = greeting.hello(PROTOCOL, &Offer::new());
+    let ours = Schema::of_layout(LAYOUT);
+    let ours = format!("the fields of `a` are not the same on n1 (schema {ours})");
+    let parts = [ours.as_str(), "n2 (schema 000000000000feed)", "needs a new name"];
+    Stage::new().refuses_hello(&frame, "other_schema", &parts);
+}
+
+#[test]
 fn nodes_without_a_common_event_are_refused() {
-    let frame = Greeting { events: vec![(1, String::from("x"))], ..Greeting::of(N2) };
+    let frame = Greeting { events: vec![told(1, "x")], ..Greeting::of(N2) };
     let frame = frame.hello(PROTOCOL, &Offer::new());
     Stage::new().refuses_hello(&frame, "no_common_event", &["n1 and n2 have no event in common"]);
 }
@@ -310,7 +321,7 @@ fn a_later_life_that_is_refused_ends_the_link_to_the_one_before_and_no_earlier_o
     let _killed = client.link(stage.node.address());
     stage.node.wait_up(N2);
     for (incarnation, downs) in [(1, 0), (2, 1)] {
-        let events = vec![(1, String::from("x"))];
+        let events = vec![told(1, "x")];
         let greeting = Greeting { incarnation, events, ..Greeting::of(N2) };
         let mut next = client.connect(stage.node.address()).unwrap();
         next.say(&greeting.hello(PROTOCOL, &Offer::new()));

@@ -20,13 +20,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{NamedGroup, RootCertStore};
 use serde::{Deserialize, Serialize};
-use synod_core::{EventId, NodeId};
+use synod_core::{Envelope, EventId, NodeId, Schema};
 use synod_transport_quic::{Authority, Credentials, inspect};
 use time::OffsetDateTime;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
-use crate::support::{DAY, PATIENCE};
+use crate::support::{DAY, LAYOUT, PATIENCE};
 
 /// A certificate of `authority` with any names, valid from and until so many days from now.
 pub(crate) fn forge(authority: &Authority, names: &[&str], from: i64, until: i64) -> Credentials {
@@ -175,16 +175,20 @@ pub(crate) struct Greeting {
     pub(crate) incarnation: u64,
     /// When its process began.
     pub(crate) began: u64,
-    pub(crate) events: Vec<(u64, String)>,
-    pub(crate) large: Vec<(u64, u32)>,
+    pub(crate) events: Vec<Told>,
+}
+
+/// Identity, name, schema and largest envelope of an event.
+pub(crate) type Told = (u64, String, Schema, u32);
+
+pub(crate) fn told(id: u64, name: &str) -> Told {
+    (id, String::from(name), Schema::of_layout(LAYOUT), Envelope::BYTES_MAX)
 }
 
 impl Greeting {
     pub(crate) fn of(node: NodeId) -> Self {
-        let a = EventId::of("a").bits();
-        let cluster = String::from("demo");
-        let (incarnation, events) = (1, vec![(a, String::from("a"))]);
-        Self { cluster, node: node.0, incarnation, began: 1, events, large: Vec::new() }
+        let (cluster, events) = (String::from("demo"), vec![told(EventId::of("a").bits(), "a")]);
+        Self { cluster, node: node.0, incarnation: 1, began: 1, events }
     }
 
     /// What a hello or an answer says after its numbers.
@@ -257,7 +261,7 @@ impl Offer {
 /// Connections and sessions have names that are drawn once.
 static NAME: AtomicU64 = AtomicU64::new(1);
 
-pub(crate) const PROTOCOL: u16 = 6;
+pub(crate) const PROTOCOL: u16 = 7;
 const HELLO: u8 = 0;
 const HELLO_ACK: u8 = 1;
 pub(crate) const ACKNOWLEDGED: u8 = 3;

@@ -251,10 +251,14 @@ pub(crate) fn bundle(authority: &Authority, node: NodeId, nodes: &[NodeId]) -> B
 /// Each start of a node has a higher one.
 static INCARNATION: AtomicU64 = AtomicU64::new(1);
 
+/// What the events of a [`hello`] hold.
+pub(crate) const LAYOUT: &str = "bytes";
+
 pub(crate) fn hello(node: NodeId, events: &[&str]) -> Hello {
     let events = events.iter().map(|name| WireEvent {
         id: EventId::of(name),
         name: String::from(*name),
+        layout: String::from(LAYOUT),
         bytes_max: Envelope::BYTES_MAX,
     });
     let incarnation = INCARNATION.fetch_add(1, Ordering::Relaxed);

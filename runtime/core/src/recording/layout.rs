@@ -1,6 +1,7 @@
 //! The layout of a recording, apart from the types that it is read into.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,9 +13,10 @@ use crate::context::TimerId;
 use crate::envelope::{DecodeError, Envelope, Instance, Tag, append};
 use crate::event::{EventId, NodeId, PeerDown, PeerUp};
 use crate::node::{Boot, Input};
+use crate::schema::Schema;
 
 /// The version of the layout, and of the fingerprints.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// Magic and format.
 pub(super) const PREFIX_BYTES: usize = 12;
 /// A length and its complement.
@@ -40,7 +42,7 @@ pub(super) struct Opening {
     peers: Vec<NodeId>,
     incarnation: u64,
     seed: u64,
-    events: Vec<String>,
+    events: BTreeMap<String, Schema>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use synod_core::{
     BadRecording, Boot, Effect, Envelope, EventId, Fingerprint, Input, Instance, Lane, LaneId,
     NodeId, Origin, PeerDown, PeerUp, Reason, RecordTooLarge, RecordedLife, RecordedStep,
-    Recording, RecordingScan, RecordingWriter, StepError, Tag, TimerId,
+    Recording, RecordingScan, RecordingWriter, Schema, StepError, Tag, TimerId,
 };
 
 fn envelopes() -> impl Strategy<Value = Envelope> {
@@ -63,7 +63,11 @@ fn lives() -> impl Strategy<Value = Vec<RecordedLife>> {
 
 fn origin(incarnation: u64, seed: u64) -> Origin {
     let boot = Boot { id: NodeId(2), peers: vec![NodeId(1), NodeId(2)], incarnation, seed };
-    Origin { algorithm: "gossip".into(), boot, events: vec!["a".into(), "b".into()] }
+    Origin {
+        algorithm: "gossip".into(),
+        boot,
+        events: [("a".into(), Schema(1)), ("b".into(), Schema(2))].into(),
+    }
 }
 
 /// The recording of these lives, and where each record ends.
@@ -177,7 +181,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in vec(any::<u8>(), 0..200)) {
         let _ = Recording::read(&bytes);
-        let named = [Recording::MAGIC.as_slice(), &1_u32.to_le_bytes(), &bytes].concat();
+        let named = [Recording::MAGIC.as_slice(), &2_u32.to_le_bytes(), &bytes].concat();
         let _ = Recording::read(&named);
         let _ = scanned(&named, 3);
     }
@@ -189,8 +193,9 @@ fn the_layout_is_pinned() {
     let step = RecordedStep { now: Duration::new(3, 5), input, fingerprint: Fingerprint(9) };
     let (bytes, ends) =
         written(&[RecordedLife { origin: origin(4, 6), steps: vec![step], cut: true }]);
-    assert_eq!(&bytes[..12], b"synodrec\x01\0\0\0");
-    let life = b"\x13\0\0\0\xec\xff\xff\xff\0\x06gossip\x02\x02\x01\x02\x04\x06\x02\x01a\x01b";
+    assert_eq!(&bytes[..12], b"synodrec\x02\0\0\0");
+    let life =
+        b"\x15\0\0\0\xea\xff\xff\xff\0\x06gossip\x02\x02\x01\x02\x04\x06\x02\x01a\x01\x01b\x02";
     assert_eq!(&bytes[12..ends[0] - 8], life);
     let step = b"\x19\0\0\0\xe6\xff\xff\xff\x01\x03\x05\x02\x01\x07\0\0\0\0\0\0\0\0\0\x01\x07\x09\0\0\0\0\0\0\0";
     assert_eq!(&bytes[ends[0]..ends[1] - 8], step);
@@ -202,8 +207,8 @@ fn what_is_no_recording_says_so() {
     for other in [&b"synod schedule 1\n"[..], b"x", b"synodlog\x01\0\0\0"] {
         assert_eq!(Recording::read(other), Err(BadRecording::NotARecording));
     }
-    let newer = Recording::read(b"synodrec\x02\0\0\0");
-    assert_eq!(newer, Err(BadRecording::Format { found: 2, known: 1 }));
+    let newer = Recording::read(b"synodrec\x03\0\0\0");
+    assert_eq!(newer, Err(BadRecording::Format { found: 3, known: 2 }));
 }
 
 #[test]
