@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -99,17 +100,25 @@ pub(crate) fn cluster(place: &Path, name: &str, nodes: &[&str]) -> Vec<PathBuf> 
 }
 
 pub(crate) fn issue(place: &Path, ca: &Path, nodes: &[&str]) -> Vec<PathBuf> {
-    let sockets: Vec<_> =
-        nodes.iter().map(|_| UdpSocket::bind("127.0.0.1:0").expect("a free port")).collect();
-    let members: Vec<String> = nodes
-        .iter()
-        .zip(&sockets)
-        .map(|(node, it)| format!("{node}={}", it.local_addr().expect("bound")))
-        .collect();
+    let at = |node: &&str| format!("{node}=127.0.0.1:{}", free_port());
+    let members: Vec<String> = nodes.iter().map(at).collect();
     let mut args = vec!["cert", "issue", "--ca", ca.to_str().expect("UTF-8")];
     args.extend(["--out", ca.to_str().expect("UTF-8")]);
     args.extend(members.iter().map(String::as_str));
     let issued = synod(place, &args);
     assert_eq!(issued.exit, 0, "{}", issued.stderr);
     nodes.iter().map(|node| ca.join(format!("{node}.synod"))).collect()
+}
+
+/// A port that is free, and that the system gives to nobody who asks for any port: a node takes it
+/// later.
+fn free_port() -> u32 {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + std::process::id().wrapping_mul(64).wrapping_add(asked) % 20_000;
+        if UdpSocket::bind(format!("127.0.0.1:{port}")).is_ok() {
+            return port;
+        }
+    }
 }
