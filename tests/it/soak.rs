@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use synod_core::{Context, Event, HandlerSet, Handlers, NodeId, PeerDown, Transport};
 use synod_runtime::NodeBuilder;
-use synod_transport_quic::{Limits, QuicTransport};
+use synod_transport_quic::{Authority, Limits, QuicTransport};
 
 use crate::proxy::Proxy;
-use crate::world::{Nodes, PATIENCE, certified, until};
+use crate::world::{Nodes, PATIENCE, anywhere, authority, certified_by, until};
 
 /// Numbered by each node for each other one.
 #[derive(Event, Clone, Debug, Serialize, Deserialize)]
@@ -121,12 +121,15 @@ enum Break {
     PortChange,
     Pause,
     OneWayCut,
+    /// A new certificate of one of them, which has to be shown.
+    Renewal,
 }
 
 /// Two nodes, the relays between them, and what they send each other.
 struct Pair {
     nodes: (NodeId, NodeId),
-    transport: Arc<QuicTransport>,
+    transports: (Arc<QuicTransport>, Arc<QuicTransport>),
+    authority: Arc<Authority>,
     there: Proxy,
     back: Proxy,
     ledger: Arc<Ledger>,
@@ -137,7 +140,8 @@ impl Pair {
     /// took.
     async fn suffer(&self, how: Break, number: usize) -> Duration {
         match how {
-            Break::Kill => self.transport.reconnect(self.nodes.1),
+            Break::Kill => self.transports.0.reconnect(self.nodes.1),
+            Break::Renewal => self.renew(number.is_multiple_of(2)).await,
             Break::PortChange => {
                 self.there.change_port();
                 self.back.change_port();
@@ -168,9 +172,20 @@ impl Pair {
         healed.elapsed()
     }
 
+    /// Gives one of them another certificate, and waits for the connection that shows it.
+    async fn renew(&self, the_first: bool) {
+        let ((one, two), (first, second)) = (self.nodes, &self.transports);
+        let (node, peer, transport) =
+            if the_first { (one, two, first) } else { (two, one, second) };
+        let resumed = || transport.links().iter().find(|it| it.peer == peer).map(|it| it.resumed);
+        let before = resumed();
+        transport.renew(&anywhere(&self.authority, node, NODES)).expect("a good bundle");
+        until("the connection with the new certificate", || before < resumed()).await;
+    }
+
     /// Breaks the connection so many times, in all ways.
     async fn suffer_all(self, breaks: usize) -> Vec<(Break, Duration)> {
-        let ways = [Break::Kill, Break::Pause, Break::PortChange, Break::OneWayCut];
+        let ways = [Break::Kill, Break::Pause, Break::PortChange, Break::OneWayCut, Break::Renewal];
         let mut took = Vec::new();
         for (number, how) in (0..breaks).zip(ways.into_iter().cycle()) {
             took.push((how, self.suffer(how, number / ways.len()).await));
@@ -192,9 +207,11 @@ fn limits() -> Limits {
 
 /// A pair for every two nodes, with a relay in each direction.
 async fn pairs(
+    authority: Authority,
     transports: &BTreeMap<NodeId, Arc<QuicTransport>>,
     ledger: &Arc<Ledger>,
 ) -> Vec<Pair> {
+    let authority = Arc::new(authority);
     let mut pairs = Vec::new();
     for (one, first) in transports {
         for (two, second) in transports.range(NodeId(one.0 + 1)..) {
@@ -202,8 +219,9 @@ async fn pairs(
             let back = Proxy::start(first.local_address()).await;
             first.set_address(*two, there.address);
             second.set_address(*one, back.address);
-            let (nodes, transport) = ((*one, *two), Arc::clone(first));
-            pairs.push(Pair { nodes, transport, there, back, ledger: Arc::clone(ledger) });
+            let (nodes, transports) = ((*one, *two), (Arc::clone(first), Arc::clone(second)));
+            let (authority, ledger) = (Arc::clone(&authority), Arc::clone(ledger));
+            pairs.push(Pair { nodes, transports, authority, there, back, ledger });
         }
     }
     pairs
@@ -226,8 +244,9 @@ async fn connections_that_break_over_and_over_lose_double_and_reorder_nothing() 
     let asked = std::env::var("SYNOD_SOAK").ok().and_then(|count| count.parse().ok());
     let breaks: usize = asked.unwrap_or(BREAKS);
     let ledger = Arc::new(Ledger::default());
-    let transports = certified(3, &limits());
-    let pairs = pairs(&transports, &ledger).await;
+    let authority = authority();
+    let transports = certified_by(&authority, NODES, &limits());
+    let pairs = pairs(authority, &transports, &ledger).await;
     let nodes = start(&transports, &ledger).await;
     let linked = || nodes.0.values().all(|node| node.status().peers.iter().all(|peer| peer.up));
     until("all links", linked).await;
@@ -287,13 +306,15 @@ fn tell(took: &[(Break, Duration)], events: u64, resumed: u64, within: Duration)
 /// The name of a way to break, and what it is.
 type Way = (&'static str, fn(&Break) -> bool);
 
-const WAYS: [Way; 4] = [
+const WAYS: [Way; 5] = [
     ("kill of the connection", |how| matches!(how, Break::Kill)),
     ("change of ports", |how| matches!(how, Break::PortChange)),
     ("pause beyond the idle time", |how| matches!(how, Break::Pause)),
     ("one-way cut beyond the idle time", |how| matches!(how, Break::OneWayCut)),
+    ("renewal of a certificate", |how| matches!(how, Break::Renewal)),
 ];
 
+const NODES: u32 = 3;
 const BREAKS: usize = 100;
 const PERIOD: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(500);

@@ -97,15 +97,27 @@ pub(crate) fn quic(nodes: u32) -> BTreeMap<NodeId, Arc<dyn Transport>> {
 /// Transports over QUIC with certificates of an authority of their own. None knows where the others
 /// are.
 pub(crate) fn certified(nodes: u32, limits: &Limits) -> BTreeMap<NodeId, Arc<QuicTransport>> {
-    let authority = authority();
-    let anywhere: BTreeMap<NodeId, String> =
-        (1..=nodes).map(|node| (NodeId(node), String::from("127.0.0.1:0"))).collect();
-    let transport = |node: &NodeId| {
-        let bundle = Bundle { peers: anywhere.clone(), ..bundle(&authority, *node, nodes) };
+    certified_by(&authority(), nodes, limits)
+}
+
+/// The same, of this authority.
+pub(crate) fn certified_by(
+    authority: &Authority,
+    nodes: u32,
+    limits: &Limits,
+) -> BTreeMap<NodeId, Arc<QuicTransport>> {
+    let transport = |node: NodeId| {
+        let bundle = anywhere(authority, node, nodes);
         let transport = QuicTransport::new(&bundle, limits.clone()).expect("a transport");
-        (*node, Arc::new(transport))
+        (node, Arc::new(transport))
     };
-    anywhere.keys().map(transport).collect()
+    (1..=nodes).map(NodeId).map(transport).collect()
+}
+
+/// A bundle of a node whose peers are somewhere.
+pub(crate) fn anywhere(authority: &Authority, node: NodeId, nodes: u32) -> Bundle {
+    let peers = (1..=nodes).map(|node| (NodeId(node), String::from("127.0.0.1:0")));
+    Bundle { peers: peers.collect(), ..bundle(authority, node, nodes) }
 }
 
 /// Transports over QUIC that know where the first `seeds` nodes are, and nobody else.

@@ -52,8 +52,8 @@ struct Watch {
     address: Option<SocketAddr>,
     /// How many times in a row that address has said that nobody listens.
     refused: u32,
-    /// When this node last tried to show a new certificate.
-    showed: Option<Instant>,
+    /// The certificate that this node last tried to show, by its serial number, and when.
+    showed: Option<(String, Instant)>,
     /// Whether the peer was asked to dial since.
     has_asked: bool,
     /// When the peer's wish for another connection was last heard.
@@ -149,12 +149,13 @@ impl Watch {
     /// has not been told of its authority, keeps the connection that is there. One that this node does
     /// not reach is asked to dial.
     fn show_anew(&mut self, shared: &Arc<Shared>, link: &Link, wire: &Wire) {
-        let is_shown = wire.shown == shared.identity.get().facts.serial;
-        if is_shown {
+        let serial = &shared.identity.get().facts.serial;
+        if wire.shown == *serial {
             return;
         }
-        if self.showed.is_none_or(|at| SHOW_AGAIN <= at.elapsed()) {
-            self.showed = Some(Instant::now());
+        let is_recent = |at: &Instant| at.elapsed() < SHOW_AGAIN;
+        if !self.showed.as_ref().is_some_and(|(tried, at)| tried == serial && is_recent(at)) {
+            self.showed = Some((serial.clone(), Instant::now()));
             self.has_asked = false;
             self.redial(shared, link);
         } else if !self.has_asked && !shared.peers.get(link.peer).is_some_and(Peer::is_dialing) {

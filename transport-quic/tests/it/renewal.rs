@@ -75,6 +75,28 @@ fn a_new_certificate_is_shown_at_once_also_where_only_the_peer_can_dial() {
 }
 
 #[test]
+fn of_several_new_certificates_in_a_row_each_is_shown_at_once() {
+    let authority = authority();
+    let one = start(&bundle(&authority, N1, &ALL));
+    let two = start(&bundle(&authority, N2, &ALL));
+    link(&one, &two);
+    let ends = || two.transport.certificate_ends().get(&N1).copied();
+    for part in 2..6 {
+        let before = ends();
+        let credentials = authority.issue(N1, DAY / part).unwrap();
+        let renewed = Bundle { credentials, ..bundle(&authority, N1, &ALL) };
+        one.transport.renew(&renewed).expect("it is a good bundle");
+        let begin = Instant::now();
+        while ends().is_none_or(|end| Some(end) == before) {
+            // One that the peer does not believe is tried again after ten seconds.
+            assert!(begin.elapsed() < PATIENCE / 2, "certificate {part} is not shown");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    assert_eq!((one.inbox.look(|told| told.downs()), two.inbox.look(|told| told.downs())), (0, 0));
+}
+
+#[test]
 fn a_peer_that_is_not_listed_any_more_is_out_at_once_and_stays_out() {
     let authority = authority();
     let one = start(&bundle(&authority, N1, &ALL));
