@@ -219,11 +219,9 @@ impl Delivery<'_> {
         loop {
             let size = frames.len();
             let batch = Envelopes::cut_off(&mut frames, self.shared.limits.batch_max);
-            let Some(batch) =
-                batch.map_err(|error| damaged(frame::first_bytes(&frames), &error))?
-            else {
-                return Ok(());
-            };
+            let batch =
+                batch.map_err(|error| damaged(frame::first_bytes(&frames), &self.place(), &error));
+            let Some(batch) = batch? else { return Ok(()) };
             let lengths = batch.len() * Envelopes::LENGTH_BYTES;
             let bytes = (size - frames.len() - lengths) as u64;
             self.deliver(batch, bytes, gate, frames.is_empty()).await;
@@ -257,6 +255,14 @@ impl Delivery<'_> {
             room.await;
         }
         *room = None;
+    }
+
+    /// Which frame comes next, in words.
+    fn place(&self) -> String {
+        let Lane::Ordered(lane) = self.lane else { return String::from("datagram") };
+        let received = self.link.channel.received();
+        let taken = received.iter().find(|(it, _)| *it == lane).map_or(0, |(_, taken)| *taken);
+        format!("number {taken} of lane {:016x}", lane.0)
     }
 
     /// Gives a batch to the inbox, counts it as taken, and acknowledges it when its time has come.
@@ -304,7 +310,7 @@ pub(crate) async fn read_datagrams(shared: &Shared, link: &Arc<Link>, wire: &Wir
         let size = datagram.len();
         let envelope = match Envelope::decode(&datagram) {
             Ok(envelope) => envelope,
-            Err(error) => return shared.refuse(link, wire, &damaged(size, &error)),
+            Err(error) => return shared.refuse(link, wire, &damaged(size, "datagram", &error)),
         };
         let delivery = Delivery { shared, link, wire, lane: Lane::Datagram };
         delivery.deliver(envelope.into(), size as u64, &gate, true).await;
@@ -327,6 +333,6 @@ async fn let_pass() {
     .await;
 }
 
-fn damaged(bytes: usize, error: &DecodeError) -> Turned {
-    Turned::new(Kind::BadFrame, format!("a frame of {bytes} bytes is damaged: {error}"))
+fn damaged(bytes: usize, place: &str, error: &DecodeError) -> Turned {
+    Turned::new(Kind::BadFrame, format!("a frame of {bytes} bytes is damaged ({place}): {error}"))
 }

@@ -107,7 +107,8 @@ fn a_frame_that_does_not_decode_ends_the_link() {
     let raw = stage.linked();
     // What came before it is delivered.
     let _stream = raw.stream(&lane(&[&good_frame("a", 1), &[1, 2, 3]]));
-    stage.ends(&raw, "bad_frame", &["a frame of 3 bytes is damaged"]);
+    let place = "a frame of 3 bytes is damaged (number 1 of lane 0000000000000007): ";
+    stage.ends(&raw, "bad_frame", &[place]);
     assert!(stage.node.inbox.look(|told| told.numbers(LANE).contains(&1)));
 }
 
