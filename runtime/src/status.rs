@@ -121,6 +121,10 @@ pub struct PeerStatus {
     /// The version of the protocol that both sides speak on that connection, if the transport has
     /// versions.
     pub protocol: Option<u16>,
+    /// Packets that were sent on the connection of now, if the transport counts them.
+    pub packets_sent: u64,
+    /// Those of them that are known to be lost.
+    pub packets_lost: u64,
     /// Bytes that wait to be sent to it, or that it has not acknowledged.
     pub queued_bytes: usize,
     /// How many times a connection has taken up where another one stopped, on this link.
@@ -274,6 +278,8 @@ fn peers(host: &Host) -> Vec<PeerStatus> {
         silent_for: told.get(peer).and_then(|told| told.silent_for),
         connected: told.get(peer).is_some_and(|told| told.connected),
         protocol: told.get(peer).and_then(|told| told.protocol),
+        packets_sent: told.get(peer).map_or(0, |told| told.packets_sent),
+        packets_lost: told.get(peer).map_or(0, |told| told.packets_lost),
         queued_bytes: told.get(peer).map_or(0, |told| told.queued_bytes),
         resumed: told.get(peer).map_or(0, |told| told.resumed),
         lost: told.get(peer).map_or(0, |told| told.lost),

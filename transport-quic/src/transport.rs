@@ -371,13 +371,16 @@ impl Transport for QuicTransport {
             let link = peer.link();
             let wire = link.as_ref().and_then(|link| link.wire());
             let silent_for = link.as_ref().and_then(|link| link.silent_for());
+            let path = wire.as_ref().map(|wire| wire.connection.stats().path);
             LinkStatus {
                 peer: node,
                 incarnation: link.as_ref().map(|link| link.incarnation),
                 connected: wire.is_some(),
                 protocol: wire.as_ref().map(|wire| wire.speaks.version),
                 silent_for,
-                round_trip: wire.filter(|_| silent_for.is_none()).map(|wire| wire.connection.rtt()),
+                round_trip: path.filter(|_| silent_for.is_none()).map(|path| path.rtt),
+                packets_sent: path.map_or(0, |path| path.sent_packets),
+                packets_lost: path.map_or(0, |path| path.lost_packets),
                 queued_bytes: link.as_ref().map_or(0, |link| link.channel.kept()),
                 resumed: link.as_ref().map_or(0, |link| link.channel.resumed()),
                 lost: peer.lost(),

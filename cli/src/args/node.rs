@@ -51,9 +51,9 @@ Examples:
 
 The file of --config is TOML with the keys algorithm, store, record, admin, log.level, log.format,
 limits.connect_timeout_ms, limits.idle_timeout_ms, limits.keep_alive_ms, limits.redial_after_ms,
-limits.session_grace_ms, limits.frame_timeout_ms, limits.hung_after_ms, limits.outbox_bytes_max,
-limits.bytes_per_peer_cap, limits.packet_bytes_max, limits.segmentation_offload, start_after and
-seeds.NODE. Variables of the environment come before it, and flags before both. Logs go to the standard error.")]
+limits.session_grace_ms, limits.frame_timeout_ms, limits.hung_after_ms,
+limits.panics_a_minute_max, limits.outbox_bytes_max, limits.bytes_per_peer_cap, limits.packet_bytes_max,
+limits.segmentation_offload, start_after and seeds.NODE. Variables of the environment come before it, and flags before both. Logs go to the standard error.")]
 pub(crate) struct Node {
     /// The node's bundle.
     pub(crate) bundle: PathBuf,

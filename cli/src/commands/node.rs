@@ -129,6 +129,7 @@ fn builder(
         .node(bundle.node, bundle.nodes().into_iter().collect())
         .transport(Arc::clone(transport) as Arc<dyn Transport>)
         .limits(Limits { hung_after: settings.hung_after, ..Limits::default() })
+        .on_panic(settings.on_panic)
         .start_after(settings.start_after);
     if let Some(directory) = &settings.store {
         builder = builder.store(Box::new(FileStore::new(directory)));

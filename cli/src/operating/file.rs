@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 use synod_core::NodeId;
+use synod_runtime::PanicPolicy;
 use synod_transport_quic::Limits;
 use toml::{Spanned, Value};
 
@@ -52,6 +53,7 @@ struct LimitKeys {
     session_grace_ms: Option<Spanned<Value>>,
     frame_timeout_ms: Option<Spanned<Value>>,
     hung_after_ms: Option<Spanned<Value>>,
+    panics_a_minute_max: Option<Spanned<Value>>,
     outbox_bytes_max: Option<Spanned<Value>>,
     bytes_per_peer_cap: Option<Spanned<Value>>,
     packet_bytes_max: Option<Spanned<Value>>,
@@ -128,6 +130,7 @@ impl File {
             format: one_of("log.format", self.log.format.as_ref())?,
             limits: self.limits.limits()?,
             hung_after: self.limits.hung_after()?,
+            on_panic: self.limits.on_panic()?,
             seeds: self.seeds()?,
             start_after: whole("start_after", self.start_after.as_ref(), PEERS, "peers")?
                 .unwrap_or(0),
@@ -147,6 +150,15 @@ impl LimitKeys {
     fn hung_after(&self) -> Result<Duration, Wrong> {
         let given = time("hung_after_ms", self.hung_after_ms.as_ref())?;
         Ok(given.unwrap_or_else(|| synod_runtime::Limits::default().hung_after))
+    }
+
+    fn on_panic(&self) -> Result<PanicPolicy, Wrong> {
+        let key = "limits.panics_a_minute_max";
+        let given = whole(key, self.panics_a_minute_max.as_ref(), PANICS, "panics")?.unwrap_or(0);
+        Ok(match u32::try_from(given) {
+            Ok(restarts_max @ 1..) => PanicPolicy::Restart { restarts_max, within: MINUTE },
+            _ => PanicPolicy::Stop,
+        })
     }
 
     fn limits(&self) -> Result<Limits, Wrong> {
@@ -238,6 +250,8 @@ fn one_of<T: ValueEnum + Default>(key: &str, given: Option<&Spanned<String>>) ->
     })
 }
 
+const PANICS: RangeInclusive<usize> = 0..=1_000;
+const MINUTE: Duration = Duration::from_secs(60);
 const TIME_MS: RangeInclusive<usize> = 10..=600_000;
 /// A queue for a peer holds the largest event at least.
 const OUTBOX: RangeInclusive<usize> = OUTBOX_MIN..=1 << 30;
@@ -267,7 +281,43 @@ mod tests {
         let settings = settings(shown).expect("a good one");
         assert_eq!(settings.limits, Limits::default());
         assert_eq!(settings.hung_after, synod_runtime::Limits::default().hung_after);
-        assert!(shown.contains("hung_after_ms = 20000"), "every limit is shown: {shown}");
+        assert_eq!(settings.on_panic, PanicPolicy::default());
+        for shows in ["hung_after_ms = 20000", "panics_a_minute_max = 0"] {
+            assert!(shown.contains(shows), "every limit is shown: {shown}");
+        }
+    }
+
+    #[test]
+    fn the_bounds_in_the_guide_are_the_defaults() {
+        let guide = include_str!("../../../docs/operating.md");
+        let (node, peers) = (synod_runtime::Limits::default(), Limits::default());
+        for (words, bound) in [
+            ("the queue of an event type: 8,192 ", node.queue_events),
+            ("events for a peer that never came: 1,024;", node.early_sends),
+            ("; timers: 65,536;", node.timers),
+            ("; jobs: 4 that run", node.jobs_running),
+            (" that run and 1,024 that wait", node.jobs_waiting),
+            ("; lanes of a peer: 128 ", peers.lanes_max as usize),
+            ("questions without an answer: 1,024 ", node.asks),
+            ("handshakes: 128,", peers.handshakes_max),
+            (", and 64 of one host", peers.handshakes_per_host_max),
+            ("from 32 on", peers.handshakes_before_retry),
+            ("`outbox_bytes_max`: 16 MiB", peers.outbox_bytes_max >> 20),
+            ("`unreliable` events: 1 MiB", peers.datagram_bytes_max >> 20),
+            ("outputs for a slow reader: 4,096;", node.outputs),
+            ("; dead letters: 64 ", node.dead_letters),
+        ] {
+            let digits = words.chars().filter(char::is_ascii_digit);
+            assert_eq!(digits.collect::<String>(), bound.to_string(), "{words}");
+            assert!(guide.contains(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_node_may_outlive_some_panics() {
+        let settings = settings("[limits]\npanics_a_minute_max = 3").expect("a good one");
+        let within = Duration::from_secs(60);
+        assert_eq!(settings.on_panic, PanicPolicy::Restart { restarts_max: 3, within });
     }
 
     #[test]
@@ -287,6 +337,7 @@ mod tests {
                 ["key `limits.idle_timeout_ms`", "would look dead"],
             ),
             ("[limits]\nhung_after_ms = 9", ["key `limits.hung_after_ms`", "10 to 600000"]),
+            ("[limits]\npanics_a_minute_max = 9999", ["`limits.panics_a_minute_max`", "0 to 1000"]),
             ("[limits]\nredial_after_ms = 500", ["key `limits.redial_after_ms`", "over and over"]),
             ("[limits]\noutbox_bytes_max = 1", ["key `limits.outbox_bytes_max`", "131072"]),
             ("[limits]\noutbox_bytes_max = 134217728", ["`bytes_per_peer_cap`", "134217728"]),

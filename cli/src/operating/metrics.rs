@@ -138,6 +138,13 @@ impl Moment {
         let silent = each(|peer| peer.silent_for.unwrap_or_default().as_secs());
         let help = "For how long nothing was heard of the peer, 0 while it is heard of";
         page.gauges("peer_silent_seconds", help, silent)?;
+        let help = "Packets that were sent on the connection of now";
+        page.gauges("packets_sent", help, each(|peer| peer.packets_sent))?;
+        page.gauges(
+            "packets_lost",
+            "Those of them that were lost",
+            each(|peer| peer.packets_lost),
+        )?;
         let queued = each(|peer| count(peer.queued_bytes));
         page.gauges("outbox_bytes", "Bytes that the peer has not acknowledged", queued)?;
         let connected = each(|peer| peer.connected.into());

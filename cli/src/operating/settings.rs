@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use synod_core::{NodeId, WireEvent};
+use synod_runtime::PanicPolicy;
 use synod_transport_quic::{Bundle, Limits};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// How long a handler may run, or the store work, before the node counts as hung.
     pub(crate) hung_after: Duration,
+    /// What a panic of a handler comes to.
+    pub(crate) on_panic: PanicPolicy,
     /// Where nodes are, in place of what the bundle says.
     pub(crate) seeds: BTreeMap<NodeId, String>,
     /// How many peers must be linked before the algorithm starts.
@@ -146,6 +149,7 @@ impl Settings {
             format: asked.log_format.unwrap_or(said.format),
             limits: said.limits,
             hung_after: said.hung_after,
+            on_panic: said.on_panic,
             seeds: said.seeds,
             start_after: asked.start_after.unwrap_or(said.start_after),
         })

@@ -60,6 +60,8 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
         "synod_handler_seconds_count{node=\"n1\",event=\"timer or link\"} ",
         "synod_store_sync_seconds_bucket{node=\"n1\",le=\"+Inf\"} ",
         "synod_rtt_seconds{node=\"n1\",peer=\"n2\"} 0.0",
+        "synod_packets_sent{node=\"n1\",peer=\"n2\"} ",
+        "synod_packets_lost{node=\"n1\",peer=\"n2\"} ",
         "synod_inbox_depth_max{node=\"n1\",event=\"bully.coordinator\"} 1",
         "synod_store_torn_bytes_total{node=\"n1\"} 0",
         "synod_lane_queued{node=\"n1\",peer=\"n2\",lane=\"bully\"} 0",

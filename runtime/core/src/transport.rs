@@ -259,6 +259,10 @@ pub struct LinkStatus {
     pub silent_for: Option<Duration>,
     /// The round trip, if the transport measures it. None while the peer is silent: the last one says nothing then.
     pub round_trip: Option<Duration>,
+    /// Packets that were sent on the connection of now, and those of them that were lost, if the transport counts them.
+    pub packets_sent: u64,
+    /// As far as it is known that they were lost.
+    pub packets_lost: u64,
     /// Bytes that wait to be sent, or that the peer has not acknowledged.
     pub queued_bytes: usize,
     /// How many times a connection has taken up where another one stopped, on this link.

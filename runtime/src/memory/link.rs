@@ -187,6 +187,8 @@ impl MemoryLink {
             protocol: None,
             silent_for: None,
             round_trip: None,
+            packets_sent: 0,
+            packets_lost: 0,
             queued_bytes: state.queued(peer),
             resumed: 0,
             lost: 0,
