@@ -239,8 +239,9 @@ impl NodeBuilder {
     ///
     /// Outside a tokio runtime with a clock.
     pub async fn start(self) -> Result<NodeHandle, StartError> {
-        let Self { id, mut peers, build, transport, store, policy, limits, seed, record, .. } =
-            self;
+        let Self {
+            id, mut peers, build, transport, mut store, policy, limits, seed, record, ..
+        } = self;
         let (acknowledgement, acknowledgements) = (self.acknowledgement, self.acknowledgements);
         let start_after = self.start_after.min(peers.iter().filter(|peer| **peer != id).count());
         let transport = transport.ok_or(StartError::NoTransport)?;
@@ -253,11 +254,13 @@ impl NodeBuilder {
         // A node that cannot be built leaves no trace in its store.
         let leaves_traces = record.is_some() || !store.opens_at_once();
         let built = leaves_traces.then(|| make(0)).transpose()?;
-        let events = built.map(|machine| machine.catalogue().schemas()).into_iter().flatten();
-        let events = events.map(|(name, schema)| (String::from(name), schema)).collect();
+        let catalogue = built.map(|machine| machine.catalogue().clone()).unwrap_or_default();
+        store.expect(catalogue.records());
         let recorder = match record {
             None => None,
             Some((algorithm, path)) => {
+                let events = catalogue.schemas().into_iter();
+                let events = events.map(|(name, schema)| (String::from(name), schema)).collect();
                 let boot = Boot { id, peers: peers.clone(), incarnation: 0, seed };
                 Some(recorder(path, Origin { algorithm, boot, events }, limits).await?)
             }

@@ -10,11 +10,12 @@ mod lock;
 mod memory;
 pub(crate) mod writer;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
 use synod_core::durable::{LOG_FILE, LogError};
-use synod_core::{Envelope, EventId};
+use synod_core::{Envelope, EventId, Schema};
 
 pub use copy::{copy_store, inspect_store};
 pub use directory::DirectoryDisk;
@@ -25,6 +26,13 @@ pub use synod_core::durable::Opened;
 
 /// Keeps records in the order of writing, and counts the lives of its node.
 pub trait Store: Debug + Send {
+    /// Says what the records of the program hold, by wire name, before it is opened: one that
+    /// remembers what earlier programs said refuses to open where that is something else. One that
+    /// does not outlast its program has nothing to remember.
+    fn expect(&mut self, records: BTreeMap<&'static str, Schema>) {
+        drop(records);
+    }
+
     /// Begins the next life of the node: raises the incarnation, durably, and reads all records.
     /// Called once before anything else, and again after a restart in the same process.
     ///

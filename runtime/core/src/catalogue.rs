@@ -198,6 +198,13 @@ impl Catalogue {
         self.events.iter().map(|info| (info.name, info.schema())).collect()
     }
 
+    /// Those of the records alone: what a program expects of its durable log. O(records), with their
+    /// layouts.
+    #[must_use]
+    pub fn records(&self) -> BTreeMap<&'static str, Schema> {
+        self.of(Role::Record).map(|info| (info.name, info.schema())).collect()
+    }
+
     /// The wire name of an identity, in whatever role; its hash where the node does not know it.
     #[must_use]
     pub fn name(&self, event: EventId) -> String {

@@ -1,10 +1,11 @@
 //! Records in the files of a directory.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use synod_core::durable::{Disk, DurableLog, LOG_FILE, LogError};
-use synod_core::{Envelope, EventId};
+use synod_core::{Envelope, EventId, Schema};
 
 use super::directory::{DirectoryDisk, sync_directory};
 use super::lock::DirectoryLock;
@@ -70,6 +71,10 @@ impl FileStore {
 }
 
 impl Store for FileStore {
+    fn expect(&mut self, records: BTreeMap<&'static str, Schema>) {
+        self.log.expect(records);
+    }
+
     fn open(&mut self) -> Result<Opened, StoreError> {
         self.take()?;
         self.log.open().map_err(self.told())

@@ -4,7 +4,8 @@ use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use synod_core::{Algorithm, Context, Envelope, EventId, Handlers, NodeId};
+use serde::{Deserialize, Serialize};
+use synod_core::{Algorithm, Context, Envelope, Event, EventId, Handlers, NodeId, Schema};
 use synod_runtime::{
     EndReason, FileStore, Limits, MemoryNetwork, MemoryStore, Opened, StartError, Store, StoreError,
 };
@@ -226,4 +227,36 @@ async fn records_of_other_algorithms_do_not_start_a_node() {
     let builder = node(&MemoryNetwork::new(), N1, 1, Tally::default).store(Box::new(store));
     let refused = builder.start().await;
     assert!(matches!(refused, Err(StartError::Recovery(_))), "{refused:?}");
+}
+
+/// A number under its old name, with a field more.
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "test.number")]
+struct Numbered {
+    number: u64,
+    place: u64,
+}
+
+#[tokio::test]
+async fn records_with_other_fields_do_not_start_a_node_and_stay_for_the_program_that_wrote_them() {
+    let directory = std::env::temp_dir().join(format!("synod-other-{}", std::process::id()));
+    let store = || Box::new(FileStore::new(&directory));
+    let tally = || node(&MemoryNetwork::new(), N1, 1, Tally::default).store(store());
+    let one = start(tally()).await;
+    one.trigger(&Number(1)).await.unwrap();
+    assert!(one.shutdown(PATIENCE).await.is_complete());
+
+    let changed = || Handlers::new().restore(|_: &mut (), _: Numbered| ());
+    let other = node(&MemoryNetwork::new(), N1, 1, table(changed)).store(store());
+    let refused = other.start().await.expect_err("the record would be misread");
+    let told = refused.to_string();
+    let [written, known] = [Schema::of::<Number>(), Schema::of::<Numbered>()];
+    assert!(told.contains("`test.number`") && told.contains("a new name"), "{told}");
+    assert!(told.contains(&format!("(schema {written})")), "{told}");
+    assert!(told.contains(&format!("(schema {known})")), "{told}");
+
+    let one = start(tally()).await;
+    assert_eq!(one.status().incarnation, 2, "nothing was written meanwhile");
+    assert!(one.shutdown(PATIENCE).await.is_complete());
+    std::fs::remove_dir_all(&directory).unwrap();
 }

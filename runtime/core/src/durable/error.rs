@@ -1,7 +1,7 @@
 //! Why a log does not work.
 
 use super::{DiskError, DiskErrorKind};
-use crate::DecodeError;
+use crate::{DecodeError, Schema};
 
 /// Why a log does not work. The files are left as they are, for whoever examines them; the
 /// operator is to act.
@@ -51,6 +51,21 @@ pub enum LogError {
         /// What the codec said.
         #[source]
         cause: DecodeError,
+    },
+    /// Records were written by a program that has other fields in their event, and this one would
+    /// misread them. Nothing was written.
+    #[error(
+        "records `{name}` were written with other fields (schema {written}) than this program has (schema \
+         {known}): start the node with the version that wrote them, or give the changed record a new \
+         name and read both"
+    )]
+    OtherSchema {
+        /// The wire name of the records' event.
+        name: &'static str,
+        /// The schema that they were written with.
+        written: Schema,
+        /// That of this program.
+        known: Schema,
     },
     /// The record is larger than one may be. Nothing was written.
     #[error("a record of {size} bytes; {size_max} is the limit")]

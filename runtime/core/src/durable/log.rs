@@ -1,12 +1,13 @@
 //! The log as its node uses it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use super::record::{self, CONTENT_MAX, FILE_HEADER, FORMAT, Kind, Tail};
 use super::{
     Disk, Inspection, LOG_FILE, LogError, NEW_FILE, NOTE_FILE, inspect, is_replaced, note,
 };
-use crate::{Envelope, EventId};
+use crate::{Envelope, EventId, Schema};
 
 /// Keeps records in the order of writing, and counts the lives of its node.
 ///
@@ -26,6 +27,10 @@ pub struct DurableLog {
     /// What is appended and not yet written: one write for each sync.
     buffer: Vec<u8>,
     incarnation: u64,
+    /// What the program's records hold, by wire name.
+    records: BTreeMap<&'static str, Schema>,
+    /// What the log says of its records: that of the lives so far, and of the one that runs.
+    schemas: BTreeMap<EventId, Schema>,
     /// Notes written, which take turns.
     notes: u64,
     state: State,
@@ -61,9 +66,18 @@ impl DurableLog {
             durable: 0,
             buffer: Vec::new(),
             incarnation: 0,
+            records: BTreeMap::new(),
+            schemas: BTreeMap::new(),
             notes: 0,
             state: State::New,
         }
+    }
+
+    /// Says what the records of the program hold, by wire name: [`DurableLog::open`] refuses those
+    /// that were written with other fields, and the log tells later programs. To be called before
+    /// that; a log that is told nothing compares nothing.
+    pub fn expect(&mut self, records: BTreeMap<&'static str, Schema>) {
+        self.records = records;
     }
 
     /// Begins the next life of the node: reads all records, and raises the incarnation, durably.
@@ -121,6 +135,7 @@ impl DurableLog {
     fn begin_life(&mut self) -> Result<Opened, LogError> {
         self.flush_if_open()?;
         let found = inspect(self.disk.as_mut())?;
+        self.compare(found.as_ref())?;
         let files = self.disk.list()?;
         if files.iter().any(|file| file == NEW_FILE) {
             self.disk.remove(NEW_FILE)?;
@@ -139,6 +154,22 @@ impl DurableLog {
         Ok(Opened { incarnation: self.incarnation, first: incarnation == 0, records, torn_bytes })
     }
 
+    /// Refuses records that the program would misread. Nothing has been written then.
+    fn compare(&mut self, found: Option<&Inspection>) -> Result<(), LogError> {
+        let records = found.into_iter().flat_map(Inspection::records);
+        let here: BTreeSet<EventId> = records.map(Envelope::event).collect();
+        self.schemas = found.map_or_else(BTreeMap::new, |found| found.schemas.clone());
+        for (name, known) in &self.records {
+            match self.schemas.insert(EventId::of(name), *known) {
+                Some(written) if written != *known && here.contains(&EventId::of(name)) => {
+                    return Err(LogError::OtherSchema { name, written, known: *known });
+                }
+                _ => (),
+            }
+        }
+        Ok(())
+    }
+
     /// Goes on with a log that is vouched for, or writes it anew. The new life is durable then.
     fn resume(&mut self, found: &Inspection) -> Result<Vec<Envelope>, LogError> {
         let records: Vec<Envelope> = found.records().cloned().collect();
@@ -149,7 +180,7 @@ impl DurableLog {
             return self.replace(records, found.generation);
         }
         (self.tail, self.durable) = (found.tail, found.durable_bytes);
-        self.add(Kind::Life, &self.incarnation.to_le_bytes());
+        self.add(Kind::Life, &self.life());
         self.flush_and_sync()?;
         Ok(records)
     }
@@ -182,7 +213,7 @@ impl DurableLog {
         for record in &records {
             self.add(Kind::Envelope, &encoded(record)?);
         }
-        self.add(Kind::Life, &self.incarnation.to_le_bytes());
+        self.add(Kind::Life, &self.life());
         let head = record::encode_head(self.tail.generation, self.tail.position);
         self.buffer.splice(..FILE_HEADER, head);
         self.disk.create(NEW_FILE)?;
@@ -193,6 +224,10 @@ impl DurableLog {
         self.disk.sync_names()?;
         self.vouch()?;
         Ok(records)
+    }
+
+    fn life(&self) -> Vec<u8> {
+        record::encode_life(self.incarnation, &self.schemas)
     }
 
     fn add(&mut self, kind: Kind, content: &[u8]) {

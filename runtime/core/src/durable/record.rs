@@ -12,6 +12,13 @@
 //! is the checksum of the record before it, or that of the generation. The checksum of a record
 //! covers the file's generation and everything of the record after the checksum: a record in
 //! another place, of another file, or behind another record does not pass.
+//!
+//! The content of a life is its incarnation (u64), and for each event that the program persists the
+//! identity (u64) and the schema (u64); earlier programs wrote the incarnation alone.
+
+use std::collections::BTreeMap;
+
+use crate::{EventId, Schema};
 
 /// What every log begins with.
 const MAGIC: &[u8; 8] = b"synodlog";
@@ -133,6 +140,29 @@ pub(super) fn encode(out: &mut Vec<u8>, tail: &mut Tail, durable: u64, kind: Kin
     tail.position += (RECORD_HEADER + content.len()) as u64;
     out.extend_from_slice(&tail.previous.to_le_bytes());
     parts.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+/// The content of the record that begins a life: its incarnation, and what the node's records hold.
+pub(super) fn encode_life(incarnation: u64, schemas: &BTreeMap<EventId, Schema>) -> Vec<u8> {
+    let mut content = Vec::from(incarnation.to_le_bytes());
+    for (event, schema) in schemas {
+        content.extend_from_slice(&event.bits().to_le_bytes());
+        content.extend_from_slice(&schema.0.to_le_bytes());
+    }
+    content
+}
+
+/// What such a content says; none if it is none.
+pub(super) fn decode_life(content: &[u8]) -> Option<(u64, BTreeMap<EventId, Schema>)> {
+    let (incarnation, rest) = content.split_first_chunk::<8>()?;
+    let (pairs, []) = rest.as_chunks::<16>() else { return None };
+    let pair = |pair: &[u8; 16]| {
+        let (event, schema) = pair.split_first_chunk::<8>()?;
+        let schema = Schema(u64::from_le_bytes(*schema.first_chunk()?));
+        Some((EventId::from_bits(u64::from_le_bytes(*event)), schema))
+    };
+    let schemas: Option<_> = pairs.iter().map(pair).collect();
+    Some((u64::from_le_bytes(*incarnation), schemas?))
 }
 
 /// Reads the record at the start of `bytes`, if an intact one of this generation stands there.

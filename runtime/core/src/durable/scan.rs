@@ -1,10 +1,12 @@
 //! Reading a log: what is intact, what was torn, what is damaged.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::record::{self, FORMAT, Head, Kind, Tail};
 use super::{Disk, DiskErrorKind, LOG_FILE, LogError, NOTE_FILE, note, old};
-use crate::{DecodeError, Envelope};
+use crate::{DecodeError, Envelope, EventId, Schema};
 
 /// What the files of a log say.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,6 +17,8 @@ pub struct Inspection {
     pub generation: u64,
     /// The latest life of the node that the log knows of; 0 if none has begun.
     pub incarnation: u64,
+    /// What the records hold, by event, as far as the lives say so.
+    pub schemas: BTreeMap<EventId, Schema>,
     /// The records, in the order of writing.
     pub entries: Vec<Entry>,
     /// Bytes of the file that hold intact records, its head included.
@@ -124,6 +128,7 @@ struct Draft<'a> {
     bytes: &'a Bytes,
     entries: Vec<Entry>,
     incarnation: u64,
+    schemas: BTreeMap<EventId, Schema>,
     /// Bytes that are known to have been durable.
     durable: u64,
     noted: Option<Tail>,
@@ -133,7 +138,8 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn new(bytes: &'a Bytes, durable: u64, noted: Option<Tail>) -> Self {
-        Self { bytes, entries: Vec::new(), incarnation: 0, durable, noted, is_as_noted: false }
+        let (entries, schemas) = (Vec::new(), BTreeMap::new());
+        Self { bytes, entries, incarnation: 0, schemas, durable, noted, is_as_noted: false }
     }
 
     fn pass(&mut self, tail: Tail) {
@@ -152,8 +158,11 @@ impl<'a> Draft<'a> {
                 EntryKind::Record(envelope.map_err(wrong)?)
             }
             Kind::Life => {
-                let life = content.first_chunk::<8>().map(|life| u64::from_le_bytes(*life));
-                let life = life.ok_or_else(|| wrong(DecodeError::new("a life has 8 bytes")))?;
+                let life = record::decode_life(content);
+                let (life, schemas) = life.ok_or_else(|| {
+                    wrong(DecodeError::new("a life has 8 bytes, and 16 an event"))
+                })?;
+                self.schemas.extend(schemas);
                 self.incarnation = self.incarnation.max(life);
                 EntryKind::Life(life)
             }
@@ -183,6 +192,7 @@ impl<'a> Draft<'a> {
             format: FORMAT,
             generation: tail.generation,
             incarnation: self.incarnation,
+            schemas: self.schemas,
             entries: self.entries,
             intact_bytes: tail.position,
             torn_bytes: self.bytes.len() as u64 - tail.position,
@@ -214,6 +224,7 @@ fn read_old(bytes: &Bytes) -> Result<Inspection, LogError> {
         format: old::FORMAT,
         generation: 0,
         incarnation: draft.incarnation,
+        schemas: draft.schemas,
         entries: draft.entries,
         intact_bytes: end as u64,
         torn_bytes: (bytes.len() - end) as u64,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Instance, Tag};
+use crate::{Instance, Schema, Tag};
 
 /// A disk that keeps everything at once, and counts its syncs.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,10 @@ impl Memory {
         let copy = Self::default();
         copy.0.lock().unwrap().files.clone_from(&self.0.lock().unwrap().files);
         copy
+    }
+
+    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.0.lock().unwrap().files.clone()
     }
 
     fn syncs(&self) -> usize {
@@ -347,4 +351,73 @@ proptest! {
         let opened = disk.log().open();
         prop_assert_eq!(opened.is_err(), changed, "{:?}", opened);
     }
+}
+
+/// Opens a log as a program does whose votes have this schema.
+fn opened_with(disk: &Memory, schema: u64) -> (DurableLog, Result<Opened, LogError>) {
+    let mut log = disk.log();
+    log.expect([("vote", Schema(schema))].into());
+    let opened = log.open();
+    (log, opened)
+}
+
+#[test]
+fn records_that_were_written_with_other_fields_are_refused_and_left_alone() {
+    let disk = Memory::default();
+    let (mut log, _) = opened_with(&disk, 1);
+    log.append(&record("vote", 1, b"a")).unwrap();
+    log.sync().unwrap();
+    let before = disk.files();
+    let (_, refused) = opened_with(&disk, 2);
+    let error = LogError::OtherSchema { name: "vote", written: Schema(1), known: Schema(2) };
+    assert_eq!(refused, Err(error.clone()));
+    let words = "records `vote` were written with other fields (schema 0000000000000001) than this \
+                 program has (schema 0000000000000002): start the node with the version that wrote them, or \
+                 give the changed record a new name and read both";
+    assert_eq!(error.to_string(), words);
+    assert_eq!(disk.files(), before, "nothing was written");
+    assert_eq!(opened_with(&disk, 1).1.unwrap().incarnation, 2);
+}
+
+#[test]
+fn what_the_records_hold_is_known_after_a_checkpoint_and_a_failed_sync() {
+    let disk = Memory::default();
+    let (mut log, _) = opened_with(&disk, 1);
+    log.append(&record("vote", 1, b"a")).unwrap();
+    log.checkpoint(&record("term", 1, b"b"), &[EventId::of("term")]).unwrap();
+    drop(log);
+    assert!(matches!(opened_with(&disk, 2).1, Err(LogError::OtherSchema { .. })));
+    let (mut log, _) = opened_with(&disk, 1);
+    log.append(&record("vote", 1, b"a")).unwrap();
+    disk.0.lock().unwrap().sync_fails = true;
+    assert!(log.sync().is_err());
+    disk.0.lock().unwrap().sync_fails = false;
+    opened_with(&disk, 1).1.unwrap();
+    assert!(matches!(opened_with(&disk, 2).1, Err(LogError::OtherSchema { .. })));
+}
+
+#[test]
+fn where_no_record_is_left_or_nobody_said_what_they_hold_any_schema_will_do() {
+    let disk = Memory::default();
+    let (mut log, _) = opened_with(&disk, 1);
+    log.append(&record("vote", 1, b"a")).unwrap();
+    log.checkpoint(&record("term", 1, b"b"), &[EventId::of("vote")]).unwrap();
+    drop(log);
+    opened_with(&disk, 2).1.unwrap();
+    opened_with(&disk, 3).1.unwrap();
+    let silent = written(2);
+    opened_with(&silent, 1).1.unwrap();
+    assert!(
+        matches!(opened_with(&silent, 2).1, Err(LogError::OtherSchema { .. })),
+        "now it is told"
+    );
+    assert_eq!(
+        silent.log().open().unwrap().records,
+        numbered(2),
+        "who expects nothing compares nothing"
+    );
+    assert!(
+        matches!(opened_with(&silent, 2).1, Err(LogError::OtherSchema { .. })),
+        "and forgets nothing"
+    );
 }
