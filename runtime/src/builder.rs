@@ -254,7 +254,7 @@ impl NodeBuilder {
         // A node that cannot be built leaves no trace in its store.
         let leaves_traces = record.is_some() || !store.opens_at_once();
         let built = leaves_traces.then(|| make(0)).transpose()?;
-        let catalogue = built.map(|machine| machine.catalogue().clone()).unwrap_or_default();
+        let catalogue = built.map(|machine| machine.catalogue()).unwrap_or_default();
         store.expect(catalogue.records());
         let recorder = match record {
             None => None,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use synod_core::{NodeId, Schema, WireEvent};
+use synod_core::{Catalogue, NodeId, Schema, WireEvent};
 use synod_runtime::{StoreError, check_unlocked, inspect_store};
 use synod_transport_quic::{Bundle, Limits, Presence, granted_buffer_bytes, probe};
 use tokio::task::JoinSet;
@@ -32,11 +32,12 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
     let path = &asked.node.bundle;
     let mut findings = Findings::new(printer);
     let settings = findings.take("settings", Settings::of(&asked.node), "as they should be");
-    let mut handled = None;
+    let mut program = None;
     if let Some(settings) = &settings {
-        let fits = settings.handled(app);
-        handled = findings.take("algorithm", fits, "known, and its events fit into the limits");
+        let fits = settings.program(app);
+        program = findings.take("algorithm", fits, "known, and its events fit into the limits");
     }
+    let program = program.unwrap_or_default();
     let bundle = Bundle::read(path).map_err(|error| Problem::of_file(&error));
     let bundle = findings.take("bundle", bundle, "can be read");
     let mut process = None;
@@ -51,7 +52,7 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
     let limits = settings.as_ref().map_or_else(Limits::default, |it| it.limits.clone());
     findings.add("buffers", buffers(&limits));
     if let Some(store) = settings.as_ref().and_then(|settings| settings.store.as_ref()) {
-        findings.add("store", store_at(store, process));
+        findings.add("store", store_at(store, process, &program));
     }
     let seeded = match (&settings, bundle) {
         (Some(settings), Some(bundle)) => {
@@ -60,8 +61,7 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
         (_, bundle) => bundle,
     };
     if let Some(bundle) = seeded.filter(|bundle| bundle.check().is_ok()) {
-        let handled: Vec<WireEvent> = handled.into_iter().flatten().collect();
-        for (peer, finding) in peers(&bundle, &limits, &handled)? {
+        for (peer, finding) in peers(&bundle, &limits, &program.from_the_wire())? {
             findings.add(&peer.to_string(), finding);
         }
     }
@@ -250,24 +250,25 @@ fn buffers(limits: &Limits) -> Finding {
 }
 
 /// What is in the store, unless it is in use by another process than that of the node itself.
-fn store_at(directory: &Path, process: Option<u32>) -> Finding {
+fn store_at(directory: &Path, process: Option<u32>, program: &Catalogue) -> Finding {
     let is_own = |holder: &str| process.is_some_and(|own| own.to_string() == holder);
     match check_unlocked(directory) {
-        Err(StoreError::Locked { holder, .. }) if is_own(&holder) => content(directory),
+        Err(StoreError::Locked { holder, .. }) if is_own(&holder) => content(directory, program),
         Err(error) => Finding::new(Severity::Environment, error.to_string()),
-        Ok(()) => content(directory),
+        Ok(()) => content(directory, program),
     }
 }
 
-fn content(directory: &Path) -> Finding {
+fn content(directory: &Path, program: &Catalogue) -> Finding {
     let name = directory.display();
     match inspect_store(directory) {
-        Ok(found) => match writable(directory) {
-            Ok(()) => {
+        Ok(found) => match (found.suits(&program.records()), writable(directory)) {
+            (Err(error), _) => Finding::new(Severity::Usage, format!("{name}: {error}")),
+            (Ok(()), Ok(())) => {
                 let (bytes, life) = (found.intact_bytes, found.incarnation);
                 Finding::fine(format!("{name} is sound: {bytes} bytes, life {life}"))
             }
-            Err(error) => unwritable(directory, &error),
+            (Ok(()), Err(error)) => unwritable(directory, &error),
         },
         Err(StoreError::Log { cause, .. }) => {
             let more = typed(format!("store check {}", quoted(directory)));
@@ -381,7 +382,9 @@ fn peers(
 
 #[cfg(test)]
 mod tests {
-    use synod_core::{Envelope, EventId};
+    use synod_algorithms::Paxos;
+    use synod_core::{Envelope, EventId, Instance, Tag};
+    use synod_runtime::{FileStore, Store};
 
     use super::*;
 
@@ -407,5 +410,26 @@ mod tests {
             "`vote` are not the same there (schema 000000000000feed) and here (schema {ours}, {{term: u64}})"
         );
         assert!(words.contains(&told), "{words}");
+    }
+
+    #[test]
+    fn a_store_whose_records_this_program_would_misread_is_told_with_both_schemas() {
+        let app = App::new().algorithm::<Paxos>();
+        let program = app.entry(None).unwrap().catalogue().unwrap();
+        let (name, known) = program.records().into_iter().next().unwrap();
+        let directory = std::env::temp_dir().join(format!("synod-doctor-{}", std::process::id()));
+        let mut store = FileStore::new(&directory);
+        store.expect([(name, Schema(0xfeed))].into());
+        store.open().unwrap();
+        let body = Vec::new().into();
+        let record = Envelope::from_parts(EventId::of(name), Instance::ROOT, Tag::Plain, body);
+        store.append(&record).unwrap();
+        store.sync().unwrap();
+        drop(store);
+        let Finding { severity, words } = content(&directory, &program);
+        fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(severity, Severity::Usage, "{words}");
+        let told = format!("(schema 000000000000feed) than this program has (schema {known})");
+        assert!(words.contains(name) && words.contains(&told), "{words}");
     }
 }

@@ -72,7 +72,7 @@ async fn serve(
     let entry = entry.map_err(|problem| blame_the_file(asked, problem))?;
     let bundle = read(asked)?;
     let seeded = settings.applied_to(&bundle)?;
-    let handled = settings.handled(app)?;
+    let handled = settings.program(app)?.from_the_wire();
     let transport = Arc::new(open(asked, &settings, &bundle, &seeded)?);
     #[cfg(feature = "otel")]
     let exporter = asked.otlp.as_deref().map(|it| Exporter::to(it, bundle.node)).transpose()?;

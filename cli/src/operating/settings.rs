@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use synod_core::{NodeId, WireEvent};
+use synod_core::{Catalogue, NodeId};
 use synod_runtime::PanicPolicy;
 use synod_transport_quic::{Bundle, Limits};
 use tracing_subscriber::filter::LevelFilter;
@@ -155,18 +155,17 @@ impl Settings {
         })
     }
 
-    /// The events that the algorithm handles from the wire, for which the limits have room.
+    /// What the algorithm handles and stores; the limits have room for what it handles from the wire.
     ///
     /// # Errors
     ///
     /// A [`Problem`] of usage if there is no such algorithm, or no room.
-    pub(crate) fn handled(&self, app: &App) -> Result<Vec<WireEvent>, Problem> {
+    pub(crate) fn program(&self, app: &App) -> Result<Catalogue, Problem> {
         let entry = app.entry(self.algorithm.as_deref())?;
         let catalogue = entry.catalogue().map_err(|error| Problem::caused(&error))?;
-        let handled = catalogue.from_the_wire();
-        let fits = self.limits.check(&handled);
+        let fits = self.limits.check(&catalogue.from_the_wire());
         fits.map_err(|error| usage(format!("table `limits`: {error}")))?;
-        Ok(handled)
+        Ok(catalogue)
     }
 
     /// The bundle with the addresses that are set beside it.

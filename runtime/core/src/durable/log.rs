@@ -1,6 +1,6 @@
 //! The log as its node uses it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use super::record::{self, CONTENT_MAX, FILE_HEADER, FORMAT, Kind, Tail};
@@ -135,7 +135,12 @@ impl DurableLog {
     fn begin_life(&mut self) -> Result<Opened, LogError> {
         self.flush_if_open()?;
         let found = inspect(self.disk.as_mut())?;
-        self.compare(found.as_ref())?;
+        if let Some(found) = &found {
+            found.suits(&self.records)?;
+            self.schemas.clone_from(&found.schemas);
+        }
+        let own = self.records.iter().map(|(name, schema)| (EventId::of(name), *schema));
+        self.schemas.extend(own);
         let files = self.disk.list()?;
         if files.iter().any(|file| file == NEW_FILE) {
             self.disk.remove(NEW_FILE)?;
@@ -152,22 +157,6 @@ impl DurableLog {
         self.disk.sync(NOTE_FILE)?;
         self.disk.sync_names()?;
         Ok(Opened { incarnation: self.incarnation, first: incarnation == 0, records, torn_bytes })
-    }
-
-    /// Refuses records that the program would misread. Nothing has been written then.
-    fn compare(&mut self, found: Option<&Inspection>) -> Result<(), LogError> {
-        let records = found.into_iter().flat_map(Inspection::records);
-        let here: BTreeSet<EventId> = records.map(Envelope::event).collect();
-        self.schemas = found.map_or_else(BTreeMap::new, |found| found.schemas.clone());
-        for (name, known) in &self.records {
-            match self.schemas.insert(EventId::of(name), *known) {
-                Some(written) if written != *known && here.contains(&EventId::of(name)) => {
-                    return Err(LogError::OtherSchema { name, written, known: *known });
-                }
-                _ => (),
-            }
-        }
-        Ok(())
     }
 
     /// Goes on with a log that is vouched for, or writes it anew. The new life is durable then.

@@ -1,6 +1,6 @@
 //! Reading a log: what is intact, what was torn, what is damaged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -245,6 +245,24 @@ impl Inspection {
             EntryKind::Record(envelope) => Some(envelope),
             EntryKind::Life(_) => None,
         })
+    }
+
+    /// Checks that a program whose records hold this, by wire name, reads them as they were meant.
+    /// O(records).
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::OtherSchema`] for the first that it would misread.
+    pub fn suits(&self, records: &BTreeMap<&'static str, Schema>) -> Result<(), LogError> {
+        let here: BTreeSet<EventId> = self.records().map(Envelope::event).collect();
+        for (name, known) in records {
+            let event = EventId::of(name);
+            let written = self.schemas.get(&event).copied().filter(|written| written != known);
+            if let Some(written) = written.filter(|_| here.contains(&event)) {
+                return Err(LogError::OtherSchema { name, written, known: *known });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn is_present_format(&self) -> bool {
