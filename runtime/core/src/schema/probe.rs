@@ -6,6 +6,7 @@
 use std::any::type_name;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::de::value::U32Deserializer;
 use serde::de::{
@@ -62,12 +63,13 @@ pub(super) fn ask(mut deserialize: impl FnMut(Probe<'_>)) -> Layout {
     let (above, ends) = (Vec::new(), BTreeMap::new());
     let mut survey = Survey { values: TRIED[0], above, ends, is_noted: false };
     for values in TRIED {
-        survey.values = values;
         let mut idle = 0;
         while idle < IDLE_RUNS_MAX {
             let before = layout.known();
-            deserialize(Probe { place: &mut layout, survey: &mut survey });
-            if layout.is_complete() {
+            survey.begin(values);
+            let run = || deserialize(Probe { place: &mut layout, survey: &mut survey });
+            // A type that panics upon odd values does so once, and is known as far as it has come.
+            if catch_unwind(AssertUnwindSafe(run)).is_err() || layout.is_complete() {
                 return layout;
             }
             idle = if before < layout.known() { 0 } else { idle + 1 };
@@ -331,6 +333,13 @@ impl<'de> Deserializer<'de> for Probe<'_> {
 }
 
 impl Survey {
+    /// Begins a run, whatever the one before it came to.
+    fn begin(&mut self, values: Values) {
+        self.values = values;
+        self.above.clear();
+        self.is_noted = false;
+    }
+
     /// Whether options and lists have something in them.
     fn is_filling(&self) -> bool {
         self.values.is_filled && !self.is_noted

@@ -80,6 +80,21 @@ impl<'de> Deserialize<'de> for Choosy {
     }
 }
 
+/// Panics whatever it is shown.
+struct Fragile;
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Deep::deserialize(deserializer)?;
+        panic!("no number is good enough")
+    }
+}
+
+#[derive(Deserialize)]
+struct Deep {
+    deep: u32,
+}
+
 #[test]
 fn plain_types_options_lists_and_maps_are_told_as_they_stand() {
     assert_eq!(layout::<(u8, i16, f64, char, String, ())>(), "(u8, i16, f64, char, text, ())");
@@ -126,6 +141,11 @@ fn what_follows_a_type_that_refuses_everything_is_unknown_but_behind_a_list_of_i
     assert_eq!(layout::<(u8, Choosy, u16)>(), "(u8, u32, _)");
     assert_eq!(layout::<(Vec<Choosy>, u16)>(), "([u32], u16)");
     assert_eq!(layout::<(Result<Choosy, u8>, u16)>(), "(<Ok(u32) | Err(u8)>, u16)");
+}
+
+#[test]
+fn a_type_that_panics_upon_odd_values_is_known_as_far_as_it_has_come() {
+    assert_eq!(layout::<(u8, Fragile, u16)>(), "(u8, {deep: u32}, _)");
 }
 
 #[test]
