@@ -49,9 +49,9 @@ impl App {
     #[must_use]
     pub fn algorithm<A>(self) -> Self
     where
-        A: Algorithm + Clone + Default + Hash + Serialize + Sync,
+        A: Algorithm + Clone + Default + fmt::Debug + Hash + Serialize + Sync,
     {
-        self.scenario(Scenario::of(|_| A::default()).with_workload().showing_states())
+        self.scenario(Scenario::of(|_| A::default()).with_workload())
     }
 
     /// Adds an algorithm as `scenario` has it: with properties that the algorithm does not declare
@@ -62,7 +62,7 @@ impl App {
     where
         A: Algorithm + Clone + Default + Hash + Serialize + Sync,
     {
-        self.entries.push(Box::new(Registered(scenario)));
+        self.entries.push(Box::new(Registered(scenario.showing_states())));
         self
     }
 

@@ -12,7 +12,7 @@ use synod_simulator::history::{ClientEvent, Seen, Specification, linearizable};
 /// operations stand in traces in the words of the model `register`.
 #[must_use]
 pub fn of_a_register() -> Scenario<Abd> {
-    let scenario = Scenario::of(|_| Abd::default()).with_workload().showing_states();
+    let scenario = Scenario::of(|_| Abd::default()).with_workload();
     scenario.property(one_register()).clients(|node, told| observed(node, told).map(worded))
 }
 

@@ -7,58 +7,125 @@ use synod_core::NodeId;
 use crate::choice::Stream;
 use crate::runnable::Runnable;
 use crate::settings::Settings;
+use crate::shown::data_of;
 use crate::trace::{Step, Trace};
+
+/// How often a run is executed twice to see two executions differ that did before.
+const TRIES_MAX: u32 = 32;
+/// Bytes of states that an execution looks at in any case, and for each of its steps. A state that grows with
+/// each step would otherwise cost the square of them.
+const LOOKED_MIN: usize = 8 << 20;
+const LOOKED_PER_STEP: usize = 64;
+/// Characters of a state that are told: those around the first that differs.
+const TOLD_MAX: usize = 600;
 
 /// The first step in which two executions of one run differ.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Divergence {
     /// The seed of the run.
     pub seed: u64,
-    /// The number of the step.
-    pub step: usize,
+    /// The number of the step. `None` if the executions were seen to differ, one violating a property
+    /// and one not, but none of many later ones did.
+    pub step: Option<usize>,
     /// Who acted.
     pub node: Option<NodeId>,
     /// Which handler ran: the event's wire name.
     pub event: String,
     /// The functions that ran, each with the file and the line that registers it.
     pub handlers: Vec<String>,
-    /// What the step did the first time, as JSON: what it sent, armed, indicated, changed.
-    pub first: String,
-    /// What it did the second time.
-    pub second: String,
+    /// What each execution did in the step, as JSON: what it sent, armed, indicated, changed.
+    pub done: [String; 2],
+    /// The node's state after the step in each execution, as `Debug` writes it. `None` where it was not looked
+    /// at, which it is not after each step if it is large.
+    pub states: [Option<String>; 2],
 }
 
-/// Executes a run twice, and returns the hash of its trace. States are compared where the
-/// scenario shows them.
+/// The state of the acting node after each step of one execution, or after some of them where states are
+/// large, as `Debug` writes it. Nodes share nothing, so the others are as they were.
+#[derive(Debug, Default)]
+pub(crate) struct States {
+    /// By ascending step.
+    of_steps: Vec<(usize, String)>,
+    bytes: usize,
+}
+
+impl States {
+    /// Whether the state after a step is to be kept.
+    pub(crate) fn may_look(&self, step: usize) -> bool {
+        self.bytes <= LOOKED_MIN + LOOKED_PER_STEP * step
+    }
+
+    /// Keeps the state after a step.
+    pub(crate) fn keep(&mut self, step: usize, state: String) {
+        self.bytes += state.len();
+        self.of_steps.push((step, state));
+    }
+
+    fn after(&self, step: usize) -> Option<&String> {
+        let found = self.of_steps.binary_search_by_key(&step, |(step, _)| *step).ok()?;
+        self.of_steps.get(found).map(|(_, state)| state)
+    }
+}
+
+/// Whether two states are the same. The order of a map's entries is no part of it.
+fn is_same(states: [Option<&String>; 2]) -> bool {
+    match states {
+        [Some(first), Some(second)] => first == second || data_of(first) == data_of(second),
+        [first, second] => first == second,
+    }
+}
+
+/// Executes a run twice, and returns the hash of its trace, if the two do the same and the node that acts
+/// is in the same state after each step whose state is looked at.
 pub(crate) fn audit(
     runnable: &dyn Runnable,
     settings: &Settings,
     seed: u64,
     stream: impl Fn() -> Stream,
-) -> Result<String, Divergence> {
-    let execute = || runnable.run(settings, stream(), true).0.trace;
+) -> Result<String, Box<Divergence>> {
+    let execute = || runnable.run_audited(settings, stream());
     let (one, other) = (execute(), execute());
     match compare(&one, &other, seed) {
-        None => Ok(one.hash()),
+        None => Ok(one.0.hash()),
         Some(divergence) => {
             let handlers = runnable.catalogue().registered(&divergence.event);
             let handlers = handlers.map(ToString::to_string).collect();
-            Err(Divergence { handlers, ..divergence })
+            Err(Box::new(Divergence { handlers, ..divergence }))
         }
     }
 }
 
-fn compare(one: &Trace, other: &Trace, seed: u64) -> Option<Divergence> {
-    let longest = one.steps.len().max(other.steps.len());
+/// Executes a run whose executions were seen to differ until two of them do again, and tells where.
+/// `told` is what was seen: whether they violate something.
+pub(crate) fn unsteady(
+    runnable: &dyn Runnable,
+    settings: &Settings,
+    seed: u64,
+    stream: impl Fn() -> Stream,
+    told: [String; 2],
+) -> Box<Divergence> {
+    let again = (0..TRIES_MAX).find_map(|_| audit(runnable, settings, seed, &stream).err());
+    again.unwrap_or_else(|| {
+        let (event, handlers, states) = (String::new(), Vec::new(), [None, None]);
+        Box::new(Divergence { seed, step: None, node: None, event, handlers, done: told, states })
+    })
+}
+
+/// What an execution did, and in which states its nodes were.
+type Execution = (Trace, States);
+
+fn compare(one: &Execution, other: &Execution, seed: u64) -> Option<Divergence> {
+    let longest = one.0.steps.len().max(other.0.steps.len());
     (0..longest).find_map(|index| {
-        let pair = (one.steps.get(index), other.steps.get(index));
-        let (first, second) = (written(pair.0), written(pair.1));
-        if first == second {
+        let steps = [one, other].map(|(trace, _)| trace.steps.get(index));
+        let states = [one, other].map(|(_, states)| states.after(index));
+        let done = steps.map(written);
+        if done[0] == done[1] && is_same(states) {
             return None;
         }
-        let step = pair.0.or(pair.1)?;
-        let (node, event) = (step.node, step.event.clone());
-        Some(Divergence { seed, step: index, node, event, handlers: Vec::new(), first, second })
+        let (step, states) = (steps[0].or(steps[1])?, states.map(Option::<&String>::cloned));
+        let (node, event, handlers) = (step.node, step.event.clone(), Vec::new());
+        Some(Divergence { seed, step: Some(index), node, event, handlers, done, states })
     })
 }
 
@@ -71,18 +138,31 @@ fn written(step: Option<&Step>) -> String {
 
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, step, node, event, handlers, first, second } = self;
-        writeln!(f, "not deterministic: step {step} differs between two runs of seed {seed}")?;
-        let who = node.map_or_else(|| String::from("the network"), |node| node.to_string());
-        writeln!(f, "  {who} on {event}")?;
+        let Self { seed, step, node, event, handlers, done: [first, second], .. } = self;
+        match step {
+            Some(step) => {
+                writeln!(
+                    f,
+                    "not deterministic: step {step} differs between two runs of seed {seed}"
+                )?;
+                let who = node.map_or_else(|| String::from("the network"), |it| it.to_string());
+                writeln!(f, "  {who} on {event}")?;
+            }
+            None => writeln!(f, "not deterministic: two runs of seed {seed} differ")?,
+        }
         for handler in handlers {
             writeln!(f, "  in {handler}")?;
         }
         if handlers.is_empty() && node.is_some() {
-            writeln!(f, "  in `start` of an algorithm, or before it")?;
+            writeln!(f, "  in `start` of an algorithm, or in what it triggers, or before it")?;
         }
-        writeln!(f, "  did the first time   {first}")?;
-        writeln!(f, "  and the second time  {second}")?;
+        if first == second {
+            writeln!(f, "  did both times       {first}")?;
+        } else {
+            writeln!(f, "  did the first time   {first}")?;
+            writeln!(f, "  and the second time  {second}")?;
+        }
+        self.tell_states(f)?;
         writeln!(
             f,
             "  usual causes: iterating a HashMap or HashSet (use BTreeMap), Instant::now or \
@@ -90,4 +170,30 @@ impl fmt::Display for Divergence {
              or thread-local, a thread, the environment, an address in a Debug text"
         )
     }
+}
+
+impl Divergence {
+    fn tell_states(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [Some(first), Some(second)] = &self.states else { return Ok(()) };
+        if first == second {
+            return writeln!(f, "  its state after it   {}, both times", around(first, 0));
+        }
+        let same =
+            first.chars().zip(second.chars()).take_while(|(one, other)| one == other).count();
+        writeln!(f, "  its state after it   {}", around(first, same))?;
+        writeln!(f, "  and the second time  {}", around(second, same))
+    }
+}
+
+/// The part of a text around a character, if it is long.
+fn around(text: &str, at: usize) -> String {
+    let skipped = at.saturating_sub(TOLD_MAX / 2);
+    let mut told: String = text.chars().skip(skipped).take(TOLD_MAX).collect();
+    if 0 < skipped {
+        told.insert(0, '…');
+    }
+    if skipped + TOLD_MAX < text.chars().count() {
+        told.push('…');
+    }
+    told
 }

@@ -66,8 +66,9 @@ impl<'a> Diagram<'a> {
     fn rows(&self) -> Vec<(usize, &'a Step)> {
         let mut rows = Vec::new();
         let mut hidden = 0;
+        let may_fold = self.trace.may_fold();
         for step in &self.trace.steps {
-            if self.full || !step.is_quiet() {
+            if self.full || !may_fold(step) {
                 rows.push((hidden, step));
                 hidden = 0;
             } else {

@@ -42,6 +42,7 @@ mod scenario;
 mod schedule;
 mod script;
 mod settings;
+mod shown;
 mod shrink;
 mod side;
 mod simulation;

@@ -5,12 +5,14 @@ use std::fmt;
 
 use synod_core::{Catalogue, Kind, Model, NodeId, Offer, Stack};
 
+use crate::audit::States;
 use crate::choice::Stream;
 use crate::scenario::Scenario;
 use crate::settings::Settings;
+use crate::trace::Trace;
 use crate::underway::Seat;
 use crate::world::settling::run_settling;
-use crate::world::{Outcome, run, run_seen};
+use crate::world::{Outcome, run, run_audited, run_seen};
 
 /// What whole runs can be made of.
 pub(crate) trait Runnable: fmt::Debug + Sync {
@@ -24,6 +26,9 @@ pub(crate) trait Runnable: fmt::Debug + Sync {
         stream: Stream,
         seat: Option<&Seat>,
     ) -> (Outcome, Stream);
+
+    /// The same with a trace, and with the states after each step.
+    fn run_audited(&self, settings: &Settings, stream: Stream) -> (Trace, States);
 
     /// Runs once, and tells since when it was settled, as [`run_settling`] does.
     fn run_settling(&self, settings: &Settings, stream: Stream) -> (Outcome, Option<u64>);
@@ -63,6 +68,10 @@ impl<T: Stack> Runnable for Scenario<T> {
         seat: Option<&Seat>,
     ) -> (Outcome, Stream) {
         run_seen(self, settings, stream, seat)
+    }
+
+    fn run_audited(&self, settings: &Settings, stream: Stream) -> (Trace, States) {
+        run_audited(self, settings, stream)
     }
 
     fn run_settling(&self, settings: &Settings, stream: Stream) -> (Outcome, Option<u64>) {

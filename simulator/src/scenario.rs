@@ -13,6 +13,7 @@ use synod_core::{
 
 use crate::history::ClientEvent;
 use crate::per_node::PerNode;
+use crate::shown::data_of;
 use crate::trace::SeeClients;
 use crate::treason::Treason;
 
@@ -28,6 +29,7 @@ pub struct Scenario<T: Stack> {
     make: Make<T>,
     tables: T::Tables,
     show: Option<Show<T>>,
+    write: Write<T>,
     pub(crate) symmetry: Symmetry<T>,
     other_program: Option<OtherProgram>,
     pub(crate) clients: Option<SeeClients>,
@@ -40,14 +42,18 @@ type OtherProgram = Arc<dyn Fn(Boot) -> Box<dyn Machine> + Send + Sync>;
 /// differently is decided by the choice stream.
 pub(crate) const SEED: u64 = 0;
 
-/// A state as data, for the changes in a trace.
-type Show<T> = Arc<dyn Fn(&T) -> Value + Send + Sync>;
+/// A state as data, if it can be.
+type Show<T> = Arc<dyn Fn(&T) -> Option<Value> + Send + Sync>;
+
+/// A state as its `Debug` text.
+type Write<T> = Arc<dyn Fn(&T) -> String + Send + Sync>;
 
 type Make<T> = Arc<dyn Fn(NodeId) -> T + Send + Sync>;
 
-impl<A: Algorithm> Scenario<A> {
+impl<A: Algorithm + fmt::Debug> Scenario<A> {
     /// The algorithm with the model and the properties that it declares; `make` gives each node
-    /// its first state.
+    /// its first state. Traces tell what steps change in the states, as `Debug` writes them; where
+    /// states are large, of some steps only.
     ///
     /// # Panics
     ///
@@ -62,7 +68,9 @@ impl<A: Algorithm> Scenario<A> {
             Err(clash) => panic!("{clash}"),
         }
     }
+}
 
+impl<A: Algorithm> Scenario<A> {
     /// Lets the applications also ask what the algorithm's own [`Workload`](synod_core::Workload)
     /// says.
     #[must_use]
@@ -84,7 +92,10 @@ impl<T: Stack> Scenario<T> {
         name: &'static str,
         model: Model,
         make: impl Fn(NodeId) -> T + Send + Sync + 'static,
-    ) -> Result<Self, BuildError> {
+    ) -> Result<Self, BuildError>
+    where
+        T: fmt::Debug,
+    {
         let tables = make(NodeId(1)).tables();
         let mut catalogue = Catalogue::default();
         T::catalogue(&tables, &mut catalogue)?;
@@ -101,6 +112,7 @@ impl<T: Stack> Scenario<T> {
             make,
             tables,
             show,
+            write: Arc::new(|state| format!("{state:?}")),
             symmetry,
             other_program,
             clients: None,
@@ -145,14 +157,14 @@ impl<T: Stack> Scenario<T> {
         Some(make(Self::boot_of(id, nodes, incarnation)))
     }
 
-    /// Lets traces tell what each step changes in the states, field by field. A state that does
-    /// not serialize as JSON shows nothing.
+    /// Lets traces tell what each step changes in the states as they serialize, however large they
+    /// are, and not as `Debug` writes them. A state that does not serialize as JSON is shown as before.
     #[must_use]
     pub fn showing_states(mut self) -> Self
     where
         T: Serialize,
     {
-        self.show = Some(Arc::new(|state| serde_json::to_value(state).unwrap_or_default()));
+        self.show = Some(Arc::new(|state| serde_json::to_value(state).ok()));
         self
     }
 
@@ -174,9 +186,19 @@ impl<T: Stack> Scenario<T> {
         Self { symmetry, ..self }
     }
 
-    /// A state as data; null where states are not shown.
+    /// A state as it serializes, if the scenario shows states so.
+    pub(crate) fn serialized(&self, state: &T) -> Option<Value> {
+        self.show.as_ref()?(state)
+    }
+
+    /// A state as `Debug` writes it.
+    pub(crate) fn written(&self, state: &T) -> String {
+        (self.write)(state)
+    }
+
+    /// A state as data.
     pub(crate) fn show(&self, state: &T) -> Value {
-        self.show.as_ref().map_or(Value::Null, |show| show(state))
+        self.serialized(state).unwrap_or_else(|| data_of(&self.written(state)))
     }
 
     /// Holds one more property against every run.

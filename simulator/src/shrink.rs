@@ -50,23 +50,24 @@ pub struct Shrunk {
 ///
 /// # Panics
 ///
-/// If the run does not violate `property`.
+/// If the run does not violate `property`, or not each time that it is executed.
 pub fn shrink<T: Stack>(
     scenario: &Scenario<T>,
     settings: &Settings,
     decisions: Vec<Decision>,
     property: &str,
 ) -> Shrunk {
-    smallest_of(scenario, settings, &decisions, property)
+    let shrunk = smallest_of(scenario, settings, &decisions, property);
+    shrunk.expect("a run that violates the property, each time that it is executed")
 }
 
-/// The same of a scenario of any type.
+/// The same of a scenario of any type; none if the run does not violate `property` this time.
 pub(crate) fn smallest_of(
     runnable: &dyn Runnable,
     settings: &Settings,
     decisions: &[Decision],
     property: &str,
-) -> Shrunk {
+) -> Option<Shrunk> {
     let execute = |settings: &Settings, decisions: &[Decision]| {
         let (outcome, stream) = runnable.run(settings, Stream::replaying(decisions), false);
         let violation = outcome.violation.filter(|it| it.property == property)?;
@@ -75,10 +76,10 @@ pub(crate) fn smallest_of(
         Some(Failed { decisions: stream.decisions(), without_races, steps, ended_us })
     };
     let program = Program { execute: &execute, model: runnable.model(), inputs: runnable.asked() };
-    let Smallest { candidate, replays, is_minimal } = smallest(&program, settings, decisions);
+    let Smallest { candidate, replays, is_minimal } = smallest(&program, settings, decisions)?;
     let Candidate { settings, decisions } = candidate;
     let (outcome, _) = runnable.run(&settings, Stream::replaying(&decisions), true);
-    Shrunk { settings, decisions, outcome, replays, is_minimal }
+    Some(Shrunk { settings, decisions, outcome, replays, is_minimal })
 }
 
 /// What the passes know of the program: how a candidate is run, and what it is made for.
@@ -159,15 +160,21 @@ impl Cost {
 
 /// The better of two descents, which take decisions away from the beginning and from the end:
 /// where two decisions can stand for each other, the order of trying says which one is left.
-fn smallest(program: &Program<'_>, settings: &Settings, decisions: &[Decision]) -> Smallest {
-    let [one, other] = [false, true].map(|from_the_end| {
-        let mut search = Search::begin(program, settings, decisions, from_the_end);
+fn smallest(
+    program: &Program<'_>,
+    settings: &Settings,
+    decisions: &[Decision],
+) -> Option<Smallest> {
+    let descent = |from_the_end| {
+        let mut search = Search::begin(program, settings, decisions, from_the_end)?;
         search.descend();
-        search
-    });
+        Some(search)
+    };
+    let (one, other) = (descent(false)?, descent(true)?);
     let replays = one.replays + other.replays;
     let best = if other.cost < one.cost { other } else { one };
-    Smallest { candidate: best.best, replays, is_minimal: best.replays < Search::REPLAYS_MAX }
+    let is_minimal = best.replays < Search::REPLAYS_MAX;
+    Some(Smallest { candidate: best.best, replays, is_minimal })
 }
 
 /// A descent from the run that was found.
@@ -196,15 +203,14 @@ impl<'a> Search<'a> {
         settings: &Settings,
         decisions: &[Decision],
         from_the_end: bool,
-    ) -> Self {
-        let found = (program.execute)(settings, decisions);
-        let failed = found.expect("the run that was found fails again");
+    ) -> Option<Self> {
+        let failed = (program.execute)(settings, decisions)?;
         let cost = Cost::of(settings, &failed, program.inputs.len());
         let Failed { decisions, without_races, ended_us, .. } = failed;
         let best = Candidate { settings: settings.clone(), decisions };
         let (replays, tried) = (1, BTreeSet::new());
         let replays_max = Self::REPLAYS_MAX;
-        Self {
+        Some(Self {
             program,
             from_the_end,
             best,
@@ -214,7 +220,7 @@ impl<'a> Search<'a> {
             replays,
             replays_max,
             tried,
-        }
+        })
     }
 
     /// Passes until none of them finds anything: what one takes away lets another one take more,

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use synod_core::{Assumption, Model, Random, Stack};
+use synod_core::{Assumption, Model, NodeId, Random, Stack};
 
-use crate::audit::{Divergence, audit};
+use crate::audit::{Divergence, audit, unsteady};
 use crate::choice::{Decision, Stream};
 use crate::cores::{cores, side_by_side};
 use crate::diagram::Diagram;
@@ -105,6 +105,8 @@ pub struct Failure {
     pub found: String,
     /// The shrunk run, step by step.
     pub trace: Trace,
+    /// The state of each live node when the shrunk run failed: its summary, or all of it where it has none.
+    pub states: BTreeMap<NodeId, String>,
     /// Steps of the run that was found.
     pub steps_found: u64,
     /// Its decisions that were not calm.
@@ -274,7 +276,11 @@ impl<'a> Simulation<'a> {
             next = from(self.threads);
             for block in blocks {
                 let ends = block.failed.is_some() || block.divergence.is_some();
-                report.failure = block.failed.map(|seed| self.explain(seed));
+                match block.failed.map(|seed| self.explain(seed)) {
+                    Some(Ok(failure)) => report.failure = Some(failure),
+                    Some(Err(divergence)) => report.divergence = Some(*divergence),
+                    None => (),
+                }
                 report.take(block);
                 if ends {
                     break;
@@ -330,7 +336,7 @@ impl<'a> Simulation<'a> {
                 match audit(self.runnable, &world, seed, || self.stream(seed)) {
                     Ok(hash) => block.hashes += &hash,
                     Err(divergence) => {
-                        block.divergence = Some(divergence);
+                        block.divergence = Some(*divergence);
                         break;
                     }
                 }
@@ -393,30 +399,72 @@ impl<'a> Simulation<'a> {
         Header::of(schedule, self.runnable.promised(), self.runnable.catalogue())
     }
 
-    fn explain(&self, seed: u64) -> Failure {
+    /// Shrinks a run that failed. One that does not fail each time that it is executed is no function of
+    /// its choices: then there is nothing to shrink, and it is told where two executions part.
+    fn explain(&self, seed: u64) -> Result<Failure, Box<Divergence>> {
         let entered = self.underway.map(Underway::enter);
         entered.iter().for_each(|it| it.shrink(seed));
         let world = self.world_of(seed);
+        audit(self.runnable, &world, seed, || self.stream(seed))?;
         let (found, stream) = self.runnable.run(&world, self.stream(seed).recorded(), true);
-        let (steps_found, found_by) = (found.trace.steps.len() as u64, stream.decisions());
-        let property = found.violation.expect("the seed fails again").property;
-        let decisions_found = found_by.len();
-        let as_found = self.schedule(Some(property.clone()), world.clone(), seed, found_by.clone());
-        let Shrunk { settings, decisions, outcome, replays, is_minimal } =
-            smallest_of(self.runnable, &world, &found_by, &property);
-        let schedule = self.schedule(Some(property), settings, seed, decisions);
-        Failure {
+        let Some(Violation { property, .. }) = found.violation else {
+            return Err(self.differing(&world, seed, || self.stream(seed), "a property"));
+        };
+        let found_by = stream.decisions();
+        let failure = Failure {
+            steps_found: found.trace.steps.len() as u64,
+            decisions_found: found_by.len(),
+            ..self.shrunk(seed, &world, &found_by, &property)?
+        };
+        let as_found = self.schedule(Some(property), world, seed, found_by);
+        Ok(Failure { found: as_found.text(self.runnable.catalogue()), ..failure })
+    }
+
+    /// The smallest run that fails as that of `decisions` does, which stands for what was found too.
+    fn shrunk(
+        &self,
+        seed: u64,
+        world: &Settings,
+        decisions: &[Decision],
+        property: &str,
+    ) -> Result<Failure, Box<Divergence>> {
+        let differs = |settings: &Settings, decisions: &[Decision]| {
+            self.differing(settings, seed, || Stream::replaying(decisions), property)
+        };
+        let Some(shrunk) = smallest_of(self.runnable, world, decisions, property) else {
+            return Err(differs(world, decisions));
+        };
+        let Shrunk { settings, decisions, outcome, replays, is_minimal } = shrunk;
+        let Some(violation) = outcome.violation else {
+            return Err(differs(&settings, &decisions));
+        };
+        let schedule = self.schedule(Some(String::from(property)), settings, seed, decisions);
+        let text = schedule.text(self.runnable.catalogue());
+        Ok(Failure {
             seed,
-            violation: outcome.violation.expect("what is shrunk fails"),
-            text: schedule.text(self.runnable.catalogue()),
-            found: as_found.text(self.runnable.catalogue()),
+            violation,
+            found: text.clone(),
+            text,
+            steps_found: outcome.trace.steps.len() as u64,
+            decisions_found: schedule.decisions(),
             trace: Trace { header: self.header(&schedule), ..outcome.trace },
+            states: outcome.states,
             schedule,
-            steps_found,
-            decisions_found,
             replays,
             is_minimal,
-        }
+        })
+    }
+
+    /// Where the executions of a run differ that violated `property` once and then did not.
+    fn differing(
+        &self,
+        settings: &Settings,
+        seed: u64,
+        stream: impl Fn() -> Stream,
+        property: &str,
+    ) -> Box<Divergence> {
+        let told = [format!("violated {property}"), String::from("did not")];
+        unsteady(self.runnable, settings, seed, stream, told)
     }
 }
 

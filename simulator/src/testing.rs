@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
+use synod_core::NodeId;
+
 use crate::choice::Stream;
 use crate::schedule::{Recorded, Schedule};
 use crate::simulation::{Failure, Simulation};
@@ -23,6 +25,9 @@ const ROUND_MAX: u64 = 4_096;
 /// so many runs go on at random.
 const DECIDED_STEPS_MAX: usize = 200;
 const DECIDED_RUNS: u32 = 40;
+/// Nodes whose state is told when a run failed, and characters of it.
+const NODES_TOLD_MAX: usize = 20;
+const STATE_TOLD_MAX: usize = 400;
 /// A round is short if it takes less than this part of the budget.
 const ROUND_PART: u32 = 16;
 
@@ -104,7 +109,7 @@ impl Simulation<'_> {
         };
         let (outcome, _) = self.runnable().run(settings, Stream::replaying(decisions), true);
         let Some(violation) = outcome.violation else { return };
-        let trace = outcome.trace;
+        let (trace, states) = (outcome.trace, outcome.states);
         let (steps_found, decisions_found) = (trace.steps.len() as u64, decisions.len());
         let failure = Failure {
             seed: *seed,
@@ -112,6 +117,7 @@ impl Simulation<'_> {
             found: text.clone(),
             text,
             trace,
+            states,
             steps_found,
             decisions_found,
             replays: 0,
@@ -129,8 +135,9 @@ impl Simulation<'_> {
         let mut block = github::annotation(failure, name, place).unwrap_or_default();
         block += &format!("{property}\n  in `{name}`, {source}:{line}\n{rest}");
         block += "state when it broke\n";
-        for (node, summary) in failure.trace.last_summaries() {
-            block += &format!("  {node}  {summary}\n");
+        for node in (1..=failure.trace.nodes).map(NodeId).take(NODES_TOLD_MAX) {
+            let state = failure.states.get(&node).map_or("not up", String::as_str);
+            block += &format!("  {node}  {}\n", shortened(state));
         }
         block += &self.decided(failure);
         let lines = log_lines(&failure.trace);
@@ -247,6 +254,13 @@ fn store(directory: &Path, name: &str, failure: &Failure) -> PathBuf {
         Ok(()) => path,
         Err(error) => PathBuf::from(format!("not stored: {error}")),
     }
+}
+
+/// A state as far as a line should go.
+fn shortened(state: &str) -> String {
+    let told: String = state.chars().take(STATE_TOLD_MAX).collect();
+    let more = if told.len() < state.len() { "…" } else { "" };
+    format!("{told}{more}")
 }
 
 fn log_lines(trace: &Trace) -> String {

@@ -80,7 +80,8 @@ pub struct Step {
     /// The timers that were armed.
     #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
     pub armed: Vec<Armed>,
-    /// What the step changed in the node's state; empty where the scenario does not show states.
+    /// What the step changed in the node's state. Empty for some steps where states are large, unless the
+    /// scenario is [`showing_states`](crate::Scenario::showing_states).
     #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
     /// The node's summary, where the step changed it.
@@ -232,13 +233,30 @@ pub(crate) struct Tracer {
     numbers: BTreeMap<NodeId, u64>,
     sent: BTreeMap<MessageId, usize>,
     armed: BTreeMap<(NodeId, String, String), usize>,
+    /// Bytes of states that were looked at.
+    looked: usize,
 }
+
+/// Bytes of states that are looked at in a run in any case, and for each of its steps. A state that grows
+/// with each step would otherwise cost the square of them.
+const LOOKED_MIN: usize = 1 << 20;
+const LOOKED_PER_STEP: usize = 64;
 
 impl Tracer {
     pub(crate) fn new(algorithm: &str, nodes: u32) -> Self {
         let trace = Trace { algorithm: String::from(algorithm), nodes, ..Trace::default() };
         let (sendings, numbers, sent) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Self { trace, sendings, numbers, sent, armed: BTreeMap::new() }
+        Self { trace, sendings, numbers, sent, armed: BTreeMap::new(), looked: 0 }
+    }
+
+    /// Whether the next step is worth a look at the state.
+    pub(crate) fn may_look(&self) -> bool {
+        self.looked <= LOOKED_MIN + LOOKED_PER_STEP * self.trace.steps.len()
+    }
+
+    /// A state of so many bytes was looked at.
+    pub(crate) fn look(&mut self, bytes: usize) {
+        self.looked += bytes;
     }
 
     /// The next message of `from`: its identity, and where to [find](Self::sending) it again.
@@ -327,7 +345,7 @@ impl Step {
         Self { kind, node, event: event.into(), ..Self::default() }
     }
 
-    /// Whether the step changed nothing that a reader would miss.
+    /// Whether the step changed nothing that a reader would miss, if nodes have summaries.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         matches!(self.kind, StepKind::Deliver | StepKind::Timer | StepKind::Tick | StepKind::Told)
@@ -366,6 +384,13 @@ impl Trace {
     pub fn last_summaries(&self) -> BTreeMap<NodeId, &str> {
         let told = self.steps.iter().filter_map(|step| Some((step.node?, step.state.as_deref()?)));
         told.collect()
+    }
+
+    /// Whether a picture may leave the step out. Where no node has a summary, each change of a state
+    /// counts.
+    pub(crate) fn may_fold(&self) -> impl Fn(&Step) -> bool + use<> {
+        let has_summaries = self.steps.iter().any(|step| step.state.is_some());
+        move |step| step.is_quiet() && (has_summaries || step.changes.is_empty())
     }
 
     pub(crate) fn push(&mut self, mut step: Step) {

@@ -8,6 +8,7 @@ mod lender;
 mod pace;
 mod place;
 mod races;
+mod seen;
 pub(crate) mod settling;
 mod traffic;
 mod traitors;
@@ -15,12 +16,12 @@ mod traitors;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde_json::Value;
 use synod_core::{
     Catalogue, Cluster, Effect, Event, Held, Input, Kind, Member, Monitor, NodeId, PeerDown,
-    PeerUp, Peers, Stack, Summary,
+    PeerUp, Peers, Stack,
 };
 
+use crate::audit::States;
 use crate::choice::Stream;
 use crate::disk::DiskFault;
 use crate::network::Network;
@@ -29,7 +30,7 @@ use crate::queue::{Happening, Queue};
 use crate::quiet::quietly;
 use crate::scenario::{Scenario, micros};
 use crate::settings::Settings;
-use crate::trace::{Step, StepKind, Trace, Tracer, changes};
+use crate::trace::{Step, StepKind, Trace, Tracer};
 use crate::treason::Traitor;
 use crate::underway::Seat;
 use judge::Halted;
@@ -54,6 +55,9 @@ pub struct Outcome {
     pub treasons: Vec<&'static str>,
     /// What its disks did wrong, in the order of happening.
     pub disk_faults: Vec<DiskFault>,
+    /// The state of each live node when the run failed: its summary, or all of it where it has none. Empty if
+    /// the run did not fail, or has no trace.
+    pub states: BTreeMap<NodeId, String>,
 }
 
 /// A property that did not hold.
@@ -99,9 +103,6 @@ pub struct Counts {
 /// What is wrong, without when.
 type Wrong = (String, String);
 
-/// A node's state in short, and as data where the scenario shows it.
-type Seen = (Summary, Value);
-
 /// A run under way.
 pub(crate) struct World<'a, T: Stack> {
     scenario: &'a Scenario<T>,
@@ -126,6 +127,8 @@ pub(crate) struct World<'a, T: Stack> {
     counts: Counts,
     trace: Option<Tracer>,
     settling: Option<Settling>,
+    /// What states its nodes go through, if they are to be compared.
+    states: Option<States>,
     /// Where it tells how far it is, if anybody looks.
     seat: Option<&'a Seat>,
     /// Whether something has happened since the nodes started.
@@ -180,34 +183,52 @@ struct Watched<'a> {
     traced: bool,
     /// Since when it is settled.
     settling: Option<Settling>,
+    /// Its nodes' states, after each step.
+    states: Option<States>,
     /// Where it is, by another thread.
     seat: Option<&'a Seat>,
 }
 
-/// The same; tells since when the run was settled, if it is to watch for it.
-fn run_watched<T: Stack>(
+/// The same with a trace, and with the states after each step.
+pub(crate) fn run_audited<T: Stack>(
     scenario: &Scenario<T>,
     settings: &Settings,
     stream: Stream,
-    watched: Watched<'_>,
-) -> (Outcome, Stream, Option<Settling>) {
-    let mut world = World::new(scenario, settings, stream, watched.traced);
-    (world.settling, world.seat) = (watched.settling, watched.seat);
+) -> (Trace, States) {
+    let states = Some(States::default());
+    let watched = Watched { traced: true, states, ..Watched::default() };
+    let (outcome, _, watched) = run_watched(scenario, settings, stream, watched);
+    (outcome.trace, watched.states.unwrap_or_default())
+}
+
+/// The same; returns what was looked at as it is in the end.
+fn run_watched<'a, T: Stack>(
+    scenario: &Scenario<T>,
+    settings: &Settings,
+    stream: Stream,
+    watched: Watched<'a>,
+) -> (Outcome, Stream, Watched<'a>) {
+    let Watched { traced, settling, states, seat } = watched;
+    let mut world = World::new(scenario, settings, stream, traced);
+    (world.settling, world.states, world.seat) = (settling, states, seat);
     let violation = quietly(|| world.run()).err().map(|(property, reason)| Violation {
         property,
         reason,
         time_us: world.now_us,
     });
     world.counts.time_us = world.now_us;
+    let is_shown = traced && violation.is_some();
     let outcome = Outcome {
         never: std::mem::take(&mut world.never),
         treasons: world.traitors.values().map(Traitor::words).collect(),
         disk_faults: std::mem::take(&mut world.disk_faults),
+        states: if is_shown { world.shown() } else { BTreeMap::new() },
         violation,
         counts: world.counts,
         trace: world.trace.take().map(Tracer::finish).unwrap_or_default(),
     };
-    (outcome, world.stream.into_inner(), world.settling)
+    let watched = Watched { traced, settling: world.settling, states: world.states, seat };
+    (outcome, world.stream.into_inner(), watched)
 }
 
 impl<'a, T: Stack> World<'a, T> {
@@ -240,6 +261,7 @@ impl<'a, T: Stack> World<'a, T> {
             counts: Counts::default(),
             trace: traced.then_some(trace),
             settling: None,
+            states: None,
             seat: None,
             has_begun: false,
             has_held: false,
@@ -423,7 +445,7 @@ impl<'a, T: Stack> World<'a, T> {
         if self.members[node].node.is_none() {
             return self.step_traitor(node, input, step);
         }
-        let before = if step.is_some() { Some(self.seen(node)) } else { None };
+        let before = if step.is_some() { Some(self.seen_before(node)) } else { None };
         let mut effects = std::mem::take(&mut self.effects);
         let stepped = self.handle(node, input, &mut effects);
         if let (Some(step), Some(before)) = (&mut step, before) {
@@ -471,21 +493,6 @@ impl<'a, T: Stack> World<'a, T> {
             Ok(Err(error)) => Err(Halted::Refused(error)),
             Err(panic) => Err(Halted::Panicked(panic)),
         }
-    }
-
-    /// What a trace compares of a live node.
-    #[cold]
-    fn seen(&self, node: NodeId) -> Box<Seen> {
-        let seen = |it: &Held<T>| (it.stack().summary(), self.scenario.show(it.stack()));
-        Box::new(self.members[node].node.as_ref().map(seen).unwrap_or_default())
-    }
-
-    #[cold]
-    fn tell_changes(&self, node: NodeId, step: &mut Step, before: &Seen) {
-        let ((summary, state), (summary_now, state_now)) = (before, *self.seen(node));
-        let tells = *summary != summary_now || step.kind == StepKind::Start;
-        step.state = (tells && !summary_now.is_empty()).then(|| summary_now.to_string());
-        step.changes = changes(state, &state_now);
     }
 
     /// Holds the properties of the chosen kinds against the present moment.

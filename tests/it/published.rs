@@ -62,7 +62,7 @@ fn echo_has_the_published_states() {
 /// The library's algorithm, on the nodes that run it.
 fn library<A>(nodes: u32, make: impl Fn(NodeId) -> A + Send + Sync + 'static) -> u64
 where
-    A: Algorithm + Clone + Hash + Sync,
+    A: Algorithm + Clone + std::fmt::Debug + Hash + Sync,
 {
     let scenario = Scenario::of(make).with_workload();
     let explored = explore(&scenario, &Bounds::within(&A::MODEL, nodes));

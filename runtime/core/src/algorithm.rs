@@ -427,10 +427,16 @@ impl Scope {
 /// let ticks = HandlerSet::new(0_u32).on(|ticks: &mut u32, _: Tick| *ticks += 1);
 /// assert_eq!(*ticks.state(), 0);
 /// ```
-#[derive(Debug)]
 pub struct HandlerSet<S> {
     pub(crate) state: S,
     pub(crate) handlers: Arc<Handlers<S>>,
+}
+
+/// The state: the handlers are the same in all.
+impl<S: fmt::Debug> fmt::Debug for HandlerSet<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.fmt(f)
+    }
 }
 
 impl<S> HandlerSet<S> {

@@ -1,6 +1,7 @@
 //! Many instances of one algorithm, told apart by a key.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use crate::catalogue::{BuildError, Catalogue};
@@ -15,11 +16,18 @@ use crate::stack::Stack;
 /// user.
 ///
 /// The key travels in the envelope, so a host can shard by it without decoding the event.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Keyed<A> {
     make: fn(u64) -> A,
     instances: BTreeMap<u64, A>,
     instances_max: usize,
+}
+
+/// What is in it. How an instance is made would be an address.
+impl<A: fmt::Debug> fmt::Debug for Keyed<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.instances).finish()
+    }
 }
 
 impl<A> Keyed<A> {

@@ -25,8 +25,8 @@ impl<'a> Selection<'a> {
     /// Everything if it fits; else the last steps that are not quiet.
     pub(super) fn of(trace: &'a Trace) -> Self {
         let is_short = trace.steps.len() <= STEPS_MAX;
-        let all = trace.steps.iter().enumerate();
-        let mut steps: Vec<_> = all.filter(|(_, step)| is_short || !step.is_quiet()).collect();
+        let (all, may_fold) = (trace.steps.iter().enumerate(), trace.may_fold());
+        let mut steps: Vec<_> = all.filter(|(_, step)| is_short || !may_fold(step)).collect();
         steps.drain(..steps.len().saturating_sub(STEPS_MAX));
         let hidden = trace.steps.len() - steps.len();
         let lanes = lanes(trace, &steps);

@@ -3,7 +3,11 @@
 
 use synod_core::NodeId;
 
-use crate::trace::{Step, StepKind};
+use crate::trace::{Change, Step, StepKind};
+
+/// Places of a state that are told if a step changed them, and characters of what is there now.
+const CHANGES_MAX: usize = 4;
+const VALUE_MAX: usize = 24;
 
 /// The nodes that are drawn, and which of them are up at the row that is drawn next.
 #[derive(Debug)]
@@ -172,7 +176,8 @@ pub(crate) fn named(step: &Step, name: &str) -> String {
     } else if step.kind == StepKind::Heal {
         words = format!("healed: {words}");
     }
-    if let (Some(node), Some(state)) = (step.node, &step.state) {
+    let state = step.state.clone().or_else(|| changed(&step.changes));
+    if let (Some(node), Some(state)) = (step.node, state) {
         words += &format!("  [{node} {state}]");
     }
     for line in &step.log {
@@ -180,6 +185,19 @@ pub(crate) fn named(step: &Step, name: &str) -> String {
     }
     // Control characters of a payload would move the cursor.
     words.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
+}
+
+/// What a step changed in a state that has no summary, in short; none if nothing.
+pub(crate) fn changed(changes: &[Change]) -> Option<String> {
+    let told = changes.iter().take(CHANGES_MAX).map(|Change { path, new, .. }| {
+        let new = new.as_str().map_or_else(|| new.to_string(), String::from);
+        let value: String = new.chars().take(VALUE_MAX).collect();
+        let more = if value.len() < new.len() { ".." } else { "" };
+        if path.is_empty() { format!("{value}{more}") } else { format!("{path}:{value}{more}") }
+    });
+    let told: Vec<String> = told.collect();
+    let more = if CHANGES_MAX < changes.len() { " .." } else { "" };
+    (!told.is_empty()).then(|| told.join(" ") + more)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]

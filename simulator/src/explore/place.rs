@@ -58,7 +58,7 @@ pub(crate) trait Program: Sync {
     fn timer(&self, place: u32, id: TimerId) -> Option<Envelope>;
     /// A live node's state in short, if it has anything to show.
     fn summary(&self, place: u32) -> Option<String>;
-    /// A live node's state as data, if the scenario shows states.
+    /// A live node's state as data.
     fn shown(&self, place: u32) -> Value;
     /// How many local states there are.
     fn places(&self) -> usize;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Jump, Point};
+use crate::diagram::lanes::changed;
 use crate::trace::{Step, StepKind, Trace};
 use crate::world::Violation;
 
@@ -124,7 +125,8 @@ pub(super) fn words(step: &Step) -> String {
         StepKind::Lost => "lost: ",
         _ => "",
     };
-    let state = step.state.as_ref().map(|state| format!("  [{state}]")).unwrap_or_default();
+    let state = step.state.clone().or_else(|| changed(&step.changes));
+    let state = state.map(|state| format!("  [{state}]")).unwrap_or_default();
     let words = format!("{who}{kind}{what}{state}");
     // Control characters of a payload would move the cursor.
     words.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()

@@ -22,8 +22,9 @@ pub(crate) fn run_settling<T: Stack>(
     stream: Stream,
 ) -> (Outcome, Option<u64>) {
     let watched = Watched { settling: Some(Settling::default()), ..Watched::default() };
-    let (outcome, _, settling) = run_watched(scenario, settings, stream, watched);
-    let since_us = settling.and_then(|it| it.since_us).filter(|_| outcome.violation.is_none());
+    let (outcome, _, watched) = run_watched(scenario, settings, stream, watched);
+    let since_us =
+        watched.settling.and_then(|it| it.since_us).filter(|_| outcome.violation.is_none());
     (outcome, since_us)
 }
 

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
+use serde::{Deserialize, Serialize};
 use synod_algorithms::Bully;
+use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property};
 use synod_simulator::{Fault, Scenario, Simulation};
 
 /// What one of the ignored tests of this binary says, started in a folder of its own.
@@ -28,6 +30,59 @@ fn folder(name: &str) -> PathBuf {
 
 fn bully() -> Scenario<Bully> {
     Scenario::of(|_| Bully::default())
+}
+
+/// Counts what it hears, and has no summary.
+#[derive(Debug, Default)]
+struct Counts {
+    heard: Vec<u8>,
+    last: Option<NodeId>,
+}
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "counts.word")]
+struct Word(u8);
+
+impl Algorithm for Counts {
+    const NAME: &'static str = "counts";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|counts: &mut Self, Word(word): Word, from: NodeId| {
+            counts.heard.push(word);
+            counts.last = Some(from);
+        })
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        let me = ctx.me();
+        (7..9).for_each(|word| ctx.send_where(&Word(word), |peer| me < peer));
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::always("nobody hears two words", |cluster: &Cluster<'_, Self>| {
+            let hears_two = cluster.live().any(|(_, it)| 1 < it.heard.len());
+            if hears_two { Err("somebody has".into()) } else { Ok(()) }
+        })]
+    }
+}
+
+#[test]
+#[ignore = "fails on purpose, for the test below"]
+fn the_failing_test_without_summaries() {
+    Simulation::new(&Scenario::of(|_| Counts::default()), 3).calm().check("two_words");
+}
+
+#[test]
+fn a_state_without_a_summary_is_told_as_it_is_and_so_is_what_each_step_changes_in_it() {
+    let folder = folder("plain");
+    let told = told("in_tests::the_failing_test_without_summaries", &folder, &[]);
+    for words in [
+        "+1.0ms  [n2 heard:[7] last:n",
+        "\nstate when it broke\n  n1  Counts { heard: [], last: None }\n  n2  Counts { heard: [7, 8], last",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    fs::remove_dir_all(&folder).expect("removed");
 }
 
 const PASSING: &str = "in_tests::the_passing_test";

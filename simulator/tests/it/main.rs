@@ -2,6 +2,7 @@
 //! and that both can be repeated.
 
 mod asks;
+mod audits;
 mod byzantine;
 mod choices;
 mod collectors;

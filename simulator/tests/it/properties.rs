@@ -201,7 +201,7 @@ fn a_panic_is_found_shrunk_and_reported_like_any_violation() {
 }
 
 /// Sends as many bytes as it is told, in an event that may have the usual size or a larger one.
-#[derive(Clone, Hash)]
+#[derive(Clone, Debug, Hash)]
 struct Stout;
 
 #[derive(Event, Debug, Serialize, Deserialize)]

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, fs};
 
 use serde::{Deserialize, Serialize};
@@ -126,87 +125,6 @@ fn a_bound_on_messages_is_a_property() {
     let sent: u64 = reason.trim_end_matches(" messages").parse().expect("a number of messages");
     // The smallest run has the fewest steps, whose last one sends to several.
     assert!((21..=23).contains(&sent), "{sent}");
-}
-
-/// Sends a number that depends on how often it was run in this process.
-#[derive(Clone, Debug, Default, Hash, Serialize)]
-struct Leaky;
-
-static RUNS: AtomicU64 = AtomicU64::new(0);
-
-#[derive(Event, Debug, Serialize, Deserialize)]
-#[event(name = "leaky.number")]
-struct Number(u64);
-
-impl Algorithm for Leaky {
-    const NAME: &'static str = "leaky";
-
-    fn handlers() -> Handlers<Self> {
-        Handlers::new().on(|_: &mut Self, _: Number| ())
-    }
-
-    fn start(&mut self, ctx: &mut Context) {
-        let me = ctx.me();
-        let number = Number(RUNS.fetch_add(1, Ordering::Relaxed));
-        ctx.send_where(&number, |peer| peer != me);
-    }
-}
-
-#[test]
-fn a_handler_that_is_no_function_of_its_inputs_is_named() {
-    let scenario = Scenario::of(|_| Leaky).showing_states();
-    let report = Simulation::new(&scenario, 2).run(0..100);
-    let divergence = report.divergence.expect("two executions differ");
-    assert_eq!((divergence.step, divergence.node), (0, Some(NodeId(1))));
-    let text = divergence.to_string();
-    for words in ["not deterministic: step 0", "n1 on starts", "Number(", "usual causes"] {
-        assert!(text.contains(words), "{words}: {text}");
-    }
-}
-
-/// Passes on a number that depends on how often it was run in this process.
-#[derive(Clone, Debug, Default, Hash, Serialize)]
-struct Forgetful {
-    heard: u64,
-}
-
-impl Algorithm for Forgetful {
-    const NAME: &'static str = "forgetful";
-
-    fn handlers() -> Handlers<Self> {
-        Handlers::new().on(Self::number)
-    }
-
-    fn start(&mut self, ctx: &mut Context) {
-        let me = ctx.me();
-        ctx.send_where(&Number(0), |peer| peer != me);
-    }
-}
-
-/// The line of this file that registers the handler.
-fn line_of_registration() -> usize {
-    let lines = include_str!("strategies.rs").lines();
-    let mut registers = lines.enumerate().filter(|(_, line)| line.contains(".on(Self::number)"));
-    registers.next().map(|(index, _)| index + 1).expect("the handler is registered")
-}
-
-impl Forgetful {
-    fn number(&mut self, _: Number) {
-        self.heard = RUNS.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-#[test]
-fn a_handler_with_a_memory_of_its_own_is_named_with_the_line_that_registers_it() {
-    let scenario = Scenario::of(|_| Forgetful::default()).showing_states();
-    let report = Simulation::new(&scenario, 2).run(0..100);
-    let divergence = report.divergence.expect("two executions differ");
-    assert_eq!(divergence.event, "leaky.number");
-    let text = divergence.to_string();
-    let place = format!("tests/it/strategies.rs:{}", line_of_registration());
-    for words in ["on leaky.number", "Forgetful::number`, registered at ", place.as_str()] {
-        assert!(text.contains(words), "{words}: {text}");
-    }
 }
 
 /// What the failing test says where it finds its schedules in `folder`.
@@ -338,6 +256,10 @@ fn the_failing_test() {
     let scenario = bully();
     Simulation::new(&scenario, 5).with(Fault::Partition).check("two_leaders");
 }
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "leaky.number")]
+struct Number(u64);
 
 /// n1 and n2 send numbers to n3, at the start and a little later.
 #[derive(Clone, Debug, Default, Hash)]

@@ -49,7 +49,7 @@ fn row<A, V>(
     asked: &impl Event,
     result: fn(&A) -> Option<V>,
 ) where
-    A: Algorithm + Clone + Hash + Sync,
+    A: Algorithm + Clone + std::fmt::Debug + Hash + Sync,
     V: PartialEq + 'static,
 {
     let agreement = move |cluster: &Cluster<'_, A>| {

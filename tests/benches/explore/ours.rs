@@ -38,7 +38,7 @@ fn calm(nodes: u32) -> Bounds {
 
 fn of<A>(make: impl Fn(NodeId) -> A + Send + Sync + 'static, bounds: &Bounds) -> Count
 where
-    A: Algorithm + Clone + Hash + Sync,
+    A: Algorithm + Clone + std::fmt::Debug + Hash + Sync,
 {
     let found = explore(&Scenario::of(make), bounds);
     found.expect_complete();
@@ -67,7 +67,7 @@ fn reduced_of<A>(
     holds: fn(&Cluster<'_, A>) -> Verdict,
 ) -> Explored
 where
-    A: Algorithm + Clone + Hash + Sync,
+    A: Algorithm + Clone + std::fmt::Debug + Hash + Sync,
 {
     let scenario = Scenario::new(A::NAME, A::MODEL, make).expect("event types that fit together");
     let scenario = scenario.property(Property::at_rest("the property", holds));

@@ -20,20 +20,20 @@ pub(crate) const ANNOUNCING: u8 = 3;
 
 const PROCESSES: usize = 3;
 
-#[derive(Clone, Copy, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 enum Standing {
     Candidate,
     Lost,
     Won,
 }
 
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) enum Message {
     Claim(usize),
     Elected(usize),
 }
 
-#[derive(Clone, Hash, Serialize)]
+#[derive(Clone, Debug, Hash, Serialize)]
 struct Process {
     begins: bool,
     is_up: bool,
@@ -52,7 +52,7 @@ pub(crate) enum Step {
 }
 
 /// The model of three processes, so many changes away from the published one.
-#[derive(Clone, Hash, Serialize)]
+#[derive(Clone, Debug, Hash, Serialize)]
 pub(crate) struct ChangRoberts<const CHANGES: u8>(Vec<Process>);
 
 impl<const CHANGES: u8> Specification for ChangRoberts<CHANGES> {

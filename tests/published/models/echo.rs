@@ -13,14 +13,14 @@ use super::Specification;
 const NODES: usize = 3;
 const INITIATOR: usize = 0;
 
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) enum Kind {
     Message,
     Child,
 }
 
 /// Where a node is in its program.
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 enum At {
     Beginning,
     Receiving,
@@ -28,7 +28,7 @@ enum At {
     Done,
 }
 
-#[derive(Clone, Hash, Serialize)]
+#[derive(Clone, Debug, Hash, Serialize)]
 struct Node {
     at: At,
     parent: Option<usize>,
@@ -47,7 +47,7 @@ pub(crate) enum Step {
 
 /// The model of three nodes; with `MERGED`, what a node does upon a message is one step, and only
 /// the initiator has to come to life.
-#[derive(Clone, Hash, Serialize)]
+#[derive(Clone, Debug, Hash, Serialize)]
 pub(crate) struct Echo<const MERGED: bool>(Vec<Node>);
 
 impl<const MERGED: bool> Specification for Echo<MERGED> {

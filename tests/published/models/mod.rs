@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use synod_core::{Algorithm, Context, Event, Handlers, Property};
 
 /// A state of a model, and what may come next.
-pub(crate) trait Specification: Clone + Hash + Serialize + Send + Sync + 'static {
+pub(crate) trait Specification:
+    Clone + std::fmt::Debug + Hash + Serialize + Send + Sync + 'static
+{
     const NAME: &'static str;
 
     /// A step of the next-state relation.
@@ -39,7 +41,7 @@ pub(crate) trait Specification: Clone + Hash + Serialize + Send + Sync + 'static
 }
 
 /// The one node that takes the steps of `S`.
-#[derive(Clone, Hash, Serialize)]
+#[derive(Clone, Debug, Hash, Serialize)]
 pub(crate) struct Published<S>(pub(crate) Option<S>);
 
 impl<S> Default for Published<S> {

@@ -13,7 +13,7 @@ use synod_core::{Cluster, Property, Verdict};
 
 use super::{Published, Specification};
 
-#[derive(Clone, Copy, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub(crate) enum Manager {
     Working,
     Prepared,
@@ -21,7 +21,7 @@ pub(crate) enum Manager {
     Aborted,
 }
 
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 enum Message {
     Prepared(usize),
     Commit,
@@ -41,7 +41,7 @@ pub(crate) enum Step {
 }
 
 /// The model with `MANAGERS` resource managers.
-#[derive(Clone, Hash, Serialize)]
+#[derive(Clone, Debug, Hash, Serialize)]
 pub(crate) struct TwoPhase<const MANAGERS: usize> {
     managers: Vec<Manager>,
     transaction: Manager,

@@ -29,7 +29,7 @@ fn what_stands_beside_it_in_a_stack_begins_when_the_barrier_opens() {
     Simulation::new(&scenario, 3).run(0..500).expect_clean();
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Begun(usize);
 
 type Beside = (Gathering, HandlerSet<Begun>);
