@@ -7,11 +7,11 @@ use synod_core::{Assumption, Effect, EventId, Links, Monitor, NodeId};
 
 use crate::action::{Act, Action};
 use crate::explore::{Counterexample, Program, State, Worker, Wrong, broken};
-use crate::quiet::quietly;
+use crate::quiet::{place_of_panic, quietly};
 use crate::scenario::micros;
 use crate::schedule::{Recorded, Schedule};
 use crate::trace::{Armed, Header, MessageId, Sent, Step, StepKind, Trace, Tracer, changes};
-use crate::world::Violation;
+use crate::world::{PANICS, Violation};
 
 /// A path that ends in a violation, with its schedule and its trace.
 pub(crate) fn counterexample(
@@ -43,7 +43,7 @@ pub(crate) fn counterexample(
     let header = Header::of(&schedule, properties, setting.catalogue);
     let trace = Trace { header, ..trace };
     let time_us = trace.steps.last().map_or(0, |step| step.time_us);
-    let violation = violation.unwrap_or(Violation { property, reason, time_us });
+    let violation = violation.unwrap_or(Violation { property, reason, time_us, place: None });
     Counterexample { violation, text: schedule.text(setting.catalogue), schedule, trace }
 }
 
@@ -96,7 +96,8 @@ pub(crate) fn follow(program: &dyn Program, names: &[String]) -> (Trace, Option<
             if let Some(step) = trace.steps.last_mut() {
                 step.wrong = Some(format!("{property}: {reason}"));
             }
-            Violation { property, reason, time_us }
+            let place = if property == PANICS { place_of_panic() } else { None };
+            Violation { property, reason, time_us, place }
         });
         (trace, violation)
     })

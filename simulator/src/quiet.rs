@@ -34,6 +34,11 @@ pub(crate) fn quietly<R>(work: impl FnOnce() -> R) -> R {
     }
 }
 
+/// Where the last panic of this thread was that [`quietly`] kept from being reported: file, line and column.
+pub(crate) fn place_of_panic() -> Option<String> {
+    Some(PLACE.take()).filter(|place| !place.is_empty())
+}
+
 /// What a panic says, if it says anything.
 pub(crate) fn words_of(panic: &(dyn Any + Send)) -> Option<&str> {
     let text = panic.downcast_ref::<String>().map(String::as_str);

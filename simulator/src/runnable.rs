@@ -2,6 +2,7 @@
 //! compiled once this way, not once for each algorithm.
 
 use std::fmt;
+use std::time::Duration;
 
 use synod_core::{Catalogue, Kind, Model, NodeId, Offer, Stack};
 
@@ -54,6 +55,9 @@ pub(crate) trait Runnable: fmt::Debug + Sync {
 
     /// What should happen sometimes.
     fn should_happen(&self) -> Vec<&'static str>;
+
+    /// What it promises to come to, each with the time that it has for that.
+    fn promises(&self) -> Vec<(&'static str, Duration)>;
 }
 
 impl<T: Stack> Runnable for Scenario<T> {
@@ -109,5 +113,9 @@ impl<T: Stack> Runnable for Scenario<T> {
     fn should_happen(&self) -> Vec<&'static str> {
         let sometimes = self.properties.iter().filter(|it| it.kind == Kind::Sometimes);
         sometimes.map(|it| it.name).collect()
+    }
+
+    fn promises(&self) -> Vec<(&'static str, Duration)> {
+        self.promises().collect()
     }
 }

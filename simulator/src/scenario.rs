@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use synod_core::{
-    Algorithm, Boot, BuildError, Catalogue, Envelope, Event, Machine, Member, Model, Node, NodeId,
-    Offer, Peers, Property, Stack, Symmetry,
+    Algorithm, Boot, BuildError, Catalogue, Envelope, Event, Kind, Machine, Member, Model, Node,
+    NodeId, Offer, Peers, Property, Stack, Symmetry,
 };
 
 use crate::history::ClientEvent;
@@ -241,6 +241,14 @@ impl<T: Stack> Scenario<T> {
     #[must_use]
     pub fn properties(&self) -> &[Property<T>] {
         &self.properties
+    }
+
+    /// What it promises to come to, each with the time that it has for that.
+    pub(crate) fn promises(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        self.properties.iter().filter_map(|property| match property.kind {
+            Kind::Eventually { within } => Some((property.name, within)),
+            _ => None,
+        })
     }
 
     /// The places of a cluster, nobody up yet.

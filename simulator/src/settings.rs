@@ -201,6 +201,18 @@ impl Settings {
         settings
     }
 
+    /// Lets a run go on, and a node that comes back be down, for longer than what is promised `within` a time
+    /// may take: else nobody would see whether the promise is kept, or kept without those that are down.
+    pub(crate) fn outlast(&mut self, within: Duration) {
+        let within_us = micros(within);
+        if self.time_us / 2 < within_us {
+            self.time_us = within_us.saturating_mul(3);
+        }
+        if 0 < self.down_us {
+            self.down_us = self.down_us.max(within_us.saturating_mul(3) / 2);
+        }
+    }
+
     /// Adds a kind of fault, whether or not the model allows it. Returns the assumptions that this
     /// breaks, if any.
     pub fn add(&mut self, fault: Fault, model: &Model) -> Vec<Assumption> {

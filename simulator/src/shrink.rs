@@ -68,9 +68,12 @@ pub(crate) fn smallest_of(
     decisions: &[Decision],
     property: &str,
 ) -> Option<Shrunk> {
+    // A panic elsewhere, as that of a node which sends to one that was left out, is another failure.
+    let place = runnable.run(settings, Stream::replaying(decisions), false).0.violation?.place;
     let execute = |settings: &Settings, decisions: &[Decision]| {
         let (outcome, stream) = runnable.run(settings, Stream::replaying(decisions), false);
-        let violation = outcome.violation.filter(|it| it.property == property)?;
+        let violation = outcome.violation;
+        let violation = violation.filter(|it| it.property == property && it.place == place)?;
         let (steps, ended_us) = (outcome.counts.steps, violation.time_us);
         let without_races = stream.decisions_without_races();
         Some(Failed { decisions: stream.decisions(), without_races, steps, ended_us })

@@ -63,6 +63,9 @@ pub struct Report {
     pub disk_faults: BTreeMap<&'static str, u64>,
     /// What should happen sometimes, and happened in no run.
     pub never: Vec<&'static str>,
+    /// What was promised within a time that no run went on for after its last fault, so that it was never held
+    /// against any.
+    pub undue: Vec<&'static str>,
     /// Runs that were executed twice and compared.
     pub audited: u64,
     /// A hash over the traces of the audited runs: equal for equal seeds, on any machine and
@@ -83,6 +86,7 @@ struct Block {
     treasons: BTreeMap<&'static str, u64>,
     disk_faults: BTreeMap<&'static str, u64>,
     never: Vec<&'static str>,
+    undue: Vec<&'static str>,
     audited: u64,
     divergence: Option<Divergence>,
     /// The hashes of the traces of the audited runs.
@@ -137,6 +141,7 @@ impl<'a> Simulation<'a> {
     fn of(runnable: &'a dyn Runnable, nodes: u32) -> Self {
         let (mut settings, threads) = (Settings::within(runnable.model(), nodes), cores());
         settings.requests = if runnable.offers().is_empty() { 0 } else { Self::REQUESTS };
+        runnable.promises().iter().for_each(|(_, within)| settings.outlast(*within));
         let (strategy, sizes, dropped) = (Strategy::default(), Vec::new(), Vec::new());
         Self { runnable, settings, strategy, sizes, threads, dropped, near: None, underway: None }
     }
@@ -186,6 +191,7 @@ impl<'a> Simulation<'a> {
     #[must_use]
     pub fn with(mut self, fault: Fault) -> Self {
         let broken = self.settings.add(fault, self.runnable.model());
+        self.runnable.promises().iter().for_each(|(_, within)| self.settings.outlast(*within));
         self.breaking(broken)
     }
 
@@ -263,6 +269,7 @@ impl<'a> Simulation<'a> {
             treasons: BTreeMap::new(),
             disk_faults: BTreeMap::new(),
             never: self.runnable.should_happen(),
+            undue: self.promised(),
             audited: 0,
             trace_hash: String::new(),
             divergence: None,
@@ -291,6 +298,11 @@ impl<'a> Simulation<'a> {
         report
     }
 
+    /// What the scenario promises to come to.
+    pub(crate) fn promised(&self) -> Vec<&'static str> {
+        self.runnable.promises().into_iter().map(|(name, _)| name).collect()
+    }
+
     fn run_block(&self, seeds: Range<u64>) -> Block {
         let mut block = Block {
             runs: 0,
@@ -300,6 +312,7 @@ impl<'a> Simulation<'a> {
             treasons: BTreeMap::new(),
             disk_faults: BTreeMap::new(),
             never: self.runnable.should_happen(),
+            undue: self.promised(),
             audited: 0,
             divergence: None,
             hashes: String::new(),
@@ -315,6 +328,7 @@ impl<'a> Simulation<'a> {
             entered.iter().for_each(Entered::end);
             block.counts.add(&outcome.counts);
             block.never.retain(|name| outcome.never.contains(name));
+            block.undue.retain(|name| outcome.undue.contains(name));
             *block.sizes.entry(world.nodes).or_default() += 1;
             for kind in world.kinds() {
                 *block.drawn.entry(kind).or_default() += 1;
@@ -476,6 +490,7 @@ impl Report {
         self.runs += block.runs;
         self.counts.add(&block.counts);
         self.never.retain(|name| block.never.contains(name));
+        self.undue.retain(|name| block.undue.contains(name));
         self.audited += block.audited;
         self.trace_hash += &block.hashes;
         self.divergence = self.divergence.take().or(block.divergence);
@@ -499,7 +514,7 @@ impl Report {
     ///
     /// If a run failed: with the property, the seed, the diagram of the shrunk run and its
     /// schedule. If a run was not a function of its choices. If something that should happen
-    /// sometimes happened in no run.
+    /// sometimes happened in no run, or a promise was for later than any run went on.
     pub fn expect_clean(&self) {
         if let Some(divergence) = &self.divergence {
             panic!("{divergence}");
@@ -508,7 +523,16 @@ impl Report {
             panic!("{}", failure.block());
         }
         assert!(self.never.is_empty(), "in {} runs there was never: {:?}", self.runs, self.never);
+        let Self { runs, undue, .. } = self;
+        assert!(
+            undue.is_empty(),
+            "in {runs} runs it was never time for: {undue:?}; {}",
+            Self::UNDUE
+        );
     }
+
+    /// What helps where promises are for later than runs go on.
+    pub(crate) const UNDUE: &str = "a longer run, or fewer faults, may show whether it is kept";
 
     /// The failure that the test expects.
     ///
@@ -531,6 +555,9 @@ impl Failure {
         let Self { seed, violation, steps_found, decisions_found, replays, trace, .. } = self;
         let mut block =
             format!("property violated: {}\n  {}\n", violation.property, violation.reason);
+        if let Some(place) = &violation.place {
+            block += &format!("  at {place}\n");
+        }
         block += &format!(
             "  found with seed {seed}, shrunk from {steps_found} to {} steps and from \
              {decisions_found} to {} decisions in {replays} replays\n",

@@ -10,7 +10,7 @@ use synod_core::NodeId;
 
 use crate::choice::Stream;
 use crate::schedule::{Recorded, Schedule};
-use crate::simulation::{Failure, Simulation};
+use crate::simulation::{Failure, Report, Simulation};
 use crate::trace::{StepKind, Trace, hash_of};
 use crate::why::{Jump, why_simulated};
 
@@ -46,7 +46,8 @@ impl Simulation<'_> {
     ///
     /// If a run fails: with everything that is needed to understand it. If a stored schedule cannot
     /// be read, or is one of an exploration. If `SYNOD_BUDGET` is not a time, `SYNOD_RUNS` no number
-    /// from 1, or `SYNOD_SEED` not a number below 2^63. If what should happen sometimes happened in no run.
+    /// from 1, or `SYNOD_SEED` not a number below 2^63. If what should happen sometimes happened in no run, or a
+    /// promise was for later than any run went on.
     #[track_caller]
     pub fn check(&self, name: &str) {
         let place = Location::caller();
@@ -68,7 +69,7 @@ impl Simulation<'_> {
             next < end && (next == first || budget.time.is_none_or(|time| begin.elapsed() < time))
         };
         let (mut next, mut round) = (first, ROUND_MIN);
-        let mut never = self.runnable().should_happen();
+        let (mut never, mut undue) = (self.runnable().should_happen(), self.promised());
         while goes_on(next) {
             let began = now();
             let report = self.run(next..end.min(next + round));
@@ -80,6 +81,7 @@ impl Simulation<'_> {
                 panic!("{divergence}");
             }
             never.retain(|it| report.never.contains(it));
+            undue.retain(|it| report.undue.contains(it));
             next = end.min(next + round);
             if budget.time.is_none_or(|time| began.elapsed() < time / ROUND_PART) {
                 round = (2 * round).min(ROUND_MAX);
@@ -90,6 +92,11 @@ impl Simulation<'_> {
             never.is_empty(),
             "in {runs} runs of `{name}` there was never: {never:?}; a longer SYNOD_BUDGET or more \
              faults may show it"
+        );
+        assert!(
+            undue.is_empty(),
+            "in {runs} runs of `{name}` it was never time for: {undue:?}; {}",
+            Report::UNDUE
         );
         say(&format!(
             "{name}: {runs} runs from seed {first}, {:.1} s",

@@ -7,6 +7,7 @@ mod judge;
 mod lender;
 mod pace;
 mod place;
+mod promises;
 mod races;
 mod seen;
 pub(crate) mod settling;
@@ -34,7 +35,7 @@ use crate::trace::{Step, StepKind, Trace, Tracer};
 use crate::treason::Traitor;
 use crate::underway::Seat;
 use judge::Halted;
-pub(crate) use judge::{judge, weigh};
+pub(crate) use judge::{PANICS, judge, weigh};
 pub(crate) use lender::Lender;
 use place::NodePlace;
 use races::Races;
@@ -51,6 +52,8 @@ pub struct Outcome {
     pub trace: Trace,
     /// What should happen sometimes, and did not in this run.
     pub never: Vec<&'static str>,
+    /// What was promised for later than the run goes on after its last fault.
+    pub undue: Vec<&'static str>,
     /// What each of its traitors did, by ascending identity: "equivocates".
     pub treasons: Vec<&'static str>,
     /// What its disks did wrong, in the order of happening.
@@ -69,6 +72,8 @@ pub struct Violation {
     pub reason: String,
     /// When, in microseconds of virtual time.
     pub time_us: u64,
+    /// Where in the source, of a handler that panicked: file, line and column.
+    pub place: Option<String>,
 }
 
 /// A run in numbers.
@@ -145,6 +150,8 @@ pub(crate) struct World<'a, T: Stack> {
     objection: Option<Wrong>,
     /// What disks have done wrong.
     disk_faults: Vec<DiskFault>,
+    /// Where a handler panicked, if one did.
+    panicked_at: Option<String>,
 }
 
 /// Runs `scenario` once in the world of `settings`, with the choices of `stream`. Returns what
@@ -215,10 +222,12 @@ fn run_watched<'a, T: Stack>(
         property,
         reason,
         time_us: world.now_us,
+        place: world.panicked_at.take(),
     });
     world.counts.time_us = world.now_us;
     let is_shown = traced && violation.is_some();
     let outcome = Outcome {
+        undue: world.undue(),
         never: std::mem::take(&mut world.never),
         treasons: world.traitors.values().map(Traitor::words).collect(),
         disk_faults: std::mem::take(&mut world.disk_faults),
@@ -270,6 +279,7 @@ impl<'a, T: Stack> World<'a, T> {
             monitors: monitors.collect(),
             objection: None,
             disk_faults: Vec::new(),
+            panicked_at: None,
             links_are_told: scenario.catalogue.handled(PeerUp::ID).is_some()
                 || scenario.catalogue.handled(PeerDown::ID).is_some(),
         }
@@ -369,25 +379,6 @@ impl<'a, T: Stack> World<'a, T> {
             return Ok(());
         }
         self.pass_promises(to_us)
-    }
-
-    fn pass_promises(&mut self, to_us: u64) -> Result<(), Wrong> {
-        while let Some(due_us) = self.next_due_us().filter(|due_us| *due_us < to_us) {
-            self.now_us = due_us;
-            self.check(|kind| matches!(kind, Kind::Eventually { .. }))?;
-        }
-        self.now_us = to_us;
-        Ok(())
-    }
-
-    /// When the time of the next promise is over.
-    fn next_due_us(&self) -> Option<u64> {
-        let due_us = |kind| match kind {
-            Kind::Eventually { within } => Some(self.last_fault_us.saturating_add(micros(within))),
-            _ => None,
-        };
-        let due = self.scenario.properties.iter().filter_map(|property| due_us(property.kind));
-        due.filter(|due_us| self.now_us < *due_us && self.network.is_whole()).min()
     }
 
     #[inline]

@@ -128,7 +128,11 @@ fn clean(
     printer: &Printer,
 ) -> Result<(), Problem> {
     for property in entry.properties() {
-        let mark = if report.never.contains(&property) { "? never:" } else { "✓" };
+        let mark = match property {
+            it if report.never.contains(&it) => "? never:",
+            it if report.undue.contains(&it) => "? never due:",
+            _ => "✓",
+        };
         printer.say(format!("  {mark} {property}"));
     }
     if 1 < report.sizes.len() {
@@ -159,11 +163,17 @@ fn clean(
         "disk_faults": report.disk_faults,
         "dropped": dropped(report), "drawn": report.drawn, "sizes": report.sizes,
         "audited": report.audited,
-        "never": report.never, "trace_hash": report.trace_hash,
+        "never": report.never, "undue": report.undue, "trace_hash": report.trace_hash,
     }));
     if !report.never.is_empty() {
         let what = format!("in {} runs there was never: {}", report.runs, report.never.join(", "));
         let hint = "more seeds, a longer --time, or more --faults may show it";
+        return Err(Problem::new(Exit::Inconclusive, what).hint(hint));
+    }
+    if !report.undue.is_empty() {
+        let (runs, undue) = (report.runs, report.undue.join(", "));
+        let what = format!("in {runs} runs it was never time for: {undue}");
+        let hint = "a longer --time, or fewer --faults, may show whether it is kept";
         return Err(Problem::new(Exit::Inconclusive, what).hint(hint));
     }
     printer.next(format!("check {} --nodes 3", entry.name()));
@@ -204,6 +214,9 @@ fn violated(
     let Failure { seed, violation, trace, steps_found, replays, .. } = failure;
     let name = format!("{}-{seed}", sim.algorithm);
     printer.say(format!("  ✗ {}: {}", violation.property, violation.reason));
+    if let Some(place) = &violation.place {
+        printer.say(format!("    at {place}"));
+    }
     printer.say(format!(
         "    seed {seed} · shrunk from {} to {} steps in {} replays",
         thousands(*steps_found),

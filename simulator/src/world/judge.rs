@@ -5,7 +5,10 @@ use std::any::Any;
 use synod_core::{Catalogue, Envelope, Input, NodeId, Stack, StepError};
 
 use super::{World, Wrong};
-use crate::quiet::words_of;
+use crate::quiet::{place_of_panic, words_of};
+
+/// The property that a handler violates which panics.
+pub(crate) const PANICS: &str = "no handler panics";
 
 /// Why a step of a node came to nothing.
 pub(super) enum Halted {
@@ -16,11 +19,19 @@ pub(super) enum Halted {
 impl<T: Stack> World<'_, T> {
     /// What it means for the run that a step did not go well.
     #[cold]
-    pub(super) fn judge(&self, node: NodeId, input: &Input, halted: Halted) -> Result<(), Wrong> {
+    pub(super) fn judge(
+        &mut self,
+        node: NodeId,
+        input: &Input,
+        halted: Halted,
+    ) -> Result<(), Wrong> {
         let stepped = match halted {
             Halted::Refused(_) if self.is_of_traitor(input) => return Ok(()),
             Halted::Refused(error) => Ok(Err(*error)),
-            Halted::Panicked(panic) => Err(panic),
+            Halted::Panicked(panic) => {
+                self.panicked_at = place_of_panic();
+                Err(panic)
+            }
         };
         judge(node, stepped, &self.scenario.catalogue)
     }
@@ -46,7 +57,7 @@ pub(crate) fn judge(
         Err(panic) => {
             let reason =
                 format!("{node}: {}", words_of(&*panic).unwrap_or("a panic without words"));
-            Err((String::from("no handler panics"), reason))
+            Err((String::from(PANICS), reason))
         }
     }
 }

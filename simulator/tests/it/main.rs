@@ -28,6 +28,7 @@ mod liveness;
 mod noise;
 mod partitions;
 mod peers;
+mod promises;
 mod properties;
 mod queues;
 mod random_worlds;

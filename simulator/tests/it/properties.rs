@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{Algorithm, Cluster, Context, Event, Handlers, Model, Property, Verdict};
-use synod_simulator::{Bounds, Scenario, Settings, Simulation, Stream, Violation, explore, run};
+use synod_simulator::{
+    Bounds, Scenario, Settings, Simulation, Stream, Violation, explore, replay, run,
+};
 
 use crate::kit::{N1, N2, calm_bounds, ms, run_decided};
 
@@ -197,6 +199,12 @@ fn a_panic_is_found_shrunk_and_reported_like_any_violation() {
     let failure = report.expect_failure();
     assert_eq!((report.runs, failure.seed), (1, 10));
     assert_eq!(failure.violation.property, "no handler panics");
+    // Alone n1 would panic too, since there is no n2, but elsewhere.
+    assert!(failure.violation.reason.contains("seven is one too many"), "{failure:?}");
+    let place = failure.violation.place.as_deref().expect("a place");
+    assert!(place.contains("properties.rs:"), "{place}");
+    assert!(failure.block().contains(&format!("\n  at {place}\n")), "{}", failure.block());
+    assert_eq!(replay(&scenario, &failure.schedule).violation.as_ref(), Some(&failure.violation));
     assert!(failure.schedule.property.as_deref() == Some("no handler panics"));
 }
 
