@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use synod_core::{Algorithm, Cluster, Context, Event, Handlers, Links, Model, Property, Verdict};
 use synod_core::{NodeId, Topology};
-use synod_simulator::{Scenario, Simulation};
+use synod_simulator::{Scenario, Settings, Simulation, Step, Stream, run};
 
 use super::exhibit::{Exhibit, Family, passes, short};
 
@@ -134,6 +134,21 @@ fn world(scenario: &Scenario<Ring>) -> Simulation<'_> {
 #[test]
 fn the_correct_version_passes() {
     passes(&with(None), world);
+}
+
+#[test]
+fn each_node_has_its_turns_though_half_of_all_messages_are_lost() {
+    let time_us = 5_000_000;
+    let settings = Settings { lose: 500_000, time_us, noise_us: time_us, ..Settings::calm(3) };
+    for seed in 0..200 {
+        let (outcome, _) = run(&with(None), &settings, Stream::seeded(seed), true);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        for node in (1..=3).map(NodeId) {
+            let is_turn = |it: &&Step| it.node == Some(node) && it.event == "token_ring.pass_on";
+            let turns = outcome.trace.steps.iter().filter(is_turn).count();
+            assert!(10 <= turns, "{turns} turns of {node} with seed {seed}");
+        }
+    }
 }
 
 #[test]
