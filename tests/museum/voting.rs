@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Cluster, Context, Envelope, Event, Handlers, Links, Model, NodeId, Property, Verdict,
 };
-use synod_simulator::{Scenario, Simulation};
+use synod_simulator::{Fault, Scenario, Simulation};
 
 use super::exhibit::{Exhibit, Family, passes, short};
 
@@ -301,6 +301,15 @@ fn world(scenario: &Scenario<Voting>) -> Simulation<'_> {
 #[test]
 fn the_correct_version_passes() {
     passes(&linearizable(granted(with(None))), world);
+}
+
+#[test]
+fn the_correct_version_passes_where_nodes_are_cut_off_too() {
+    let scenario = linearizable(granted(with(None)));
+    let world = world(&scenario).with(Fault::Partition);
+    let report = world.settings(|it| it.partition_us = 30_000).run(0..2_000);
+    report.expect_clean();
+    assert!(1_000 < report.counts.partitions, "{report:?}");
 }
 
 #[test]
