@@ -189,7 +189,8 @@ impl NodeHandle {
         Status::of(&self.0)
     }
 
-    /// Waits until the node has ended and has let go of its store, and says why it ended.
+    /// Waits until the node has ended and has let go of its store, and says why it ended. A disk that does not
+    /// answer for three seconds is not waited for.
     pub async fn wait(&self) -> EndReason {
         let mut ended = self.0.ended.subscribe();
         let reason = match ended.wait_for(Option::is_some).await {
@@ -203,7 +204,7 @@ impl NodeHandle {
     /// Ends the node in good order: takes nothing in any more, handles what it has taken, makes
     /// it durable, says good-bye to the peers that have acknowledged what was sent to them, those
     /// whose connection is lost included, if they come back; and reports what was not done within
-    /// `deadline`.
+    /// `deadline`. As [`NodeHandle::wait`] it waits for the disk, and no longer.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let deadline = after(deadline);
         self.0.lost_before.get_or_init(|| self.0.lost());

@@ -405,15 +405,24 @@ impl Host {
         (!said).then(|| self.transport.close(deadline))
     }
 
-    /// Lets go of the store and of the recording, once a handler that still runs has returned.
+    /// Lets go of the store and of the recording, once a handler that still runs has returned. A disk that does
+    /// not answer is given up.
     pub(crate) async fn put_away(&self, patience: Duration) {
         let _one_handler_at_most = tokio::time::timeout(patience, self.cell.lock()).await;
-        self.writer.close().await;
-        if let Some(tape) = &self.tape {
-            tape.close().await;
+        let put_away = async {
+            self.writer.close().await;
+            if let Some(tape) = &self.tape {
+                tape.close().await;
+            }
+        };
+        if tokio::time::timeout(DISK_PATIENCE, put_away).await.is_err() {
+            tracing::error!(node = %self.id, "the disk does not answer, and is not waited for any more");
         }
     }
 }
+
+/// How long a node that has ended waits for its disk.
+const DISK_PATIENCE: Duration = Duration::from_secs(3);
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -118,6 +118,8 @@ pub struct PeerStatus {
     pub silent_for: Option<Duration>,
     /// Whether a connection carries the link now, or the link waits for the next one.
     pub connected: bool,
+    /// Where the peer is seen on that connection, if the transport has addresses.
+    pub address: Option<String>,
     /// The version of the protocol that both sides speak on that connection, if the transport has
     /// versions.
     pub protocol: Option<u16>,
@@ -277,6 +279,7 @@ fn peers(host: &Host) -> Vec<PeerStatus> {
         round_trip: told.get(peer).and_then(|told| told.round_trip),
         silent_for: told.get(peer).and_then(|told| told.silent_for),
         connected: told.get(peer).is_some_and(|told| told.connected),
+        address: told.get(peer).and_then(|told| told.address.clone()),
         protocol: told.get(peer).and_then(|told| told.protocol),
         packets_sent: told.get(peer).map_or(0, |told| told.packets_sent),
         packets_lost: told.get(peer).map_or(0, |told| told.packets_lost),

@@ -376,6 +376,7 @@ impl Transport for QuicTransport {
                 peer: node,
                 incarnation: link.as_ref().map(|link| link.incarnation),
                 connected: wire.is_some(),
+                address: wire.as_ref().map(|it| it.connection.remote_address().to_string()),
                 protocol: wire.as_ref().map(|wire| wire.speaks.version),
                 silent_for,
                 round_trip: path.filter(|_| silent_for.is_none()).map(|path| path.rtt),

@@ -13,6 +13,7 @@ use synod_runtime::{
     EndReason, FileStore, Limits, NodeBuilder, NodeHandle, Output, ShutdownReport, Status,
 };
 use synod_transport_quic::{Bundle, QuicTransport};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ use crate::operating::admin::{self, Subject};
 #[cfg(feature = "otel")]
 use crate::operating::otlp::Exporter;
 use crate::operating::renewal::{self, CertificateEnd};
+use crate::operating::service::{self, Manager};
 use crate::operating::settings::{LogFormat, Settings};
 use crate::printer::{Printer, shown, typed_instead};
 use crate::problem::{Exit, Problem};
@@ -36,6 +38,8 @@ use crate::problem::{Exit, Problem};
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How long a node that is told to end may take for what it has begun.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+/// How long what is left behind may take to return.
+const LEFT_BEHIND: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(app: &App, asked: &Node, printer: &Printer) -> Result<(), Problem> {
     let settings = Settings::of(asked)?;
@@ -44,7 +48,14 @@ pub(crate) fn run(app: &App, asked: &Node, printer: &Printer) -> Result<(), Prob
         .enable_all()
         .build()
         .map_err(|error| Problem::environment("no threads for the node", &error))?;
-    runtime.block_on(serve(app, asked, settings, printer))
+    to_the_end(runtime, serve(app, asked, settings, printer))
+}
+
+/// Does `work`. What has a thread then and does not return, as a handler that is hung, does not keep the process.
+fn to_the_end<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    outcome
 }
 
 fn log_to_stderr(settings: &Settings) {
@@ -93,6 +104,7 @@ async fn serve(
     };
     let admin = tell(subject, settings.admin.address(&bundle)).await?;
     announce(&node, entry.name(), transport.local_address(), admin, printer);
+    tokio::spawn(service::tell(node.clone()));
     tokio::spawn(speak(node.clone()));
     tokio::spawn(renewal::watch(asked.bundle.clone(), bundle, transport, certificate_end));
     if asked.workload {
@@ -188,6 +200,7 @@ fn blame_the_file(asked: &Node, problem: Problem) -> Problem {
 /// Ends the node in good order, or at once when it is told a second time, and says what was not
 /// done.
 async fn drain(node: &NodeHandle, told_to_end: &mut ToldToEnd, printer: &Printer) {
+    Manager::of_environment().inspect(|manager| manager.hears("STOPPING=1"));
     printer.say(format!("{} drains for {DRAIN_WITHIN:?} at most", node.id()));
     printer.event(&json!({"event": "draining", "node": node.id().to_string()}));
     let (report, patience) = tokio::select! {
@@ -385,5 +398,33 @@ async fn received(signal: &mut io::Result<Signal>) {
     match signal {
         Ok(signal) => drop(signal.recv().await),
         Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_handler_that_does_not_return_does_not_keep_the_process() {
+        let (let_go, hangs) = channel::<()>();
+        let (done, is_done) = channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+            let outcome = to_the_end(runtime.expect("threads"), async {
+                let (began, has_begun) = oneshot::channel();
+                tokio::spawn(async move {
+                    let _ = began.send(());
+                    let _ = hangs.recv();
+                });
+                has_begun.await
+            });
+            done.send(outcome).expect("somebody waits");
+        });
+        let outcome = is_done.recv_timeout(Duration::from_secs(30));
+        assert!(outcome.is_ok_and(|outcome| outcome.is_ok()), "it was waited for");
+        drop(let_go);
     }
 }

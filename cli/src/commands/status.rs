@@ -120,6 +120,8 @@ struct Peer {
     connected: bool,
     /// None also of a node of a version that does not tell.
     #[serde(default)]
+    address: Option<String>,
+    #[serde(default)]
     protocol: Option<u16>,
     queued_bytes: usize,
     resumed: u64,
@@ -205,6 +207,7 @@ fn standstill(status: &Node) -> Option<String> {
 fn tell_peer(peer: &Peer, seconds_left: Option<u64>, table: &mut Table) {
     let round_trip = peer.round_trip.map(|it| format!("{:.1} ms", it.as_secs_f64() * 1e3));
     let mut notes: Vec<String> = peer.last_error.clone().filter(|_| !peer.up).into_iter().collect();
+    notes.extend(peer.address.as_ref().map(|address| format!("at {address}")));
     notes.extend(peer.protocol.map(|version| format!("synod/{version}")));
     notes.extend(counted(&[(peer.resumed, "resumed"), (peer.lost, "lost")]));
     let state = state_of(peer);

@@ -6,4 +6,5 @@ mod metrics;
 #[cfg(feature = "otel")]
 pub(crate) mod otlp;
 pub(crate) mod renewal;
+pub(crate) mod service;
 pub(crate) mod settings;

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -110,6 +111,7 @@ fn status_is_a_table_of_nodes_and_peers() {
     let rows: Vec<&str> = table.stdout.lines().collect();
     assert!(rows[1].starts_with("n1") && rows[1].contains("leader:n2"), "{}", table.stdout);
     assert!(rows[2].contains("n2    up") && rows[2].ends_with("synod/7"), "{}", table.stdout);
+    assert!(rows[2].contains("at 127.0.0.1:"), "where it is: {}", table.stdout);
     assert!(table.stderr.ends_with(&format!("status {address} --watch\n")), "{}", table.stderr);
     let line = synod(&place.0, &["status", &address, "--json"]).last();
     assert_eq!(line["told"]["status"]["peers"][0]["up"], true);
@@ -235,6 +237,32 @@ fn signal(which: &str, node: &Running) {
     let pid = node.child.id().to_string();
     let sent = Command::new("kill").args([which, &pid]).status().expect("kill runs");
     assert!(sent.success());
+}
+
+#[test]
+fn a_service_manager_is_told_that_a_node_is_up_that_it_lives_and_that_it_ends() {
+    let place = Place::new("service");
+    let path = place.0.join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+    let heard = || {
+        let mut word = [0; 64];
+        let size = manager.recv(&mut word).expect("a word");
+        String::from_utf8_lossy(&word[..size]).into_owned()
+    };
+    let bundle = cluster(&place.0, "demo", &["n1"]).remove(0);
+    let place = path.to_str().expect("UTF-8");
+    let asked = [("NOTIFY_SOCKET", place), ("WATCHDOG_USEC", "60000")];
+    let node = Running::with_environment(&bundle, &[], &asked);
+    assert_eq!([heard(), heard(), heard()], ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]);
+    let told = Command::new("kill").arg(node.child.id().to_string()).status();
+    assert!(told.expect("kill is there").success());
+    while heard() != "STOPPING=1" {}
+
+    let unit = include_str!("../../deploy/synod@.service");
+    for line in ["Type=notify", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX"] {
+        assert!(unit.lines().any(|it| it == line), "{line}");
+    }
 }
 
 #[test]

@@ -251,6 +251,8 @@ pub struct LinkStatus {
     /// Whether a connection carries the link now. One that is up without a connection waits for
     /// the next one.
     pub connected: bool,
+    /// Where the peer is seen on that connection, if the transport has addresses.
+    pub address: Option<String>,
     /// The version of the protocol that both sides speak on that connection, if the transport has
     /// versions.
     pub protocol: Option<u16>,

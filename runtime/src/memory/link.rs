@@ -184,6 +184,7 @@ impl MemoryLink {
             peer,
             incarnation,
             connected: end.is_some(),
+            address: None,
             protocol: None,
             silent_for: None,
             round_trip: None,

@@ -40,6 +40,24 @@ async fn a_shutdown_handles_what_is_queued_and_says_good_bye() {
     assert_eq!(one.shutdown(PATIENCE).await, report, "a second shutdown changes nothing");
 }
 
+#[tokio::test]
+async fn a_disk_that_does_not_answer_does_not_keep_a_node_that_is_to_end() {
+    let (store, door, _syncs) = crate::durability::Slow::new(false);
+    let handlers = || {
+        Handlers::new().on(|_: &mut (), number: Number, ctx: &mut Context| {
+            ctx.persist(&number);
+            ctx.trigger(&Seen(number.0));
+        })
+    };
+    let one = start(node(&MemoryNetwork::new(), N1, 1, table(handlers)).store(store)).await;
+    one.trigger(&Number(1)).await.unwrap();
+    until("it is handled", || status_of::<Number>(&one).handled == 1).await;
+    let ending = one.shutdown(Duration::from_millis(10));
+    let report = tokio::time::timeout(PATIENCE, ending).await.expect("it ends");
+    assert!(0 < report.held && !report.is_complete(), "{report:?}");
+    door.open();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_that_runs_out_of_time_reports_exactly_what_was_not_handled() {
     let door = Door::default();
