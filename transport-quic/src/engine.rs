@@ -66,6 +66,8 @@ impl Idle {
             let _ = opening.send(open(&runtime, socket, packet_bytes_max));
             if let Ok(shared) = is_there.recv() {
                 runtime.spawn(expiry::watch(shared.me, Arc::clone(&shared.identity)));
+                let told = Arc::clone(&shared);
+                runtime.spawn(async move { told.journal.sum_up().await });
                 work_on(&runtime, &shared, &stopper);
             }
             runtime.shutdown_timeout(SHUTDOWN);

@@ -1,10 +1,12 @@
 //! Who was turned away: every case is told to the inbox, and not every one is logged.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use synod_core::{Inbox, NodeId, Refusal};
+use tokio::time::sleep;
 use tracing::warn;
 
 use crate::refusal::{Kind, Turned};
@@ -78,6 +80,26 @@ impl Journal {
         text
     }
 
+    /// Logs, for as long as it is polled, how many were not logged of refusals that have become quiet.
+    pub(crate) async fn sum_up(&self) {
+        loop {
+            sleep(QUIET).await;
+            for (host, kind, hidden) in self.unsaid(Instant::now()) {
+                let kind = kind.word();
+                warn!(node = %self.me, host, kind, hidden, "more refusals like the last were not logged");
+            }
+        }
+    }
+
+    /// By host and kind, how many were not logged, if the last one that was is old enough for another.
+    fn unsaid(&self, now: Instant) -> Vec<(String, Kind, u64)> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let quiet = recent.iter_mut().filter(|(_, it)| QUIET <= now.duration_since(it.logged));
+        let hidden =
+            quiet.map(|((host, kind), it)| (host.clone(), *kind, mem::take(&mut it.hidden)));
+        hidden.filter(|(.., hidden)| 0 < *hidden).collect()
+    }
+
     /// How many like this one were not logged; none if this one is not to be logged either.
     fn hidden_since_last(&self, address: &str, kind: Kind) -> Option<u64> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
@@ -89,7 +111,7 @@ impl Journal {
                 return None;
             }
             last.logged = now;
-            return Some(std::mem::take(&mut last.hidden));
+            return Some(mem::take(&mut last.hidden));
         }
         if RECENT_MAX <= recent.len() {
             recent.retain(|_, last| now.duration_since(last.logged) < QUIET);
@@ -147,6 +169,11 @@ mod tests {
         let recent = journal.recent.lock().unwrap();
         let hidden: Vec<_> = recent.values().map(|recent| recent.hidden).collect();
         assert_eq!(hidden, [4], "one line for the host, whatever the port");
+        drop(recent);
+        assert_eq!(journal.unsaid(Instant::now()), [], "there may be more to come");
+        let later = Instant::now() + QUIET;
+        assert_eq!(journal.unsaid(later), [(String::from("10.0.0.9"), Kind::Flood, 4)]);
+        assert_eq!(journal.unsaid(later), [], "each is told once");
     }
 
     #[test]
