@@ -312,7 +312,12 @@ async fn open_store(
         Some(opened) => (Some(thread), opened),
         None => {
             begin_store(thread, id)?;
-            (None, writer.open().await?)
+            let opened = writer.open().await;
+            if opened.is_err() {
+                // Whoever starts it anew must find the directory unlocked.
+                writer.close().await;
+            }
+            (None, opened?)
         }
     };
     let machine = make(opened.incarnation)?;

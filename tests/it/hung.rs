@@ -44,7 +44,7 @@ async fn start(
     let mut builder = NodeBuilder::new(id, vec![N1, N2, N3], make);
     if id == N1 {
         // The others must not look hung because the machine is busy.
-        let hung_after = Duration::from_millis(300);
+        let hung_after = Duration::from_secs(1);
         builder = builder.limits(Limits { hung_after, ..Limits::default() });
     }
     (builder.transport(transport).start().await.expect("the node starts"), told)

@@ -189,7 +189,7 @@ async fn a_node_whose_handler_does_not_return_is_hung_and_not_ready_until_it_has
     let hung_after = Duration::from_millis(50);
     let limits = Limits { hung_after, ..Limits::default() };
     let one = start(oracle(&door, &asked).limits(limits)).await;
-    assert!(one.status().is_ready());
+    until("it is ready", || one.status().is_ready()).await;
     let busy = occupy(&one).await;
     until("it is hung", || one.status().hung.is_some()).await;
     let status = one.status();
