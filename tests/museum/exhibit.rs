@@ -12,7 +12,7 @@ use synod_simulator::{
 
 /// Within how many runs a defect must be found.
 const RUNS_MAX: u64 = 10_000;
-/// How many runs of the same world a correct algorithm must pass.
+/// How many runs of the same world a correct algorithm must pass, unless `SYNOD_RUNS` says more.
 const RUNS_CLEAN: u64 = 2_000;
 /// The steps of a shrunk run, at most.
 const STEPS_MAX: usize = 50;
@@ -129,7 +129,9 @@ impl Exhibit {
 
 /// Asserts that a correct algorithm passes the world in which its defects are found.
 pub(super) fn passes<T: Stack>(scenario: &Scenario<T>, world: World<T>) {
-    world(scenario).run(0..RUNS_CLEAN).expect_clean();
+    let asked =
+        std::env::var("SYNOD_RUNS").map(|runs| runs.parse().expect("SYNOD_RUNS is a number"));
+    world(scenario).run(0..asked.unwrap_or(RUNS_CLEAN)).expect_clean();
 }
 
 /// Makes a world as short as what happens in it: its faults are drawn closer together and last no
