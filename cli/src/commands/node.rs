@@ -29,7 +29,7 @@ use crate::operating::admin::{self, Subject};
 #[cfg(feature = "otel")]
 use crate::operating::otlp::Exporter;
 use crate::operating::renewal::{self, CertificateEnd};
-use crate::operating::service::{self, Manager};
+use crate::operating::service::{self, Systemd};
 use crate::operating::settings::{LogFormat, Settings};
 use crate::printer::{Printer, shown, typed_instead};
 use crate::problem::{Exit, Problem};
@@ -200,7 +200,7 @@ fn blame_the_file(asked: &Node, problem: Problem) -> Problem {
 /// Ends the node in good order, or at once when it is told a second time, and says what was not
 /// done.
 async fn drain(node: &NodeHandle, told_to_end: &mut ToldToEnd, printer: &Printer) {
-    Manager::of_environment().inspect(|manager| manager.hears("STOPPING=1"));
+    Systemd::of_environment().inspect(|systemd| systemd.hears("STOPPING=1"));
     printer.say(format!("{} drains for {DRAIN_WITHIN:?} at most", node.id()));
     printer.event(&json!({"event": "draining", "node": node.id().to_string()}));
     let (report, patience) = tokio::select! {

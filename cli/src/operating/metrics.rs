@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use synod_core::LaneCounts;
@@ -223,12 +223,7 @@ impl Page<'_, '_> {
         help: &str,
         values: impl Iterator<Item = ([(&'l str, &'l str); N], u64)>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in values {
-            let labels = labels.map(|(key, value)| (key, escaped(value)));
-            family.encode_family(&labels)?.encode_gauge(&signed(value))?;
-        }
-        Ok(())
+        self.family(name, help, values.map(|(labels, value)| (labels, signed(value))))
     }
 
     /// Gauges of times.
@@ -238,10 +233,19 @@ impl Page<'_, '_> {
         help: &str,
         values: impl Iterator<Item = ([(&'l str, &'l str); N], Duration)>,
     ) -> fmt::Result {
+        self.family(name, help, values.map(|(labels, value)| (labels, value.as_secs_f64())))
+    }
+
+    fn family<'l, V: EncodeGaugeValue, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = ([(&'l str, &'l str); N], V)>,
+    ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
             let labels = labels.map(|(key, value)| (key, escaped(value)));
-            family.encode_family(&labels)?.encode_gauge(&value.as_secs_f64())?;
+            family.encode_family(&labels)?.encode_gauge(&value)?;
         }
         Ok(())
     }

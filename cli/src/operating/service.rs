@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use synod_runtime::NodeHandle;
 
-/// The service manager that has started the process.
+/// Systemd, or what talks as it does, where it has started the process.
 #[derive(Debug)]
-pub(crate) struct Manager {
+pub(crate) struct Systemd {
     socket: UnixDatagram,
     place: SocketAddr,
     /// After how long without a word it takes the process for dead, if it does.
     patience: Option<Duration>,
 }
 
-impl Manager {
+impl Systemd {
     /// None if nobody asks. A manager that cannot be reached is logged, and is none.
     pub(crate) fn of_environment() -> Option<Self> {
         let name = env::var("NOTIFY_SOCKET").ok()?;
@@ -47,13 +47,13 @@ fn place(name: &str) -> io::Result<SocketAddr> {
 
 /// Says that the node is up, and, if that is asked for, time and again that it lives.
 pub(crate) async fn tell(node: NodeHandle) {
-    let Some(manager) = Manager::of_environment() else { return };
-    manager.hears("READY=1");
-    let Some(patience) = manager.patience else { return };
+    let Some(systemd) = Systemd::of_environment() else { return };
+    systemd.hears("READY=1");
+    let Some(patience) = systemd.patience else { return };
     loop {
         tokio::time::sleep(patience / 3).await;
         if node.status().hung.is_none() {
-            manager.hears("WATCHDOG=1");
+            systemd.hears("WATCHDOG=1");
         }
     }
 }
