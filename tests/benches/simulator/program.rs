@@ -4,11 +4,12 @@ use std::process::Command;
 
 use super::process::{cargo, printed, version};
 use super::work::{Report, Work};
-use super::{bare, ours};
+use super::{bare, handlers, ours};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Program {
     Bare,
+    Handlers,
     Ours,
     Madsim,
     Turmoil,
@@ -18,6 +19,9 @@ pub(crate) enum Program {
 const PEERS: &str = "peers";
 
 impl Program {
+    /// Those that are part of this very program.
+    const HERE: [Self; 3] = [Self::Bare, Self::Handlers, Self::Ours];
+
     /// Those that can run here. Says why others cannot.
     pub(crate) fn all() -> Vec<Self> {
         let peers = [Self::Madsim, Self::Turmoil].into_iter();
@@ -28,17 +32,18 @@ impl Program {
                 false
             }
         });
-        [Self::Bare, Self::Ours].into_iter().chain(built).collect()
+        Self::HERE.into_iter().chain(built).collect()
     }
 
     /// One that is measured in a process of this very program.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Bare, Self::Ours].into_iter().find(|program| program.name() == name)
+        Self::HERE.into_iter().find(|program| program.name() == name)
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
+            Self::Handlers => "handlers",
             Self::Ours => "ours",
             Self::Madsim => "madsim",
             Self::Turmoil => "turmoil",
@@ -49,6 +54,7 @@ impl Program {
     pub(crate) fn title(self) -> String {
         match self {
             Self::Bare => String::from("bare heap"),
+            Self::Handlers => String::from("heap, handlers"),
             Self::Ours => String::from("synod"),
             Self::Madsim | Self::Turmoil => {
                 let lock = include_str!("../../peers/Cargo.lock");
@@ -62,6 +68,7 @@ impl Program {
         let scenario = ours::scenario(work);
         match self {
             Self::Bare => work.measure(|seed| bare::once(work, seed)),
+            Self::Handlers => work.measure(|seed| handlers::once(work, seed)),
             _ => work.measure(|seed| ours::once(&scenario, work, seed)),
         }
     }
@@ -69,7 +76,7 @@ impl Program {
     /// Does the work in a process of its own.
     pub(crate) fn start(self, work: Work) -> Result<Report, String> {
         let mut command = match self {
-            Self::Bare | Self::Ours => {
+            Self::Bare | Self::Handlers | Self::Ours => {
                 let this = std::env::current_exe().map_err(|error| error.to_string())?;
                 let mut command = Command::new(this);
                 command.arg(self.name());
