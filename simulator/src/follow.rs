@@ -43,7 +43,8 @@ pub(crate) fn counterexample(
     let header = Header::of(&schedule, properties, setting.catalogue);
     let trace = Trace { header, ..trace };
     let time_us = trace.steps.last().map_or(0, |step| step.time_us);
-    let violation = violation.unwrap_or(Violation { property, reason, time_us, place: None });
+    let place = setting.declares(&property);
+    let violation = violation.unwrap_or(Violation { property, reason, time_us, place });
     Counterexample { violation, text: schedule.text(setting.catalogue), schedule, trace }
 }
 
@@ -96,7 +97,8 @@ pub(crate) fn follow(program: &dyn Program, names: &[String]) -> (Trace, Option<
             if let Some(step) = trace.steps.last_mut() {
                 step.wrong = Some(format!("{property}: {reason}"));
             }
-            let place = if property == PANICS { place_of_panic() } else { None };
+            let place =
+                if property == PANICS { place_of_panic() } else { setting.declares(&property) };
             Violation { property, reason, time_us, place }
         });
         (trace, violation)

@@ -26,6 +26,7 @@ mod cores;
 mod diagram;
 mod disk;
 mod explore;
+mod failure;
 mod follow;
 pub mod history;
 mod measure;
@@ -64,6 +65,7 @@ pub use explore::{
     BadWindow, Bounds, CannotReduce, Counterexample, Estimate, Exploration, Explored, Folded,
     Limit, NotSymmetric, Progress, Untrue, Window, explore,
 };
+pub use failure::{Drawn, Failure};
 pub use measure::{Measured, Measures, Spread, measure};
 pub use merge::{CannotMerge, Merged, merge};
 pub use playback::{Deviation, Replayed, replay_recording};
@@ -73,7 +75,7 @@ pub use schedule::{BadSchedule, Recorded, Schedule};
 pub use script::Script;
 pub use settings::{Fault, Impossible, LinkDelay, NotALink, Settings, Shape};
 pub use shrink::{Shrunk, shrink};
-pub use simulation::{Failure, Report, Simulation};
+pub use simulation::{Report, Simulation};
 pub use strategy::Strategy;
 pub use trace::{
     Armed, BadTrace, Change, Header, MessageId, Sent, Source, Step, StepKind, Trace, changes,

@@ -243,6 +243,12 @@ impl<T: Stack> Scenario<T> {
         &self.properties
     }
 
+    /// Where in the source a property is declared.
+    pub(crate) fn declares(&self, property: &str) -> Option<String> {
+        let found = self.properties.iter().find(|it| it.name == property);
+        found.map(|it| it.place().to_string())
+    }
+
     /// What it promises to come to, each with the time that it has for that.
     pub(crate) fn promises(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         self.properties.iter().filter_map(|property| match property.kind {

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use synod_core::{Assumption, Model, NodeId, Random, Stack};
+use synod_core::{Assumption, Model, Random, Stack};
 
 use crate::audit::{Divergence, audit, unsteady};
 use crate::choice::{Decision, Stream};
 use crate::cores::{cores, side_by_side};
-use crate::diagram::Diagram;
+use crate::failure::{Drawn, Failure};
 use crate::runnable::Runnable;
 use crate::scenario::{Scenario, micros};
 use crate::schedule::{Recorded, Schedule};
@@ -92,34 +92,6 @@ struct Block {
     /// The hashes of the traces of the audited runs.
     hashes: String,
     failed: Option<u64>,
-}
-
-/// A run that violates a property, made small.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// The seed it was found with.
-    pub seed: u64,
-    /// What the shrunk run violates.
-    pub violation: Violation,
-    /// The shrunk run as a schedule.
-    pub schedule: Schedule,
-    /// The schedule as the text of its file.
-    pub text: String,
-    /// The run as it was found, before it was shrunk, as the text of a schedule.
-    pub found: String,
-    /// The shrunk run, step by step.
-    pub trace: Trace,
-    /// The state of each live node when the shrunk run failed: its summary, or all of it where it has none.
-    pub states: BTreeMap<NodeId, String>,
-    /// Steps of the run that was found.
-    pub steps_found: u64,
-    /// Its decisions that were not calm.
-    pub decisions_found: usize,
-    /// Runs that shrinking took.
-    pub replays: u32,
-    /// Whether every single removal from the shrunk run was tried. False if the bound on replays
-    /// came first.
-    pub is_minimal: bool,
 }
 
 impl<'a> Simulation<'a> {
@@ -425,7 +397,9 @@ impl<'a> Simulation<'a> {
             return Err(self.differing(&world, seed, || self.stream(seed), "a property"));
         };
         let found_by = stream.decisions();
+        let strategy = self.near.is_none().then(|| self.strategy.of_seed(seed));
         let failure = Failure {
+            drawn: Some(Drawn { strategy, world: world.clone() }),
             steps_found: found.trace.steps.len() as u64,
             decisions_found: found_by.len(),
             ..self.shrunk(seed, &world, &found_by, &property)?
@@ -462,6 +436,7 @@ impl<'a> Simulation<'a> {
             steps_found: outcome.trace.steps.len() as u64,
             decisions_found: schedule.decisions(),
             trace: Trace { header: self.header(&schedule), ..outcome.trace },
+            drawn: None,
             states: outcome.states,
             schedule,
             replays,
@@ -545,32 +520,6 @@ impl Report {
             Some(failure) => failure,
             None => panic!("all {} runs held every property", self.runs),
         }
-    }
-}
-
-impl Failure {
-    /// Everything that is needed to understand the failure, on one screen.
-    #[must_use]
-    pub fn block(&self) -> String {
-        let Self { seed, violation, steps_found, decisions_found, replays, trace, .. } = self;
-        let mut block =
-            format!("property violated: {}\n  {}\n", violation.property, violation.reason);
-        if let Some(place) = &violation.place {
-            block += &format!("  at {place}\n");
-        }
-        block += &format!(
-            "  found with seed {seed}, shrunk from {steps_found} to {} steps and from \
-             {decisions_found} to {} decisions in {replays} replays\n",
-            trace.steps.len(),
-            self.schedule.decisions()
-        );
-        if !self.is_minimal {
-            block += "  shrinking came to its bound on replays: less may fail too\n";
-        }
-        for dropped in &self.schedule.dropped {
-            block += &format!("  the run was not to keep an assumption of the model: {dropped}\n");
-        }
-        format!("{block}\n{}\n{}", Diagram::of(trace), self.text)
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::Instant;
 use synod_core::NodeId;
 
 use crate::choice::Stream;
+use crate::failure::Failure;
 use crate::schedule::{Recorded, Schedule};
-use crate::simulation::{Failure, Report, Simulation};
+use crate::simulation::{Report, Simulation};
 use crate::trace::{StepKind, Trace, hash_of};
 use crate::why::{Jump, why_simulated};
 
@@ -120,6 +121,7 @@ impl Simulation<'_> {
         let (steps_found, decisions_found) = (trace.steps.len() as u64, decisions.len());
         let failure = Failure {
             seed: *seed,
+            drawn: None,
             violation,
             found: text.clone(),
             text,

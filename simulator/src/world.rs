@@ -72,8 +72,18 @@ pub struct Violation {
     pub reason: String,
     /// When, in microseconds of virtual time.
     pub time_us: u64,
-    /// Where in the source, of a handler that panicked: file, line and column.
+    /// Where in the source a handler panicked, or else where the property is declared: file, line and
+    /// column, as the compiler names them.
     pub place: Option<String>,
+}
+
+impl Violation {
+    /// Its place in the source, and what is there; none where it is not known.
+    #[must_use]
+    pub fn place_in_words(&self) -> Option<String> {
+        let is = if self.property == PANICS { "at" } else { "declared at" };
+        self.place.as_ref().map(|place| format!("{is} {place}"))
+    }
 }
 
 /// A run in numbers.
@@ -219,10 +229,10 @@ fn run_watched<'a, T: Stack>(
     let mut world = World::new(scenario, settings, stream, traced);
     (world.settling, world.states, world.seat) = (settling, states, seat);
     let violation = quietly(|| world.run()).err().map(|(property, reason)| Violation {
+        place: world.panicked_at.take().or_else(|| scenario.declares(&property)),
         property,
         reason,
         time_us: world.now_us,
-        place: world.panicked_at.take(),
     });
     world.counts.time_us = world.now_us;
     let is_shown = traced && violation.is_some();

@@ -312,6 +312,9 @@ fn violated(
     );
     let Counterexample { violation, trace, schedule, .. } = failure;
     printer.say(format!("  ✗ {}: {}", violation.property, violation.reason));
+    if let Some(place) = violation.place_in_words() {
+        printer.say(format!("    {place}"));
+    }
     for assumption in &schedule.dropped {
         printer.say(format!("    outside the model: dropped the assumption that {assumption}"));
     }
@@ -322,7 +325,7 @@ fn violated(
     let file = kept.as_ref().ok().map(|file| file.display().to_string());
     let mut line = event(check, bounds, explored, cost);
     let more = json!({
-        "property": violation.property, "reason": violation.reason,
+        "property": violation.property, "reason": violation.reason, "place": violation.place,
         "schedule": file, "dropped": schedule.dropped,
         "steps": trace.steps.len(), "trace_hash": trace.hash(),
     });

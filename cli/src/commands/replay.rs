@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use synod_simulator::{
-    BadSchedule, Comparison, Decision, Diagram, Replay as Replayed, Schedule, Trace,
+    BadSchedule, Comparison, Decision, Diagram, Replay as Replayed, Schedule, Trace, Violation,
 };
 
 use super::{as_test, recording};
@@ -45,13 +45,19 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
         printer.say(format!("  and {more} more"));
     }
     printer.say(format!("trace {hash}"));
-    let parts_at = recorded.and_then(|it| Comparison::of(&it, &replayed.trace).parts_at());
     let violation = replayed.violation.as_ref();
+    if let Some((Violation { property, .. }, place)) =
+        violation.and_then(|it| Some((it, it.place_in_words()?)))
+    {
+        printer.say(format!("{property}: {place}"));
+    }
+    let parts_at = recorded.and_then(|it| Comparison::of(&it, &replayed.trace).parts_at());
     printer.event(&json!({
         "event": "replay", "algorithm": schedule.algorithm, "steps": replayed.trace.steps.len(),
         "decisions": replayed.decisions, "replayed": replayed.found, "gone": gone,
         "trace_hash": hash,
         "property": violation.map(|it| &it.property), "reason": violation.map(|it| &it.reason),
+        "place": violation.map(|it| &it.place),
         "dropped": schedule.dropped, "parts_at": parts_at,
     }));
     if let Some(step) = parts_at {

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
 use synod_simulator::{
-    Decision, Diagram, Failure, Fault, LinkDelay, Recorded, Report, Settings, Underway,
+    Decision, Diagram, Drawn, Failure, Fault, LinkDelay, Recorded, Report, Settings, Strategy,
+    Underway,
 };
 
 use super::progress::{Runs, telling};
@@ -214,8 +215,8 @@ fn violated(
     let Failure { seed, violation, trace, steps_found, replays, .. } = failure;
     let name = format!("{}-{seed}", sim.algorithm);
     printer.say(format!("  ✗ {}: {}", violation.property, violation.reason));
-    if let Some(place) = &violation.place {
-        printer.say(format!("    at {place}"));
+    if let Some(place) = violation.place_in_words() {
+        printer.say(format!("    {place}"));
     }
     printer.say(format!(
         "    seed {seed} · shrunk from {} to {} steps in {} replays",
@@ -223,6 +224,9 @@ fn violated(
         trace.steps.len(),
         thousands(u64::from(*replays)),
     ));
+    for line in failure.drawn.iter().flat_map(Drawn::lines) {
+        printer.say(format!("    {line}"));
+    }
     outside_the_model(report, printer);
     printer.say("");
     printer.draw(Diagram::of(trace));
@@ -238,7 +242,9 @@ fn violated(
         "runs": report.runs, "violations": 1,
         "delivered": report.counts.delivered,
         "simulated_seconds": report.counts.time_us / 1_000_000,
-        "property": violation.property, "reason": violation.reason,
+        "property": violation.property, "reason": violation.reason, "place": violation.place,
+        "drew": failure.drawn.as_ref().map(|it| &it.world),
+        "strategy": failure.drawn.as_ref().map(|it| it.strategy.map(Strategy::name)),
         "seed": seed, "schedule": file.map(|file| file.display().to_string()), "found": found,
         "dropped": dropped(report), "within_model": report.dropped.is_empty(),
         "steps_found": steps_found, "steps": trace.steps.len(), "replays": replays,

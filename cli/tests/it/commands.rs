@@ -26,6 +26,10 @@ fn outside_the_model_the_violation_is_kept_and_replays_to_the_same_bytes() {
     let last = called.last();
     assert_eq!(last["property"], "at most one node leads");
     assert_eq!(last["dropped"][0], "there are no partitions");
+    assert_eq!((&last["drew"]["nodes"], &last["drew"]["partitions"]), (&5.into(), &2.into()));
+    assert_eq!(last["strategy"], "random");
+    let declared = last["place"].as_str().expect("where the property is declared");
+    assert!(declared.starts_with("algorithms/src/election/bully.rs:"), "{declared}");
     assert!(last["seed"].is_u64());
     let file = last["schedule"].as_str().expect("a file");
     let replays = [(); 2].map(|()| synod(&place.0, &["replay", file, "--json"]));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub struct Property<S: Stack> {
     pub name: &'static str,
     /// When it must hold.
     pub kind: Kind,
+    place: &'static Location<'static>,
     holds: Predicate<S>,
     /// The same of one node, if it is about single ones.
     local: Option<LocalPredicate<S>>,
@@ -93,6 +95,7 @@ pub enum Kind {
 
 impl<S: Stack> Property<S> {
     /// Must hold after every step.
+    #[track_caller]
     pub fn always(
         name: &'static str,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
@@ -106,6 +109,7 @@ impl<S: Stack> Property<S> {
     /// An exploration evaluates it once for each local state, and holds it also when it is
     /// reduced: a reduced exploration finds every local state, but not every combination of them. A deployed
     /// node can be held to it, too, as by [`Watched`](crate::Watched).
+    #[track_caller]
     pub fn local(
         name: &'static str,
         holds: impl Fn(NodeId, &S) -> Verdict + Send + Sync + 'static,
@@ -120,6 +124,7 @@ impl<S: Stack> Property<S> {
 
     /// Must hold once no fault has happened for `within`, and from then on until the next one:
     /// liveness with a bound, and therefore something that a finite run can refute.
+    #[track_caller]
     pub fn eventually(
         name: &'static str,
         within: Duration,
@@ -130,6 +135,7 @@ impl<S: Stack> Property<S> {
 
     /// Must hold whenever nothing is under way any more: liveness of an algorithm that comes to
     /// rest, without a clock.
+    #[track_caller]
     pub fn at_rest(
         name: &'static str,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
@@ -138,6 +144,7 @@ impl<S: Stack> Property<S> {
     }
 
     /// Must hold at some moment of some run: a fault was survived, a rare branch was taken.
+    #[track_caller]
     pub fn sometimes(
         name: &'static str,
         holds: impl Fn(&Cluster<'_, S>) -> bool + Send + Sync + 'static,
@@ -155,6 +162,7 @@ impl<S: Stack> Property<S> {
     /// The crash of a node is not told; what it indicated before is. What a traitor indicates is not
     /// told either. An exploration does not hold it, since nothing is known of what it remembers: see
     /// [`Property::automaton`].
+    #[track_caller]
     pub fn monitor<M>(name: &'static str, make: impl Fn() -> M + Send + Sync + 'static) -> Self
     where
         M: FnMut(NodeId, &Envelope) -> Verdict + Send + 'static,
@@ -170,6 +178,7 @@ impl<S: Stack> Property<S> {
     /// An exploration holds it too. The memory is a part of each state there: runs that it tells
     /// apart lead to different states, so it should remember no more than it needs. Memories with
     /// different futures must differ in what they hash.
+    #[track_caller]
     pub fn automaton<M>(
         name: &'static str,
         first: M,
@@ -203,12 +212,20 @@ impl<S: Stack> Property<S> {
         Self { automaton, ..self }
     }
 
+    #[track_caller]
     fn of(
         name: &'static str,
         kind: Kind,
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { name, kind, holds: Arc::new(holds), local: None, monitor: None, automaton: None }
+        let (place, holds) = (Location::caller(), Arc::new(holds));
+        Self { name, kind, place, holds, local: None, monitor: None, automaton: None }
+    }
+
+    /// Where in the source it is made, as the compiler names it.
+    #[must_use]
+    pub fn place(&self) -> &'static Location<'static> {
+        self.place
     }
 
     /// Whether it is [about single nodes](Property::local).
@@ -250,10 +267,10 @@ impl<S: Stack> Property<S> {
 
 impl<S: Stack> Clone for Property<S> {
     fn clone(&self) -> Self {
-        let Self { name, kind, holds, local, monitor, automaton } = self;
+        let Self { name, kind, place, holds, local, monitor, automaton } = self;
         let (holds, local) = (Arc::clone(holds), local.clone());
         let (monitor, automaton) = (monitor.clone(), automaton.clone());
-        Self { name, kind: *kind, holds, local, monitor, automaton }
+        Self { name, kind: *kind, place, holds, local, monitor, automaton }
     }
 }
 

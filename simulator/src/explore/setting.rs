@@ -1,5 +1,6 @@
 //! What an exploration stands on, whatever the type of its nodes.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ pub(crate) struct Promise {
     pub(crate) local: bool,
     /// Whether it is a monitor whose memory is a part of the states.
     pub(crate) remembered: bool,
+    /// Where in the source it is declared.
+    pub(crate) place: &'static Location<'static>,
 }
 
 /// What decides which properties are due in a state.
@@ -90,6 +93,7 @@ impl<'a> Setting<'a> {
                 kind: it.kind,
                 local: it.is_local(),
                 remembered: it.remembering().is_some(),
+                place: it.place(),
             })
             .collect();
         Self {
@@ -108,6 +112,12 @@ impl<'a> Setting<'a> {
             collects: false,
             group: None,
         }
+    }
+
+    /// Where in the source a property is declared.
+    pub(crate) fn declares(&self, property: &str) -> Option<String> {
+        let found = self.promises.iter().find(|it| it.name == property);
+        found.map(|it| it.place.to_string())
     }
 
     /// Lets runs without end be judged, where there is no clock, and what has arrived has to arrive no

@@ -127,6 +127,7 @@ pub fn judge<S: Specification>(
 /// An operation whose client crashes stays open. In an exploration a state has a part more: every
 /// object state, with the operations under way that took effect, to which some order of what was
 /// seen leads. Runs that differ in nothing else are one state.
+#[track_caller]
 pub fn linearizable<T, S>(
     name: &'static str,
     specification: S,

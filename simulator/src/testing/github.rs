@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::panic::Location;
 
 use crate::diagram::Diagram;
-use crate::simulation::Failure;
+use crate::failure::Failure;
 use crate::world::Violation;
 
 /// What the runner shows at the test's line.

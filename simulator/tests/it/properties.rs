@@ -375,3 +375,20 @@ fn a_run_that_sends_ever_more_is_a_violation() {
     let violation = violation(&Scenario::of(|_| Echoing { copies: 50 }), 2).expect("no room");
     assert_eq!(violation.property, "what is sent has room", "{}", violation.reason);
 }
+
+#[test]
+fn a_violation_is_told_with_the_place_where_its_property_is_declared() {
+    let line = line!() + 1;
+    let scenario = task(ms(3_000)).property(Property::always("nobody is done", is_not_done));
+    let declared = format!("declared at {}:{line}:", file!());
+    let simulated = violation(&scenario, 2).expect("both get done");
+    let explored = explore(&scenario, &Bounds::within(&Task::MODEL, 2));
+    for violation in [&simulated, &explored.expect_failure().violation] {
+        let told = violation.place_in_words().expect("it has a place");
+        assert!(told.starts_with(&declared), "{told}");
+    }
+    let hash = explored.expect_failure().trace.hash();
+    let other = task(ms(3_000)).property(Property::always("nobody is done", is_not_done));
+    let explored = explore(&other, &Bounds::within(&Task::MODEL, 2));
+    assert_eq!(explored.expect_failure().trace.hash(), hash, "a place is no part of a run");
+}

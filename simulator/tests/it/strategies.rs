@@ -198,7 +198,9 @@ fn a_failure_tells_first_which_test_it_is_and_where_and_then_what_decided_it() {
     for words in [
         format!("::error file={file},line={line}::two_leaders: at most one node leads: n"),
         format!("\nproperty violated: at most one node leads\n  in `two_leaders`, {file}:{line}\n"),
+        String::from("\n  declared at algorithms/src/election/bully.rs:"),
         String::from("\n  found with seed 10"),
+        String::from("\n  drew ("),
         String::from("\ndecided at step "),
         String::from(" fail, from after it 100%\n"),
     ] {
