@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::schedule::{Recorded, Schedule};
 use crate::simulation::{Report, Simulation};
 use crate::trace::{StepKind, Trace, hash_of};
-use crate::why::{Jump, why_simulated};
+use crate::why::why_simulated;
 
 mod environment;
 mod github;
@@ -161,7 +161,7 @@ impl Simulation<'_> {
             )
     }
 
-    /// Which step of the run decided that it fails, if one stands out.
+    /// Which step of the run decided that it fails, or which ones led to it.
     fn decided(&self, failure: &Failure) -> String {
         let Recorded::Simulated { settings, decisions, .. } = &failure.schedule.run else {
             return String::new();
@@ -170,14 +170,7 @@ impl Simulation<'_> {
             return String::new();
         }
         let why = why_simulated(self.runnable(), settings, decisions, DECIDED_RUNS);
-        let culprit = why.ok().and_then(|why| why.culprit);
-        culprit.map_or_else(String::new, |Jump { step, before, after, what, .. }| {
-            let (before, after) = (before.percent(), after.percent());
-            format!(
-                "decided at step {step}: {what}\n  of runs that go on at random from before it \
-                 {before}% fail, from after it {after}%\n"
-            )
-        })
+        why.map_or_else(|_| String::new(), |why| why.verdict().join("\n") + "\n")
     }
 }
 

@@ -5,10 +5,17 @@
 //! property is a curve over the run; where it jumps, something was decided. Shrinking says which
 //! decisions a violation needs, the curve says which of them dooms the run.
 //!
+//! Some programs fail in nearly every run. No decision of the recorded one dooms it then, but one may have
+//! decided that it fails as early as it does: a second curve is the share of the continuations that have
+//! failed by then. Where none did that either, what there is to know is which steps led to the last one,
+//! and which ones it knew nothing of.
+//!
 //! Every number here is drawn from the position in the run, so equal schedules give equal curves.
 
 mod curve;
+mod past;
 mod simulated;
+mod told;
 mod walked;
 
 #[cfg(test)]
@@ -43,8 +50,11 @@ pub struct Why {
     /// and a rise and fall between two equal ones is not seen.
     pub complete: bool,
     /// The step after which the violation is most likelier than before it; `None` if no step stands
-    /// out from chance, because every run fails.
+    /// out from chance, because nearly every run fails.
     pub culprit: Option<Jump>,
+    /// Without a culprit: the step after which it is most likelier than before it that the run fails no later
+    /// than it does. `None` if no step stands out either.
+    pub hastener: Option<Jump>,
 }
 
 /// How likely the violation is at one moment.
@@ -55,6 +65,9 @@ pub struct Point {
     pub step: Option<usize>,
     /// Continuations that violated the property.
     pub failed: u32,
+    /// Those of them that did no later than the recorded run: by its virtual time, or in an exploration after
+    /// as many actions.
+    pub in_time: u32,
     /// Continuations.
     pub runs: u32,
 }
@@ -123,10 +136,15 @@ pub(crate) fn why_simulated(
 
 fn explain(run: &dyn Continued, runs: u32) -> Why {
     let (probed, complete) = curve::probe(run, runs);
-    let culprit = curve::steepest(&probed).map(|(from, to)| curve::jump(run, &probed, from, to));
-    let curve = probed.into_values().collect();
+    let steepest = |share| {
+        let rise = curve::steepest(&probed, share);
+        rise.map(|(from, to)| curve::jump(run, &probed, from, to))
+    };
+    let culprit = steepest(curve::FAILED);
+    let hastener = if culprit.is_none() { steepest(curve::IN_TIME) } else { None };
     let (trace, violation) = (run.trace().clone(), run.violation().clone());
-    Why { trace, violation, curve, complete, culprit }
+    let curve = probed.into_values().collect();
+    Why { trace, violation, curve, complete, culprit, hastener }
 }
 
 impl Why {
@@ -134,7 +152,8 @@ impl Why {
     #[must_use]
     pub fn jumps(&self) -> Vec<(Point, Point)> {
         let pairs = self.curve.windows(2).filter_map(|pair| <[Point; 2]>::try_from(pair).ok());
-        let jumps = pairs.filter(|[before, after]| curve::is_beyond_chance(*before, *after));
+        let jumps =
+            pairs.filter(|[before, after]| curve::is_beyond_chance(before, after, curve::FAILED));
         jumps.map(|[before, after]| (before, after)).collect()
     }
 
@@ -144,23 +163,24 @@ impl Why {
         self.curve.iter().map(|point| u64::from(point.runs)).sum()
     }
 
-    /// The curve as one line, a character for each point.
-    #[must_use]
-    pub fn sparkline(&self) -> String {
-        const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-        self.curve.iter().filter_map(|point| LEVELS.get(point.level(7))).collect()
-    }
-
-    /// The same with the digits 0 to 9.
-    #[must_use]
-    pub fn digits(&self) -> String {
-        self.curve.iter().map(|point| point.level(9).to_string()).collect()
-    }
-
     /// A step of the run in words: who, what, and what it changed.
     #[must_use]
     pub fn words(&self, step: usize) -> String {
         self.trace.steps.get(step).map(curve::words).unwrap_or_default()
+    }
+
+    /// The steps that led to the last one, by number: those of its node before it, those that sent what
+    /// arrived there, and so on.
+    #[must_use]
+    pub fn past(&self) -> Vec<usize> {
+        past::past(&self.trace)
+    }
+
+    /// For each node the last step that changed its state and did not lead to the run's last step: what
+    /// that one did not know.
+    #[must_use]
+    pub fn unknown(&self) -> Vec<usize> {
+        past::unknown(&self.trace)
     }
 }
 
@@ -169,19 +189,23 @@ impl Point {
     /// are 100 and 0, nothing else is.
     #[must_use]
     pub fn percent(&self) -> u32 {
-        match self.failed {
-            0 => 0,
-            failed if failed == self.runs => 100,
-            failed => u32::try_from(
-                (200 * u64::from(failed) + u64::from(self.runs)) / (2 * u64::from(self.runs)),
-            )
-            .unwrap_or(100)
-            .clamp(1, 99),
-        }
+        percent(self.failed, self.runs)
     }
 
-    fn level(&self, highest: u32) -> usize {
-        let part = u64::from(self.failed) * u64::from(highest);
-        usize::try_from(part.div_ceil(u64::from(self.runs.max(1)))).unwrap_or(0)
+    /// The share of those that fail [in time](Point::in_time), rounded in the same way.
+    #[must_use]
+    pub fn in_time_percent(&self) -> u32 {
+        percent(self.in_time, self.runs)
+    }
+}
+
+fn percent(part: u32, runs: u32) -> u32 {
+    match part {
+        0 => 0,
+        part if part == runs => 100,
+        part => {
+            let (part, runs) = (u64::from(part), u64::from(runs));
+            u32::try_from((200 * part + runs) / (2 * runs)).unwrap_or(100).clamp(1, 99)
+        }
     }
 }

@@ -14,7 +14,8 @@ From each moment of the run, many random continuations are run: recorded decisio
 moment, random ones after it. The curve is the share of them that fail in the same property, from
 before the first step to the last one. Faults that have not begun at a moment are drawn anew. The
 continuation of a schedule of `check` is a random walk; the whole run has twice the steps of the
-recorded one at most. Steps are numbered from 0, as in `synod replay FILE --trace`; a run of more
+recorded one at most. If nearly every run fails, no decision dooms this one: then it is told what
+decided that it fails as early as it does, if anything, and which steps led to its last one. Steps are numbered from 0, as in `synod replay FILE --trace`; a run of more
 than 100 steps is bisected.
 
 The exit code is 0 if there is an answer, 4 if the schedule no longer fails.")]

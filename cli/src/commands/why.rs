@@ -1,7 +1,7 @@
 //! `why`: which step of a run decides that it fails.
 
 use serde_json::json;
-use synod_simulator::{Jump, Point, Schedule};
+use synod_simulator::{Point, Schedule};
 
 use super::replay::{entry, read};
 use crate::app::App;
@@ -26,11 +26,15 @@ pub(crate) fn run(app: &App, asked: &Why, printer: &Printer) -> Result<(), Probl
         thousands(u64::from(asked.runs)),
         why.curve.len(),
     ));
-    printer.say(format!("  {}", if printer.is_ascii() { why.digits() } else { why.sparkline() }));
+    for curve in why.curves(printer.is_ascii()) {
+        printer.say(format!("  {curve}"));
+    }
     for (before, after) in why.jumps() {
         printer.say(format!("  {}", jump(&why, before, after)));
     }
-    decided(&why, printer);
+    for line in why.verdict() {
+        printer.say(line);
+    }
     events(&schedule, &why, printer);
     printer.next(format!("replay {} --full", quoted(&asked.file)));
     Ok(())
@@ -66,33 +70,22 @@ fn time(why: &synod_simulator::Why, step: usize) -> String {
     format!("{}.{}ms", time_us / 1_000, time_us % 1_000 / 100)
 }
 
-fn decided(why: &synod_simulator::Why, printer: &Printer) {
-    let Some(Jump { step, before, after, what, decisions }) = &why.culprit else {
-        let percent = why.curve.first().map_or(0, Point::percent);
-        printer.say(format!("no step stands out: {percent}% fail whatever is decided"));
-        return;
-    };
-    let continuations = thousands(u64::from(after.runs));
-    printer.say(format!("decided at step {step}: {what}"));
-    printer.say(format!(
-        "  {}% of {continuations} continuations fail before it, {}% after it",
-        before.percent(),
-        after.percent()
-    ));
-    for decision in decisions {
-        printer.say(format!("  {decision}"));
-    }
-}
-
 fn events(schedule: &Schedule, why: &synod_simulator::Why, printer: &Printer) {
     for point in &why.curve {
         let time_us = point.step.and_then(|step| Some(why.trace.steps.get(step)?.time_us));
         printer.event(&json!({
             "event": "point", "step": point.step, "time_us": time_us,
-            "failed": point.failed, "runs": point.runs,
+            "failed": point.failed, "in_time": point.in_time, "runs": point.runs,
         }));
     }
     let culprit = why.culprit.as_ref();
+    let hastener = why.hastener.as_ref().map(|it| {
+        json!({
+            "step": it.step, "what": it.what, "decisions": it.decisions,
+            "before_percent": it.before.in_time_percent(),
+            "after_percent": it.after.in_time_percent(),
+        })
+    });
     printer.event(&json!({
         "event": "why", "algorithm": schedule.algorithm,
         "property": why.violation.property, "reason": why.violation.reason,
@@ -101,6 +94,8 @@ fn events(schedule: &Schedule, why: &synod_simulator::Why, printer: &Printer) {
         "decided_at": culprit.map(|it| it.step), "what": culprit.map(|it| &it.what),
         "before_percent": culprit.map(|it| it.before.percent()),
         "after_percent": culprit.map(|it| it.after.percent()),
-        "decisions": culprit.map(|it| &it.decisions),
+        "decisions": culprit.map(|it| &it.decisions), "hastened": hastener,
+        "start_percent": why.curve.first().map(Point::percent),
+        "past": why.past(), "unknown": why.unknown(),
     }));
 }

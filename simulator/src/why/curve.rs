@@ -1,5 +1,6 @@
 //! The probability along a run: where it is probed, and where it jumps.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{Jump, Point};
@@ -15,8 +16,9 @@ pub(super) trait Continued {
     /// The last step before a moment; `None` before the run.
     fn step(&self, moment: usize) -> Option<usize>;
 
-    /// How many of `runs` random continuations from a moment fail.
-    fn failed(&self, moment: usize, runs: u32) -> u32;
+    /// Of `runs` random continuations from a moment, how many fail, and how many of them no later than the
+    /// recorded run.
+    fn failed(&self, moment: usize, runs: u32) -> (u32, u32);
 
     /// What is decided between two moments, as the lines of a schedule say it.
     fn decisions(&self, from: usize, to: usize) -> Vec<String>;
@@ -25,6 +27,14 @@ pub(super) trait Continued {
 
     fn violation(&self) -> &Violation;
 }
+
+/// Which continuations of a point count.
+pub(super) type Share = fn(&Point) -> u32;
+
+/// Those that fail.
+pub(super) const FAILED: Share = |point| point.failed;
+/// Those that fail no later than the recorded run.
+pub(super) const IN_TIME: Share = |point| point.in_time;
 
 /// What was probed, by moment.
 pub(super) type Probed = BTreeMap<usize, Point>;
@@ -42,10 +52,11 @@ const PROBES_MAX: usize = 64;
 pub(super) fn probe(run: &dyn Continued, runs: u32) -> (Probed, bool) {
     let last = run.moments();
     let point = |moment: usize| {
-        let failed = if moment == last { runs } else { run.failed(moment, runs) };
+        let (failed, in_time) =
+            if moment == last { (runs, runs) } else { run.failed(moment, runs) };
         let step =
             if moment == last { run.trace().steps.len().checked_sub(1) } else { run.step(moment) };
-        (moment, Point { step, failed, runs })
+        (moment, Point { step, failed, in_time, runs })
     };
     if last <= EACH_MAX {
         return ((0..=last).map(point).collect(), true);
@@ -53,7 +64,7 @@ pub(super) fn probe(run: &dyn Continued, runs: u32) -> (Probed, bool) {
     let mut probed: Probed =
         (0..=FIRST_PROBES).map(|index| point(index * last / FIRST_PROBES)).collect();
     while probed.len() < PROBES_MAX
-        && let Some((from, to)) = widest(&probed)
+        && let Some((from, to)) = widest(&probed, FAILED).or_else(|| widest(&probed, IN_TIME))
     {
         let (moment, middle) = point(usize::midpoint(from, to));
         probed.insert(moment, middle);
@@ -67,38 +78,38 @@ fn neighbours(probed: &Probed) -> impl Iterator<Item = ((usize, Point), (usize, 
 }
 
 /// The two probed neighbours that differ most, if moments lie between them.
-fn widest(probed: &Probed) -> Option<(usize, usize)> {
+fn widest(probed: &Probed, share: Share) -> Option<(usize, usize)> {
     let apart = neighbours(probed).filter(|((from, _), (to, _))| from + 1 < *to);
-    let differing = apart.filter(|((_, one), (_, other))| is_beyond_chance(*one, *other));
+    let differing = apart.filter(|((_, one), (_, other))| is_beyond_chance(one, other, share));
     // The first of equals: `max_by_key` takes the last.
-    let most = differing
-        .min_by_key(|((_, one), (_, other))| std::cmp::Reverse(one.failed.abs_diff(other.failed)));
+    let most =
+        differing.min_by_key(|((_, one), (_, other))| Reverse(share(one).abs_diff(share(other))));
     most.map(|((from, _), (to, _))| (from, to))
 }
 
-/// The two neighbours between which the violation becomes likelier by most, if chance does not
-/// explain it.
-pub(super) fn steepest(probed: &Probed) -> Option<(usize, usize)> {
+/// The two neighbours between which the share rises by most, if chance does not explain it. What is so in
+/// three runs of four before is not decided by what comes then.
+pub(super) fn steepest(probed: &Probed, share: Share) -> Option<(usize, usize)> {
     let rising = neighbours(probed)
-        .filter(|((_, one), (_, other))| one.failed < other.failed)
-        .filter(|((_, one), (_, other))| is_beyond_chance(*one, *other));
-    let most =
-        rising.min_by_key(|((_, one), (_, other))| std::cmp::Reverse(other.failed - one.failed));
+        .filter(|((_, one), (_, other))| share(one) < share(other))
+        .filter(|((_, one), (_, other))| is_beyond_chance(one, other, share))
+        .filter(|((_, one), _)| 4 * u64::from(share(one)) < 3 * u64::from(one.runs));
+    let most = rising.min_by_key(|((_, one), (_, other))| Reverse(share(other) - share(one)));
     most.map(|((from, _), (to, _))| (from, to))
 }
 
 /// Whether two shares differ by more than three standard errors of their difference, and by one
 /// continuation in twenty at least.
-pub(super) fn is_beyond_chance(one: Point, other: Point) -> bool {
+pub(super) fn is_beyond_chance(one: &Point, other: &Point, share: Share) -> bool {
     // With p = sum / 2n: |a - b| / n > 3 sqrt(2 p (1 - p) / n), in whole numbers.
-    let (difference, runs) = (u128::from(one.failed.abs_diff(other.failed)), u128::from(one.runs));
-    let sum = u128::from(one.failed) + u128::from(other.failed);
+    let (difference, runs) = (u128::from(share(one).abs_diff(share(other))), u128::from(one.runs));
+    let sum = u128::from(share(one)) + u128::from(share(other));
     let varies = sum * (2 * runs).saturating_sub(sum);
     2 * difference * difference * runs > 9 * varies && runs <= 20 * difference
 }
 
 pub(super) fn jump(run: &dyn Continued, probed: &Probed, from: usize, to: usize) -> Jump {
-    let nowhere = Point { step: None, failed: 0, runs: 0 };
+    let nowhere = Point { step: None, failed: 0, in_time: 0, runs: 0 };
     let at = |moment| probed.get(&moment).copied().unwrap_or(nowhere);
     let (before, after) = (at(from), at(to));
     let step = after.step.unwrap_or(0);

@@ -52,11 +52,12 @@ impl<'a> Simulated<'a> {
         }
     }
 
-    /// Whether a continuation fails in the same property.
-    fn fails(&self, moment: usize, seed: u64) -> bool {
+    /// When a continuation fails in the same property, if it does.
+    fn fails(&self, moment: usize, seed: u64) -> Option<u64> {
         let stream = self.stream(moment, seed);
         let (outcome, _) = self.runnable.run(self.settings, stream, false);
-        outcome.violation.is_some_and(|it| it.property == self.violation.property)
+        let violation = outcome.violation.filter(|it| it.property == self.violation.property);
+        violation.map(|it| it.time_us)
     }
 
     /// The decisions of the run, but those about faults that had not begun by a moment drawn anew.
@@ -167,23 +168,26 @@ impl Continued for Simulated<'_> {
         self.moments.get(moment)?.steps.checked_sub(1)
     }
 
-    fn failed(&self, moment: usize, runs: u32) -> u32 {
+    fn failed(&self, moment: usize, runs: u32) -> (u32, u32) {
         let mut seeds = Random::new(moment as u64);
         let seeds: Vec<u64> = (0..runs).map(|_| seeds.next_u64()).collect();
-        let fails = |index: usize| seeds.get(index).is_some_and(|seed| self.fails(moment, *seed));
+        let fails = |index: usize| seeds.get(index).and_then(|seed| self.fails(moment, *seed));
         let failed = side_by_side(seeds.len(), cores(), &fails);
-        u32::try_from(failed.into_iter().filter(|it| *it).count()).unwrap_or(runs)
+        let in_time = failed.iter().flatten().filter(|it| **it <= self.violation.time_us).count();
+        let count = |it| u32::try_from(it).unwrap_or(runs);
+        (count(failed.iter().flatten().count()), count(in_time))
     }
 
     fn decisions(&self, from: usize, to: usize) -> Vec<String> {
         let at = |moment: usize| self.moments.get(moment);
         let in_run = self.taken.iter().filter(|it| !it.label.is_planned());
-        let first = at(from).filter(|_| 0 < from).map_or(0, |moment| moment.asked);
+        let since = at(from).filter(|_| 0 < from);
+        let first = since.map_or(0, |moment| moment.asked);
         let last = at(to).map_or(usize::MAX, |moment| moment.asked);
         let taken = in_run.skip(first).take(last.saturating_sub(first));
         let begun = faults(&self.taken).into_values().filter(|fault| {
             let settled = |moment: &Moment| fault.is_settled_at(*moment);
-            !fault.is_none() && !at(from).is_some_and(settled) && at(to).is_none_or(settled)
+            !fault.is_none() && !since.is_some_and(settled) && at(to).is_none_or(settled)
         });
         let begun: Vec<Decision> = begun.flat_map(|fault| fault.decisions).collect();
         let all = begun.iter().chain(taken).filter(|decision| 0 < decision.choice);

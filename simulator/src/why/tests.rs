@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use synod_algorithms::Bully;
 use synod_core::{Algorithm, Cluster, Context, Event, Faults, Handlers, Model, Property};
-use synod_core::{Tolerance, Verdict};
+use synod_core::{NodeId, Stack, Tolerance, Verdict};
 
 use super::*;
 use crate::choice::{Decision, Stream};
@@ -168,6 +168,137 @@ fn a_fault_that_has_not_begun_is_open_and_does_not_begin_in_the_past() {
     assert_eq!(culprit.decisions, crash);
     assert_eq!(percents.last(), Some(&100));
     assert_eq!(settings.crashes, 1);
+}
+
+#[test]
+fn what_was_drawn_for_the_beginning_of_a_run_is_told_with_it() {
+    let crash = ["crash.node 1 #1 = 1", "crash.after 1 #1 = 1", "crash.start 1 #1 = 1"];
+    let scenario = Scenario::of(|_| Fragile::default());
+    let why = why(&scenario, &fragile(&one_crash().0, &crash), 400).expect("a violation");
+    let culprit = why.culprit.as_ref().expect("the crash decides");
+    assert_eq!(culprit.before.step, None);
+    assert_eq!(culprit.decisions.first().map(String::as_str), Some(crash[0]), "{culprit:?}");
+    let told = why.verdict().join("\n");
+    assert!(told.starts_with("decided by how the run begins, up to step "), "{told}");
+}
+
+/// Falls in every run: at the tenth tick, or already at the sixth if it so chose at the fifth.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Hasty(Doomed);
+
+impl Algorithm for Hasty {
+    const NAME: &'static str = "hasty";
+    const MODEL: Model = Model::synchronous(TICK);
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::tick)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        ctx.after(TICK, &Tick);
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::local("nobody falls", |node, state: &Self| match state.0.fallen {
+            true => Err(format!("{node} fell")),
+            false => Ok(()),
+        })]
+    }
+}
+
+impl Hasty {
+    fn tick(&mut self, _: Tick, ctx: &mut Context) {
+        self.0.ticks += 1;
+        if self.0.ticks == 5 {
+            self.0.doomed = ctx.choose(4) == 3;
+        }
+        self.0.fallen = self.0.ticks == if self.0.doomed { 6 } else { 10 };
+        ctx.after(TICK, &Tick);
+    }
+}
+
+/// The first run of a scenario that fails before a time, as it was found.
+fn failing_before<T: Stack>(scenario: &Scenario<T>, nodes: u32, before_us: u64) -> Schedule {
+    let settings = Settings::calm(nodes);
+    let decisions = (0..100).find_map(|seed| {
+        let (outcome, stream) = run(scenario, &settings, Stream::recording(seed), false);
+        outcome.violation.filter(|it| it.time_us < before_us).map(|_| stream.decisions())
+    });
+    let decisions = decisions.expect("one of a hundred");
+    let run = Recorded::Simulated { settings, seed: 0, decisions };
+    Schedule { algorithm: scenario.name().into(), property: None, dropped: Vec::new(), run }
+}
+
+#[test]
+fn where_every_run_fails_the_step_that_made_it_fail_this_early_is_named() {
+    let scenario = Scenario::of(|_| Hasty::default());
+    let why = why(&scenario, &failing_before(&scenario, 1, 70_000), 400).expect("a violation");
+    assert_eq!(why.culprit, None);
+    assert!(percents(&why).iter().all(|percent| *percent == 100));
+    let hastener = why.hastener.as_ref().expect("the choice at the fifth tick");
+    assert_eq!((hastener.step, hastener.after.in_time_percent()), (5, 100));
+    assert!((15..=35).contains(&hastener.before.in_time_percent()), "{hastener:?}");
+    assert!(hastener.decisions[0].starts_with("choose n1 #1 = "), "{hastener:?}");
+    let told = why.verdict();
+    assert!(told[0].starts_with("no decision is needed for it: all 400 runs"), "{told:?}");
+    assert!(told[1].starts_with("that it fails this early was decided at step 5: n1 tick"));
+    assert_eq!(why.curves(false).len(), 2);
+    assert!(why.curves(true)[1].starts_with("33"), "{:?}", why.curves(true));
+}
+
+/// Leads after a while, whoever else does; n1 says hello at first.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Ruler(bool);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "ruler.hello")]
+struct Hello;
+
+impl Algorithm for Ruler {
+    const NAME: &'static str = "ruler";
+    const MODEL: Model = Model::synchronous(TICK);
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::tick).on(|_: &mut Self, _: Hello| ())
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        let NodeId(number) = ctx.me();
+        ctx.after(TICK * 2 * number, &Tick);
+        if number == 1 {
+            ctx.send(NodeId(2), &Hello);
+        }
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::always("one leads", |cluster: &Cluster<'_, Self>| {
+            let leads = cluster.live().filter(|(_, state)| state.0).count();
+            if leads < 2 { Ok(()) } else { Err(format!("{leads} lead")) }
+        })]
+    }
+}
+
+impl Ruler {
+    fn tick(&mut self, _: Tick) {
+        self.0 = true;
+    }
+}
+
+#[test]
+fn where_no_decision_is_needed_the_steps_are_told_that_led_to_the_last_one_and_what_it_did_not_know()
+ {
+    let scenario = Scenario::of(|_| Ruler::default());
+    let why = why(&scenario, &failing_before(&scenario, 2, 1_000_000), 50).expect("a violation");
+    assert_eq!((why.culprit.as_ref(), why.hastener.as_ref()), (None, None));
+    // The starts, the hello, the reign of n1, and that of n2, which has heard of nothing but the hello.
+    assert_eq!(why.trace.steps.len(), 5);
+    assert_eq!((why.past(), why.unknown()), (vec![0, 1, 2], vec![3]));
+    let told = why.verdict().join("\n");
+    let expected = "no decision is needed for it: all 50 runs from the very start fail, 50 no later \
+                    than this one\nstep 4, where it fails, follows from\n  step 0: n1 starts\n  \
+                    step 1: n2 starts\n  step 2: n1>n2 hello\nand knew nothing of\n  step 3: n1 \
+                    tick  [true]";
+    assert_eq!(told, expected);
 }
 
 /// A run of Bully in which everything goes wrong, as it was found.

@@ -38,26 +38,27 @@ impl<'a> Walked<'a> {
         Ok(Self { program, trace, violation, actions, states })
     }
 
+    /// After how many actions of the whole run a continuation fails in the same property, if it does.
     fn fails(
         &self,
         worker: &mut Worker<'_>,
         moment: usize,
         from: &State,
         random: &mut Random,
-    ) -> bool {
+    ) -> Option<usize> {
         let mut state = from.clone();
-        for _ in moment..HORIZON * self.states.len() {
+        for taken in moment..HORIZON * self.states.len() {
             let actions = worker.actions(&state);
-            let Some(action) = actions.get(below(random, actions.len())) else {
-                return false;
-            };
+            let action = actions.get(below(random, actions.len()))?;
             let next = take(worker, &state, action, random);
             match next.and_then(|next| worker.check(&next).map(|()| next)) {
                 Ok(next) => state = next,
-                Err(wrong) => return wrong.said().0 == self.violation.property,
+                Err(wrong) => {
+                    return (wrong.said().0 == self.violation.property).then_some(taken + 1);
+                }
             }
         }
-        false
+        None
     }
 }
 
@@ -129,15 +130,17 @@ impl Continued for Walked<'_> {
         (0 < moment).then(|| self.program.setting().bounds.nodes as usize + moment - 1)
     }
 
-    fn failed(&self, moment: usize, runs: u32) -> u32 {
+    fn failed(&self, moment: usize, runs: u32) -> (u32, u32) {
         let Some(from) = self.states.get(moment) else {
-            return runs;
+            return (runs, runs);
         };
         let mut random = Random::new(moment as u64);
         let mut worker = Worker::new(self.program);
         let mut fails = || self.fails(&mut worker, moment, from, &mut random);
-        let failed = quietly(|| (0..runs).filter(|_| fails()).count());
-        u32::try_from(failed).unwrap_or(runs)
+        let failed: Vec<usize> = quietly(|| (0..runs).filter_map(|_| fails()).collect());
+        let in_time = failed.iter().filter(|it| **it <= self.states.len()).count();
+        let count = |it| u32::try_from(it).unwrap_or(runs);
+        (count(failed.len()), count(in_time))
     }
 
     fn decisions(&self, from: usize, to: usize) -> Vec<String> {

@@ -202,7 +202,7 @@ fn a_failure_tells_first_which_test_it_is_and_where_and_then_what_decided_it() {
         String::from("\n  found with seed 10"),
         String::from("\n  drew ("),
         String::from("\ndecided at step "),
-        String::from(" fail, from after it 100%\n"),
+        String::from(" fail from before it, 100% from after it\n"),
     ] {
         assert!(told.contains(&words), "{words}: {told}");
     }

@@ -1,0 +1,113 @@
+//! What there is to say of how a run came to fail, in lines for people.
+
+use super::curve::{FAILED, IN_TIME, Share};
+use super::{Jump, Point, Why};
+
+/// Decisions of one step that are told, at most.
+const DECISIONS_MAX: usize = 8;
+/// Steps that led to the last one, and are told, at most.
+const PAST_MAX: usize = 10;
+
+impl Why {
+    /// The curve as one line, a character for each point. Where a [hastener](Why::hastener) is named, a second
+    /// line is the curve of failing in time.
+    #[must_use]
+    pub fn curves(&self, ascii: bool) -> Vec<String> {
+        let line = |share: Share| {
+            let levels = self.curve.iter().filter_map(|point| level(point, share, ascii));
+            levels.collect::<String>()
+        };
+        let early = self.hastener.iter().map(|_| line(IN_TIME) + " as early as this run");
+        [line(FAILED)].into_iter().chain(early).collect()
+    }
+
+    /// What decided that the run fails. Where no decision did, because nearly every run fails: what decided
+    /// that this one fails as early as it does, if anything, and which steps led to its last one.
+    #[must_use]
+    pub fn verdict(&self) -> Vec<String> {
+        if let Some(culprit) = &self.culprit {
+            return said("decided", culprit, "fail", Point::percent);
+        }
+        let mut told = vec![self.whatever_is_decided()];
+        told.extend(self.hastener.iter().flat_map(|it| {
+            said(
+                "that it fails this early was decided",
+                it,
+                "fail as early",
+                Point::in_time_percent,
+            )
+        }));
+        told.extend(self.origins());
+        told
+    }
+
+    fn whatever_is_decided(&self) -> String {
+        let Some(start) = self.curve.first() else { return String::new() };
+        let Point { failed, in_time, runs, .. } = *start;
+        let runs_told = match failed {
+            failed if failed == runs => format!("all {runs} runs"),
+            failed => format!("{failed} of {runs} runs"),
+        };
+        let early = format!("{in_time} no later than this one");
+        match 4 * u64::from(failed) < 3 * u64::from(runs) {
+            true => format!("no single step decides: {runs_told} from the very start fail"),
+            false => format!(
+                "no decision is needed for it: {runs_told} from the very start fail, {early}"
+            ),
+        }
+    }
+
+    /// Which steps led to the last one, and which of the others it knew nothing of.
+    fn origins(&self) -> Vec<String> {
+        let Some(last) = self.trace.steps.last() else { return Vec::new() };
+        let past = self.past();
+        let mut told = vec![format!("step {}, where it fails, follows from", last.index)];
+        let earlier = past.len().saturating_sub(PAST_MAX);
+        if 0 < earlier {
+            told.push(format!("  {earlier} earlier steps"));
+        }
+        told.extend(past.iter().skip(earlier).map(|step| self.line(*step)));
+        let unknown = self.unknown();
+        if !unknown.is_empty() {
+            told.push(String::from("and knew nothing of"));
+            told.extend(unknown.iter().take(PAST_MAX).map(|step| self.line(*step)));
+        }
+        told
+    }
+
+    fn line(&self, step: usize) -> String {
+        format!("  step {step}: {}", self.words(step))
+    }
+}
+
+/// What a step decided, and how much likelier it made it.
+fn said(what: &str, jump: &Jump, fail: &str, percent: fn(&Point) -> u32) -> Vec<String> {
+    let Jump { step, before, after, decisions, .. } = jump;
+    let at = match before.step {
+        None => format!("by how the run begins, up to step {step}"),
+        Some(_) => format!("at step {step}"),
+    };
+    let mut told = vec![
+        format!("{what} {at}: {}", jump.what),
+        format!(
+            "  {}% of {} continuations {fail} from before it, {}% from after it",
+            percent(before),
+            after.runs,
+            percent(after)
+        ),
+    ];
+    told.extend(decisions.iter().take(DECISIONS_MAX).map(|decision| format!("  {decision}")));
+    if let Some(more @ 1..) = decisions.len().checked_sub(DECISIONS_MAX) {
+        told.push(format!("  and {more} more"));
+    }
+    told
+}
+
+fn level(point: &Point, share: Share, ascii: bool) -> Option<char> {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const DIGITS: [char; 10] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
+    let levels: &[char] = if ascii { &DIGITS } else { &BARS };
+    let part = u64::from(share(point)) * (levels.len() as u64 - 1);
+    let level = part.div_ceil(u64::from(point.runs.max(1)));
+    levels.get(usize::try_from(level).ok()?).copied()
+}
