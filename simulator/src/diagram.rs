@@ -1,13 +1,13 @@
 //! The space-time diagram of a run, for a terminal.
 //!
-//! A row is a step. An arrow stands on the row of its delivery, from the sender's lane to the
+//! A row is a step: its number, its time, what it changed. An arrow stands on the row of its delivery, from the sender's lane to the
 //! receiver's, so it is always level; how long the message took is written beside it.
 
 use std::fmt;
 
 use synod_core::NodeId;
 
-use self::lanes::{ASCII, Lanes, UNICODE, millis, words};
+use self::lanes::{ASCII, Glyphs, Lanes, UNICODE, millis, words_and_sends};
 use crate::trace::{Step, Trace};
 
 pub(crate) mod lanes;
@@ -22,14 +22,28 @@ pub struct Diagram<'a> {
     width: Option<usize>,
 }
 
+/// What is drawn of a run.
+struct Rows<'a> {
+    /// Each with how many steps are left out before it.
+    rows: Vec<(usize, &'a Step)>,
+    /// Whether what is left out before the first is not only quiet steps.
+    is_cut: bool,
+    /// How many steps are left out at the end.
+    hidden: usize,
+}
+
+/// What the steps are that are left out.
+const QUIET: &str = "step without a change";
+const EARLIER: &str = "earlier step";
+
 /// Columns of a lane where there is room.
 const LANE: usize = 8;
 /// Columns of a lane where there is not.
 const LANE_MIN: usize = 4;
 /// Columns that the words beside the lanes should have.
 const WORDS: usize = 40;
-/// Columns before the first lane.
-const MARGIN: usize = 11;
+/// Columns of a time, and of the gaps around it.
+const TIME: usize = 12;
 /// Lines of a picture that does not show everything, its header and its folds included.
 const ROWS_MAX: usize = 40;
 /// Lanes of a picture that does not show everything.
@@ -62,20 +76,27 @@ impl<'a> Diagram<'a> {
         Self { full: true, ..self }
     }
 
-    /// The steps to draw, with how many quiet ones were left out before each.
-    fn rows(&self) -> Vec<(usize, &'a Step)> {
-        let mut rows = Vec::new();
-        let mut hidden = 0;
+    /// The steps to draw, with how many quiet ones were left out before each; before the first, others too
+    /// if they do not all fit. And how many are left out at the end.
+    fn rows(&self) -> Rows<'a> {
         let may_fold = self.trace.may_fold();
+        let mut rows: Vec<(usize, &Step)> = Vec::new();
+        let mut quiet: Vec<&Step> = Vec::new();
         for step in &self.trace.steps {
-            if self.full || !may_fold(step) {
-                rows.push((hidden, step));
-                hidden = 0;
-            } else {
-                hidden += 1;
+            if may_fold(step) && !self.full {
+                quiet.push(step);
+                continue;
             }
+            // A single one takes no more room than the line that would stand for it.
+            if let [alone] = *quiet {
+                rows.push((0, alone));
+                quiet.clear();
+            }
+            rows.push((quiet.len(), step));
+            quiet.clear();
         }
-        let cut = if self.full { 0 } else { too_many(&rows) };
+        let hidden = quiet.len();
+        let cut = if self.full { 0 } else { too_many(&rows, hidden) };
         if 0 < cut {
             let first = rows.get(cut).map_or(0, |(_, step)| step.index);
             rows.drain(..cut);
@@ -83,7 +104,7 @@ impl<'a> Diagram<'a> {
                 *hidden = first;
             }
         }
-        rows
+        Rows { rows, is_cut: 0 < cut, hidden }
     }
 
     /// The nodes whose lanes are drawn: those that a drawn step concerns, if there are many.
@@ -98,10 +119,26 @@ impl<'a> Diagram<'a> {
         all.filter(|node| rows.iter().any(|(_, step)| concerns(step, *node))).collect()
     }
 
+    /// Columns of the steps' numbers.
+    fn numbers(&self) -> usize {
+        let last = self.trace.steps.last().map_or(0, |step| step.index);
+        last.to_string().len().max(2)
+    }
+
+    /// Columns before the first lane.
+    fn margin(&self) -> usize {
+        self.numbers() + TIME
+    }
+
     /// Columns of each of so many lanes.
     fn lane(&self, lanes: usize) -> usize {
-        let room = self.width.map(|width| width.saturating_sub(MARGIN + WORDS) / lanes.max(1));
+        let taken = self.margin() + WORDS;
+        let room = self.width.map(|width| width.saturating_sub(taken) / lanes.max(1));
         room.unwrap_or(LANE).clamp(LANE_MIN, LANE)
+    }
+
+    fn glyphs(&self) -> &'static Glyphs {
+        if self.ascii { &ASCII } else { &UNICODE }
     }
 
     /// A line as far as there is room for it.
@@ -115,46 +152,54 @@ impl<'a> Diagram<'a> {
     }
 
     fn row(&self, f: &mut fmt::Formatter<'_>, lanes: &Lanes, step: &Step) -> fmt::Result {
-        let time = format!("{:.1}ms", millis(step.time_us));
-        let row = format!("{time:>9}  {} {}", lanes.row(step), words(step));
+        let (time, numbers) = (format!("{:.1}ms", millis(step.time_us)), self.numbers());
+        let words = words_and_sends(step, self.glyphs());
+        let row = format!("{:>numbers$} {time:>9}  {} {words}", step.index, lanes.row(step));
         writeln!(f, "{}", self.fitting(String::from(row.trim_end())))
     }
 }
 
 impl fmt::Display for Diagram<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = self.rows();
-        let glyphs = if self.ascii { &ASCII } else { &UNICODE };
+        let Rows { rows, is_cut, hidden: at_the_end } = self.rows();
+        let (glyphs, margin) = (self.glyphs(), self.margin());
+        let fold = margin - 2;
+        let left_out = |f: &mut fmt::Formatter<'_>, hidden: usize, what: &str| match hidden {
+            0 => Ok(()),
+            1 => writeln!(f, "{:>fold$}  (1 {what})", glyphs.fold),
+            _ => {
+                writeln!(f, "{:>fold$}  ({hidden} {})", glyphs.fold, what.replace("step", "steps"))
+            }
+        };
         let nodes = self.lanes(&rows);
         let lane = self.lane(nodes.len());
         let mut lanes = Lanes::new(nodes, lane, glyphs);
-        writeln!(f, "{:MARGIN$}{}", "", lanes.header().trim_end())?;
+        writeln!(f, "{:margin$}{}", "", lanes.header().trim_end())?;
         let mut drawn = rows.into_iter().peekable();
         for step in &self.trace.steps {
             lanes.follow(step);
             let Some((hidden, _)) = drawn.next_if(|(_, row)| row.index == step.index) else {
                 continue;
             };
-            if 0 < hidden {
-                let steps = if hidden == 1 { "step" } else { "steps" };
-                writeln!(f, "{:>9}  ({hidden} {steps} without a change)", glyphs.fold)?;
-            }
+            let what = if is_cut && hidden == step.index { EARLIER } else { QUIET };
+            left_out(f, hidden, what)?;
             self.row(f, &lanes, step)?;
             if let Some(wrong) = &step.wrong {
-                writeln!(f, "{:>9}  {wrong}", glyphs.wrong)?;
+                writeln!(f, "{:>fold$}  {wrong}", glyphs.wrong)?;
             }
         }
-        Ok(())
+        left_out(f, at_the_end, QUIET)
     }
 }
 
 /// How many of the first rows have to go, so that the rest fits.
-fn too_many(rows: &[(usize, &Step)]) -> usize {
+fn too_many(rows: &[(usize, &Step)], at_the_end: usize) -> usize {
     let lines = |(hidden, step): &(usize, &Step)| {
         1 + usize::from(0 < *hidden) + usize::from(step.wrong.is_some())
     };
+    let end = usize::from(0 < at_the_end);
     // The header, and the line that says how many steps are left out.
-    let (mut taken, mut left) = (2, rows.len());
+    let (mut taken, mut left) = (2 + end, rows.len());
     for row in rows.iter().rev() {
         taken += lines(row);
         if ROWS_MAX < taken {
@@ -162,14 +207,14 @@ fn too_many(rows: &[(usize, &Step)]) -> usize {
         }
         left -= 1;
     }
-    let fits = rows.iter().map(lines).sum::<usize>() < ROWS_MAX;
+    let fits = rows.iter().map(lines).sum::<usize>() + end < ROWS_MAX;
     if fits { 0 } else { left.min(rows.len().saturating_sub(1)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::{MessageId, StepKind};
+    use crate::trace::{MessageId, Sent, StepKind};
 
     fn step(kind: StepKind, node: u32, from: Option<u32>, time_us: u64) -> Step {
         Step {
@@ -189,7 +234,9 @@ mod tests {
         trace.push(step(StepKind::Start, 1, None, 0));
         trace.push(step(StepKind::Start, 3, None, 0));
         trace.push(step(StepKind::Deliver, 3, Some(1), 4_000));
-        trace.push(Step { state: None, ..step(StepKind::Deliver, 3, Some(1), 5_000) });
+        for _ in 0..2 {
+            trace.push(Step { state: None, ..step(StepKind::Deliver, 3, Some(1), 5_000) });
+        }
         trace.push(step(StepKind::Lost, 1, Some(3), 6_000));
         trace
             .push(Step { wrong: Some("two lead".into()), ..step(StepKind::Timer, 3, None, 7_000) });
@@ -199,35 +246,64 @@ mod tests {
     #[test]
     fn arrows_are_level_and_quiet_steps_are_folded() {
         let picture = Diagram::of(&trace()).ascii().to_string();
-        let expected = "           n1      n2      n3
-    0.0ms  *                        bully.election  [n1 role:leader]
-    0.0ms  |               *        bully.election  [n3 role:leader]
-    4.0ms  +-------+------->        election +4.0ms  [n3 role:leader]
-        :  (1 step without a change)
-    6.0ms  x-------+-------+        election +4.0ms  [n1 role:leader]
-    7.0ms  |               o        election  [n3 role:leader]
-        x  two lead
+        let expected = "              n1      n2      n3
+ 0     0.0ms  *                        bully.election  [n1 role:leader]
+ 1     0.0ms  |               *        bully.election  [n3 role:leader]
+ 2     4.0ms  +-------+------->        election +4.0ms  [n3 role:leader]
+           :  (2 steps without a change)
+ 5     6.0ms  x-------+-------+        election +4.0ms  [n1 role:leader]
+ 6     7.0ms  |               o        election  [n3 role:leader]
+           x  two lead
 ";
         assert_eq!(picture, expected);
     }
 
     #[test]
+    fn a_row_tells_how_many_messages_go_out_and_to_whom_they_are_lost() {
+        let sent = |to, lost: Option<&str>| Sent {
+            id: MessageId { from: NodeId(1), number: 1 },
+            to: NodeId(to),
+            event: "bully.election".into(),
+            payload: String::new(),
+            lost: lost.map(String::from),
+        };
+        let row = |sends: Vec<Sent>| {
+            let mut trace = trace();
+            trace.push(Step { state: None, sends, ..step(StepKind::Timer, 1, None, 8_000) });
+            Diagram::of(&trace).to_string().lines().last().map(String::from)
+        };
+        let ending = |sends: Vec<Sent>| {
+            row(sends).and_then(|it| Some(String::from(it.split_once("election")?.1)))
+        };
+        let down = Some("the receiver is down");
+        assert_eq!(ending(vec![sent(2, Some("lost"))]).as_deref(), Some(" → 1 msg, lost to n2"));
+        let some = vec![sent(2, None), sent(3, Some("lost in a burst")), sent(4, down)];
+        assert_eq!(ending(some).as_deref(), Some(" → 3 msg, lost to n3 n4"));
+        let many = (2..7).map(|to| sent(to, Some("lost"))).chain([sent(7, None)]).collect();
+        assert_eq!(ending(many).as_deref(), Some(" → 6 msg, 5 lost"));
+        // What a crash or a partition takes is seen elsewhere, and what arrives is no change.
+        for sends in [vec![sent(2, None)], vec![sent(2, down)], vec![sent(2, Some("partition"))]] {
+            assert!(row(sends).is_some_and(|it| it.contains("without a change")));
+        }
+    }
+
+    #[test]
     fn a_narrow_picture_has_closer_lanes_and_cuts_what_is_too_long() {
         let trace = trace();
-        let picture = Diagram::of(&trace).ascii().width(44).to_string();
-        let expected = "           n1  n2  n3
-    0.0ms  *            bully.election  [n1~
-    0.0ms  |       *    bully.election  [n3~
-    4.0ms  +---+--->    election +4.0ms  [n~
-        :  (1 step without a change)
-    6.0ms  x---+---+    election +4.0ms  [n~
-    7.0ms  |       o    election  [n3 role:~
-        x  two lead
+        let picture = Diagram::of(&trace).ascii().width(47).to_string();
+        let expected = "              n1  n2  n3
+ 0     0.0ms  *            bully.election  [n1~
+ 1     0.0ms  |       *    bully.election  [n3~
+ 2     4.0ms  +---+--->    election +4.0ms  [n~
+           :  (2 steps without a change)
+ 5     6.0ms  x---+---+    election +4.0ms  [n~
+ 6     7.0ms  |       o    election  [n3 role:~
+           x  two lead
 ";
         assert_eq!(picture, expected);
         let wide = Diagram::of(&trace).ascii().width(120).to_string();
         assert_eq!(wide, Diagram::of(&trace).ascii().to_string());
-        let full = Diagram::of(&trace).full().width(44).to_string();
+        let full = Diagram::of(&trace).full().width(47).to_string();
         assert!(full.lines().any(|line| line.ends_with("[n1 role:leader]")), "{full}");
     }
 
@@ -239,8 +315,8 @@ mod tests {
         }
         let picture = Diagram::of(&trace).to_string();
         assert_eq!(picture.lines().count(), ROWS_MAX);
-        assert!(picture.lines().nth(1).is_some_and(|line| line.contains("steps without")));
-        assert_eq!(Diagram::of(&trace).full().to_string().lines().count(), 106 + 2);
+        assert!(picture.lines().nth(1).is_some_and(|line| line.ends_with("(69 earlier steps)")));
+        assert_eq!(Diagram::of(&trace).full().to_string().lines().count(), 107 + 2);
     }
 
     #[test]

@@ -95,8 +95,9 @@ pub struct NothingViolated;
 /// Finds out which step of `schedule` decides that its run fails, by `runs` random continuations
 /// from each moment of it, on all cores. A run of more than 100 steps is bisected.
 ///
-/// A continuation of a simulated run has the same settings, and ends at the same virtual time at
-/// the latest. Faults that had begun by the moment stay as they were; those that had not are drawn
+/// A continuation of a simulated run has the same settings. It ends when they say, but not before twice the
+/// time that the run took to fail, nor before 16 greatest delays more than that: a shrunk run ends where it
+/// fails. Faults that had begun by the moment stay as they were; those that had not are drawn
 /// anew, under the condition that they have not begun yet. A continuation of an explored run is a
 /// random walk over what can happen; with what was recorded it has twice the steps of the run at most.
 ///

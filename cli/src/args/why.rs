@@ -11,7 +11,7 @@ Examples:
   synod why target/synod/bully-0.schedule --runs 1000
 
 From each moment of the run, many random continuations are run: recorded decisions before the
-moment, random ones after it. The curve is the share of them that fail in the same property, from
+moment, random ones after it, for twice as long as the run took to fail at least. The curve is the share of them that fail in the same property, from
 before the first step to the last one. Faults that have not begun at a moment are drawn anew. The
 continuation of a schedule of `check` is a random walk; the whole run has twice the steps of the
 recorded one at most. If nearly every run fails, no decision dooms this one: then it is told what

@@ -23,7 +23,7 @@ pub(super) fn told(
     }
     parts.push(match other {
         // What is in one run only may be in the other with another content.
-        None if step.payload.contains(['(', '{']) => named(step, &step.payload),
+        None if step.payload.contains(['(', '{']) => named(step, &step.payload, ""),
         Some(other) if pair.likeness == Likeness::Changed && words(step) == words(other) => {
             String::from(short(&step.event))
         }

@@ -8,6 +8,8 @@ use crate::trace::{Change, Step, StepKind};
 /// Places of a state that are told if a step changed them, and characters of what is there now.
 const CHANGES_MAX: usize = 4;
 const VALUE_MAX: usize = 24;
+/// Receivers of lost messages that are told by name.
+const LOST_MAX: usize = 3;
 
 /// The nodes that are drawn, and which of them are up at the row that is drawn next.
 #[derive(Debug)]
@@ -98,6 +100,7 @@ pub(crate) struct Glyphs {
     restart: char,
     split: char,
     heal: char,
+    sends: &'static str,
     pub(crate) fold: char,
     pub(crate) wrong: char,
 }
@@ -114,6 +117,7 @@ pub(crate) static UNICODE: Glyphs = Glyphs {
     restart: '○',
     split: '╪',
     heal: '═',
+    sends: "→",
     fold: '⋮',
     wrong: '✗',
 };
@@ -130,6 +134,7 @@ pub(crate) static ASCII: Glyphs = Glyphs {
     restart: 'O',
     split: '#',
     heal: '=',
+    sends: "->",
     fold: ':',
     wrong: 'x',
 };
@@ -153,11 +158,34 @@ fn put(cells: &mut [char], column: usize, glyph: char) {
 
 /// What stands beside the lanes: the event without its algorithm's name, and what it changed.
 pub(crate) fn words(step: &Step) -> String {
-    let name = match step.kind {
+    named(step, name(step), "")
+}
+
+/// The same, and what it sent.
+pub(crate) fn words_and_sends(step: &Step, glyphs: &Glyphs) -> String {
+    named(step, name(step), &sends(step, glyphs))
+}
+
+fn name(step: &Step) -> &str {
+    match step.kind {
         StepKind::Deliver | StepKind::Timer | StepKind::Lost => short(&step.event),
         _ => &step.event,
+    }
+}
+
+/// How many messages go out, and to whom those that never arrive.
+fn sends(step: &Step, glyphs: &Glyphs) -> String {
+    if step.sends.is_empty() {
+        return String::new();
+    }
+    let lost: Vec<String> =
+        step.sends.iter().filter(|it| it.lost.is_some()).map(|it| it.to.to_string()).collect();
+    let lost = match lost.len() {
+        0 => String::new(),
+        1..=LOST_MAX => format!(", lost to {}", lost.join(" ")),
+        more => format!(", {more} lost"),
     };
-    named(step, name)
+    format!(" {} {} msg{lost}", glyphs.sends, step.sends.len())
 }
 
 /// An event's name without that of its algorithm.
@@ -165,8 +193,8 @@ pub(crate) fn short(event: &str) -> &str {
     event.rsplit('.').next().unwrap_or(event)
 }
 
-/// The same with another name for what happens.
-pub(crate) fn named(step: &Step, name: &str) -> String {
+/// The same with another name for what happens, and with `sends` before what it changed.
+pub(crate) fn named(step: &Step, name: &str, sends: &str) -> String {
     let mut words = String::from(name);
     if let Some(delay_us) = step.delay_us {
         words += &format!(" +{:.1}ms", millis(delay_us));
@@ -176,6 +204,7 @@ pub(crate) fn named(step: &Step, name: &str) -> String {
     } else if step.kind == StepKind::Heal {
         words = format!("healed: {words}");
     }
+    words += sends;
     let state = step.state.clone().or_else(|| changed(&step.changes));
     if let (Some(node), Some(state)) = (step.node, state) {
         words += &format!("  [{node} {state}]");

@@ -35,5 +35,6 @@ pub(super) fn unknown(trace: &Trace) -> Vec<usize> {
     let changing = |step: &&Step| step.state.is_some() || !step.changes.is_empty();
     let last = |node| trace.steps.iter().filter(changing).rfind(|it| acts(it, node));
     let last = (1..=trace.nodes).filter_map(|node| Some(last(NodeId(node))?.index));
-    last.filter(|step| !known.contains(step)).collect()
+    let unknown: BTreeSet<usize> = last.filter(|step| !known.contains(step)).collect();
+    unknown.into_iter().collect()
 }

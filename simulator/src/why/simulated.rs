@@ -17,7 +17,8 @@ use crate::world::Violation;
 /// A simulated run that failed.
 pub(super) struct Simulated<'a> {
     runnable: &'a dyn Runnable,
-    settings: &'a Settings,
+    /// The world of the continuations.
+    settings: Settings,
     trace: Trace,
     violation: Violation,
     /// Every decision that the run took, the calm ones included, in the order of taking.
@@ -25,13 +26,15 @@ pub(super) struct Simulated<'a> {
     moments: Vec<Moment>,
 }
 
+/// For so many greatest delays longer than the recorded run a continuation goes on, at least.
+const DELAYS_LONGER: u64 = 16;
 /// How often a plan is drawn in which the faults have not begun yet, at most.
 const PLANS_MAX: u32 = 256;
 
 impl<'a> Simulated<'a> {
     pub(super) fn replay(
         runnable: &'a dyn Runnable,
-        settings: &'a Settings,
+        settings: &Settings,
         decisions: &[Decision],
     ) -> Result<Self, NothingViolated> {
         let (outcome, stream) = runnable.run(settings, Stream::replaying(decisions), true);
@@ -41,6 +44,7 @@ impl<'a> Simulated<'a> {
         moments.dedup_by_key(|moment| moment.steps);
         moments.retain(|moment| moment.steps < trace.steps.len());
         let taken = stream.log().to_vec();
+        let settings = going_on(settings, violation.time_us);
         Ok(Self { runnable, settings, trace, violation, taken, moments })
     }
 
@@ -55,7 +59,7 @@ impl<'a> Simulated<'a> {
     /// When a continuation fails in the same property, if it does.
     fn fails(&self, moment: usize, seed: u64) -> Option<u64> {
         let stream = self.stream(moment, seed);
-        let (outcome, _) = self.runnable.run(self.settings, stream, false);
+        let (outcome, _) = self.runnable.run(&self.settings, stream, false);
         let violation = outcome.violation.filter(|it| it.property == self.violation.property);
         violation.map(|it| it.time_us)
     }
@@ -79,7 +83,7 @@ impl<'a> Simulated<'a> {
                 break;
             }
             let mut stream = Stream::recording(seeds.next_u64());
-            plan(self.settings, self.runnable.offers(), self.runnable.treasons(), &mut stream);
+            plan(&self.settings, self.runnable.offers(), self.runnable.treasons(), &mut stream);
             let mut drawn = faults(stream.log());
             open.retain(|fault| match drawn.remove(fault).filter(|it| it.may_follow(moment)) {
                 Some(fits) => {
@@ -91,6 +95,18 @@ impl<'a> Simulated<'a> {
         }
         decisions
     }
+}
+
+/// The same world, for long enough to fail later than at a time: a shrunk run ends where it fails. Faults and
+/// noise end when they did.
+fn going_on(settings: &Settings, failed_us: u64) -> Settings {
+    let delays_us = settings.delay_max_us.saturating_mul(DELAYS_LONGER);
+    let until_us = failed_us.saturating_add(failed_us.max(delays_us));
+    if until_us <= settings.time_us {
+        return settings.clone();
+    }
+    let noise_us = settings.faults_until_us().max(1);
+    Settings { time_us: until_us, noise_us, ..settings.clone() }
 }
 
 /// A planned fault: its kind, and its number.

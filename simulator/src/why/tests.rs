@@ -284,6 +284,65 @@ impl Ruler {
     }
 }
 
+/// Leads as soon as it hears the other.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Eager(bool);
+
+impl Algorithm for Eager {
+    const NAME: &'static str = "eager";
+    const MODEL: Model = Model::synchronous(TICK);
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|me: &mut Self, _: Hello| me.0 = true)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        let NodeId(number) = ctx.me();
+        ctx.send(NodeId(3 - number), &Hello);
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::always("one leads", |cluster: &Cluster<'_, Self>| {
+            let leads = cluster.live().filter(|(_, state)| state.0).count();
+            if leads < 2 { Ok(()) } else { Err(format!("{leads} lead")) }
+        })]
+    }
+}
+
+#[test]
+fn a_shrunk_run_that_ends_where_it_fails_is_not_doomed_by_what_only_made_it_short() {
+    let scenario = Scenario::of(|_| Eager::default());
+    let settings = Settings { time_us: 1_000, noise_us: 1, ..Settings::calm(2) };
+    let schedule = Schedule { algorithm: "eager".into(), ..fragile(&settings, &[]) };
+    let why = why(&scenario, &schedule, 100).expect("a violation");
+    assert_eq!(why.culprit, None);
+    assert!(percents(&why).iter().all(|percent| *percent == 100), "{:?}", why.curve);
+    assert!(why.curve.first().is_some_and(|start| start.in_time < 50), "{:?}", why.curve);
+}
+
+/// Does nothing.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Quiet;
+
+impl Algorithm for Quiet {
+    const NAME: &'static str = "quiet";
+    const MODEL: Model = Model::synchronous(TICK);
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+    }
+}
+
+#[test]
+fn where_nothing_happens_any_more_no_step_is_said_to_break_the_property() {
+    let scenario = Scenario::of(|_| Quiet)
+        .property(Property::at_rest("somebody acts", |_| Err("nobody does".into())));
+    let schedule = Schedule { algorithm: "quiet".into(), ..fragile(&Settings::calm(2), &[]) };
+    let told = why(&scenario, &schedule, 10).expect("a violation").verdict();
+    let last = "no step breaks it: it fails because one is missing";
+    assert_eq!(told.last().map(String::as_str), Some(last));
+}
+
 #[test]
 fn where_no_decision_is_needed_the_steps_are_told_that_led_to_the_last_one_and_what_it_did_not_know()
  {

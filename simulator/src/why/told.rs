@@ -60,6 +60,9 @@ impl Why {
     /// Which steps led to the last one, and which of the others it knew nothing of.
     fn origins(&self) -> Vec<String> {
         let Some(last) = self.trace.steps.last() else { return Vec::new() };
+        if last.node.is_none() {
+            return vec![String::from("no step breaks it: it fails because one is missing")];
+        }
         let past = self.past();
         let mut told = vec![format!("step {}, where it fails, follows from", last.index)];
         let earlier = past.len().saturating_sub(PAST_MAX);
