@@ -246,7 +246,9 @@ impl Place {
         let told = type_name.replace(&prefix, "crate::");
         let (path, name) = told.rsplit_once("::").unwrap_or(("", &told));
         let (path, name) = match path {
-            _ if told.contains('<') || path.is_empty() => (None, told.clone()),
+            // In an expression, the parameters of a type would be comparisons.
+            _ if told.contains('<') => (None, format!("<{told}>")),
+            "" => (None, told.clone()),
             path if path.starts_with("synod_algorithms") => {
                 (Some(format!("synod::algorithms::{name}")), String::from(name))
             }
@@ -331,8 +333,8 @@ mod tests {
             imported("synod::algorithms::Bully", "Bully")
         );
         assert_eq!(called("mine::Election", "app"), imported("mine::Election", "Election"));
-        let generic = "mine::Over<mine::Link>";
-        assert_eq!(called(generic, "app"), (None, String::from(generic), false));
+        let generic = (None, String::from("<mine::Over<mine::Link>>"), false);
+        assert_eq!(called("mine::Over<mine::Link>", "app"), generic);
     }
 
     #[test]
@@ -343,7 +345,7 @@ mod tests {
         );
         assert_eq!(
             called("lib::Over<lease_lock::Lock>", "lease_lock"),
-            (None, String::from("lib::Over<crate::Lock>"), true)
+            (None, String::from("<lib::Over<crate::Lock>>"), true)
         );
         let advice = advice("it_fails", &Place::of("own::Lock", "own"), true);
         assert!(advice.starts_with("save it as src/it_fails.rs, put `#[cfg(test)] mod it_fails;`"));

@@ -107,7 +107,7 @@ impl Goal {
 
 /// The command that shows an algorithm as processes; where its nodes show nothing, what it costs.
 pub(crate) fn suggested(entry: &dyn Entry) -> String {
-    let name = entry.name();
+    let name = quoted(entry.name());
     match Goal::of(entry, SUGGESTED_NODES) {
         Goal::Alike("leader", node) if node.parse::<NodeId>().is_ok() => {
             format!("cluster {name} --nodes {SUGGESTED_NODES} --kill-leader")

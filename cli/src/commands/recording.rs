@@ -35,8 +35,12 @@ pub(super) fn read(path: &Path) -> Result<Recording, Problem> {
         return Err(Problem::new(Exit::Usage, what));
     }
     let bytes = fs::read(path).map_err(cannot)?;
-    let recording = Recording::read(&bytes)
-        .map_err(|error| Problem::new(Exit::Usage, format!("`{file}`: {error}")))?;
+    let recording = Recording::read(&bytes).map_err(|error| {
+        let problem = Problem::new(Exit::Usage, format!("`{file}`: {error}"));
+        let hint =
+            "`node --record` and `cluster --record` write recordings; `trace diff` compares traces";
+        if is_one(path) { problem } else { problem.hint(hint) }
+    })?;
     if recording.lives.is_empty() {
         return Err(Problem::new(Exit::NothingRan, format!("`{file}` holds no life of a node")));
     }

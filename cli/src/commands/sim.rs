@@ -177,7 +177,7 @@ fn clean(
         let hint = "a longer --time, or fewer --faults, may show whether it is kept";
         return Err(Problem::new(Exit::Inconclusive, what).hint(hint));
     }
-    printer.next(format!("check {} --nodes 3", entry.name()));
+    printer.next(format!("check {} --nodes 3", quoted(entry.name())));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use synod_simulator::{Fault, Measures, Settings, Spread};
 
 use crate::app::App;
 use crate::args::Sweep;
-use crate::printer::{Printer, thousands};
+use crate::printer::{Printer, quoted, thousands};
 use crate::problem::{Exit, Problem};
 
 /// Worlds of a grid, at most.
@@ -240,7 +240,7 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Problem {
 
 /// Tells what was outside the model, and which command looks closer.
 fn verdict(asked: &Sweep, rows: &[Row], printer: &Printer) -> Result<(), Problem> {
-    let algorithm = &asked.algorithm;
+    let algorithm = quoted(&asked.algorithm);
     let runs: usize = rows.iter().map(|row| row.measures.runs().len()).sum();
     let violations: usize = rows.iter().map(|row| row.measures.violations()).sum();
     let Some(first) = rows.iter().find(|row| 0 < row.measures.violations()) else {

@@ -63,10 +63,26 @@ impl Algorithm for Speechless {
     }
 }
 
+/// Does nothing, under a name that a shell would take apart.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct TwoWords;
+
+impl Algorithm for TwoWords {
+    const NAME: &'static str = "two words";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+    }
+}
+
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().collect();
     if std::env::var_os(CALLED).is_some() {
-        return App::new().algorithm::<Brittle>().algorithm::<Speechless>().run();
+        return App::new()
+            .algorithm::<Brittle>()
+            .algorithm::<Speechless>()
+            .algorithm::<TwoWords>()
+            .run();
     }
     if asked.iter().any(|it| it == "--list") {
         if !asked.iter().any(|it| it == "--ignored") {
@@ -76,6 +92,7 @@ fn main() -> ExitCode {
     }
     a_run_that_breaks_is_told_by_its_seed();
     a_summary_that_panics_is_a_defect_of_every_command();
+    a_name_of_two_words_is_quoted_in_the_next_command();
     ExitCode::SUCCESS
 }
 
@@ -128,5 +145,17 @@ fn a_summary_that_panics_is_a_defect_of_every_command() {
         assert_eq!(output.status.code(), Some(70), "{words:?}: {told}");
         assert!(told.starts_with("error: a defect of the program: w"), "{told}");
         assert!(told.contains("\n  at cli/tests/broken/main.rs:"), "{told}");
+    }
+}
+
+fn a_name_of_two_words_is_quoted_in_the_next_command() {
+    for (command, next) in [
+        ("sim", "check 'two words' --nodes 3\n"),
+        ("sweep", "check 'two words' --nodes 3\n"),
+        ("check", "sweep 'two words' --nodes 3..5 --seeds 20\n"),
+    ] {
+        let output = call(&[command, "two words"]);
+        let told = text(&output.stderr);
+        assert!(output.status.success() && told.ends_with(next), "{command}: {told}");
     }
 }

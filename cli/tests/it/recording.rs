@@ -97,6 +97,7 @@ fn what_is_wrong_with_a_recording_is_said_with_an_exit_code() {
     fails(&place.0, &["trace", "merge", "rec/n2.recording", "rec/n2.recording"], 2, "of n2");
     fs::write(&path, "synod schedule 1\n").expect("written");
     fails(&place.0, &["trace", "merge", file], 2, "does not begin with `synodrec`");
+    fails(&place.0, &["trace", "merge", file], 2, "`cluster --record` write recordings");
     fails(&place.0, &["trace", "merge"], 2, "FILES");
 }
 

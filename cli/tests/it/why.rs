@@ -31,6 +31,16 @@ fn the_curve_ends_at_a_hundred_percent_and_its_steepest_step_is_named() {
 }
 
 #[test]
+fn where_the_last_step_decides_it_is_told_what_led_to_it_and_what_it_did_not_know() {
+    let place = Place::new("why-last");
+    let called = synod(&place.0, &["why", PATH]);
+    let (_, origins) = called.stdout.split_once("where it fails, follows from\n").expect("them");
+    let (known, unknown) = origins.split_once("and knew nothing of\n").expect("what it is not");
+    assert!(known.contains("n3 starts") && !known.contains("role:leader"), "{origins}");
+    assert!(unknown.contains("halted") && unknown.contains("role:leader"), "{origins}");
+}
+
+#[test]
 fn the_same_file_gives_the_same_output() {
     let place = Place::new("why-same");
     let [one, other] = [(); 2].map(|()| synod(&place.0, &["why", SCHEDULE, "--runs", "50"]));

@@ -174,7 +174,7 @@ fn name(step: &Step) -> &str {
 }
 
 /// How many messages go out, and to whom those that never arrive.
-fn sends(step: &Step, glyphs: &Glyphs) -> String {
+pub(crate) fn sends(step: &Step, glyphs: &Glyphs) -> String {
     if step.sends.is_empty() {
         return String::new();
     }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{Jump, Point};
-use crate::diagram::lanes::changed;
+use crate::diagram::lanes::{UNICODE, changed, sends};
 use crate::trace::{Step, StepKind, Trace};
 use crate::world::Violation;
 
@@ -138,7 +138,7 @@ pub(super) fn words(step: &Step) -> String {
     };
     let state = step.state.clone().or_else(|| changed(&step.changes));
     let state = state.map(|state| format!("  [{state}]")).unwrap_or_default();
-    let words = format!("{who}{kind}{what}{state}");
+    let words = format!("{who}{kind}{what}{}{state}", sends(step, &UNICODE));
     // Control characters of a payload would move the cursor.
     words.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }

@@ -354,7 +354,7 @@ fn where_no_decision_is_needed_the_steps_are_told_that_led_to_the_last_one_and_w
     assert_eq!((why.past(), why.unknown()), (vec![0, 1, 2], vec![3]));
     let told = why.verdict().join("\n");
     let expected = "no decision is needed for it: all 50 runs from the very start fail, 50 no later \
-                    than this one\nstep 4, where it fails, follows from\n  step 0: n1 starts\n  \
+                    than this one\nstep 4, where it fails, follows from\n  step 0: n1 starts → 1 msg\n  \
                     step 1: n2 starts\n  step 2: n1>n2 hello\nand knew nothing of\n  step 3: n1 \
                     tick  [true]";
     assert_eq!(told, expected);

@@ -22,11 +22,17 @@ impl Why {
     }
 
     /// What decided that the run fails. Where no decision did, because nearly every run fails: what decided
-    /// that this one fails as early as it does, if anything, and which steps led to its last one.
+    /// that this one fails as early as it does, if anything. There, and where its last step decided, also which
+    /// steps led to that one, and which ones it did not know.
     #[must_use]
     pub fn verdict(&self) -> Vec<String> {
         if let Some(culprit) = &self.culprit {
-            return said("decided", culprit, "fail", Point::percent);
+            let mut told = said("decided", culprit, "fail", Point::percent);
+            // That the last step fails is no news.
+            if culprit.step + 1 == self.trace.steps.len() {
+                told.extend(self.origins());
+            }
+            return told;
         }
         let mut told = vec![self.whatever_is_decided()];
         told.extend(self.hastener.iter().flat_map(|it| {
