@@ -105,6 +105,11 @@ fn said(what: &str, jump: &Jump, fail: &str, percent: fn(&Point) -> u32) -> Vec<
             percent(after)
         ),
     ];
+    if decisions.is_empty() {
+        told.push(String::from(
+            "  by calm decisions alone: nothing is lost or late, and nobody fails",
+        ));
+    }
     told.extend(decisions.iter().take(DECISIONS_MAX).map(|decision| format!("  {decision}")));
     if let Some(more @ 1..) = decisions.len().checked_sub(DECISIONS_MAX) {
         told.push(format!("  and {more} more"));
@@ -119,4 +124,33 @@ fn level(point: &Point, share: Share, ascii: bool) -> Option<char> {
     let part = u64::from(share(point)) * (levels.len() as u64 - 1);
     let level = part.div_ceil(u64::from(point.runs.max(1)));
     levels.get(usize::try_from(level).ok()?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(decisions: usize) -> Vec<String> {
+        let point = |step, failed| Point { step, failed, in_time: 0, runs: 10 };
+        let jump = Jump {
+            step: 3,
+            before: point(Some(2), 1),
+            after: point(Some(3), 10),
+            what: "n1 tick".into(),
+            decisions: (0..decisions).map(|it| format!("choose n1 #{it} = 1")).collect(),
+        };
+        said("decided", &jump, "fail", Point::percent)
+    }
+
+    #[test]
+    fn decisions_of_a_step_are_told_up_to_a_bound_and_that_there_are_only_calm_ones() {
+        let begins = [
+            "decided at step 3: n1 tick",
+            "  10% of 10 continuations fail from before it, 100% from after it",
+        ];
+        assert_eq!(told(1), [begins[0], begins[1], "  choose n1 #0 = 1"]);
+        assert_eq!(told(DECISIONS_MAX).len(), 2 + DECISIONS_MAX);
+        assert_eq!(told(DECISIONS_MAX + 3).last().map(String::as_str), Some("  and 3 more"));
+        assert!(told(0).last().is_some_and(|it| it.starts_with("  by calm decisions alone")));
+    }
 }
