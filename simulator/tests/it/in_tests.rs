@@ -140,7 +140,7 @@ fn the_page_of_a_step_shows_the_diagram_of_a_failure() {
     let text = fs::read_to_string(&page).expect("written");
     let begin = "before\n### `two_leaders`: at most one node leads\n\n`n";
     assert!(text.starts_with(begin), "{text}");
-    assert!(text.contains("\n```text\n           n1      n2\n    0.0ms  ●"), "{text}");
+    assert!(text.contains("\n```text\n              n1      n2\n 0     0.0ms  ●"), "{text}");
     assert!(text.contains("\n```\n\nReplay: `cargo test "), "{text}");
     fs::remove_dir_all(&folder).expect("removed");
 }
