@@ -11,7 +11,7 @@ use crate::envelope::{Envelope, EnvelopeRef, Instance, LaneId, Tag};
 use crate::event::{Event, EventId, NodeId};
 use crate::handler::{Access, Handler, IntoHandler, info};
 use crate::model::Model;
-use crate::node::StepError;
+use crate::node::{Snapshots, StepError};
 use crate::property::{Property, Summary};
 use crate::symmetry::Symmetry;
 use crate::workload::Workload;
@@ -79,6 +79,12 @@ pub trait Algorithm: Send + Sized + 'static {
     #[must_use]
     fn symmetry() -> Symmetry<Self> {
         Symmetry::none()
+    }
+
+    /// How its state is written down while its node runs, so that a recording can begin then.
+    #[must_use]
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::none()
     }
 
     /// The state in three to six short values, for status tables, diagrams and metrics.

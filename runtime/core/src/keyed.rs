@@ -8,7 +8,7 @@ use crate::catalogue::{BuildError, Catalogue};
 use crate::context::Context;
 use crate::envelope::EnvelopeRef;
 use crate::event::{EventId, NodeId};
-use crate::node::StepError;
+use crate::node::{SnapshotError, Snapshots, States, StatesWriter, StepError};
 use crate::property::Summary;
 use crate::stack::Stack;
 
@@ -162,6 +162,23 @@ impl<A: Stack> Stack for Keyed<A> {
     /// Only how many there are: a summary is short.
     fn summary(&self) -> Summary {
         Summary::default().with("instances", self.instances.len())
+    }
+
+    /// The keys, and then every instance.
+    fn write_down(&self, out: &mut StatesWriter) -> Result<(), SnapshotError> {
+        let keys: Vec<u64> = self.instances.keys().copied().collect();
+        out.put(&Snapshots::encoded(), &keys)?;
+        self.instances.values().try_for_each(|instance| instance.write_down(out))
+    }
+
+    fn read_back(&mut self, states: &mut States<'_>) -> Result<(), SnapshotError> {
+        self.instances.clear();
+        for key in states.take::<Vec<u64>>(&Snapshots::encoded())? {
+            let mut instance = (self.make)(key);
+            instance.read_back(states)?;
+            self.instances.insert(key, instance);
+        }
+        Ok(())
     }
 }
 

@@ -55,7 +55,10 @@ pub use handler::{Access, IntoHandler};
 pub use keyed::Keyed;
 pub use machine::{Machine, Watched};
 pub use model::{Assumption, Faults, Links, Model, Timing, Tolerance, Topology};
-pub use node::{Boot, Frame, Input, Node, StepError, Surroundings};
+pub use node::{
+    Boot, Frame, Input, Node, Snapshot, SnapshotError, Snapshots, States, StatesWriter, StepError,
+    Surroundings,
+};
 pub use peers::Peers;
 pub use property::{Automaton, Cluster, Held, Kind, Member, Monitor, Property, Summary, Verdict};
 pub use quorum::Quorum;

@@ -6,7 +6,7 @@ use crate::catalogue::Catalogue;
 use crate::context::{Choices, Effect};
 use crate::envelope::EnvelopeRef;
 use crate::event::{NodeId, Time};
-use crate::node::{Input, Node, StepError};
+use crate::node::{Input, Node, Snapshot, SnapshotError, StepError};
 use crate::property::{Property, Summary};
 use crate::stack::Stack;
 
@@ -54,6 +54,13 @@ pub trait Machine: Send {
 
     /// See [`Node::summary`].
     fn summary(&self) -> Summary;
+
+    /// See [`Node::snapshot`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::snapshot`].
+    fn snapshot(&self) -> Result<Snapshot, SnapshotError>;
 }
 
 impl<T: Stack> Machine for Node<T> {
@@ -97,6 +104,10 @@ impl<T: Stack> Machine for Node<T> {
 
     fn summary(&self) -> Summary {
         Self::summary(self)
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
+        Self::snapshot(self)
     }
 }
 
@@ -174,5 +185,9 @@ impl<T: Stack> Machine for Watched<T> {
 
     fn summary(&self) -> Summary {
         self.node.summary()
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
+        self.node.snapshot()
     }
 }

@@ -1,5 +1,7 @@
 //! One node, one step at a time.
 
+mod snapshot;
+
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use crate::property::Summary;
 use crate::random::Random;
 use crate::stack::Stack;
 use crate::symmetry::{Renamer, Symmetry};
+pub use snapshot::{Snapshot, SnapshotError, Snapshots, States, StatesWriter};
 
 /// A node without I/O: feed it an [`Input`], carry out the [`Effect`]s.
 ///

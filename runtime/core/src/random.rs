@@ -12,6 +12,12 @@ impl Random {
         Self(seed)
     }
 
+    /// The seed of a generator that goes on as this one does.
+    #[must_use]
+    pub(crate) const fn state(&self) -> u64 {
+        self.0
+    }
+
     /// The next 64 bits.
     pub const fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -2,7 +2,8 @@
 //! whether it does the same.
 //!
 //! A step is a function of the state, the time and the input, and the first state is a function of
-//! the [`Boot`]. So a recording holds no state and no effects: of the effects a [`Fingerprint`].
+//! the [`Boot`]. So a recording holds no effects, of these a [`Fingerprint`], and no state, unless it
+//! begins in the middle of a life: then that of this moment, a [`Snapshot`].
 //!
 //! ```text
 //! file    "synodrec" | format u32 | records
@@ -10,7 +11,7 @@
 //! ```
 //!
 //! Integers are little-endian, and a content is in postcard's encoding: a life of the node begins,
-//! a step, or the remark that the rest of the life was not recorded. The check is the FNV-1a hash
+//! as what it goes on from there, a step, or the remark that the rest of the life was not recorded. The check is the FNV-1a hash
 //! of the record's number and its content, so that a record in the wrong place does not pass.
 //!
 //! This module knows no file: the writer yields bytes, the reader takes them.
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 
 use crate::envelope::DecodeError;
 use crate::event::Time;
-use crate::node::{Boot, Input};
+use crate::node::{Boot, Input, Snapshot};
 use crate::schema::Schema;
 
 pub use fingerprint::Fingerprint;
@@ -44,11 +45,13 @@ pub struct Recording {
     pub intact_bytes: usize,
 }
 
-/// One life of a node, from its first step on.
+/// One life of a node, from its first step on or from a later one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RecordedLife {
     /// Whose it is.
     pub origin: Origin,
+    /// What the node was before the first of the steps; nothing if that is the first one of the life.
+    pub resumed: Option<Snapshot>,
     /// The steps, in the order of stepping.
     pub steps: Vec<RecordedStep>,
     /// Whether the node lived on without being recorded.
@@ -166,8 +169,8 @@ impl Recording {
 
     fn add(&mut self, entry: Entry<'_>) -> Result<(), &'static str> {
         if let Entry::Life(opening) = entry {
-            let (origin, steps) = (opening.into(), Vec::new());
-            self.lives.push(RecordedLife { origin, steps, cut: false });
+            let (origin, resumed, steps) = (opening.into(), None, Vec::new());
+            self.lives.push(RecordedLife { origin, resumed, steps, cut: false });
             return Ok(());
         }
         let life = self.lives.last_mut().ok_or("it belongs to no life")?;
@@ -179,6 +182,10 @@ impl Recording {
                 let fingerprint = Fingerprint(u64::from_le_bytes(fingerprint));
                 life.steps.push(RecordedStep { now, input: input.into(), fingerprint });
             }
+            Entry::Resumed(_) if life.resumed.is_some() || !life.steps.is_empty() => {
+                return Err("its life has begun before");
+            }
+            Entry::Resumed(kept) => life.resumed = Some(kept.into()),
             Entry::Life(_) | Entry::Cut => life.cut = true,
         }
         Ok(())
@@ -242,6 +249,16 @@ impl RecordingWriter {
         }
         self.begun |= written.is_ok();
         written
+    }
+
+    /// Appends to `out`, right after the beginning of the life, what the node is from which the steps
+    /// that follow go on. O(size).
+    ///
+    /// # Errors
+    ///
+    /// [`RecordTooLarge`]; `out` is then as it was.
+    pub fn resume(&mut self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), RecordTooLarge> {
+        self.write(&Entry::Resumed(snapshot.into()), out)
     }
 
     /// Appends a step to `out`. O(size of the input).

@@ -8,7 +8,7 @@ use crate::catalogue::{BuildError, Catalogue};
 use crate::context::Context;
 use crate::envelope::EnvelopeRef;
 use crate::event::{EventId, NodeId};
-use crate::node::StepError;
+use crate::node::{SnapshotError, States, StatesWriter, StepError};
 use crate::property::Summary;
 
 /// The algorithms of a node: one, a [`HandlerSet`], a [`Keyed`](crate::Keyed), or a tuple of
@@ -80,6 +80,26 @@ pub trait Stack: Send + Sized + 'static {
 
     /// The states in short, one after the other.
     fn summary(&self) -> Summary;
+
+    /// Writes every state down.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`].
+    fn write_down(&self, out: &mut StatesWriter) -> Result<(), SnapshotError> {
+        let _ = out;
+        Err(SnapshotError::undeclared::<Self>())
+    }
+
+    /// Takes every state as it was written down.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`].
+    fn read_back(&mut self, states: &mut States<'_>) -> Result<(), SnapshotError> {
+        let _ = states;
+        Err(SnapshotError::undeclared::<Self>())
+    }
 }
 
 impl<A: Algorithm> Stack for A {
@@ -132,6 +152,15 @@ impl<A: Algorithm> Stack for A {
 
     fn summary(&self) -> Summary {
         Algorithm::summary(self)
+    }
+
+    fn write_down(&self, out: &mut StatesWriter) -> Result<(), SnapshotError> {
+        out.put(&A::snapshots(), self)
+    }
+
+    fn read_back(&mut self, states: &mut States<'_>) -> Result<(), SnapshotError> {
+        *self = states.take(&A::snapshots())?;
+        Ok(())
     }
 }
 
@@ -252,6 +281,16 @@ macro_rules! impl_stack_for_tuple {
                 let mut all = Summary::default();
                 $(all.append(self.$index.summary());)+
                 all
+            }
+
+            fn write_down(&self, out: &mut StatesWriter) -> Result<(), SnapshotError> {
+                $(self.$index.write_down(out)?;)+
+                Ok(())
+            }
+
+            fn read_back(&mut self, states: &mut States<'_>) -> Result<(), SnapshotError> {
+                $(self.$index.read_back(states)?;)+
+                Ok(())
             }
         }
     };

@@ -12,11 +12,11 @@ use super::{BadRecording, Origin, RecordTooLarge, Recording};
 use crate::context::TimerId;
 use crate::envelope::{DecodeError, Envelope, Instance, Tag, append};
 use crate::event::{EventId, NodeId, PeerDown, PeerUp};
-use crate::node::{Boot, Input};
+use crate::node::{Boot, Input, Snapshot};
 use crate::schema::Schema;
 
 /// The version of the layout, and of the fingerprints.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 /// Magic and format.
 pub(super) const PREFIX_BYTES: usize = 12;
 /// A length and its complement.
@@ -33,6 +33,18 @@ pub(super) enum Entry<'a> {
     Life(Opening),
     Step { now: Duration, input: Told<'a>, fingerprint: [u8; 8] },
     Cut,
+    Resumed(Kept<'a>),
+}
+
+/// A [`Snapshot`].
+#[derive(Serialize, Deserialize)]
+pub(super) struct Kept<'a> {
+    states: Vec<Vec<u8>>,
+    random: u64,
+    timers: Vec<(Carried<'a>, u64)>,
+    next_timer: u64,
+    asked: Vec<(u64, [u8; 8])>,
+    next_ticket: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -142,7 +154,7 @@ pub(super) fn origin(content: &[u8]) -> Result<Option<Origin>, DecodeError> {
     }
     match Entry::decode(content)? {
         Entry::Life(opening) => Ok(Some(opening.into())),
-        Entry::Step { .. } | Entry::Cut => Ok(None),
+        Entry::Step { .. } | Entry::Cut | Entry::Resumed(_) => Ok(None),
     }
 }
 
@@ -172,6 +184,36 @@ impl From<Opening> for Origin {
     fn from(opening: Opening) -> Self {
         let Opening { algorithm, id, peers, incarnation, seed, events } = opening;
         Self { algorithm, boot: Boot { id, peers, incarnation, seed }, events }
+    }
+}
+
+impl<'a> From<&'a Snapshot> for Kept<'a> {
+    fn from(snapshot: &'a Snapshot) -> Self {
+        let timers = snapshot.timers.iter().map(|(envelope, id)| (envelope.into(), id.0));
+        let asked = snapshot.asked.iter();
+        Self {
+            states: snapshot.states.clone(),
+            random: snapshot.random,
+            timers: timers.collect(),
+            next_timer: snapshot.next_timer,
+            asked: asked.map(|(number, event)| (*number, event.bits().to_le_bytes())).collect(),
+            next_ticket: snapshot.next_ticket,
+        }
+    }
+}
+
+impl From<Kept<'_>> for Snapshot {
+    fn from(kept: Kept<'_>) -> Self {
+        let timers = kept.timers.into_iter().map(|(it, id)| (it.into_owned(), TimerId(id)));
+        let event = |bits| EventId::from_bits(u64::from_le_bytes(bits));
+        Self {
+            states: kept.states,
+            random: kept.random,
+            timers: timers.collect(),
+            next_timer: kept.next_timer,
+            asked: kept.asked.into_iter().map(|(number, bits)| (number, event(bits))).collect(),
+            next_ticket: kept.next_ticket,
+        }
     }
 }
 

@@ -14,5 +14,6 @@ mod recovery;
 mod refusals;
 mod refused;
 mod shapes;
+mod snapshots;
 mod steps;
 mod timers;

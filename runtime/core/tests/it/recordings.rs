@@ -54,6 +54,7 @@ fn lives() -> impl Strategy<Value = Vec<RecordedLife>> {
     let life = (any::<u64>(), any::<u64>(), vec(steps(), 0..6), any::<bool>()).prop_map(
         |(incarnation, seed, steps, cut)| RecordedLife {
             origin: origin(incarnation, seed),
+            resumed: None,
             steps,
             cut,
         },
@@ -100,7 +101,7 @@ fn first(lives: &[RecordedLife], mut records: usize) -> Vec<RecordedLife> {
         records -= 1 + steps + usize::from(cut);
         let origin = life.origin.clone();
         let steps = life.steps.iter().take(steps).cloned().collect();
-        left.push(RecordedLife { origin, steps, cut });
+        left.push(RecordedLife { origin, resumed: None, steps, cut });
     }
     left
 }
@@ -170,7 +171,7 @@ proptest! {
 
     #[test]
     fn records_that_changed_places_are_found(steps in vec(steps(), 2..6)) {
-        let life = RecordedLife { origin: origin(1, 2), steps, cut: false };
+        let life = RecordedLife { origin: origin(1, 2), resumed: None, steps, cut: false };
         let (bytes, ends) = written(&[life]);
         let swapped = [&bytes[..ends[0]], &bytes[ends[1]..ends[2]], &bytes[ends[0]..ends[1]]];
         prop_assert!(Recording::read(&swapped.concat()).is_err());
@@ -181,7 +182,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in vec(any::<u8>(), 0..200)) {
         let _ = Recording::read(&bytes);
-        let named = [Recording::MAGIC.as_slice(), &2_u32.to_le_bytes(), &bytes].concat();
+        let named = [Recording::MAGIC.as_slice(), &3_u32.to_le_bytes(), &bytes].concat();
         let _ = Recording::read(&named);
         let _ = scanned(&named, 3);
     }
@@ -191,9 +192,13 @@ proptest! {
 fn the_layout_is_pinned() {
     let input = Input::Deliver { from: NodeId(1), envelope: envelope(7) };
     let step = RecordedStep { now: Duration::new(3, 5), input, fingerprint: Fingerprint(9) };
-    let (bytes, ends) =
-        written(&[RecordedLife { origin: origin(4, 6), steps: vec![step], cut: true }]);
-    assert_eq!(&bytes[..12], b"synodrec\x02\0\0\0");
+    let (bytes, ends) = written(&[RecordedLife {
+        origin: origin(4, 6),
+        resumed: None,
+        steps: vec![step],
+        cut: true,
+    }]);
+    assert_eq!(&bytes[..12], b"synodrec\x03\0\0\0");
     let life =
         b"\x15\0\0\0\xea\xff\xff\xff\0\x06gossip\x02\x02\x01\x02\x04\x06\x02\x01a\x01\x01b\x02";
     assert_eq!(&bytes[12..ends[0] - 8], life);
@@ -207,15 +212,16 @@ fn what_is_no_recording_says_so() {
     for other in [&b"synod schedule 1\n"[..], b"x", b"synodlog\x01\0\0\0"] {
         assert_eq!(Recording::read(other), Err(BadRecording::NotARecording));
     }
-    let newer = Recording::read(b"synodrec\x03\0\0\0");
-    assert_eq!(newer, Err(BadRecording::Format { found: 3, known: 2 }));
+    let newer = Recording::read(b"synodrec\x04\0\0\0");
+    assert_eq!(newer, Err(BadRecording::Format { found: 4, known: 3 }));
 }
 
 #[test]
 fn damage_is_named_with_its_place() {
     let step =
         RecordedStep { now: Duration::ZERO, input: Input::Start, fingerprint: Fingerprint(1) };
-    let life = RecordedLife { origin: origin(1, 2), steps: vec![step.clone(), step], cut: false };
+    let steps = vec![step.clone(), step];
+    let life = RecordedLife { origin: origin(1, 2), resumed: None, steps, cut: false };
     let (mut bytes, ends) = written(&[life]);
     bytes[ends[0] + 9] ^= 1;
     let damaged = Recording::read(&bytes).expect_err("a byte has changed");
@@ -233,7 +239,7 @@ fn damage_is_named_with_its_place() {
 #[test]
 fn zeros_where_a_record_was_to_be_are_a_torn_end() {
     let (mut bytes, _) =
-        written(&[RecordedLife { origin: origin(1, 2), steps: vec![], cut: false }]);
+        written(&[RecordedLife { origin: origin(1, 2), resumed: None, steps: vec![], cut: false }]);
     let intact = bytes.len();
     bytes.extend([0; 100]);
     let recording = Recording::read(&bytes).expect("only its end is missing");
