@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use synod_core::{
-    Acknowledgement, Boot, BuildError, Input, LaneId, Machine, Node, NodeId, Origin, Property,
-    Stack, Transport, TransportError, Watched,
+    Acknowledgement, Boot, BuildError, Input, LaneId, Machine, Node, NodeId, Property, Stack,
+    Transport, TransportError, Watched,
 };
 
 use crate::barrier;
@@ -18,6 +18,7 @@ use crate::handle::NodeHandle;
 use crate::host::{Host, Ledger, Make, Parts};
 use crate::inbox::Mailbox;
 use crate::limits::Limits;
+use crate::on_demand::origin;
 use crate::recorder::Recorder;
 use crate::standstill;
 use crate::store::writer::{Beginning, Writer};
@@ -259,10 +260,10 @@ impl NodeBuilder {
         let recorder = match record {
             None => None,
             Some((algorithm, path)) => {
-                let events = catalogue.schemas().into_iter();
-                let events = events.map(|(name, schema)| (String::from(name), schema)).collect();
                 let boot = Boot { id, peers: peers.clone(), incarnation: 0, seed };
-                Some(recorder(path, Origin { algorithm, boot, events }, limits).await?)
+                let origin = origin(algorithm, boot, &catalogue);
+                let opened = Recorder::open_elsewhere(path.clone(), origin, limits).await;
+                Some(opened.map_err(|cause| StartError::Recording { path, cause })?)
             }
         };
         let (writer, waiting, opened, machine) = match open_store(store, &make, id).await {
@@ -285,6 +286,7 @@ impl NodeBuilder {
             writer,
             incarnation,
             recorder,
+            seed,
             acknowledgement,
             acknowledgements,
         };
@@ -327,15 +329,6 @@ async fn open_store(
 fn begin_store(thread: Beginning, id: NodeId) -> Result<(), StartError> {
     let began = thread.spawn(format!("{id} store"));
     began.map_err(|error| spawn_error("the thread of the store", &error))
-}
-
-/// Opens the recording where it may take its time.
-async fn recorder(path: PathBuf, origin: Origin, limits: Limits) -> Result<Recorder, StartError> {
-    let file = path.clone();
-    let opened = tokio::task::spawn_blocking(move || Recorder::open(&file, origin, limits)).await;
-    opened
-        .map_err(|error| spawn_error("the recording", &error))?
-        .map_err(|cause| StartError::Recording { path, cause })
 }
 
 async fn bring_up(

@@ -41,7 +41,7 @@ pub(crate) struct Engine {
     /// How long the effects of the running batch have taken to hand over.
     handing_over: Time,
     lap: Lap,
-    recorder: Option<Recorder>,
+    pub(crate) recorder: Option<Recorder>,
 }
 
 /// What came of a step.

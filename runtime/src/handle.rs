@@ -80,6 +80,10 @@ impl NodeHandle {
         Self(host)
     }
 
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.0
+    }
+
     /// The node.
     #[must_use]
     pub fn id(&self) -> NodeId {

@@ -62,7 +62,10 @@ pub(crate) struct Host {
     pub(crate) other_times: Stopwatch,
     pub(crate) outgoing: Mutex<Outgoing>,
     pub(crate) writer: Writer,
-    pub(crate) tape: Option<Arc<Tape>>,
+    /// The recording that runs, or the last one.
+    pub(crate) tape: Mutex<Option<Arc<Tape>>>,
+    /// What feeds the random choices of the algorithms.
+    pub(crate) seed: u64,
     pub(crate) timers: Timers,
     pub(crate) jobs: Jobs,
     pub(crate) asks: Asks,
@@ -125,6 +128,7 @@ pub(crate) struct Parts {
     pub(crate) writer: Writer,
     pub(crate) incarnation: u64,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) seed: u64,
     pub(crate) acknowledgement: Acknowledgement,
     pub(crate) acknowledgements: BTreeMap<LaneId, Acknowledgement>,
 }
@@ -144,7 +148,8 @@ impl Host {
         let mut outgoing = Outgoing::default();
         outgoing.begin_life(incarnation, others(&peers, id));
         Self {
-            tape: recorder.as_ref().map(Recorder::tape),
+            tape: Mutex::new(recorder.as_ref().map(Recorder::tape)),
+            seed: parts.seed,
             slots: slots(&catalogue, limits),
             slot_of,
             links: others(&peers, id).map(|peer| (peer, Link::default())).collect(),
@@ -205,6 +210,13 @@ impl Host {
     pub(crate) fn hello(&self) -> Hello {
         let events = self.catalogue.from_the_wire();
         Hello { node: self.id, incarnation: self.incarnation(), events }
+    }
+
+    /// All nodes of the cluster, in ascending order.
+    pub(crate) fn members(&self) -> Vec<NodeId> {
+        let mut members: Vec<NodeId> = self.links.keys().copied().chain([self.id]).collect();
+        members.sort_unstable();
+        members
     }
 
     /// Whether handlers may run: the machine lives, and effects have room.
@@ -411,7 +423,8 @@ impl Host {
         let _one_handler_at_most = tokio::time::timeout(patience, self.cell.lock()).await;
         let put_away = async {
             self.writer.close().await;
-            if let Some(tape) = &self.tape {
+            let tape = locked(&self.tape).clone();
+            if let Some(tape) = tape {
                 tape.close().await;
             }
         };

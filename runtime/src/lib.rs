@@ -48,6 +48,7 @@ mod jobs;
 mod limits;
 mod link;
 mod memory;
+mod on_demand;
 mod outgoing;
 mod outputs;
 mod pace;
@@ -67,6 +68,7 @@ pub use failure::{DeadLetter, EndReason, PanicPolicy};
 pub use handle::{AskError, NodeHandle, ShutdownReport, TriggerError};
 pub use limits::Limits;
 pub use memory::{MemoryNetwork, MemoryTransport};
+pub use on_demand::RecordError;
 pub use outputs::{Output, Outputs};
 pub use status::{EventStatus, Handling, LaneStatus, PeerStatus, RecordingStatus, Status};
 pub use store::{

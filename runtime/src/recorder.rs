@@ -11,7 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::{mem, thread};
 
 use synod_core::{
-    Fingerprint, Input, NodeId, Origin, RecordTooLarge, RecordingScan, RecordingWriter, Time,
+    Fingerprint, Input, NodeId, Origin, RecordTooLarge, RecordingScan, RecordingWriter, Snapshot,
+    Time,
 };
 use tokio::sync::Notify;
 
@@ -77,6 +78,16 @@ impl Recorder {
         Ok(recorder)
     }
 
+    /// The same where it may take its time.
+    pub(crate) async fn open_elsewhere(
+        path: PathBuf,
+        origin: Origin,
+        limits: Limits,
+    ) -> io::Result<Self> {
+        let opened = tokio::task::spawn_blocking(move || Self::open(&path, origin, limits)).await;
+        opened.map_err(io::Error::other)?
+    }
+
     fn start(
         sink: Sink,
         writer: RecordingWriter,
@@ -112,6 +123,29 @@ impl Recorder {
             let before = reel.waiting.len();
             let written = writer.begin(origin, &mut reel.waiting);
             tape.took(&mut reel, before, written, writer);
+        }
+    }
+
+    /// A life of the node goes on from this.
+    pub(crate) fn resume(&mut self, incarnation: u64, snapshot: &Snapshot) {
+        self.begin(incarnation);
+        let Self { writer, tape, .. } = self;
+        let mut reel = locked(&tape.reel);
+        if reel.takes() {
+            let before = reel.waiting.len();
+            let written = writer.resume(snapshot, &mut reel.waiting);
+            tape.took(&mut reel, before, written, writer);
+        }
+    }
+
+    /// Records no more of a life that goes on.
+    pub(crate) fn cut(mut self) {
+        let mut reel = locked(&self.tape.reel);
+        if reel.takes() {
+            let before = reel.waiting.len();
+            self.writer.cut(&mut reel.waiting);
+            reel.bytes += (reel.waiting.len() - before) as u64;
+            reel.over = Some(String::from(ON_DEMAND));
         }
     }
 
@@ -190,6 +224,11 @@ impl Tape {
         until(&self.ended, || locked(&self.reel).closed).await;
     }
 
+    /// Whether it takes what the node is fed.
+    pub(crate) fn is_running(&self) -> bool {
+        locked(&self.reel).takes()
+    }
+
     pub(crate) fn status(&self) -> RecordingStatus {
         let reel = locked(&self.reel);
         RecordingStatus {
@@ -226,6 +265,9 @@ impl Tape {
         !taken.is_empty()
     }
 }
+
+/// Why a recording is over that somebody has ended.
+const ON_DEMAND: &str = "it was ended";
 
 /// Opens the file, and makes sure that what follows can be read with what stands there.
 fn open(path: &Path, origin: &Origin, file_max: u64) -> io::Result<Opened> {

@@ -234,7 +234,7 @@ impl Status {
             other_times: host.other_times.read(),
             syncs: host.writer.syncs(),
             torn_bytes: load(&host.torn_bytes),
-            recording: host.tape.as_ref().map(|tape| tape.status()),
+            recording: locked(&host.tape).as_ref().map(|tape| tape.status()),
         }
     }
 }

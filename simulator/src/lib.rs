@@ -68,7 +68,7 @@ pub use explore::{
 pub use failure::{Drawn, Failure};
 pub use measure::{Measured, Measures, Spread, measure};
 pub use merge::{CannotMerge, Merged, merge};
-pub use playback::{Deviation, Replayed, replay_recording};
+pub use playback::{CannotReplay, Deviation, Replayed, replay_recording};
 pub use replay::{Replay, replay};
 pub use scenario::Scenario;
 pub use schedule::{BadSchedule, Recorded, Schedule};

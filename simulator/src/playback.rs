@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use synod_core::{
     BuildError, Envelope, Fingerprint, Input, Node, NodeId, Property, RecordedLife, RecordedStep,
-    Recording, Stack, Summary, TimerId,
+    Recording, SnapshotError, Stack, Summary, TimerId,
 };
 
 use self::notes::{Notes, Once};
@@ -58,6 +58,29 @@ pub struct Deviation {
     pub effects: Vec<String>,
 }
 
+/// Why a recording is not replayed at all.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CannotReplay {
+    /// The recorded node is not of its own cluster.
+    #[error(transparent)]
+    Cluster(#[from] BuildError),
+    /// It begins in the middle of a life, and this program does not read what the node was then: another
+    /// program wrote it.
+    #[error(
+        "what {node} was in its life {incarnation} when the recording began is not read: {cause}"
+    )]
+    Snapshot {
+        /// The node.
+        node: NodeId,
+        /// Which life of it.
+        incarnation: u64,
+        /// Why not.
+        #[source]
+        cause: SnapshotError,
+    },
+}
+
 /// What a step has to do with steps of other nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct Act {
@@ -75,11 +98,11 @@ pub(crate) struct Act {
 ///
 /// # Errors
 ///
-/// [`BuildError`] if the recorded node is not of its own cluster.
+/// [`CannotReplay`].
 pub fn replay_recording<T: Stack>(
     scenario: &Scenario<T>,
     recording: &Recording,
-) -> Result<Replayed, BuildError> {
+) -> Result<Replayed, CannotReplay> {
     let mut player = Player { scenario, notes: Notes::of(scenario, recording) };
     for (index, life) in recording.lives.iter().enumerate() {
         player.live(life, index == 0)?;
@@ -97,22 +120,37 @@ struct Player<'a, T: Stack> {
 }
 
 impl<T: Stack> Player<'_, T> {
-    fn live(&mut self, life: &RecordedLife, is_first: bool) -> Result<(), BuildError> {
-        let mut node = Some(self.scenario.node(life.origin.boot.clone())?);
+    fn live(&mut self, life: &RecordedLife, is_first: bool) -> Result<(), CannotReplay> {
+        let mut node = Some(self.node(life)?);
         let shift_us = self.notes.shift_us(life);
-        for recorded in &life.steps {
+        for (index, recorded) in life.steps.iter().enumerate() {
             let timer = match &recorded.input {
                 Input::Timer(timer) => node.as_ref().and_then(|node| armed(node, *timer)),
                 _ => None,
             };
             let mut step = self.notes.told(life, timer.as_ref(), recorded, is_first);
             step.time_us = micros(recorded.now).saturating_add(shift_us);
-            self.take(life, &mut node, recorded, step);
+            if index == 0 && life.resumed.is_some() {
+                step.log.push(String::from("recorded from here on, in the middle of a life"));
+            }
+            self.take(life, &mut node, recorded, step, index == 0);
             if self.notes.divergence.is_some() {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// The node as it was before the first step of a life that is recorded.
+    fn node(&self, life: &RecordedLife) -> Result<Node<T>, CannotReplay> {
+        let boot = &life.origin.boot;
+        let (id, incarnation) = (boot.id, boot.incarnation);
+        let mut node = self.scenario.node(boot.clone())?;
+        if let Some(snapshot) = &life.resumed {
+            let resumed = node.resume(snapshot);
+            resumed.map_err(|cause| CannotReplay::Snapshot { node: id, incarnation, cause })?;
+        }
+        Ok(node)
     }
 
     /// Takes a step once more, and holds it against what was recorded.
@@ -122,6 +160,7 @@ impl<T: Stack> Player<'_, T> {
         node: &mut Option<Node<T>>,
         recorded: &RecordedStep,
         mut step: Step,
+        is_first: bool,
     ) {
         let seen = node.as_ref().map(|node| self.see(node));
         let once = once(node, recorded, self.scenario.properties());
@@ -130,7 +169,7 @@ impl<T: Stack> Player<'_, T> {
         }
         if let (Some((summary, state)), Some(node)) = (seen, node.as_ref()) {
             let (summary_now, state_now) = self.see(node);
-            let tells = summary != summary_now || step.kind == StepKind::Start;
+            let tells = summary != summary_now || step.kind == StepKind::Start || is_first;
             step.state = (tells && !summary_now.is_empty()).then(|| summary_now.to_string());
             step.changes = changes(&state, &state_now);
         }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Boot, Context, Event, Handlers, Origin, PeerDown, PeerUp, Reason, RecordingWriter,
-    Schema,
+    Schema, Snapshots,
 };
 
 use super::*;
@@ -15,7 +15,7 @@ struct Number(u64);
 struct Tick;
 
 /// Adds numbers, by `step` each; panics upon 13.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Sum {
     step: u64,
     total: u64,
@@ -28,6 +28,10 @@ impl Algorithm for Sum {
         Handlers::new().on(Self::number).on(Self::tick).restore(|me: &mut Self, number: Number| {
             me.total += number.0;
         })
+    }
+
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::encoded()
     }
 
     fn start(&mut self, ctx: &mut Context) {
@@ -124,6 +128,54 @@ fn the_first_step_that_comes_to_something_else_is_named_with_what_came() {
     assert!(replayed.trace.steps[2].wrong.is_some());
 }
 
+/// The same life, recorded only from the step of this number on.
+fn from_step(recording: &Recording, first: usize) -> Recording {
+    let mut life = recording.lives[0].clone();
+    let mut node = Some(sum(1).node(life.origin.boot.clone()).expect("a member"));
+    let steps = life.steps.split_off(first);
+    life.steps.iter().for_each(|step| drop(once(&mut node, step, &[])));
+    life.resumed = Some(node.expect("it lives").snapshot().expect("it is written down"));
+    Recording { lives: vec![RecordedLife { steps, ..life }], ..recording.clone() }
+}
+
+#[test]
+fn a_life_is_replayed_from_the_middle_on_as_from_its_beginning() {
+    let inputs = vec![Input::Start, deliver(2), Input::Timer(TimerId(1)), deliver(5), deliver(1)];
+    let whole = record(vec![inputs]);
+    let all = replay_recording(&sum(1), &whole).expect("a member").trace.steps;
+    for first in 1..5 {
+        let replayed = replay_recording(&sum(1), &from_step(&whole, first)).expect("a member");
+        assert_eq!((replayed.divergence, replayed.steps), (None, 5 - first));
+        let steps = replayed.trace.steps;
+        assert!(steps[0].log.iter().any(|line| line.starts_with("recorded from here on")));
+        let changes = |steps: &[Step]| -> Vec<_> {
+            steps.iter().map(|step| (step.event.clone(), step.changes.clone())).collect()
+        };
+        assert_eq!(changes(&steps), changes(&all[first..]));
+    }
+}
+
+#[test]
+fn what_another_program_was_in_the_middle_of_a_life_is_refused() {
+    #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+    struct Other(String);
+    impl Algorithm for Other {
+        const NAME: &'static str = "sum";
+        fn handlers() -> Handlers<Self> {
+            Handlers::new()
+        }
+        fn snapshots() -> Snapshots<Self> {
+            Snapshots::encoded()
+        }
+    }
+    let mut recording = record(vec![vec![Input::Start, deliver(2)]]);
+    let boot = recording.lives[0].origin.boot.clone();
+    let other = Node::new(boot, Other(String::from("of another version"))).expect("a member");
+    recording.lives[0].resumed = Some(other.snapshot().expect("it is written down"));
+    let error = replay_recording(&sum(1), &recording).expect_err("it is no sum");
+    assert!(matches!(error, CannotReplay::Snapshot { incarnation: 1, .. }), "{error}");
+}
+
 #[test]
 fn a_panic_that_is_new_and_one_that_is_gone_are_divergences() {
     let mut recording = record(vec![vec![Input::Start, deliver(13), deliver(1)]]);
@@ -143,7 +195,10 @@ fn a_panic_that_is_new_and_one_that_is_gone_are_divergences() {
 fn a_node_outside_of_its_cluster_is_refused_and_nothing_is_replayed_of_nothing() {
     let mut recording = record(vec![vec![Input::Start]]);
     recording.lives[0].origin.boot.peers.clear();
-    assert!(matches!(replay_recording(&sum(1), &recording), Err(BuildError::NotAMember { .. })));
+    assert!(matches!(
+        replay_recording(&sum(1), &recording),
+        Err(CannotReplay::Cluster(BuildError::NotAMember { .. }))
+    ));
     let replayed = replay_recording(&sum(1), &Recording::default()).expect("nobody");
     assert_eq!((replayed.steps, replayed.node, replayed.divergence), (0, NodeId(0), None));
 }
