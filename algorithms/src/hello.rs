@@ -16,11 +16,11 @@
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Algorithm, Cluster, Context, Event, Handlers, NodeId, Property, Summary, Verdict,
+    Algorithm, Cluster, Context, Event, Handlers, NodeId, Property, Snapshots, Summary, Verdict,
 };
 
 /// The state of one node.
-#[derive(Clone, Debug, Default, Hash, Serialize)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct HelloWorld {
     /// Who was introduced to this node.
     greeted: Option<Hello>,
@@ -33,6 +33,10 @@ impl Algorithm for HelloWorld {
 
     fn handlers() -> Handlers<Self> {
         Handlers::new().on(Self::init).on(Self::hello).on(Self::goodbye)
+    }
+
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::encoded()
     }
 
     /// The first node begins.

@@ -9,7 +9,7 @@ use synod_algorithms::{Bully, ChangRoberts};
 use synod_core::{
     Algorithm, Context, Event, HandlerSet, Handlers, Model, NodeId, Property, Recording, Stack,
 };
-use synod_runtime::{EndReason, NodeBuilder};
+use synod_runtime::{EndReason, NodeBuilder, RecordError};
 use synod_simulator::{Diagram, Replayed, Scenario, Step, StepKind, merge, replay_recording};
 
 use crate::world::{Nodes, memory, quic};
@@ -82,6 +82,75 @@ async fn an_election_over_quic_with_its_leader_killed_replays_without_divergence
         assert!(led || id.0 < 4, "{}", Diagram::of(&node.trace));
     }
     merges_in_the_order_of_causes(&replayed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_are_recorded_only_while_their_leader_dies_replay_without_divergence() {
+    let place = Place::new("on-demand");
+    let mut nodes = Nodes(BTreeMap::new());
+    let transports = quic(5);
+    let ids: Vec<NodeId> = transports.keys().copied().collect();
+    for (id, transport) in transports {
+        let builder = NodeBuilder::new(id, ids.clone(), Bully::default);
+        nodes.0.insert(id, builder.transport(transport).start().await.expect("the node starts"));
+    }
+    let leads = |leader: &'static str| {
+        move |_, summary: &BTreeMap<String, String>| {
+            summary.get("leader").is_some_and(|it| it == leader)
+        }
+    };
+    nodes.settle(leads("n5")).await;
+    for (id, node) in &nodes.0 {
+        node.record("bully", place.file(*id)).await.expect("it is written down");
+    }
+    let twice = nodes.0[&NodeId(1)].record("bully", place.file(NodeId(9))).await;
+    assert!(matches!(twice, Err(RecordError::Busy)) && !place.file(NodeId(9)).exists());
+    nodes.kill(NodeId(5)).await;
+    nodes.settle(leads("n4")).await;
+    for node in nodes.0.values() {
+        let status = node.end_recording().await.expect("it was recorded");
+        assert!(0 < status.steps && status.missed == 0, "{status:?}");
+        assert!(node.end_recording().await.is_none());
+    }
+    // Another section of the same file.
+    let first = &nodes.0[&NodeId(1)];
+    first.record("bully", place.file(NodeId(1))).await.expect("it was ended");
+    nodes.end().await;
+
+    let scenario = Scenario::of(|_| Bully::default()).showing_states();
+    let replayed = place.replay(&scenario, 5);
+    for node in &replayed {
+        assert_eq!(node.divergence, None);
+        let recording = place.read(node.node);
+        assert!(recording.lives.iter().all(|life| life.resumed.is_some()));
+        assert_eq!(recording.lives.len(), if node.node == NodeId(1) { 2 } else { 1 });
+        assert_eq!(recording.lives[0].cut, node.node != NodeId(5), "n5 was killed");
+        // n5 may have been killed before its next step.
+        if node.node != NodeId(5) {
+            let state = node.trace.steps[0].state.as_deref().expect("what it was then");
+            assert!(state.contains("leader:n5"), "{state}");
+        }
+    }
+    let merged = merge(&replayed).expect("they are of one cluster");
+    assert!(0 < merged.matched && merged.unmatched < merged.matched, "{merged:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_be_written_down_says_so_and_leaves_no_file() {
+    let place = Place::new("silent");
+    let (id, transport) = memory(1).pop_first().expect("one node");
+    let builder = NodeBuilder::new(id, vec![id], Counting::default).transport(transport);
+    let node = builder.start().await.expect("the node starts");
+    let error = node.record("counting", place.file(id)).await.expect_err("it does not say how");
+    let words = "Counting does not say how its state is written down: `Algorithm::snapshots` does";
+    assert!(error.to_string().ends_with(words), "{error}");
+    assert!(!place.file(id).exists());
+    fs::write(place.file(id), "something else").expect("a file");
+    let error = node.record("counting", place.file(id)).await.expect_err("no recording");
+    assert!(matches!(error, RecordError::File { .. }), "{error}");
+    assert_eq!(fs::read(place.file(id)).expect("a file"), b"something else");
+    node.trigger(&More).await.expect("it goes on");
+    node.shutdown(std::time::Duration::from_secs(5)).await;
 }
 
 fn merges_in_the_order_of_causes(replayed: &[Replayed]) {

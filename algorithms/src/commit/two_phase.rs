@@ -30,7 +30,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Cluster, Context, Event, Faults, Handlers, Model, NodeId, PeerUp, Property, Quorum,
-    Summary, Symmetry, Tolerance, Verdict, Workload,
+    Snapshots, Summary, Symmetry, Tolerance, Verdict, Workload,
 };
 
 /// How long the coordinator waits for votes. Safety does not depend on it.
@@ -82,6 +82,10 @@ impl Algorithm for TwoPhase {
             .indicates::<Invoked>()
             .indicates::<Returned>()
             .indicates::<Learned>()
+    }
+
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::encoded()
     }
 
     /// Upon recovery: who does not know that it has decided has not, for it would be in the log.

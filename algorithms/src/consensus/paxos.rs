@@ -33,7 +33,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Cluster, Context, Event, Faults, Handlers, Links, Model, NodeId, Property, Quorum,
-    Summary, Symmetry, Timing, Tolerance, Verdict, Workload,
+    Snapshots, Summary, Symmetry, Timing, Tolerance, Verdict, Workload,
 };
 
 /// The bound on the delay of a message that holds in the end, processing included.
@@ -118,6 +118,10 @@ impl Algorithm for Paxos {
             .on(Self::impatient)
             .indicates::<Invoked>()
             .indicates::<Returned>()
+    }
+
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::encoded()
     }
 
     fn properties() -> Vec<Property<Self>> {

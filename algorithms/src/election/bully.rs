@@ -41,8 +41,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Algorithm, Cluster, Context, Event, Faults, Handlers, Model, NodeId, Property, Summary,
-    Tolerance, Verdict,
+    Algorithm, Cluster, Context, Event, Faults, Handlers, Model, NodeId, Property, Snapshots,
+    Summary, Tolerance, Verdict,
 };
 
 /// The assumed bound on the delay of a message, processing included.
@@ -62,7 +62,7 @@ const SILENCE: Duration = DELAY_MAX.saturating_mul(6);
 pub const SETTLED_WITHIN: Duration = DELAY_MAX.saturating_mul(30);
 
 /// The state of one node.
-#[derive(Clone, Debug, Default, Hash, Serialize)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Bully {
     role: Role,
     /// The reign that this node leads, or follows, or last did.
@@ -72,7 +72,7 @@ pub struct Bully {
 }
 
 /// What a node is doing about the leadership.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
 enum Role {
     /// Asks whether a higher node is alive.
     #[default]
@@ -123,6 +123,10 @@ impl Algorithm for Bully {
             .on(Self::impatient)
             .on(Self::silence)
             .indicates::<Elected>()
+    }
+
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::encoded()
     }
 
     fn start(&mut self, ctx: &mut Context) {

@@ -20,11 +20,12 @@
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Algorithm, Cluster, Context, Event, Handlers, Model, Property, Summary, Topology, Verdict,
+    Algorithm, Cluster, Context, Event, Handlers, Model, Property, Snapshots, Summary, Topology,
+    Verdict,
 };
 
 /// The state of one process on the ring.
-#[derive(Clone, Debug, Default, Hash, Serialize)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct ChangRoberts {
     /// What is compared. The identity of the node unless [`ChangRoberts::numbered`] says another.
     own: Option<u64>,
@@ -37,6 +38,10 @@ impl Algorithm for ChangRoberts {
 
     fn handlers() -> Handlers<Self> {
         Handlers::new().on(Self::claim).on(Self::elected)
+    }
+
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::encoded()
     }
 
     /// Every process claims.

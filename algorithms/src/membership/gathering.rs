@@ -21,11 +21,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Cluster, Context, Event, Faults, Handlers, Model, NodeId, PeerDown, PeerUp,
-    Property, Summary, Tolerance, Verdict,
+    Property, Snapshots, Summary, Tolerance, Verdict,
 };
 
 /// The state of one node. Beside it in a stack stands whatever waits for [`Gathered`].
-#[derive(Clone, Debug, Default, Hash, Serialize)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Gathering {
     /// How many peers are enough. None: all of them.
     enough: Option<usize>,
@@ -41,6 +41,10 @@ impl Algorithm for Gathering {
 
     fn handlers() -> Handlers<Self> {
         Handlers::new().on(Self::peer_up).on(Self::peer_down).indicates::<Gathered>()
+    }
+
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::encoded()
     }
 
     fn start(&mut self, ctx: &mut Context) {

@@ -32,7 +32,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Cluster, Context, Event, Faults, Handlers, Links, Model, NodeId, PeerDown, PeerUp,
-    Property, Summary, Tolerance, Verdict, Workload,
+    Property, Snapshots, Summary, Tolerance, Verdict, Workload,
 };
 
 /// How often what is not confirmed is sent again.
@@ -41,7 +41,7 @@ pub const RETRY: Duration = Duration::from_millis(200);
 pub const TOPICS_MAX: usize = 1_024;
 
 /// The state of one node.
-#[derive(Clone, Debug, Default, Hash, Serialize)]
+#[derive(Clone, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Topics {
     /// What this node wishes of each topic that it has ever asked for.
     wishes: BTreeMap<u64, Wish>,
@@ -53,7 +53,7 @@ pub struct Topics {
 }
 
 /// What a node wishes of one topic.
-#[derive(Clone, Debug, Hash, Serialize)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 struct Wish {
     number: u64,
     on: bool,
@@ -80,6 +80,10 @@ impl Algorithm for Topics {
             .on(Self::peer_down)
             .indicates::<Delivered>()
             .indicates::<Settled>()
+    }
+
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::encoded()
     }
 
     fn properties() -> Vec<Property<Self>> {

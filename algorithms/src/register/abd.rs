@@ -30,8 +30,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Algorithm, Cluster, Context, Event, Faults, Handlers, Model, NodeId, Property, Quorum, Summary,
-    Symmetry, Tolerance, Verdict, Workload,
+    Algorithm, Cluster, Context, Event, Faults, Handlers, Model, NodeId, Property, Quorum,
+    Snapshots, Summary, Symmetry, Tolerance, Verdict, Workload,
 };
 
 /// Operations that wait at one node at most. Beyond, one is refused: it is not invoked.
@@ -90,6 +90,10 @@ impl Algorithm for Abd {
             .on_commuting(Self::stored)
             .indicates::<Invoked>()
             .indicates::<Returned>()
+    }
+
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::encoded()
     }
 
     fn properties() -> Vec<Property<Self>> {

@@ -34,10 +34,10 @@ mod events;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Context, Faults, Handlers, Model, NodeId, Order, PeerDown, PeerUp, Property,
-    Summary, Tolerance, Verdict,
+    Snapshots, Summary, Tolerance, Verdict,
 };
 
 pub use events::{
@@ -55,7 +55,7 @@ pub const WINDOW_BYTES: u64 = 8 * PIECE_BYTES;
 pub const TRANSFERS_MAX: usize = 64;
 
 /// The state of one node.
-#[derive(Clone, Debug, Hash, Serialize)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 pub struct Bulk {
     piece_bytes: u64,
     window_bytes: u64,
@@ -71,7 +71,7 @@ pub struct Bulk {
 /// The peer at the other end, and what the sender calls the transfer.
 type Name = (NodeId, u64);
 
-#[derive(Clone, Debug, Hash, Serialize)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 struct Outgoing {
     size: u64,
     attempt: u64,
@@ -83,7 +83,7 @@ struct Outgoing {
     supplied: u64,
 }
 
-#[derive(Clone, Debug, Hash, Serialize)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize)]
 struct Incoming {
     size: u64,
     attempt: u64,
@@ -125,6 +125,10 @@ impl Algorithm for Bulk {
             .indicates::<Progress>()
             .indicates::<Arrived>()
             .indicates::<Ended>()
+    }
+
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::encoded()
     }
 
     fn properties() -> Vec<Property<Self>> {

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Algorithm, Cluster, Context, Event, Handlers, NodeId, Property, Quorum, Summary, Symmetry,
-    Verdict, Workload,
+    Algorithm, Cluster, Context, Event, Handlers, NodeId, Property, Quorum, Snapshots, Summary,
+    Symmetry, Verdict, Workload,
 };
 
 /// The state of one node.
@@ -51,6 +51,10 @@ impl Algorithm for Echo {
 
     fn handlers() -> Handlers<Self> {
         Handlers::new().on(Self::begin).on(Self::token).indicates::<Decided>()
+    }
+
+    fn snapshots() -> Snapshots<Self> {
+        Snapshots::encoded()
     }
 
     fn properties() -> Vec<Property<Self>> {
