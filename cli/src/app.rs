@@ -24,7 +24,7 @@ use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
 /// A program with the commands `demo`, `sim`, `check`, `replay`, `why`, `sweep`, `cluster`, `node`,
-/// `doctor`, `status`, `store`, `cert`, `trace` and `history` over some algorithms.
+/// `doctor`, `status`, `record`, `store`, `cert`, `trace` and `history` over some algorithms.
 ///
 /// ```no_run
 /// # use synod::algorithms::Bully as MyElection;
@@ -117,6 +117,7 @@ impl App {
             Command::Node(node) => commands::node::run(self, &node, printer),
             Command::Doctor(doctor) => commands::doctor::run(self, &doctor, printer),
             Command::Status(status) => commands::status::run(&status, printer),
+            Command::Record(record) => commands::record::run(&record, printer),
             Command::Store(store) => commands::store::run(self, &store, printer),
             Command::Cert(cert) => commands::cert::run(&cert, printer),
             Command::Trace(trace) => commands::trace::run(self, &trace, printer),

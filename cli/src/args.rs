@@ -19,7 +19,7 @@ pub(crate) use self::cert::{
     Cert, CertCheck, CertInit, CertInspect, CertIssue, CertRenew, CertRevoke, CertTrust, seed,
 };
 pub(crate) use self::history::{ConsistencyArg, History, HistoryCheck};
-pub(crate) use self::node::{Cluster, Doctor, Node, Status};
+pub(crate) use self::node::{Cluster, Doctor, Node, Record, Status};
 pub(crate) use self::store::{Store, StoreBackup, StoreDirectory, StoreRestore};
 pub(crate) use self::sweep::Sweep;
 pub(crate) use self::trace::{Trace, TraceConvert, TraceDiff, TraceMerge};
@@ -70,6 +70,8 @@ Examples:
     Doctor(Doctor),
     /// Say how nodes of this machine are: what they do, and who is linked.
     Status(Status),
+    /// Record what running nodes of this machine are fed, for a while.
+    Record(Record),
     /// Make and read the certificates of a cluster.
     #[command(subcommand)]
     Cert(Cert),

@@ -9,9 +9,10 @@ use synod_core::{
 };
 use synod_runtime::NodeBuilder;
 use synod_simulator::{
-    Bounds, CannotReduce, Decision, Estimate, Exploration, Explored, Fault, LinkDelay, Measures,
-    NotSymmetric, NothingViolated, Progress, Replay, Replayed, Report, Scenario, Schedule,
-    Settings, Simulation, Strategy, Underway, Why, measure, replay, replay_recording, why,
+    Bounds, CannotReduce, CannotReplay, Decision, Estimate, Exploration, Explored, Fault,
+    LinkDelay, Measures, NotSymmetric, NothingViolated, Progress, Replay, Replayed, Report,
+    Scenario, Schedule, Settings, Simulation, Strategy, Underway, Why, measure, replay,
+    replay_recording, why,
 };
 
 use crate::problem::{Exit, Problem};
@@ -34,7 +35,7 @@ pub(crate) trait Entry {
     fn measure(&self, settings: &Settings, seeds: Range<u64>) -> Measures;
     /// The Rust type, with its path.
     fn type_name(&self) -> &'static str;
-    fn replay_recording(&self, recording: &Recording) -> Result<Replayed, BuildError>;
+    fn replay_recording(&self, recording: &Recording) -> Result<Replayed, CannotReplay>;
     fn node(&self, id: NodeId, peers: Vec<NodeId>) -> NodeBuilder;
     /// What its applications ask for, for want of any.
     fn workload(&self) -> Workload;
@@ -211,7 +212,7 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         std::any::type_name::<A>()
     }
 
-    fn replay_recording(&self, recording: &Recording) -> Result<Replayed, BuildError> {
+    fn replay_recording(&self, recording: &Recording) -> Result<Replayed, CannotReplay> {
         replay_recording(&self.0, recording)
     }
 

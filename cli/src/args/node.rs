@@ -6,6 +6,7 @@ use clap::Parser;
 use synod_core::NodeId;
 
 use super::cert::seed;
+use crate::operating::recordings::SECONDS;
 use crate::operating::settings::{Admin, Level, LogFormat};
 
 /// The longest time that a cluster runs or is waited for: a year, in seconds.
@@ -49,7 +50,7 @@ Examples:
   synod node n1.synod --record n1.recording                         for `synod replay`
   synod node n3.synod --seed n1=10.0.0.1:7400 --start-after 2
 
-The file of --config is TOML with the keys algorithm, store, record, admin, log.level, log.format,
+The file of --config is TOML with the keys algorithm, store, record, recordings, admin, log.level, log.format,
 limits.connect_timeout_ms, limits.idle_timeout_ms, limits.keep_alive_ms, limits.redial_after_ms,
 limits.session_grace_ms, limits.frame_timeout_ms, limits.hung_after_ms,
 limits.panics_a_minute_max, limits.outbox_bytes_max, limits.bytes_per_peer_cap, limits.packet_bytes_max,
@@ -69,6 +70,10 @@ pub(crate) struct Node {
     /// Record what the node is fed in this file, after what stands there already.
     #[arg(long, env = "SYNOD_RECORD")]
     pub(crate) record: Option<PathBuf>,
+    /// Where recordings are kept that `synod record` asks for while the node runs; `recordings` in the
+    /// directory of --store unless given.
+    #[arg(long, env = "SYNOD_RECORDINGS")]
+    pub(crate) recordings: Option<PathBuf>,
     /// Where /metrics, /status, /livez and /readyz are answered over HTTP: an address of the
     /// loopback interface, or `off`; the TCP port after the node's UDP port unless given.
     #[arg(long, env = "SYNOD_ADMIN")]
@@ -127,4 +132,25 @@ pub(crate) struct Status {
     /// Draw the table anew every second, until interrupted.
     #[arg(long)]
     pub(crate) watch: bool,
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  synod record n1.synod --for 60s
+  synod record n1.synod n2.synod n3.synod --for 10s --out incident
+
+A node records on its own machine, from now on, in the middle of its life; `synod replay` steps through it.
+It needs a place for that: --store or --recordings of `synod node`; and an algorithm that says how its state
+is written down.")]
+pub(crate) struct Record {
+    /// The bundles of nodes that run on this machine, or the addresses of their admin ports.
+    #[arg(required = true)]
+    pub(crate) nodes: Vec<String>,
+    /// For how long: 60, 60s, 1m; an hour at most.
+    #[arg(long = "for", default_value = "60", value_parser = |text: &str| super::seconds::<u64>(text, SECONDS))]
+    pub(crate) seconds: u64,
+    /// The directory that the recordings are brought to, as n1.recording.
+    #[arg(long, default_value = "recordings")]
+    pub(crate) out: PathBuf,
 }

@@ -11,6 +11,7 @@ pub(crate) mod doctor;
 pub(crate) mod history;
 pub(crate) mod node;
 mod progress;
+pub(crate) mod record;
 pub(crate) mod recording;
 pub(crate) mod replay;
 pub(crate) mod sim;

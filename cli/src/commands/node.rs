@@ -28,6 +28,7 @@ use crate::entry::Entry;
 use crate::operating::admin::{self, Subject};
 #[cfg(feature = "otel")]
 use crate::operating::otlp::Exporter;
+use crate::operating::recordings::Recordings;
 use crate::operating::renewal::{self, CertificateEnd};
 use crate::operating::service::{self, Systemd};
 use crate::operating::settings::{LogFormat, Settings};
@@ -101,6 +102,7 @@ async fn serve(
         certificate_end: certificate_end.clone(),
         bytes_per_peer_max: settings.limits.bytes_per_peer_max(&handled),
         transport: Arc::clone(&transport),
+        recordings: Recordings::new(settings.recordings.clone()),
     };
     let admin = tell(subject, settings.admin.address(&bundle)).await?;
     announce(&node, entry.name(), transport.local_address(), admin, printer);

@@ -1,8 +1,8 @@
 //! `status`: what running nodes of this machine say of themselves.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -13,14 +13,11 @@ use synod_core::NodeId;
 use synod_transport_quic::Bundle;
 
 use crate::args::Status;
+use crate::operating::client::{self, odd};
 use crate::operating::settings::beside;
 use crate::printer::{Printer, quoted, shown};
 use crate::problem::Problem;
 
-/// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// An answer is no larger, in bytes.
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// A handler that runs for longer is worth a note.
 const SLOW: Duration = Duration::from_secs(1);
 /// How often `--watch` draws the table.
@@ -52,7 +49,7 @@ pub(crate) fn run(asked: &Status, printer: &Printer) -> Result<(), Problem> {
 }
 
 /// The name of a node and the address of its admin port, from an address or the path of a bundle.
-fn place(text: &str) -> Result<(String, SocketAddr), Problem> {
+pub(super) fn place(text: &str) -> Result<(String, SocketAddr), Problem> {
     if let Ok(address) = text.parse() {
         return Ok((String::from(text), address));
     }
@@ -274,27 +271,22 @@ impl Table {
     }
 }
 
+/// Who tells of itself at an address.
+pub(super) fn node_at(address: SocketAddr) -> io::Result<String> {
+    ask(address).map(|(_, answer)| answer.status.id)
+}
+
 /// The process of `node`, if it is `node` that tells of itself at an address.
 pub(super) fn process_at(address: SocketAddr, node: NodeId) -> Option<u32> {
     let (_, answer) = ask(address).ok()?;
     answer.process.filter(|_| answer.status.id == node.to_string())
 }
 
-/// Asks the admin port at `address`. One connection, closed by the answer's end.
+/// Asks the admin port at `address`.
 fn ask(address: SocketAddr) -> io::Result<(Value, Answer)> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let request = format!("GET /status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut text = String::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text)?;
-    let odd = || io::Error::new(io::ErrorKind::InvalidData, "what answers is no synod node");
-    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(odd)?;
-    if !head.starts_with("HTTP/1.1 200 ") {
-        return Err(odd());
-    }
-    let whole: Value = serde_json::from_str(body).map_err(|_| odd())?;
+    let reply = client::ask(address, "GET /status")?;
+    let told = serde_json::from_str(&reply.page).ok().filter(|_| reply.code == 200);
+    let whole: Value = told.ok_or_else(odd)?;
     let answer = Answer::deserialize(&whole).map_err(|_| odd())?;
     Ok((whole, answer))
 }

@@ -1,4 +1,5 @@
-//! What a node tells over HTTP on the loopback interface: `/metrics`, `/status`, `/livez`, `/readyz`.
+//! What a node tells over HTTP on the loopback interface: `/metrics`, `/status`, `/livez`, `/readyz`; and
+//! what it is asked for there: `/record`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -15,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::metrics;
+use super::recordings::{Recordings, SECONDS};
 use super::renewal::CertificateEnd;
 
 /// Connections that are served at the same time, at most. For one more, the oldest one gives way: a client
@@ -38,6 +40,8 @@ pub(crate) struct Subject {
     pub(crate) transport: Arc<QuicTransport>,
     /// Clients of the admin port that gave way to others before they were done.
     pub(crate) displaced: AtomicU64,
+    /// What is recorded of it on demand.
+    pub(crate) recordings: Recordings,
 }
 
 impl Subject {
@@ -122,7 +126,7 @@ async fn serve(stream: TcpStream, subject: Arc<Subject>) -> io::Result<()> {
     let answer = loop {
         let (head, room) = buffer.split_at_mut(filled);
         match requested(head) {
-            Ok(Some(request)) => break subject.answer(&request),
+            Ok(Some(request)) => break subject.answer(&request).await,
             Ok(None) if room.is_empty() => {
                 break Answer::text(
                     "431 Request Header Fields Too Large",
@@ -154,8 +158,11 @@ struct Requested {
     method: String,
     /// Without the query.
     path: String,
+    query: String,
     /// Whether it has called the node by a name of this machine.
     is_by_own_name: bool,
+    /// Whether a page in a browser asks, which says so where it wants something done.
+    is_from_a_page: bool,
 }
 
 /// What a whole head asks for; nothing if it is not whole.
@@ -166,12 +173,16 @@ fn requested(head: &[u8]) -> Result<Option<Requested>, httparse::Error> {
         return Ok(None);
     }
     let target = request.path.unwrap_or_default();
-    let path = target.split_once('?').map_or(target, |(path, _)| path);
-    let mut hosts = request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case("host"));
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let named = |name: &'static str| {
+        request.headers.iter().filter(move |it| it.name.eq_ignore_ascii_case(name))
+    };
     Ok(Some(Requested {
         method: request.method.unwrap_or_default().to_owned(),
         path: path.to_owned(),
-        is_by_own_name: hosts.all(|it| is_own_name(it.value)),
+        query: query.to_owned(),
+        is_by_own_name: named("host").all(|it| is_own_name(it.value)),
+        is_from_a_page: named("origin").next().is_some(),
     }))
 }
 
@@ -213,15 +224,39 @@ const OK: &str = "200 OK";
 const UNAVAILABLE: &str = "503 Service Unavailable";
 
 impl Subject {
-    fn answer(&self, asked: &Requested) -> Answer {
+    async fn answer(&self, asked: &Requested) -> Answer {
         if !asked.is_by_own_name {
             let page = "the Host must be localhost or a loopback address, such as 127.0.0.1\n";
             return Answer::text("403 Forbidden", page);
         }
-        if asked.method != "GET" {
-            return Answer::text("405 Method Not Allowed", "only GET is answered\n");
+        match (asked.method.as_str(), asked.path.as_str()) {
+            ("POST", "/record") if !asked.is_from_a_page => self.record(asked).await,
+            ("POST", "/record") => Answer::text("403 Forbidden", "no page may ask for that\n"),
+            ("GET", path) => self.page(path),
+            _ => Answer::text("405 Method Not Allowed", "only GET, and POST /record\n"),
         }
-        match asked.path.as_str() {
+    }
+
+    /// Begins to record the node.
+    async fn record(&self, asked: &Requested) -> Answer {
+        let seconds = asked.query.strip_prefix("seconds=").and_then(|it| it.parse().ok());
+        let Some(seconds) = seconds.filter(|it| SECONDS.contains(it)) else {
+            let (least, most) = SECONDS.into_inner();
+            let page = format!("expected /record?seconds=N, from {least} to {most}\n");
+            return Answer::text("400 Bad Request", page);
+        };
+        let time = Duration::from_secs(seconds);
+        match self.recordings.begin(&self.node, self.algorithm, time).await {
+            Ok(file) => {
+                let page = json!({"file": file, "seconds": seconds}).to_string();
+                Answer { status: "202 Accepted", kind: "application/json", page }
+            }
+            Err(words) => Answer::text("409 Conflict", format!("{words}\n")),
+        }
+    }
+
+    fn page(&self, path: &str) -> Answer {
+        match path {
             "/metrics" => {
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 Answer { status: OK, kind, page: metrics::text(self) }

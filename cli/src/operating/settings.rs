@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) algorithm: Option<String>,
     pub(crate) store: Option<PathBuf>,
     pub(crate) record: Option<PathBuf>,
+    /// Where recordings on demand are kept.
+    pub(crate) recordings: Option<PathBuf>,
     pub(crate) admin: Admin,
     pub(crate) level: Level,
     pub(crate) format: LogFormat,
@@ -140,9 +142,12 @@ impl Settings {
         let empty = || file::settings("").map_err(usage);
         let mut said = asked.config.as_deref().map_or_else(empty, file::read)?;
         said.seeds.extend(asked.seeds.iter().cloned());
+        let store = asked.store.clone().or(said.store);
+        let recordings = asked.recordings.clone().or(said.recordings);
         Ok(Self {
             algorithm: asked.algorithm.clone().or(said.algorithm),
-            store: asked.store.clone().or(said.store),
+            recordings: recordings.or_else(|| Some(store.as_ref()?.join("recordings"))),
+            store,
             record: asked.record.clone().or(said.record),
             admin: asked.admin.unwrap_or(said.admin),
             level: asked.log.unwrap_or(said.level),

@@ -188,7 +188,8 @@ fn nodes(place: &Place, seen: &mut Seen) {
     seen.call(place, "doctor ca/n1.synod");
     cluster(&place.0, "alone", &["n1"]);
     seen.call(place, "doctor alone/n1.synod");
-    let mut first = Running::configured(&place.0.join(one), &[]);
+    let kept = place.0.join("kept").display().to_string();
+    let mut first = Running::configured(&place.0.join(one), &["--recordings", &kept]);
     let admin: Value = serde_json::from_str(&first.says(&[r#""event":"started""#])).expect("JSON");
     first.says(&[r#""event":"unreachable""#]);
     let mut second = Running::configured(&place.0.join(two), &[]);
@@ -198,6 +199,7 @@ fn nodes(place: &Place, seen: &mut Seen) {
     }
     let admin = admin.get("admin").and_then(Value::as_str).expect("an address");
     seen.call(place, &format!("status {admin}"));
+    seen.call(place, &format!("record {admin} --for 1s --out on-demand"));
     end(&mut second, seen);
     first.says(&[r#""event":"link""#, r#""up":false"#]);
     end(&mut first, seen);

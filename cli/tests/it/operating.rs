@@ -15,7 +15,7 @@ use crate::running::{Running, cluster};
 use crate::{Place, synod};
 
 /// The address of a node's admin port.
-fn admin(node: &mut Running) -> String {
+pub(crate) fn admin(node: &mut Running) -> String {
     let started: Value =
         serde_json::from_str(&node.says(&["\"event\":\"started\""])).expect("JSON");
     started.get("admin").and_then(Value::as_str).map(String::from).expect("an address")
@@ -31,7 +31,7 @@ fn pair(place: &Place) -> Vec<Running> {
 }
 
 /// Sends `request` and returns what comes back.
-fn http(address: &str, request: &str) -> String {
+pub(crate) fn http(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the port is open");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();

@@ -6,6 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 use synod::{Fingerprint, RecordedStep, Recording, RecordingWriter};
 
+use crate::operating::{admin, http};
+use crate::running::{Running, cluster};
 use crate::{Called, Place, synod};
 
 /// Records a cluster of three in `place/rec`, its leader killed.
@@ -141,4 +143,67 @@ fn a_step_that_comes_to_something_else_is_named() {
     assert_eq!(divergence["step"], 2);
     assert_ne!(divergence["expected"], divergence["got"]);
     fails(&place.0, &["trace", "merge", "rec/n1.recording"], 4, "at step 2");
+}
+
+#[test]
+fn nodes_that_run_are_recorded_for_a_while_and_their_recordings_replay_and_merge() {
+    let place = Place::new("on-demand");
+    let bundles = cluster(&place.0, "on-demand", &["n1", "n2", "n3"]);
+    let stores: Vec<_> = (1..=3).map(|node| place.0.join(format!("store{node}"))).collect();
+    let start = |(bundle, store): (&std::path::PathBuf, &std::path::PathBuf)| {
+        Running::configured(bundle, &["--store", store.to_str().expect("UTF-8")])
+    };
+    let mut nodes: Vec<Running> = bundles.iter().zip(&stores).map(start).collect();
+    nodes.iter_mut().for_each(|node| drop(node.says(&["leader", "n3", "state"])));
+    let addresses: Vec<String> = nodes.iter_mut().map(admin).collect();
+    let mut asked = vec!["record", "--for", "1s", "--out", "incident"];
+    asked.extend(addresses.iter().map(String::as_str));
+    let called = synod(&place.0, &asked);
+    assert_eq!(called.exit, 0, "{}\n{}", called.stdout, called.stderr);
+    assert!(called.stderr.ends_with("replay incident/n1.recording\n"), "{}", called.stderr);
+    for (store, node) in stores.iter().zip(["n1", "n2", "n3"]) {
+        let kept = fs::read_dir(store.join("recordings")).expect("a directory").count();
+        assert_eq!(kept, 0, "it was brought away");
+        let called = synod(&place.0, &["replay", &format!("incident/{node}.recording"), "--json"]);
+        assert_eq!(called.exit, 0, "{}", called.stderr);
+        assert!(called.last()["steps"].as_u64().is_some_and(|steps| 0 < steps));
+    }
+    let merge = ["trace", "merge", "incident/n1.recording", "incident/n2.recording"];
+    let called = synod(&place.0, &[&merge[..], &["incident/n3.recording", "--json"]].concat());
+    assert_eq!(called.exit, 0, "{}", called.stderr);
+    // What is there is not written over, and nothing is recorded then.
+    fails(&place.0, &asked, 2, "`incident/n1.recording` is there already");
+    // A store is one with recordings in it, too.
+    drop(nodes);
+    let store = stores.first().and_then(|store| store.to_str()).expect("UTF-8");
+    assert_eq!(synod(&place.0, &["store", "check", store]).exit, 0);
+}
+
+#[test]
+fn a_node_that_cannot_be_recorded_says_why() {
+    let place = Place::new("unrecorded");
+    let bundles = cluster(&place.0, "unrecorded", &["n1"]);
+    let bundle = bundles.first().expect("one node");
+    let mut node = Running::node(bundle);
+    let address = admin(&mut node);
+    let asked = ["record", &address, "--for", "1s"];
+    fails(&place.0, &asked, 6, "start the node with --recordings DIRECTORY, or with --store");
+    drop(node);
+    fails(&place.0, &asked, 6, "does not answer");
+    fails(&place.0, &["record", &address, "--for", "2h"], 2, "expected 1 to 3600 seconds");
+
+    let [all, kept] = ["all", "kept"].map(|name| place.0.join(name).display().to_string());
+    let mut node = Running::configured(bundle, &["--record", &all, "--recordings", &kept]);
+    let address = admin(&mut node);
+    fails(&place.0, &["record", &address, "--for", "1s"], 6, "the node is recorded already");
+    let refused = |request: &str| {
+        let request = format!("{request} HTTP/1.1\r\nHost: {address}\r\n");
+        let with = |more: &str| http(&address, &format!("{request}{more}\r\n"));
+        (with(""), with("Origin: http://evil.example\r\n"))
+    };
+    let (asked, by_a_page) = refused("POST /record?seconds=0");
+    assert!(asked.starts_with("HTTP/1.1 400 "), "{asked}");
+    assert!(by_a_page.starts_with("HTTP/1.1 403 "), "{by_a_page}");
+    let (asked, _) = refused("POST /status");
+    assert!(asked.starts_with("HTTP/1.1 405 "), "{asked}");
 }
