@@ -188,14 +188,13 @@ impl Queue {
     #[inline(always)]
     fn put_made(&mut self, at_us: u64, turn: Turn, make: impl FnOnce() -> Happening) -> Place {
         let place = self.reserve(at_us, turn);
-        match &mut self.slot(place).0 {
-            free @ None => *free = Some(make()),
-            Some(other) => unreachable!("{other:?} waits at a free place"),
-        }
+        let slot = &mut self.slot(place).0;
+        assert!(slot.is_none(), "{slot:?} waits at a free place");
+        slot.get_or_insert_with(make);
         place
     }
 
-    #[inline]
+    #[inline(always)]
     fn reserve(&mut self, at_us: u64, turn: Turn) -> Place {
         let place = self.free.pop().unwrap_or_else(|| {
             self.slab.push(Slot(None));

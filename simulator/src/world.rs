@@ -436,8 +436,16 @@ impl<'a, T: Stack> World<'a, T> {
         self.members[node].node = Some(Held::Own(Box::new(machine)));
     }
 
-    /// One handler activation: the node's step, its effects, the properties.
-    fn step(
+    /// One handler activation that is not the delivery of a message.
+    #[inline(never)]
+    fn step(&mut self, node: NodeId, input: &Input, step: Option<Box<Step>>) -> Result<(), Wrong> {
+        self.activate(node, input, step)
+    }
+
+    /// One handler activation: the node's step, its effects, the properties. Part of what delivers
+    /// messages, which most activations are of.
+    #[inline(always)]
+    fn activate(
         &mut self,
         node: NodeId,
         input: &Input,
@@ -457,8 +465,9 @@ impl<'a, T: Stack> World<'a, T> {
         if carried.is_ok() && !effects.is_empty() {
             crash = self.write_down(node, &mut effects).or(crash);
             self.carry_out(node, &mut effects, &mut step);
+        } else {
+            effects.clear();
         }
-        effects.clear();
         self.effects = effects;
         self.note(step);
         if carried.is_err() {

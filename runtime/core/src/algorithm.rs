@@ -327,16 +327,19 @@ impl<S> Handlers<S> {
 
     /// An algorithm hears what is for its own instance, and what instances below it trigger on
     /// this very node.
+    #[inline]
     fn is_addressed(&self, envelope: EnvelopeRef<'_>, from: NodeId, ctx: &Context) -> bool {
         let (target, own) = (envelope.instance(), &ctx.scope.instance);
-        // Not `==`: that calls `memcmp`, and for the empty keys of the root its vector load of no
-        // bytes at a dangling address costs some processors more than the whole step.
-        target.keys().iter().eq(own.keys())
+        // The root first: `==` calls `memcmp`, whose vector load of no bytes at a dangling address costs
+        // some processors more than the whole step.
+        (target.keys().is_empty() && own.keys().is_empty())
+            || target.keys() == own.keys()
             || (from == ctx.me
                 && envelope.tag() == Tag::Plain
                 && target.keys().starts_with(own.keys()))
     }
 
+    #[inline]
     fn enter(&self, ctx: &mut Context) {
         ctx.scope.lane = self.lane;
         let records = &mut ctx.scope.records;
@@ -345,7 +348,14 @@ impl<S> Handlers<S> {
         }
     }
 
+    #[inline]
     fn settle(&self, state: &mut S, ctx: &mut Context) {
+        if !self.rules.is_empty() {
+            self.settle_rules(state, ctx);
+        }
+    }
+
+    fn settle_rules(&self, state: &mut S, ctx: &mut Context) {
         for _ in 0..Self::SETTLE_ROUNDS_MAX {
             match self.holding(state) {
                 Some(rule) => (rule.then)(state, ctx),

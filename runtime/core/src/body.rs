@@ -129,7 +129,7 @@ impl Scratch {
     /// # Panics
     ///
     /// If the event's `Serialize` implementation reports an error.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn encode<E: Event>(&mut self, event: &E, body: &mut Body) {
         *body = Body::EMPTY;
         let Body::Short { length, bytes } = body else { return };
@@ -170,6 +170,19 @@ struct Pen<'a> {
 }
 
 impl Pen<'_> {
+    /// A number that is not short, or for which there is no room.
+    #[inline(never)]
+    fn longer(&mut self, number: u64) {
+        let place = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut);
+        let (bytes, count) = varint::written(number);
+        if let Some(place) = place {
+            *place = bytes;
+            self.length += count;
+        } else {
+            self.extend(bytes.get(..count).unwrap_or_default());
+        }
+    }
+
     /// No longer a short body: the vector has what is written so far, and gets all that follows.
     #[cold]
     fn spill(&mut self) -> &mut Vec<u8> {
@@ -200,12 +213,13 @@ impl Sink for Pen<'_> {
             return self.push(number.to_le_bytes()[0]);
         }
         let place = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut);
-        let (bytes, count) = varint::written(number);
-        if let Some(place) = place {
-            *place = bytes;
-            self.length += count;
-        } else {
-            self.extend(bytes.get(..count).unwrap_or_default());
+        match place {
+            Some(place) if number < varint::SHORT => {
+                let (bytes, count) = varint::written_short(number);
+                *place = bytes;
+                self.length += count;
+            }
+            _ => self.longer(number),
         }
     }
 

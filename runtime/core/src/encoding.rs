@@ -273,7 +273,7 @@ macro_rules! compound {
             type Error = Unwritable;
 
             $(
-                #[inline]
+                #[inline(always)]
                 fn $method<T: ?Sized + Serialize>(
                     &mut self,
                     $(_: $key,)?

@@ -76,7 +76,7 @@ impl<S> Clone for Handler<S> {
 }
 
 impl<S> Handler<S> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run(
         &self,
         state: &mut S,
@@ -113,6 +113,7 @@ impl<S> Handler<S> {
         }
     }
 
+    #[cold]
     fn undecodable(&self, from: NodeId, cause: DecodeError) -> StepError {
         StepError::Decode { event: self.info.name, from, cause }
     }

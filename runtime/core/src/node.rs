@@ -272,15 +272,19 @@ impl<T: Stack> Node<T> {
         taken
     }
 
+    // A step is short: what leads from its host to the handler is one function, and what most steps do not
+    // need others.
+
+    #[inline(always)]
     fn take(&mut self, input: &Input) -> Result<(), StepError> {
         match input {
-            Input::Start => self.stack.start(&self.tables, &mut self.ctx),
+            Input::Start => self.start(),
             Input::Recover(records) => self.recover(records)?,
             Input::Deliver { from, envelope } => self.arrive(envelope.by_ref(), *from)?,
             Input::Trigger(envelope) => self.local(envelope.by_ref())?,
             Input::Timer(id) => self.tick(*id),
-            Input::PeerUp(event) => self.indicate(&Envelope::seal(event)),
-            Input::PeerDown(event) => self.indicate(&Envelope::seal(event)),
+            Input::PeerUp(event) => self.indicate(Envelope::seal(event)),
+            Input::PeerDown(event) => self.indicate(Envelope::seal(event)),
         }
         self.settle();
         Ok(())
@@ -389,6 +393,12 @@ impl<T: Stack> Node<T> {
         self.stack.summary()
     }
 
+    #[inline(never)]
+    fn start(&mut self) {
+        self.stack.start(&self.tables, &mut self.ctx);
+    }
+
+    #[inline(never)]
     fn recover(&mut self, records: &[Envelope]) -> Result<(), StepError> {
         for record in records {
             if !self.stack.replay(&self.tables, record.by_ref(), &mut self.ctx)? {
@@ -396,11 +406,11 @@ impl<T: Stack> Node<T> {
             }
         }
         self.ctx.forget_requests(); // Restoring a record is not a reason to do anything.
-        self.stack.start(&self.tables, &mut self.ctx);
+        self.start();
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn arrive(&mut self, envelope: EnvelopeRef<'_>, from: NodeId) -> Result<(), StepError> {
         if from == self.ctx.me || self.ctx.peers.place_of(from).is_none() {
             return Err(StepError::Stranger(from));
@@ -413,6 +423,7 @@ impl<T: Stack> Node<T> {
     }
 
     /// An answer counts once, while its request is open, and ends the wait for it.
+    #[inline(never)]
     fn answered(
         &mut self,
         number: u64,
@@ -429,6 +440,7 @@ impl<T: Stack> Node<T> {
         Ok(())
     }
 
+    #[inline(never)]
     fn tick(&mut self, id: TimerId) {
         let armed = self.ctx.armed().find(|(armed, _)| *armed == id);
         let Some(envelope) = armed.map(|(_, envelope)| envelope.clone()) else {
@@ -442,9 +454,10 @@ impl<T: Stack> Node<T> {
     }
 
     /// Tells whoever wants to know; the application has its own ways to see links.
-    fn indicate(&mut self, envelope: &Envelope) {
+    #[inline(never)]
+    fn indicate(&mut self, envelope: Envelope) {
         if T::listens_to(&self.tables, envelope.event()) {
-            self.ctx.local.push_back(Local::One(envelope.clone()));
+            self.ctx.local.push_back(Local::One(envelope));
         }
     }
 
@@ -457,6 +470,7 @@ impl<T: Stack> Node<T> {
     }
 
     /// Runs the events that handlers have triggered, first in, first out.
+    #[inline(never)]
     fn run_local(&mut self) {
         let mut count = 0;
         while let Some(local) = self.ctx.local.pop_front() {
@@ -488,6 +502,7 @@ impl<T: Stack> Node<T> {
 
     /// Runs an event of this very node. What no algorithm listens to is for the application, and
     /// so is the answer to a question that no algorithm has open.
+    #[inline(never)]
     fn local(&mut self, envelope: EnvelopeRef<'_>) -> Result<(), StepError> {
         let me = self.ctx.me;
         let heard = match envelope.tag() {
@@ -506,11 +521,13 @@ impl<T: Stack> Node<T> {
     }
 
     /// Runs an event that somebody must listen to.
+    #[inline]
     fn dispatch_known(&mut self, envelope: EnvelopeRef<'_>, from: NodeId) -> Result<(), StepError> {
         let event = envelope.event();
         if self.dispatch(envelope, from)? { Ok(()) } else { Err(StepError::Unhandled(event)) }
     }
 
+    #[inline]
     fn dispatch(&mut self, envelope: EnvelopeRef<'_>, from: NodeId) -> Result<bool, StepError> {
         self.stack.dispatch(&self.tables, envelope, from, &mut self.ctx)
     }

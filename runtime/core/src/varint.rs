@@ -31,6 +31,19 @@ pub(crate) fn written(number: u64) -> ([u8; BYTES_MAX], usize) {
     (bytes, count as usize)
 }
 
+/// Numbers below this take three bytes at most, as most do.
+pub(crate) const SHORT: u64 = 1 << 21;
+
+/// The same for a number below [`SHORT`] that takes two bytes at least.
+#[inline]
+pub(crate) fn written_short(number: u64) -> ([u8; 3], usize) {
+    let is_longest = 0x4000 <= number;
+    let (low, middle, high) = (number | 0x80, number >> 7, number >> 14);
+    let middle = (middle & 0x7f) | (u64::from(is_longest) << 7);
+    let byte = |number: u64| number.to_le_bytes()[0];
+    ([byte(low), byte(middle), byte(high)], 2 + usize::from(is_longest))
+}
+
 /// Why no number is read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Misread {
@@ -54,12 +67,21 @@ pub(crate) fn read(bytes: &mut &[u8]) -> Result<u64, Misread> {
             *bytes = rest;
             Ok(u64::from(byte))
         }
+        [low, high @ 1..0x80, ref rest @ ..] => {
+            *bytes = rest;
+            Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
+        }
+        [low, middle @ 0x80..=0xff, high @ 1..0x80, ref rest @ ..] => {
+            *bytes = rest;
+            Ok(u64::from(low & 0x7f) | u64::from(middle & 0x7f) << 7 | u64::from(high) << 14)
+        }
         _ => read_longer(bytes),
     }
 }
 
-/// The same for a number of two bytes or more.
-#[inline]
+/// The same for a number of two bytes or more. Never inlined: then what reads the usual one is so small
+/// that it is.
+#[inline(never)]
 fn read_longer(bytes: &mut &[u8]) -> Result<u64, Misread> {
     let Some((first, rest)) = bytes.split_first_chunk() else { return read_bytewise(bytes) };
     let word = u64::from_le_bytes(*first);
@@ -150,6 +172,10 @@ mod tests {
         for number in edges() {
             let (bytes, count) = written(number);
             assert_eq!(bytes[..count], bytewise(number), "{number:#x}");
+            if (0x80..SHORT).contains(&number) {
+                let (bytes, count) = written_short(number);
+                assert_eq!(bytes[..count], bytewise(number), "{number:#x}");
+            }
             for behind in [0, 1, 8] {
                 let mut all = bytes[..count].to_vec();
                 all.resize(count + behind, 0x80);

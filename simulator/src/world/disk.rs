@@ -149,7 +149,7 @@ impl<T: Stack> World<'_, T> {
 
     /// Lets the run's stream decide what the disk does in `work`.
     fn on_disk<V>(&mut self, node: NodeId, work: impl FnOnce(&mut Faulty) -> V) -> V {
-        let stream = self.stream.lend();
+        let stream = self.stream.lend_open();
         let faulty = self.faulty(node);
         let idle = faulty.disk.decide_by(Box::new(LentTo(node, stream)));
         let result = work(faulty);

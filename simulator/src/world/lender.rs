@@ -9,48 +9,56 @@ use crate::choice::{About, Label, Stream};
 
 /// The stream of a run. It is the world's, which lends it to what may ask while it runs: a node, or
 /// a disk. One owner at a time needs no lock.
-#[derive(Debug)]
-pub(crate) struct Lender(Option<Box<Stream>>);
+pub(crate) struct Lender(Option<Box<dyn Choices>>);
 
 impl Lender {
     pub(super) fn new(stream: Stream) -> Self {
         Self(Some(Box::new(stream)))
     }
 
-    /// The stream, until it is [taken back](Self::take_back).
+    /// The stream for a node, until it is [taken back](Self::take_back).
     #[inline]
-    pub(crate) fn lend(&mut self) -> Box<Stream> {
+    pub(crate) fn lend(&mut self) -> Box<dyn Choices> {
         self.0.take().expect(HERE)
+    }
+
+    /// The same as what it is, for somebody else.
+    pub(super) fn lend_open(&mut self) -> Box<Stream> {
+        let stream: Box<dyn Any> = self.lend();
+        stream.downcast().expect(OURS)
     }
 
     /// The stream is the world's again. `lent` is what was made of it.
     #[inline]
     pub(crate) fn take_back(&mut self, lent: Option<Box<dyn Choices>>) {
-        let lent = lent.map(|it| -> Box<dyn Any> { it });
-        self.0 = lent.and_then(|it| it.downcast().ok());
-        assert!(self.0.is_some(), "what was lent comes back");
+        self.0 = lent;
     }
 
     pub(super) fn into_inner(mut self) -> Stream {
-        *self.lend()
+        *self.lend_open()
     }
 }
 
 const HERE: &str = "the stream was taken back";
+const OURS: &str = "what was lent comes back";
+
+// The world asks it less often than it is lent: what it is, is looked at here and not when it comes back.
 
 impl Deref for Lender {
     type Target = Stream;
 
     #[inline]
     fn deref(&self) -> &Stream {
-        self.0.as_ref().expect(HERE)
+        let stream: &dyn Any = self.0.as_deref().expect(HERE);
+        stream.downcast_ref().expect(OURS)
     }
 }
 
 impl DerefMut for Lender {
     #[inline]
     fn deref_mut(&mut self) -> &mut Stream {
-        self.0.as_mut().expect(HERE)
+        let stream: &mut dyn Any = self.0.as_deref_mut().expect(HERE);
+        stream.downcast_mut().expect(OURS)
     }
 }
 

@@ -7,9 +7,11 @@ use super::{World, Wrong, weigh};
 use crate::choice::{About, Label};
 use crate::queue::{Happening, Place};
 use crate::settings::Settings;
-use crate::trace::{MessageId, Sent, Step, StepKind};
+use crate::trace::{Sent, Step, StepKind};
 
-/// Between whom a message goes, what, and how.
+/// Between whom a message goes, what, and how. Handed on by value: then most of it is never written to
+/// memory for what most messages do not need.
+#[derive(Clone, Copy)]
 struct Way {
     from: NodeId,
     to: NodeId,
@@ -30,7 +32,7 @@ struct Delay {
 
 impl Way {
     /// A label is made only for what is asked.
-    fn about(&self) -> About {
+    fn about(self) -> About {
         About::Message { from: self.from, to: self.to, event: self.event }
     }
 }
@@ -48,14 +50,8 @@ impl<T: Stack> World<'_, T> {
             _ if !self.network.connects(from, to) => Some("partition"),
             _ => None,
         };
-        let kind = if lost.is_some() { StepKind::Lost } else { StepKind::Deliver };
-        let sending = self.trace.as_ref().and_then(|trace| trace.sending(sending));
-        let step = self.noting(|catalogue| Step {
-            message: sending.map(|(id, _)| id),
-            delay_us: sending.map(|(_, sent_us)| self.now_us - sent_us),
-            log: lost.iter().map(|why| String::from(*why)).collect(),
-            ..Step::upon(kind, to, input, catalogue)
-        });
+        let step =
+            if self.trace.is_some() { self.arriving(to, sending, input, lost) } else { None };
         if lost.is_some() {
             self.counts.lost += 1;
             self.note(step);
@@ -65,7 +61,26 @@ impl<T: Stack> World<'_, T> {
         if self.settings.races {
             self.redraw(to);
         }
-        self.step(to, input, step)
+        self.activate(to, input, step)
+    }
+
+    /// What a trace tells of a message that arrives, or would.
+    #[cold]
+    fn arriving(
+        &self,
+        to: NodeId,
+        sending: u32,
+        input: &Input,
+        lost: Option<&'static str>,
+    ) -> Option<Box<Step>> {
+        let kind = if lost.is_some() { StepKind::Lost } else { StepKind::Deliver };
+        let sending = self.trace.as_ref().and_then(|trace| trace.sending(sending));
+        self.noting(|catalogue| Step {
+            message: sending.map(|(id, _)| id),
+            delay_us: sending.map(|(_, sent_us)| self.now_us - sent_us),
+            log: lost.iter().map(|why| String::from(*why)).collect(),
+            ..Step::upon(kind, to, input, catalogue)
+        })
     }
 
     /// Puts a message on its way, unless it is lost, and tells the trace.
@@ -80,46 +95,48 @@ impl<T: Stack> World<'_, T> {
     ) {
         self.counts.sent += 1;
         self.counts.bytes += envelope.body().len() as u64;
-        let now_us = self.now_us;
-        let sending = self.trace.as_mut().map(|trace| trace.send(from, now_us));
         let is_calm = lane != Lane::Datagram
             && self.noisy_until_us <= self.now_us
             && !self.network.has_bursts();
         let way = Way { from, to, event: envelope.event(), lane, is_calm };
         let lost = match weigh(from, envelope, &self.scenario.catalogue) {
-            Ok(()) => self.loss(&way),
+            Ok(()) => self.loss(way),
             Err(wrong) => self.refuse(from, wrong),
         };
-        if let (Some(step), Some((id, _))) = (step, sending) {
-            step.sends.push(self.sent(id, to, envelope, lost));
-        }
+        let sending =
+            if self.trace.is_some() { self.tell_sending(way, envelope, lost, step) } else { 0 };
         if lost.is_some() {
             self.counts.lost += 1;
             return;
         }
-        let sending = sending.map_or(0, |(_, index)| index);
         if !is_calm {
-            self.double(&way, sending, envelope);
+            self.double(way, sending, envelope);
         }
-        self.put_on_its_way(&way, sending, envelope);
+        self.put_on_its_way(way, sending, envelope);
     }
 
-    /// What a trace tells of a message that is sent.
+    /// Tells the trace of a message that is sent; returns where it keeps what it knows of that.
     #[cold]
-    fn sent(
-        &self,
-        id: MessageId,
-        to: NodeId,
+    fn tell_sending(
+        &mut self,
+        way: Way,
         envelope: &Envelope,
         lost: Option<&'static str>,
-    ) -> Sent {
-        let catalogue = &self.scenario.catalogue;
-        let (event, payload) = (catalogue.name(envelope.event()), catalogue.show(envelope));
-        Sent { id, to, event, payload, lost: lost.map(String::from) }
+        step: &mut Option<Box<Step>>,
+    ) -> u32 {
+        let Some(trace) = &mut self.trace else { return 0 };
+        let (id, sending) = trace.send(way.from, self.now_us);
+        if let Some(step) = step {
+            let catalogue = &self.scenario.catalogue;
+            let (event, payload) = (catalogue.name(envelope.event()), catalogue.show(envelope));
+            let lost = lost.map(String::from);
+            step.sends.push(Sent { id, to: way.to, event, payload, lost });
+        }
+        sending
     }
 
     #[inline(never)]
-    fn double(&mut self, way: &Way, sending: u32, envelope: &Envelope) {
+    fn double(&mut self, way: Way, sending: u32, envelope: &Envelope) {
         if self.befalls("duplicate", way, self.noise(self.settings.duplicate)) {
             self.put_on_its_way(way, sending, &mut envelope.clone());
         }
@@ -127,8 +144,8 @@ impl<T: Stack> World<'_, T> {
 
     /// `sending` is where a traced run keeps what it knows of the sending.
     #[inline(always)]
-    fn put_on_its_way(&mut self, way: &Way, sending: u32, envelope: &mut Envelope) {
-        let Way { from, to, lane, .. } = *way;
+    fn put_on_its_way(&mut self, way: Way, sending: u32, envelope: &mut Envelope) {
+        let Way { from, to, lane, .. } = way;
         let delay = self.delay(way);
         let at_us = self.network.arrival(from, to, lane, self.now_us + delay.us);
         let place = self.queue.add_made(at_us, || {
@@ -136,7 +153,7 @@ impl<T: Stack> World<'_, T> {
             Happening::Message { to, sending, input }
         });
         if self.settings.races {
-            self.enter_race(way, place, at_us, &delay);
+            self.enter_race(way, place, at_us, delay);
         }
     }
 
@@ -150,7 +167,7 @@ impl<T: Stack> World<'_, T> {
     }
 
     #[inline(never)]
-    fn enter_race(&mut self, way: &Way, place: Place, at_us: u64, delay: &Delay) {
+    fn enter_race(&mut self, way: Way, place: Place, at_us: u64, delay: Delay) {
         let (about, lane) = (way.about(), way.lane);
         let ordinal = self.stream.asked(Label { what: "delay", about });
         let (earliest_us, latest_us) = (self.now_us + delay.min_us, self.now_us + delay.max_us);
@@ -160,7 +177,7 @@ impl<T: Stack> World<'_, T> {
     }
 
     #[inline]
-    fn loss(&mut self, way: &Way) -> Option<&'static str> {
+    fn loss(&mut self, way: Way) -> Option<&'static str> {
         if !self.is_up(way.to) {
             return Some("the receiver is down");
         }
@@ -171,8 +188,8 @@ impl<T: Stack> World<'_, T> {
     }
 
     #[inline(never)]
-    fn loss_in_noise(&mut self, way: &Way) -> Option<&'static str> {
-        let Way { from, to, lane, .. } = *way;
+    fn loss_in_noise(&mut self, way: Way) -> Option<&'static str> {
+        let Way { from, to, lane, .. } = way;
         let lose = self.noise(self.settings.lose);
         let datagrams = if lane == Lane::Datagram { self.settings.lose_datagram } else { 0 };
         if self.befalls("lose", way, lose.max(datagrams)) {
@@ -187,8 +204,8 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// How long a message takes, and how long it could have taken.
-    #[inline]
-    fn delay(&mut self, way: &Way) -> Delay {
+    #[inline(always)]
+    fn delay(&mut self, way: Way) -> Delay {
         let Settings { delay_min_us: min, delay_max_us: max, tail, tail_max_us, shape, .. } =
             *self.settings;
         let link = self.network.delay(way.from, way.to);
@@ -209,7 +226,7 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// Whether a noise of the network befalls a message.
-    fn befalls(&mut self, what: &'static str, way: &Way, per_million: u32) -> bool {
+    fn befalls(&mut self, what: &'static str, way: Way, per_million: u32) -> bool {
         0 < per_million && self.stream.chance(Label { what, about: way.about() }, per_million)
     }
 }
