@@ -116,8 +116,9 @@ impl Network {
         let Some(tails) = self.tails.get_mut(from.0 as usize - 1) else {
             return at_us;
         };
-        // Where it stands if the sender has sent to everybody on this lane.
+        // Where it stands if the sender has sent to everybody on this lane, or to nobody else.
         let usual = (to.0 as usize - 1).saturating_sub(usize::from(from < to));
+        let usual = usual.min(tails.len().saturating_sub(1));
         let is_usual = tails.get(usual).is_some_and(|(key, _)| *key == (to, lane));
         let place = if is_usual { usual } else { place_of(tails, (to, lane)) };
         tails.get_mut(place).map_or(at_us, |(_, tail)| {

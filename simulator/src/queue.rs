@@ -10,11 +10,11 @@ use crate::treason::Betrayal;
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
     Message {
+        from: NodeId,
         to: NodeId,
         /// Where a traced run keeps what it knows of the sending.
         sending: u32,
-        /// The delivery.
-        input: Input,
+        envelope: Envelope,
     },
     Timer {
         node: NodeId,
@@ -67,7 +67,7 @@ impl Happening {
     #[inline]
     pub(crate) fn sender(&self) -> Option<NodeId> {
         match self {
-            Self::Message { input: Input::Deliver { from, .. }, .. } => Some(*from),
+            Self::Message { from, .. } => Some(*from),
             _ => None,
         }
     }

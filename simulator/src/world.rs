@@ -5,6 +5,7 @@ mod effects;
 mod faults;
 mod judge;
 mod lender;
+mod notes;
 mod pace;
 mod place;
 mod promises;
@@ -13,13 +14,14 @@ mod seen;
 pub(crate) mod settling;
 mod traffic;
 mod traitors;
+mod upon;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use synod_core::{
-    Catalogue, Cluster, Effect, Event, Held, Input, Kind, Member, Monitor, NodeId, PeerDown,
-    PeerUp, Peers, Stack,
+    Cluster, Effect, Event, Held, Input, Kind, Member, Monitor, NodeId, PeerDown, PeerUp, Peers,
+    Stack,
 };
 
 use crate::audit::States;
@@ -40,6 +42,7 @@ pub(crate) use lender::Lender;
 use place::NodePlace;
 use races::Races;
 use settling::Settling;
+use upon::Upon;
 
 /// What came of one run.
 #[derive(Clone, Debug, Default)]
@@ -394,9 +397,8 @@ impl<'a, T: Stack> World<'a, T> {
     #[inline]
     fn happen(&mut self, happening: &Happening) -> Result<(), Wrong> {
         match happening {
-            Happening::Message { to, sending, input } => {
-                let from = happening.sender().unwrap_or(*to);
-                self.deliver(from, *to, *sending, input)
+            Happening::Message { from, to, sending, envelope } => {
+                self.deliver(*from, *to, *sending, envelope)
             }
             Happening::Timer { node, id, envelope } => {
                 self.places[*node].timers.remove(id);
@@ -439,29 +441,28 @@ impl<'a, T: Stack> World<'a, T> {
     /// One handler activation that is not the delivery of a message.
     #[inline(never)]
     fn step(&mut self, node: NodeId, input: &Input, step: Option<Box<Step>>) -> Result<(), Wrong> {
-        self.activate(node, input, step)
+        self.activate(node, Upon::Input(input), step)
     }
 
-    /// One handler activation: the node's step, its effects, the properties. Part of what delivers
-    /// messages, which most activations are of.
+    /// One handler activation: the node's step, its effects, the properties. Inlined where most are of.
     #[inline(always)]
     fn activate(
         &mut self,
         node: NodeId,
-        input: &Input,
+        upon: Upon<'_>,
         mut step: Option<Box<Step>>,
     ) -> Result<(), Wrong> {
         if self.members[node].node.is_none() {
-            return self.step_traitor(node, input, step);
+            return self.step_traitor(node, upon, step);
         }
         let before = if step.is_some() { Some(self.seen_before(node)) } else { None };
         let mut effects = std::mem::take(&mut self.effects);
-        let stepped = self.handle(node, input, &mut effects);
+        let stepped = self.handle(node, upon, &mut effects);
         if let (Some(step), Some(before)) = (&mut step, before) {
             self.tell_changes(node, step, &before);
         }
         let mut crash = if effects.is_empty() { None } else { self.doom(node, &mut effects) };
-        let carried = stepped.or_else(|halted| self.judge(node, input, halted));
+        let carried = stepped.or_else(|halted| self.judge(node, upon, halted));
         if carried.is_ok() && !effects.is_empty() {
             crash = self.write_down(node, &mut effects).or(crash);
             self.carry_out(node, &mut effects, &mut step);
@@ -483,11 +484,11 @@ impl<'a, T: Stack> World<'a, T> {
     }
 
     /// Lets the handlers of a live node run, with the run's stream in its hands.
-    #[inline]
+    #[inline(never)]
     fn handle(
         &mut self,
         node: NodeId,
-        input: &Input,
+        upon: Upon<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Halted> {
         let now = self.places[node].clock.reads(self.now_us);
@@ -495,7 +496,12 @@ impl<'a, T: Stack> World<'a, T> {
         let machine = machine.as_mut().and_then(Held::own).expect("an event for a live node");
         machine.decide_by(self.stream.lend());
         // A small result: a step is too short to copy what may be wrong with it.
-        let step = || machine.step(now, input, effects).map_err(Box::new);
+        let step = || match upon {
+            Upon::Message { from, envelope } => {
+                machine.deliver(now, from, envelope.by_ref(), effects).map_err(Box::new)
+            }
+            Upon::Input(input) => machine.step(now, input, effects).map_err(Box::new),
+        };
         let stepped = catch_unwind(AssertUnwindSafe(step));
         self.stream.take_back(machine.take_choices());
         match stepped {
@@ -555,43 +561,6 @@ impl<'a, T: Stack> World<'a, T> {
             }
         }
         verdict
-    }
-
-    /// What the trace is to say of a step, if there is one.
-    #[inline]
-    fn noting(&self, step: impl FnOnce(&Catalogue) -> Step) -> Option<Box<Step>> {
-        if self.trace.is_some() { Some(self.noted(step)) } else { None }
-    }
-
-    #[cold]
-    fn noted(&self, step: impl FnOnce(&Catalogue) -> Step) -> Box<Step> {
-        Box::new(step(&self.scenario.catalogue))
-    }
-
-    #[inline]
-    fn note(&mut self, step: Option<Box<Step>>) {
-        self.counts.steps += 1;
-        if self.counts.steps.is_multiple_of(Seat::TELL_EVERY) {
-            self.tell_where();
-        }
-        if let Some(step) = step {
-            self.keep(step);
-        }
-    }
-
-    #[cold]
-    fn tell_where(&self) {
-        if let Some(seat) = self.seat {
-            seat.tell(self.counts.steps, self.now_us);
-        }
-    }
-
-    #[cold]
-    fn keep(&mut self, mut step: Box<Step>) {
-        if let Some(trace) = &mut self.trace {
-            step.time_us = self.now_us;
-            trace.push(*step);
-        }
     }
 }
 

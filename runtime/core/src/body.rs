@@ -123,16 +123,15 @@ impl Scratch {
     /// find some costs less.
     const LARGE: usize = 8_192;
 
-    /// Encodes `event` into `body`, where it stays: bytes cost more to copy than to write while
-    /// they are on their way to memory.
+    /// Encodes `event` into `body`, which is empty, where it stays: bytes cost more to copy than to write
+    /// while they are on their way to memory.
     ///
     /// # Panics
     ///
     /// If the event's `Serialize` implementation reports an error.
     #[inline(always)]
     pub(crate) fn encode<E: Event>(&mut self, event: &E, body: &mut Body) {
-        *body = Body::EMPTY;
-        let Body::Short { length, bytes } = body else { return };
+        let Body::Short { length, bytes } = body else { unreachable!("an empty body is short") };
         self.encoded.clear();
         let mut pen = Pen { bytes, length: 0, encoded: &mut self.encoded };
         if let Err(error) = encode(event, &mut pen) {
@@ -212,14 +211,15 @@ impl Sink for Pen<'_> {
         if number < 0x80 {
             return self.push(number.to_le_bytes()[0]);
         }
-        let place = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut);
-        match place {
-            Some(place) if number < varint::SHORT => {
-                let (bytes, count) = varint::written_short(number);
-                *place = bytes;
-                self.length += count;
-            }
-            _ => self.longer(number),
+        if number < varint::SHORT
+            && let Some(place) = self.bytes.get_mut(self.length..)
+            && let Some(place) = place.first_chunk_mut()
+        {
+            let (bytes, count) = varint::written_short(number);
+            *place = bytes;
+            self.length += count;
+        } else {
+            self.longer(number);
         }
     }
 

@@ -233,6 +233,7 @@ impl<T: Stack> Node<T> {
     /// # Panics
     ///
     /// As [`Node::step`].
+    #[inline]
     pub fn deliver(
         &mut self,
         now: Time,
@@ -272,19 +273,15 @@ impl<T: Stack> Node<T> {
         taken
     }
 
-    // A step is short: what leads from its host to the handler is one function, and what most steps do not
-    // need others.
-
-    #[inline(always)]
     fn take(&mut self, input: &Input) -> Result<(), StepError> {
         match input {
-            Input::Start => self.start(),
+            Input::Start => self.stack.start(&self.tables, &mut self.ctx),
             Input::Recover(records) => self.recover(records)?,
             Input::Deliver { from, envelope } => self.arrive(envelope.by_ref(), *from)?,
             Input::Trigger(envelope) => self.local(envelope.by_ref())?,
             Input::Timer(id) => self.tick(*id),
-            Input::PeerUp(event) => self.indicate(Envelope::seal(event)),
-            Input::PeerDown(event) => self.indicate(Envelope::seal(event)),
+            Input::PeerUp(event) => self.indicate(&Envelope::seal(event)),
+            Input::PeerDown(event) => self.indicate(&Envelope::seal(event)),
         }
         self.settle();
         Ok(())
@@ -393,12 +390,6 @@ impl<T: Stack> Node<T> {
         self.stack.summary()
     }
 
-    #[inline(never)]
-    fn start(&mut self) {
-        self.stack.start(&self.tables, &mut self.ctx);
-    }
-
-    #[inline(never)]
     fn recover(&mut self, records: &[Envelope]) -> Result<(), StepError> {
         for record in records {
             if !self.stack.replay(&self.tables, record.by_ref(), &mut self.ctx)? {
@@ -406,10 +397,11 @@ impl<T: Stack> Node<T> {
             }
         }
         self.ctx.forget_requests(); // Restoring a record is not a reason to do anything.
-        self.start();
+        self.stack.start(&self.tables, &mut self.ctx);
         Ok(())
     }
 
+    // Always inlined: a step is short, and most are of messages.
     #[inline(always)]
     fn arrive(&mut self, envelope: EnvelopeRef<'_>, from: NodeId) -> Result<(), StepError> {
         if from == self.ctx.me || self.ctx.peers.place_of(from).is_none() {
@@ -423,7 +415,6 @@ impl<T: Stack> Node<T> {
     }
 
     /// An answer counts once, while its request is open, and ends the wait for it.
-    #[inline(never)]
     fn answered(
         &mut self,
         number: u64,
@@ -440,7 +431,6 @@ impl<T: Stack> Node<T> {
         Ok(())
     }
 
-    #[inline(never)]
     fn tick(&mut self, id: TimerId) {
         let armed = self.ctx.armed().find(|(armed, _)| *armed == id);
         let Some(envelope) = armed.map(|(_, envelope)| envelope.clone()) else {
@@ -454,10 +444,9 @@ impl<T: Stack> Node<T> {
     }
 
     /// Tells whoever wants to know; the application has its own ways to see links.
-    #[inline(never)]
-    fn indicate(&mut self, envelope: Envelope) {
+    fn indicate(&mut self, envelope: &Envelope) {
         if T::listens_to(&self.tables, envelope.event()) {
-            self.ctx.local.push_back(Local::One(envelope));
+            self.ctx.local.push_back(Local::One(envelope.clone()));
         }
     }
 
@@ -502,7 +491,6 @@ impl<T: Stack> Node<T> {
 
     /// Runs an event of this very node. What no algorithm listens to is for the application, and
     /// so is the answer to a question that no algorithm has open.
-    #[inline(never)]
     fn local(&mut self, envelope: EnvelopeRef<'_>) -> Result<(), StepError> {
         let me = self.ctx.me;
         let heard = match envelope.tag() {

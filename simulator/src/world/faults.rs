@@ -246,9 +246,8 @@ impl<T: Stack> World<'_, T> {
     /// Until when something that is due now has to wait; 0 if it need not.
     pub(super) fn held_until_us(&self, happening: &Happening) -> u64 {
         let until_us = match happening {
-            Happening::Message { to, .. } => {
-                let from = happening.sender().unwrap_or(*to);
-                let clogged = self.network.held_until_us(from, *to);
+            Happening::Message { from, to, .. } => {
+                let clogged = self.network.held_until_us(*from, *to);
                 clogged.max(self.places[*to].paused_until_us())
             }
             Happening::Timer { node, .. } | Happening::Told { node, .. } => {

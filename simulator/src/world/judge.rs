@@ -2,8 +2,9 @@
 
 use std::any::Any;
 
-use synod_core::{Catalogue, Envelope, Input, NodeId, Stack, StepError};
+use synod_core::{Catalogue, Envelope, NodeId, Stack, StepError};
 
+use super::upon::Upon;
 use super::{World, Wrong};
 use crate::quiet::{place_of_panic, words_of};
 
@@ -22,11 +23,11 @@ impl<T: Stack> World<'_, T> {
     pub(super) fn judge(
         &mut self,
         node: NodeId,
-        input: &Input,
+        upon: Upon<'_>,
         halted: Halted,
     ) -> Result<(), Wrong> {
         let stepped = match halted {
-            Halted::Refused(_) if self.is_of_traitor(input) => return Ok(()),
+            Halted::Refused(_) if self.is_of_traitor(upon) => return Ok(()),
             Halted::Refused(error) => Ok(Err(*error)),
             Halted::Panicked(panic) => {
                 self.panicked_at = place_of_panic();

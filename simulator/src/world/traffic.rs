@@ -1,8 +1,9 @@
 //! Messages on their way: sent, delayed, doubled, lost, delivered.
 
-use synod_core::{Envelope, EventId, Input, Lane, NodeId, Stack};
+use synod_core::{Envelope, EventId, Lane, NodeId, Stack};
 
 use super::races::Racer;
+use super::upon::Upon;
 use super::{World, Wrong, weigh};
 use crate::choice::{About, Label};
 use crate::queue::{Happening, Place};
@@ -21,13 +22,10 @@ struct Way {
     is_calm: bool,
 }
 
-/// How long a message takes, and within which bounds that was drawn.
+/// How long a message takes, and could have taken.
 struct Delay {
     us: u64,
-    min_us: u64,
     max_us: u64,
-    /// Whether these are bounds of the link alone.
-    is_of_link: bool,
 }
 
 impl Way {
@@ -43,7 +41,7 @@ impl<T: Stack> World<'_, T> {
         from: NodeId,
         to: NodeId,
         sending: u32,
-        input: &Input,
+        envelope: &Envelope,
     ) -> Result<(), Wrong> {
         let lost = match &self.members[to].node {
             None if !self.traitors.contains_key(&to) => Some("the receiver is down"),
@@ -51,7 +49,7 @@ impl<T: Stack> World<'_, T> {
             _ => None,
         };
         let step =
-            if self.trace.is_some() { self.arriving(to, sending, input, lost) } else { None };
+            if self.trace.is_some() { self.arriving(to, sending, envelope, lost) } else { None };
         if lost.is_some() {
             self.counts.lost += 1;
             self.note(step);
@@ -61,7 +59,7 @@ impl<T: Stack> World<'_, T> {
         if self.settings.races {
             self.redraw(to);
         }
-        self.activate(to, input, step)
+        self.activate(to, Upon::Message { from, envelope }, step)
     }
 
     /// What a trace tells of a message that arrives, or would.
@@ -70,7 +68,7 @@ impl<T: Stack> World<'_, T> {
         &self,
         to: NodeId,
         sending: u32,
-        input: &Input,
+        envelope: &Envelope,
         lost: Option<&'static str>,
     ) -> Option<Box<Step>> {
         let kind = if lost.is_some() { StepKind::Lost } else { StepKind::Deliver };
@@ -79,7 +77,7 @@ impl<T: Stack> World<'_, T> {
             message: sending.map(|(id, _)| id),
             delay_us: sending.map(|(_, sent_us)| self.now_us - sent_us),
             log: lost.iter().map(|why| String::from(*why)).collect(),
-            ..Step::upon(kind, to, input, catalogue)
+            ..Step::of(kind, to, envelope, catalogue)
         })
     }
 
@@ -93,15 +91,36 @@ impl<T: Stack> World<'_, T> {
         envelope: &mut Envelope,
         step: &mut Option<Box<Step>>,
     ) {
+        let event = envelope.event();
+        let way = |is_calm| Way { from, to, event, lane, is_calm };
+        if lane != Lane::Datagram
+            && self.noisy_until_us <= self.now_us
+            && !self.network.has_bursts()
+        {
+            self.pass_on(way(true), envelope, step);
+        } else {
+            self.pass_on_in_noise(way(false), envelope, step);
+        }
+    }
+
+    /// Apart, so that what does it for most messages knows that they are calm.
+    #[inline(never)]
+    fn pass_on_in_noise(
+        &mut self,
+        way: Way,
+        envelope: &mut Envelope,
+        step: &mut Option<Box<Step>>,
+    ) {
+        self.pass_on(way, envelope, step);
+    }
+
+    #[inline(always)]
+    fn pass_on(&mut self, way: Way, envelope: &mut Envelope, step: &mut Option<Box<Step>>) {
         self.counts.sent += 1;
         self.counts.bytes += envelope.body().len() as u64;
-        let is_calm = lane != Lane::Datagram
-            && self.noisy_until_us <= self.now_us
-            && !self.network.has_bursts();
-        let way = Way { from, to, event: envelope.event(), lane, is_calm };
-        let lost = match weigh(from, envelope, &self.scenario.catalogue) {
+        let lost = match weigh(way.from, envelope, &self.scenario.catalogue) {
             Ok(()) => self.loss(way),
-            Err(wrong) => self.refuse(from, wrong),
+            Err(wrong) => self.refuse(way.from, wrong),
         };
         let sending =
             if self.trace.is_some() { self.tell_sending(way, envelope, lost, step) } else { 0 };
@@ -109,7 +128,7 @@ impl<T: Stack> World<'_, T> {
             self.counts.lost += 1;
             return;
         }
-        if !is_calm {
+        if !way.is_calm {
             self.double(way, sending, envelope);
         }
         self.put_on_its_way(way, sending, envelope);
@@ -148,12 +167,14 @@ impl<T: Stack> World<'_, T> {
         let Way { from, to, lane, .. } = way;
         let delay = self.delay(way);
         let at_us = self.network.arrival(from, to, lane, self.now_us + delay.us);
-        let place = self.queue.add_made(at_us, || {
-            let input = Input::Deliver { from, envelope: envelope.take() };
-            Happening::Message { to, sending, input }
+        let place = self.queue.add_made(at_us, || Happening::Message {
+            from,
+            to,
+            sending,
+            envelope: envelope.take(),
         });
         if self.settings.races {
-            self.enter_race(way, place, at_us, delay);
+            self.enter_race(way, place, at_us, self.now_us + delay.max_us);
         }
     }
 
@@ -167,11 +188,13 @@ impl<T: Stack> World<'_, T> {
     }
 
     #[inline(never)]
-    fn enter_race(&mut self, way: Way, place: Place, at_us: u64, delay: Delay) {
+    fn enter_race(&mut self, way: Way, place: Place, at_us: u64, latest_us: u64) {
         let (about, lane) = (way.about(), way.lane);
         let ordinal = self.stream.asked(Label { what: "delay", about });
-        let (earliest_us, latest_us) = (self.now_us + delay.min_us, self.now_us + delay.max_us);
-        let floor_us = if delay.is_of_link { earliest_us } else { 0 };
+        let link = self.network.delay(way.from, way.to);
+        let min_us = link.map_or(self.settings.delay_min_us, |link| link.min_us);
+        let earliest_us = self.now_us + min_us;
+        let floor_us = if link.is_some() { earliest_us } else { 0 };
         let racer = Racer { place, about, lane, at_us, latest_us, earliest_us, floor_us, ordinal };
         self.races.enter(way.to, racer);
     }
@@ -211,12 +234,11 @@ impl<T: Stack> World<'_, T> {
         let link = self.network.delay(way.from, way.to);
         let (min, max, shape) =
             link.map_or((min, max, shape), |link| (link.min_us, link.max_us, link.shape));
-        let is_of_link = link.is_some();
         let late = !way.is_calm && self.befalls("tail", way, self.noise(tail));
         let most = if late { tail_max_us } else { max };
         let options = most.saturating_sub(min) + 1;
         let us = min + self.stream.choose_delay(|| way.about(), options, min, shape);
-        Delay { us, min_us: min, max_us: most.max(min), is_of_link }
+        Delay { us, max_us: most.max(min) }
     }
 
     /// How often the network loses, doubles or holds up messages, while it is still allowed to.

@@ -2,6 +2,7 @@
 
 use synod_core::{Held, Input, Kind, Machine, NodeId, Stack};
 
+use super::upon::Upon;
 use super::{World, Wrong};
 use crate::trace::{Step, StepKind};
 use crate::treason::{Asked, Betrayal, Deeds, Traitor, Treason};
@@ -13,9 +14,8 @@ impl<T: Stack> World<'_, T> {
     }
 
     /// Whether a traitor has sent it. That a node refuses it is then no violation.
-    pub(super) fn is_of_traitor(&self, input: &Input) -> bool {
-        !self.traitors.is_empty()
-            && matches!(input, Input::Deliver { from, .. } if self.traitors.contains_key(from))
+    pub(super) fn is_of_traitor(&self, upon: Upon<'_>) -> bool {
+        upon.sender().is_some_and(|from| self.traitors.contains_key(&from))
     }
 
     /// A node that is up becomes a traitor, unless there are as many bad nodes as there may be.
@@ -82,12 +82,12 @@ impl<T: Stack> World<'_, T> {
     pub(super) fn step_traitor(
         &mut self,
         node: NodeId,
-        input: &Input,
+        upon: Upon<'_>,
         step: Option<Box<Step>>,
     ) -> Result<(), Wrong> {
         let now = self.places[node].clock.reads(self.now_us);
         let traitor = self.traitors.get_mut(&node).expect("an event for a live node");
-        let asked = traitor.run(now, input, &mut self.stream);
+        let asked = traitor.run(now, &upon.to_input(), &mut self.stream);
         self.act(node, asked, step);
         self.check(|kind| kind == Kind::Always || matches!(kind, Kind::Eventually { .. }))
     }
