@@ -24,7 +24,8 @@ use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
 /// A program with the commands `demo`, `sim`, `check`, `replay`, `why`, `sweep`, `cluster`, `node`,
-/// `doctor`, `status`, `record`, `store`, `cert`, `trace` and `history` over some algorithms.
+/// `doctor`, `status`, `record`, `store`, `cert`, `trace`, `history`, `completions`
+/// and `man` over some algorithms.
 ///
 /// ```no_run
 /// # use synod::algorithms::Bully as MyElection;
@@ -122,6 +123,14 @@ impl App {
             Command::Cert(cert) => commands::cert::run(&cert, printer),
             Command::Trace(trace) => commands::trace::run(self, &trace, printer),
             Command::History(history) => commands::history::run(&history, printer),
+            Command::Completions(shell) => {
+                commands::shell::completions(self.command(), &called(), &shell, printer)
+            }
+            Command::Man(manual) => commands::shell::manual(
+                self.command().display_name(called()).bin_name(called()),
+                &manual,
+                printer,
+            ),
         }
     }
 
@@ -141,8 +150,7 @@ impl App {
         let commands = ["sim", "check", "sweep", "cluster"];
         let all =
             commands.into_iter().fold(Args::command(), |all, it| all.mut_subcommand(it, named));
-        let called = std::env::args().next().unwrap_or_default();
-        let program = Path::new(&called).file_name().unwrap_or_default().to_string_lossy();
+        let program = called();
         let all = match self.entries.first() {
             Some(first) if program != "synod" => help::as_typed(all, &program, first.name()),
             _ => all,
@@ -174,6 +182,12 @@ impl App {
             Problem::new(Exit::Usage, what).hint(format!("known here: {}", self.names()))
         })
     }
+}
+
+/// The name of the file that runs.
+fn called() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    Path::new(&called).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The command with what `synod.toml` adds to what was typed.

@@ -3,6 +3,7 @@
 mod cert;
 mod history;
 mod node;
+mod shell;
 mod store;
 mod sweep;
 mod trace;
@@ -20,6 +21,7 @@ pub(crate) use self::cert::{
 };
 pub(crate) use self::history::{ConsistencyArg, History, HistoryCheck};
 pub(crate) use self::node::{Cluster, Doctor, Node, Record, Status};
+pub(crate) use self::shell::{Completions, Manual};
 pub(crate) use self::store::{Store, StoreBackup, StoreDirectory, StoreRestore};
 pub(crate) use self::sweep::Sweep;
 pub(crate) use self::trace::{Trace, TraceConvert, TraceDiff, TraceMerge};
@@ -84,6 +86,10 @@ Examples:
     /// Work on what clients saw.
     #[command(subcommand)]
     History(History),
+    /// Write what a shell needs to complete commands and flags.
+    Completions(Completions),
+    /// Write a manual page for each command.
+    Man(Manual),
 }
 
 impl Command {

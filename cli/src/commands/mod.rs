@@ -14,6 +14,7 @@ mod progress;
 pub(crate) mod record;
 pub(crate) mod recording;
 pub(crate) mod replay;
+pub(crate) mod shell;
 pub(crate) mod sim;
 pub(crate) mod status;
 pub(crate) mod store;

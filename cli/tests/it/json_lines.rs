@@ -122,6 +122,8 @@ fn commands(place: &Place, seen: &mut Seen) {
         "trace convert run.jsonl --to csv --out run.csv",
         "trace convert run.jsonl --to mermaid",
         "cluster bully --nodes 3 --kill-leader",
+        "completions bash",
+        "man",
         "frobnicate",
     ] {
         seen.call(place, command);

@@ -19,6 +19,7 @@ mod progress;
 mod readme;
 mod recording;
 mod running;
+mod shell;
 mod store;
 mod sweep;
 mod traces;
