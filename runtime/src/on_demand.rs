@@ -1,9 +1,11 @@
 //! Recordings that begin, and end, while the node runs.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use synod_core::{Boot, Catalogue, Origin, SnapshotError};
 
+use crate::failure::text_of;
 use crate::gate::locked;
 use crate::handle::NodeHandle;
 use crate::host::Host;
@@ -15,8 +17,14 @@ use crate::status::RecordingStatus;
 #[non_exhaustive]
 pub enum RecordError {
     /// It is recorded already.
-    #[error("the node is recorded already")]
+    #[error("the node is recorded already, from its start on or because somebody else asks for it")]
     Busy,
+    /// What it is now, or the file, has more bytes than a recording may have.
+    #[error("{0}")]
+    Full(String),
+    /// The algorithm panicked while its state was written down; the state is as it was.
+    #[error("the state panicked when it was to be written down: {0}")]
+    Panicked(String),
     /// What it is now cannot be written down.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -70,7 +78,7 @@ impl NodeHandle {
         let recorder = host.cell.lock().await.engine.recorder.take()?;
         let tape = recorder.tape();
         recorder.cut();
-        tape.close().await;
+        tape.end_before_the_node().await;
         Some(tape.status())
     }
 }
@@ -87,7 +95,9 @@ impl Host {
         if self.is_recorded() {
             return Err(RecordError::Busy);
         }
-        recorder.resume(machine.incarnation(), &machine.snapshot()?);
+        let snapshot = catch_unwind(AssertUnwindSafe(|| machine.snapshot()));
+        let snapshot = snapshot.map_err(|it| RecordError::Panicked(text_of(it.as_ref())))??;
+        recorder.resume(machine.incarnation(), &snapshot).map_err(RecordError::Full)?;
         *locked(&self.tape) = Some(recorder.tape());
         cell.engine.recorder = Some(recorder);
         Ok(())

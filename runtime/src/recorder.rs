@@ -126,16 +126,26 @@ impl Recorder {
         }
     }
 
-    /// A life of the node goes on from this.
-    pub(crate) fn resume(&mut self, incarnation: u64, snapshot: &Snapshot) {
-        self.begin(incarnation);
-        let Self { writer, tape, .. } = self;
+    /// A life of the node goes on from this; or in words why nothing is recorded.
+    pub(crate) fn resume(&mut self, incarnation: u64, snapshot: &Snapshot) -> Result<(), String> {
+        self.origin.boot.incarnation = incarnation;
+        let Self { writer, origin, tape } = self;
+        let mut begun = Vec::new();
+        let written = writer.begin(origin, &mut begun);
+        written.and_then(|()| writer.resume(snapshot, &mut begun)).map_err(|it| it.to_string())?;
         let mut reel = locked(&tape.reel);
-        if reel.takes() {
-            let before = reel.waiting.len();
-            let written = writer.resume(snapshot, &mut reel.waiting);
-            tape.took(&mut reel, before, written, writer);
+        if let Some(why) = &reel.over {
+            return Err(why.clone());
         }
+        let most = u64::try_from(tape.waiting_max).unwrap_or(u64::MAX).min(tape.file_max);
+        let bytes = begun.len() as u64;
+        if most <= reel.bytes.saturating_add(bytes) {
+            return Err(format!("what the node is takes {bytes} bytes, and {most} are the limit"));
+        }
+        reel.bytes += bytes;
+        reel.waiting.append(&mut begun);
+        tape.filled.notify_one();
+        Ok(())
     }
 
     /// Records no more of a life that goes on.
@@ -145,7 +155,7 @@ impl Recorder {
             let before = reel.waiting.len();
             self.writer.cut(&mut reel.waiting);
             reel.bytes += (reel.waiting.len() - before) as u64;
-            reel.over = Some(String::from(ON_DEMAND));
+            reel.closing = true;
         }
     }
 
@@ -224,6 +234,12 @@ impl Tape {
         until(&self.ended, || locked(&self.reel).closed).await;
     }
 
+    /// The same for a recording that ends before its node, which can be told only now.
+    pub(crate) async fn end_before_the_node(&self) {
+        self.close().await;
+        locked(&self.reel).over.get_or_insert_with(|| String::from(RecordingStatus::ENDED));
+    }
+
     /// Whether it takes what the node is fed.
     pub(crate) fn is_running(&self) -> bool {
         locked(&self.reel).takes()
@@ -265,9 +281,6 @@ impl Tape {
         !taken.is_empty()
     }
 }
-
-/// Why a recording is over that somebody has ended.
-const ON_DEMAND: &str = "it was ended";
 
 /// Opens the file, and makes sure that what follows can be read with what stands there.
 fn open(path: &Path, origin: &Origin, file_max: u64) -> io::Result<Opened> {

@@ -88,17 +88,23 @@ pub struct Handling {
     pub time: Duration,
 }
 
-/// The recording of a node.
+/// The recording of a node that runs, or the last one.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct RecordingStatus {
-    /// Steps recorded since the start of the node.
+    /// Steps that it has recorded since it began.
     pub steps: u64,
     /// Steps that came after the recording had ended.
     pub missed: u64,
     /// Bytes of the file, those that wait for the disk included.
     pub bytes: u64,
-    /// Why the recording has ended, if it has.
+    /// Why the recording has ended, if it has; then all of it is in its file. [`RecordingStatus::ENDED`] if it was
+    /// told to.
     pub over: Option<String>,
+}
+
+impl RecordingStatus {
+    /// Why a recording has ended that was told to.
+    pub const ENDED: &str = "it was ended";
 }
 
 /// The link to one peer.

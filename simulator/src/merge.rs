@@ -21,7 +21,7 @@ pub struct Merged {
     pub trace: Trace,
     /// Deliveries whose send was found.
     pub matched: usize,
-    /// Deliveries whose send was not: the sender was not recorded, or not to the end. They are
+    /// Deliveries whose send was not: the sender was not recorded, or not all the time. They are
     /// numbered after the messages of that sender that are known.
     pub unmatched: usize,
 }
@@ -52,7 +52,8 @@ pub enum CannotMerge {
 ///
 /// A delivery belongs to the first send of the same bytes by the same sender to the same receiver
 /// that is not yet taken, in the life of the sender that the receiver was linked to. Where equal
-/// messages were lost, it may be taken for an earlier one than it was, never for a later one.
+/// messages were lost, it may be taken for an earlier one than it was; for a later one only where the sender was
+/// recorded from a later time on than the receiver.
 /// O(steps · log steps + lives³).
 ///
 /// # Errors

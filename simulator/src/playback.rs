@@ -68,7 +68,8 @@ pub enum CannotReplay {
     /// It begins in the middle of a life, and this program does not read what the node was then: another
     /// program wrote it.
     #[error(
-        "what {node} was in its life {incarnation} when the recording began is not read: {cause}"
+        "what {node} was in its life {incarnation} when the recording began is not read: {cause}; \
+         take the program that recorded it"
     )]
     Snapshot {
         /// The node.
@@ -130,7 +131,7 @@ impl<T: Stack> Player<'_, T> {
             };
             let mut step = self.notes.told(life, timer.as_ref(), recorded, is_first);
             step.time_us = micros(recorded.now).saturating_add(shift_us);
-            if index == 0 && life.resumed.is_some() {
+            if index == 0 && life.resumed.is_some() && recorded.input != Input::Start {
                 step.log.push(String::from("recorded from here on, in the middle of a life"));
             }
             self.take(life, &mut node, recorded, step, index == 0);

@@ -12,6 +12,7 @@ mod proxy;
 mod published;
 mod recording;
 mod scenarios;
+mod snapshots;
 mod soak;
 mod store;
 mod three_worlds;

@@ -74,7 +74,7 @@ pub(crate) struct Node {
     /// directory of --store unless given.
     #[arg(long, env = "SYNOD_RECORDINGS")]
     pub(crate) recordings: Option<PathBuf>,
-    /// Where /metrics, /status, /livez and /readyz are answered over HTTP: an address of the
+    /// Where /metrics, /status, /livez, /readyz and /record are answered over HTTP: an address of the
     /// loopback interface, or `off`; the TCP port after the node's UDP port unless given.
     #[arg(long, env = "SYNOD_ADMIN")]
     pub(crate) admin: Option<Admin>,

@@ -1,6 +1,7 @@
 //! `record`: what running nodes of this machine are fed, for a while.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,77 +10,106 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
+use synod_core::NodeId;
+use synod_runtime::RecordingStatus;
 
+use super::recording;
 use super::status::{node_at, place};
 use crate::args::Record;
-use crate::operating::client::{self, odd};
+use crate::operating::client::{self, PATIENCE, odd};
+use crate::operating::recordings::number;
 use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
 /// How often a node is asked whether its recording has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a recording may take to begin: as long as the handler that runs. A node gives up before.
+const BEGINS_WITHIN: Duration = Duration::from_secs(6);
 /// How long the end of a recording may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
-/// A node that records, and where its recording is to be.
+/// A node, and where its recording is to be.
 struct Recorded {
-    node: String,
+    node: NodeId,
     address: SocketAddr,
-    /// Where the node keeps it.
-    kept: PathBuf,
     out: PathBuf,
 }
 
 pub(crate) fn run(asked: &Record, printer: &Printer) -> Result<(), Problem> {
-    let places = asked.nodes.iter().map(|text| found(text)).collect::<Result<Vec<_>, _>>()?;
-    let outs: Vec<PathBuf> = places.iter().map(|(node, _)| out(&asked.out, node)).collect();
-    outs.iter().try_for_each(|out| free(out))?;
-    fs::create_dir_all(&asked.out).map_err(|error| cannot_make(&asked.out, &error))?;
-    let mut all = Vec::new();
-    for ((node, address), out) in places.into_iter().zip(outs) {
-        let kept = begin(&node, address, asked.seconds)?;
+    let nodes = asked.nodes.iter().map(|text| found(text, &asked.out));
+    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+    has_room(&nodes)?;
+    fs::create_dir_all(&asked.out).map_err(|error| {
+        Problem::environment(format!("cannot make `{}`", asked.out.display()), &error)
+    })?;
+    let kept = begin_all(&nodes, asked.seconds)?;
+    for Recorded { node, .. } in &nodes {
         printer.say(format!("{node} is recorded for {} s", asked.seconds));
-        all.push(Recorded { node, address, kept, out });
     }
-    let end = Instant::now() + Duration::from_secs(asked.seconds);
-    thread::sleep(end.saturating_duration_since(Instant::now()));
-    for recorded in &all {
-        let steps = finish(recorded, end + PATIENCE)?;
-        fetch(recorded)?;
-        let Recorded { node, out, .. } = recorded;
-        printer.say(format!("{} has {steps} steps of {node}", out.display()));
-        printer.event(&json!({
-            "event": "recorded", "node": node, "file": out.display().to_string(), "steps": steps,
-        }));
+    thread::sleep(Duration::from_secs(asked.seconds));
+    let until = Instant::now() + ENDS_WITHIN;
+    let brought = nodes.iter().zip(&kept).map(|(recorded, kept)| {
+        let ended = wait_for_the_end(recorded.address, until);
+        bring(recorded, kept, ended, printer)
+    });
+    // One node that is gone takes no other one's recording with it.
+    let outcomes: Vec<Result<(), Problem>> = brought.collect();
+    let first = nodes.first().map(|recorded| quoted(&recorded.out)).unwrap_or_default();
+    printer.next(format!("replay {first}"));
+    outcomes.into_iter().collect()
+}
+
+/// The node of a bundle, or at an address.
+fn found(text: &str, directory: &Path) -> Result<Recorded, Problem> {
+    let (name, address) = place(text)?;
+    if !address.ip().is_loopback() {
+        let what = format!("{address} is not of this machine");
+        return Err(Problem::new(Exit::Usage, what).hint("ask where the node runs"));
     }
-    printer.next(format!(
-        "replay {}",
-        all.iter().map(|it| quoted(&it.out)).next().unwrap_or_default()
-    ));
+    let answers = node_at(address).map_err(|error| no_answer(&name, address, &error))?;
+    let node: NodeId = answers.parse().map_err(|_| no_answer(&name, address, &odd()))?;
+    if name.parse::<SocketAddr>().is_err() && name != answers {
+        let what = format!("at http://{address} {node} answers, and not {name} of `{text}`");
+        return Err(Problem::new(Exit::Environment, what));
+    }
+    Ok(Recorded { node, address, out: directory.join(format!("{node}.recording")) })
+}
+
+/// Whether each recording has a place of its own where nothing stands.
+fn has_room(nodes: &[Recorded]) -> Result<(), Problem> {
+    let hint = "choose another directory by --out";
+    if let Some(it) = nodes.iter().find(|it| fs::symlink_metadata(&it.out).is_ok()) {
+        let what = format!("`{}` is there already", it.out.display());
+        return Err(Problem::new(Exit::Usage, what).hint(hint));
+    }
+    let names: BTreeSet<NodeId> = nodes.iter().map(|it| it.node).collect();
+    if names.len() < nodes.len() {
+        return Err(Problem::new(Exit::Usage, "one node is named twice").hint(hint));
+    }
     Ok(())
 }
 
-/// Who answers where the node of a bundle, or an address, is.
-fn found(text: &str) -> Result<(String, SocketAddr), Problem> {
-    let (name, address) = place(text)?;
-    let node = node_at(address).map_err(|error| no_answer(&name, address, &error))?;
-    Ok((node, address))
+fn no_answer(name: &str, address: SocketAddr, error: &io::Error) -> Problem {
+    Problem::environment(format!("{name} does not answer at http://{address}"), error)
+        .hint("is it started on this machine, and not with --admin off?")
 }
 
-fn out(directory: &Path, node: &str) -> PathBuf {
-    directory.join(format!("{node}.recording"))
-}
-
-fn free(out: &Path) -> Result<(), Problem> {
-    if !out.exists() {
-        return Ok(());
+/// All nodes begin, or none. Returns where they keep their recordings.
+fn begin_all(nodes: &[Recorded], seconds: u64) -> Result<Vec<PathBuf>, Problem> {
+    let mut kept = Vec::new();
+    for recorded in nodes {
+        match begin(recorded, seconds) {
+            Ok(file) => kept.push(file),
+            Err(problem) => {
+                for Recorded { address, .. } in nodes.iter().take(kept.len()) {
+                    // One that does not answer any more records no more.
+                    let _ = client::ask(*address, "POST /record?seconds=0", BEGINS_WITHIN);
+                }
+                return Err(problem);
+            }
+        }
     }
-    let what = format!("`{}` is there already", out.display());
-    Err(Problem::new(Exit::Usage, what).hint("choose another directory by --out"))
-}
-
-fn cannot_make(path: &Path, error: &io::Error) -> Problem {
-    Problem::environment(format!("cannot make `{}`", path.display()), error)
+    Ok(kept)
 }
 
 /// What a node says that has begun.
@@ -88,20 +118,27 @@ struct Begun {
     file: PathBuf,
 }
 
-fn begin(node: &str, address: SocketAddr, seconds: u64) -> Result<PathBuf, Problem> {
-    let reply = client::ask(address, &format!("POST /record?seconds={seconds}"));
-    let reply = reply.map_err(|error| no_answer(node, address, &error))?;
+fn begin(Recorded { node, address, .. }: &Recorded, seconds: u64) -> Result<PathBuf, Problem> {
+    let no_answer = |error| no_answer(&node.to_string(), *address, &error);
+    let request = format!("POST /record?seconds={seconds}");
+    let reply = client::ask(*address, &request, BEGINS_WITHIN).map_err(no_answer)?;
     if reply.code != 202 {
         let what = format!("{node} is not recorded: {}", reply.page.trim_end());
         return Err(Problem::new(Exit::Environment, what));
     }
-    let begun: Result<Begun, _> = serde_json::from_str(&reply.page);
-    begun.map(|begun| begun.file).map_err(|_| no_answer(node, address, &odd()))
-}
-
-fn no_answer(node: &str, address: SocketAddr, error: &io::Error) -> Problem {
-    Problem::environment(format!("{node} does not answer at http://{address}/record"), error)
-        .hint("is it started on this machine, and not with --admin off?")
+    let begun = serde_json::from_str(&reply.page).map_err(|_| no_answer(odd()))?;
+    let Begun { file } = begun;
+    // Whoever has taken the port of a node must not say which file is read.
+    let is_one = file.file_name().is_some_and(|name| number(name, *node).is_some());
+    let is_file = fs::symlink_metadata(&file).map(|it| it.is_file());
+    match is_file.and_then(|it| File::open(&file).map(|_| it && is_one)) {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(no_answer(odd())),
+        Err(error) => {
+            let what = format!("cannot read `{}`, where {node} is recorded", file.display());
+            Err(Problem::environment(what, &error).hint("ask as the user of the node"))
+        }
+    }
 }
 
 /// What `/status` says of a recording.
@@ -117,43 +154,61 @@ struct Status {
 
 #[derive(Deserialize)]
 struct Recording {
-    steps: u64,
     over: Option<String>,
 }
 
-/// Waits until the recording has ended. How many steps it has; those of a node that is gone are not known.
-fn finish(recorded: &Recorded, until: Instant) -> Result<u64, Problem> {
+/// Waits until all of a recording is in its file, or nothing more will come. Says why it ended too early.
+fn wait_for_the_end(address: SocketAddr, until: Instant) -> Option<String> {
     loop {
-        let reply = client::ask(recorded.address, "GET /status");
-        let reply = reply.map_err(|error| gone(recorded, &error))?;
-        let page: Page = serde_json::from_str(&reply.page).map_err(|_| gone(recorded, &odd()))?;
-        match page.status.recording {
-            Some(Recording { steps, over: Some(_) }) => return Ok(steps),
-            _ if until < Instant::now() => {
-                let late = io::Error::new(io::ErrorKind::TimedOut, "its recording has not ended");
-                return Err(gone(recorded, &late));
+        let Ok(reply) = client::ask(address, "GET /status", PATIENCE) else {
+            return Some(String::from("the node is gone"));
+        };
+        let page: Option<Page> = serde_json::from_str(&reply.page).ok();
+        match page.and_then(|page| page.status.recording) {
+            Some(Recording { over: Some(why) }) => {
+                return Some(why).filter(|why| why != RecordingStatus::ENDED);
             }
-            _ => thread::sleep(LOOK_EVERY),
+            None => return Some(String::from("the node has been started anew")),
+            Some(_) if until < Instant::now() => return Some(String::from("it goes on")),
+            Some(_) => thread::sleep(LOOK_EVERY),
         }
     }
 }
 
-fn gone(recorded: &Recorded, error: &io::Error) -> Problem {
-    let Recorded { node, kept, .. } = recorded;
-    Problem::environment(format!("{node} does not say what it has recorded"), error)
-        .hint(format!("what there is of it stands in `{}`", kept.display()))
+/// Brings a recording where it was asked for.
+fn bring(
+    Recorded { node, out, .. }: &Recorded,
+    kept: &Path,
+    ended: Option<String>,
+    printer: &Printer,
+) -> Result<(), Problem> {
+    copy(kept, out).map_err(|error| {
+        let what = format!("cannot bring the recording of {node} to `{}`", out.display());
+        let hint = format!("it stands in `{}`", kept.display());
+        Problem::environment(what, &error).hint(hint)
+    })?;
+    let steps = recording::read(out)?.steps();
+    printer.say(format!("{} has {steps} steps of {node}", out.display()));
+    if let Some(why) = &ended {
+        printer.warn(format!("the recording of {node} is not what was asked for: {why}"));
+    }
+    printer.event(&json!({
+        "event": "recorded", "node": node.to_string(), "file": out.display().to_string(),
+        "steps": steps, "ended": ended,
+    }));
+    Ok(())
 }
 
-/// Brings a recording where it was asked for.
-fn fetch(Recorded { node, kept, out, .. }: &Recorded) -> Result<(), Problem> {
-    let moved = fs::rename(kept, out).or_else(|_| {
-        fs::copy(kept, out)?;
-        fs::remove_file(kept)
-    });
-    moved.map_err(|error| {
-        let _ = fs::remove_file(out);
-        let what = format!("cannot bring the recording of {node} to `{}`", out.display());
-        Problem::environment(what, &error)
-            .hint(format!("its owner finds it in `{}`", kept.display()))
-    })
+/// Copies a file to where none is; only its owner may read it there too.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut out = options.open(to)?;
+    let copied = File::open(from).and_then(|mut from| io::copy(&mut from, &mut out));
+    if copied.is_err() {
+        let _ = fs::remove_file(to); // Ours: it was not there.
+    }
+    copied.map(drop)
 }

@@ -74,7 +74,7 @@ pub(super) fn replay(app: &App, asked: &Replay, printer: &Printer) -> Result<(),
         printer.say("the recording ends in the middle of a record: the process was killed");
     }
     if cut {
-        printer.say("the recording is not complete: it ended before the node did");
+        printer.say("the recording ended before the node did");
     }
     if !replayed.events_changed.is_empty() {
         let changed = replayed.events_changed.join(", ");

@@ -13,7 +13,7 @@ use synod_core::NodeId;
 use synod_transport_quic::Bundle;
 
 use crate::args::Status;
-use crate::operating::client::{self, odd};
+use crate::operating::client::{self, PATIENCE, odd};
 use crate::operating::settings::beside;
 use crate::printer::{Printer, quoted, shown};
 use crate::problem::Problem;
@@ -284,7 +284,7 @@ pub(super) fn process_at(address: SocketAddr, node: NodeId) -> Option<u32> {
 
 /// Asks the admin port at `address`.
 fn ask(address: SocketAddr) -> io::Result<(Value, Answer)> {
-    let reply = client::ask(address, "GET /status")?;
+    let reply = client::ask(address, "GET /status", PATIENCE)?;
     let told = serde_json::from_str(&reply.page).ok().filter(|_| reply.code == 200);
     let whole: Value = told.ok_or_else(odd)?;
     let answer = Answer::deserialize(&whole).map_err(|_| odd())?;

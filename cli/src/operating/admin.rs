@@ -237,14 +237,18 @@ impl Subject {
         }
     }
 
-    /// Begins to record the node.
+    /// Begins to record the node for so many seconds; for none, ends what was begun.
     async fn record(&self, asked: &Requested) -> Answer {
         let seconds = asked.query.strip_prefix("seconds=").and_then(|it| it.parse().ok());
-        let Some(seconds) = seconds.filter(|it| SECONDS.contains(it)) else {
-            let (least, most) = SECONDS.into_inner();
-            let page = format!("expected /record?seconds=N, from {least} to {most}\n");
+        let Some(seconds) = seconds.filter(|it| *it == 0 || SECONDS.contains(it)) else {
+            let most = SECONDS.end();
+            let page = format!("expected /record?seconds=N, N up to {most}, 0 to end it\n");
             return Answer::text("400 Bad Request", page);
         };
+        if seconds == 0 {
+            self.recordings.end(&self.node).await;
+            return Answer::text(OK, "ended\n");
+        }
         let time = Duration::from_secs(seconds);
         match self.recordings.begin(&self.node, self.algorithm, time).await {
             Ok(file) => {

@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a node may take to tell of itself.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// An answer is no larger, in bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
@@ -16,10 +16,10 @@ pub(crate) struct Reply {
 }
 
 /// Asks `GET /status`, say, of the node at `address`. One connection, closed by the answer's end.
-pub(crate) fn ask(address: SocketAddr, what: &str) -> io::Result<Reply> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+pub(crate) fn ask(address: SocketAddr, what: &str, patience: Duration) -> io::Result<Reply> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let request = format!("{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut text = String::new();

@@ -1,24 +1,27 @@
 //! What is recorded of a running node because somebody asks for it.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use std::{fs, io};
 
 use synod_core::NodeId;
-use synod_runtime::NodeHandle;
+use synod_runtime::{NodeHandle, RecordingStatus};
+use tokio::sync::Mutex;
 
 /// For how long a node is recorded at once, in seconds.
 pub(crate) const SECONDS: RangeInclusive<u64> = 1..=3_600;
-/// Recordings that stand in the directory at most: whoever asks must not fill the disk.
-const FILES_MAX: u32 = 32;
+/// Recordings of a node that are kept: whoever asks must not fill the disk. The oldest gives way.
+const KEPT_MAX: usize = 4;
 
-/// Where they are kept, and which of them runs.
+/// Where they are kept, and how many have been asked for, which tells those apart that were ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Recordings {
     directory: Option<PathBuf>,
-    begun: Arc<AtomicU64>,
+    asked: Arc<Mutex<u64>>,
 }
 
 impl Recordings {
@@ -26,7 +29,7 @@ impl Recordings {
     pub(crate) fn new(directory: Option<PathBuf>) -> Self {
         // Whoever asks may work in another one.
         let directory = directory.map(|it| std::path::absolute(&it).unwrap_or(it));
-        Self { directory, begun: Arc::default() }
+        Self { directory, asked: Arc::default() }
     }
 
     /// Records `node` for so long from now on. Returns the file; or in words why nothing is recorded.
@@ -35,43 +38,76 @@ impl Recordings {
         node: &NodeHandle,
         algorithm: &str,
         time: Duration,
-    ) -> Result<PathBuf, String> {
+    ) -> Result<String, String> {
+        let mut asked = self.asked.lock().await;
         let directory = self.directory.as_ref().ok_or(NO_PLACE)?;
-        let named = |error| format!("cannot make `{}`: {error}", directory.display());
+        let named = |error| format!("cannot record in `{}`: {error}", directory.display());
         make(directory).map_err(named)?;
-        let file = free_place(directory, node.id())?;
+        let kept = kept(directory, node.id()).map_err(named)?;
+        let number = kept.last_key_value().map_or(1, |(number, _)| number + 1);
+        let file = directory.join(name(node.id(), number));
+        let told = file.to_str().map(String::from);
+        let told = told.ok_or_else(|| format!("`{}` is no UTF-8", file.display()))?;
         node.record(algorithm, &file).await.map_err(|error| error.to_string())?;
-        let (begun, node) = (Arc::clone(&self.begun), node.clone());
-        let this = begun.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::info!(node = %node.id(), file = %file.display(), ?time, "is recorded");
+        for old in kept.values().rev().skip(KEPT_MAX - 1) {
+            let _ = fs::remove_file(old); // It is one more than is kept, no more.
+        }
+        *asked += 1;
+        tracing::info!(node = %node.id(), file = told, ?time, "is recorded");
+        let (this, recordings, node) = (*asked, self.clone(), node.clone());
         tokio::spawn(async move {
             tokio::time::sleep(time).await;
-            // One that was full may have ended before, and another one have begun since.
-            if begun.load(Ordering::Relaxed) == this {
-                node.end_recording().await;
+            let asked = recordings.asked.lock().await;
+            if *asked == this {
+                end_now(&node).await;
             }
         });
-        Ok(file)
+        Ok(told)
+    }
+
+    /// Ends what was begun.
+    pub(super) async fn end(&self, node: &NodeHandle) {
+        let mut asked = self.asked.lock().await;
+        *asked += 1;
+        end_now(node).await;
     }
 }
 
-/// A directory that only its owner can look into.
-fn make(directory: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
+async fn end_now(node: &NodeHandle) {
+    if let Some(RecordingStatus { steps, bytes, over, .. }) = node.end_recording().await {
+        let why = over.unwrap_or_default();
+        tracing::info!(node = %node.id(), steps, bytes, why, "is recorded no more");
+    }
+}
+
+/// Makes a directory that only its owner can look into, unless there is one.
+fn make(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)
 }
 
-/// The first file that is not there.
-fn free_place(directory: &Path, node: NodeId) -> Result<PathBuf, String> {
-    let mut files =
-        (1..=FILES_MAX).map(|number| directory.join(format!("{node}-{number}.recording")));
-    files.find(|file| !file.exists()).ok_or_else(|| {
-        let place = directory.display();
-        format!("`{place}` has {FILES_MAX} recordings, as many as it may: move some away")
-    })
+fn name(node: NodeId, number: u64) -> String {
+    format!("{node}-{number}.recording")
+}
+
+/// The recordings of a node that stand in a directory, by number.
+fn kept(directory: &Path, node: NodeId) -> io::Result<BTreeMap<u64, PathBuf>> {
+    let mut kept = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        kept.extend(number(&entry.file_name(), node).map(|number| (number, entry.path())));
+    }
+    Ok(kept)
+}
+
+/// The number of a recording on demand of a node, by the name of its file.
+pub(crate) fn number(file: &OsStr, node: NodeId) -> Option<u64> {
+    let text = file.to_str()?;
+    let digits = text.strip_prefix(&format!("{node}-"))?.strip_suffix(".recording")?;
+    digits.parse().ok().filter(|number| name(node, *number) == text)
 }
 
 const NO_PLACE: &str =
@@ -85,29 +121,37 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_node_without_a_place_for_recordings_and_one_whose_place_is_full_say_so() {
+    async fn the_last_recordings_are_kept_and_one_that_was_ended_ends_no_other() {
         let (network, id) = (MemoryNetwork::new(), NodeId(1));
         let builder = NodeBuilder::new(id, vec![id], Bully::default);
         let node = builder.transport(Arc::new(network.transport(id))).start().await;
         let node = node.expect("it starts");
-        let begin = async |recordings: &Recordings| {
-            recordings.begin(&node, "bully", Duration::from_secs(60)).await
-        };
-        let nowhere = begin(&Recordings::new(None)).await.expect_err("there is no place");
+        let begin =
+            async |recordings: &Recordings, time| recordings.begin(&node, "bully", time).await;
+        let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
+        let nowhere = begin(&Recordings::new(None), long).await.expect_err("there is no place");
         assert!(nowhere.contains("--recordings DIRECTORY"), "{nowhere}");
 
         let place = std::env::temp_dir().join(format!("synod-recordings-{}", std::process::id()));
         let recordings = Recordings::new(Some(place.clone()));
-        let first = begin(&recordings).await.expect("there is room");
-        assert_eq!(first, place.join("n1-1.recording"));
-        let twice = begin(&recordings).await.expect_err("it is recorded");
-        assert_eq!(twice, "the node is recorded already");
-        node.end_recording().await.expect("it was recorded");
-        for number in 2..=FILES_MAX {
-            std::fs::write(place.join(format!("n1-{number}.recording")), "").expect("a file");
+        let first = begin(&recordings, short).await.expect("there is a place");
+        assert_eq!(Path::new(&first), place.join("n1-1.recording"));
+        recordings.end(&node).await;
+        begin(&recordings, long).await.expect("the first was ended");
+        tokio::time::sleep(2 * short).await;
+        let twice = begin(&recordings, long).await.expect_err("it is recorded");
+        assert!(twice.contains("recorded already"), "{twice}");
+        for name in ["n1-x.recording", "n1-01.recording", "n11-1.recording"] {
+            fs::write(place.join(name), "somebody else's").expect("a file");
         }
-        let full = begin(&recordings).await.expect_err("it is full");
-        assert!(full.contains("as many as it may"), "{full}");
-        std::fs::remove_dir_all(place).expect("it is there");
+        for _ in 0..4 {
+            recordings.end(&node).await;
+            begin(&recordings, long).await.expect("the one before was ended");
+        }
+        let numbers: Vec<u64> = kept(&place, id).expect("a directory").into_keys().collect();
+        assert_eq!(numbers, [3, 4, 5, 6]);
+        assert_eq!(fs::read_dir(&place).expect("a directory").count(), 7);
+        node.shutdown(Duration::ZERO).await;
+        fs::remove_dir_all(place).expect("it is there");
     }
 }

@@ -163,7 +163,7 @@ fn nodes_that_run_are_recorded_for_a_while_and_their_recordings_replay_and_merge
     assert!(called.stderr.ends_with("replay incident/n1.recording\n"), "{}", called.stderr);
     for (store, node) in stores.iter().zip(["n1", "n2", "n3"]) {
         let kept = fs::read_dir(store.join("recordings")).expect("a directory").count();
-        assert_eq!(kept, 0, "it was brought away");
+        assert_eq!(kept, 1, "the node keeps its last ones");
         let called = synod(&place.0, &["replay", &format!("incident/{node}.recording"), "--json"]);
         assert_eq!(called.exit, 0, "{}", called.stderr);
         assert!(called.last()["steps"].as_u64().is_some_and(|steps| 0 < steps));
@@ -173,10 +173,63 @@ fn nodes_that_run_are_recorded_for_a_while_and_their_recordings_replay_and_merge
     assert_eq!(called.exit, 0, "{}", called.stderr);
     // What is there is not written over, and nothing is recorded then.
     fails(&place.0, &asked, 2, "`incident/n1.recording` is there already");
+    let twice = ["record", &addresses[0], &addresses[0], "--for", "1s", "--out", "twice"];
+    fails(&place.0, &twice, 2, "one node is named twice");
+    fails(&place.0, &["record", "10.0.0.1:7401"], 2, "is not of this machine");
     // A store is one with recordings in it, too.
     drop(nodes);
     let store = stores.first().and_then(|store| store.to_str()).expect("UTF-8");
     assert_eq!(synod(&place.0, &["store", "check", store]).exit, 0);
+}
+
+#[test]
+fn a_node_that_is_killed_while_it_is_recorded_leaves_its_recording_and_takes_no_other_one() {
+    let place = Place::new("killed");
+    let bundles = cluster(&place.0, "killed", &["n1", "n2"]);
+    let kept: Vec<String> =
+        (1..=2).map(|node| place.0.join(format!("kept{node}")).display().to_string()).collect();
+    let start = |(bundle, kept): (&std::path::PathBuf, &String)| {
+        Running::configured(bundle, &["--recordings", kept])
+    };
+    let mut nodes: Vec<Running> = bundles.iter().zip(&kept).map(start).collect();
+    nodes.iter_mut().for_each(|node| drop(node.says(&["leader", "n2", "state"])));
+    let addresses: Vec<String> = nodes.iter_mut().map(admin).collect();
+    let [one, two] = &addresses[..] else { panic!("two nodes: {addresses:?}") };
+    let asked = ["record", two, one, "--for", "2s", "--out", "incident", "--json"];
+    let recording = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| synod(&place.0, &asked));
+        nodes.last_mut().expect("two nodes").says(&["is recorded"]);
+        let file = Path::new(kept.last().expect("two places")).join("n2-1.recording");
+        while fs::metadata(&file).expect("it has begun").len() == 0 {
+            std::thread::yield_now();
+        }
+        nodes.pop();
+        asked.join().expect("no panic")
+    });
+    assert_eq!(recording.exit, 0, "{}", recording.stderr);
+    assert!(recording.stdout.contains("\"ended\":\"the node is gone\""), "{}", recording.stdout);
+    for node in ["n1", "n2"] {
+        let called = synod(&place.0, &["replay", &format!("incident/{node}.recording")]);
+        assert_eq!(called.exit, 0, "{}", called.stderr);
+    }
+}
+
+#[test]
+fn if_one_node_cannot_be_recorded_none_is() {
+    let place = Place::new("none");
+    let bundles = cluster(&place.0, "none", &["n1", "n2"]);
+    let [one, two] = &bundles[..] else { panic!("two bundles: {bundles:?}") };
+    let kept = place.0.join("kept").display().to_string();
+    let mut nodes = [Running::configured(one, &["--recordings", &kept]), Running::node(two)];
+    let addresses: Vec<String> = nodes.iter_mut().map(admin).collect();
+    let [first, second] = &addresses[..] else { panic!("two nodes: {addresses:?}") };
+    let asked = ["record", first, second, "--for", "1h", "--out", "incident"];
+    fails(&place.0, &["record", first, "--for", "61m"], 2, "expected 1 to 3600 seconds");
+    let asked = asked.map(|word| if word == "1h" { "60m" } else { word });
+    fails(&place.0, &asked, 6, "n2 is not recorded: it keeps no recordings");
+    nodes[0].says(&["is recorded no more"]);
+    let called = synod(&place.0, &["record", first, "--for", "1s", "--out", "incident"]);
+    assert_eq!(called.exit, 0, "{}", called.stderr);
 }
 
 #[test]
@@ -195,13 +248,18 @@ fn a_node_that_cannot_be_recorded_says_why() {
     let [all, kept] = ["all", "kept"].map(|name| place.0.join(name).display().to_string());
     let mut node = Running::configured(bundle, &["--record", &all, "--recordings", &kept]);
     let address = admin(&mut node);
-    fails(&place.0, &["record", &address, "--for", "1s"], 6, "the node is recorded already");
+    fails(
+        &place.0,
+        &["record", &address, "--for", "1s"],
+        6,
+        "the node is recorded already, from its start on",
+    );
     let refused = |request: &str| {
         let request = format!("{request} HTTP/1.1\r\nHost: {address}\r\n");
         let with = |more: &str| http(&address, &format!("{request}{more}\r\n"));
         (with(""), with("Origin: http://evil.example\r\n"))
     };
-    let (asked, by_a_page) = refused("POST /record?seconds=0");
+    let (asked, by_a_page) = refused("POST /record?seconds=x");
     assert!(asked.starts_with("HTTP/1.1 400 "), "{asked}");
     assert!(by_a_page.starts_with("HTTP/1.1 403 "), "{by_a_page}");
     let (asked, _) = refused("POST /status");

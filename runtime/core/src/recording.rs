@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Integers are little-endian, and a content is in postcard's encoding: a life of the node begins,
-//! as what it goes on from there, a step, or the remark that the rest of the life was not recorded. The check is the FNV-1a hash
+//! what the node was if it began before, a step, or the remark that the rest of the life was not recorded. The check is the FNV-1a hash
 //! of the record's number and its content, so that a record in the wrong place does not pass.
 //!
 //! This module knows no file: the writer yields bytes, the reader takes them.
