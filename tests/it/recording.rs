@@ -48,23 +48,28 @@ impl Drop for Place {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_election_over_quic_with_its_leader_killed_replays_without_divergence() {
-    let place = Place::new("bully");
+/// Five nodes over QUIC, of which the highest leads.
+async fn elected(configured: impl Fn(NodeId, NodeBuilder) -> NodeBuilder) -> Nodes {
     let mut nodes = Nodes(BTreeMap::new());
     let transports = quic(5);
     let ids: Vec<NodeId> = transports.keys().copied().collect();
     for (id, transport) in transports {
-        let builder =
-            NodeBuilder::new(id, ids.clone(), Bully::default).record("bully", place.file(id));
-        nodes.0.insert(id, builder.transport(transport).start().await.expect("the node starts"));
+        let builder = NodeBuilder::new(id, ids.clone(), Bully::default).transport(transport);
+        nodes.0.insert(id, configured(id, builder).start().await.expect("the node starts"));
     }
-    let leads = |leader: &'static str| {
-        move |_, summary: &BTreeMap<String, String>| {
-            summary.get("leader").is_some_and(|it| it == leader)
-        }
-    };
     nodes.settle(leads("n5")).await;
+    nodes
+}
+
+fn leads(leader: &'static str) -> impl Fn(NodeId, &BTreeMap<String, String>) -> bool {
+    move |_, summary| summary.get("leader").is_some_and(|it| it == leader)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_election_over_quic_with_its_leader_killed_replays_without_divergence() {
+    let place = Place::new("bully");
+    let mut nodes = elected(|id, builder| builder.record("bully", place.file(id))).await;
+    let ids: Vec<NodeId> = nodes.0.keys().copied().collect();
     nodes.kill(NodeId(5)).await;
     nodes.settle(leads("n4")).await;
     nodes.end().await;
@@ -87,19 +92,7 @@ async fn an_election_over_quic_with_its_leader_killed_replays_without_divergence
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_are_recorded_only_while_their_leader_dies_replay_without_divergence() {
     let place = Place::new("on-demand");
-    let mut nodes = Nodes(BTreeMap::new());
-    let transports = quic(5);
-    let ids: Vec<NodeId> = transports.keys().copied().collect();
-    for (id, transport) in transports {
-        let builder = NodeBuilder::new(id, ids.clone(), Bully::default);
-        nodes.0.insert(id, builder.transport(transport).start().await.expect("the node starts"));
-    }
-    let leads = |leader: &'static str| {
-        move |_, summary: &BTreeMap<String, String>| {
-            summary.get("leader").is_some_and(|it| it == leader)
-        }
-    };
-    nodes.settle(leads("n5")).await;
+    let mut nodes = elected(|_, builder| builder).await;
     for (id, node) in &nodes.0 {
         node.record("bully", place.file(*id)).await.expect("it is written down");
     }
