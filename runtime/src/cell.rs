@@ -163,7 +163,7 @@ impl Engine {
     pub(crate) fn replace(&mut self, mut machine: Box<dyn Machine>, now: Time) {
         machine.gather_sends();
         if let Some(recorder) = &mut self.recorder {
-            recorder.begin(machine.incarnation());
+            recorder.begin(machine.incarnation(), now);
         }
         self.machine = Some(machine);
         self.now = now;

@@ -97,7 +97,8 @@ impl Host {
         }
         let snapshot = catch_unwind(AssertUnwindSafe(|| machine.snapshot()));
         let snapshot = snapshot.map_err(|it| RecordError::Panicked(text_of(it.as_ref())))??;
-        recorder.resume(machine.incarnation(), &snapshot).map_err(RecordError::Full)?;
+        let resumed = recorder.resume(machine.incarnation(), self.now(), &snapshot);
+        resumed.map_err(RecordError::Full)?;
         *locked(&self.tape) = Some(recorder.tape());
         cell.engine.recorder = Some(recorder);
         Ok(())
@@ -108,5 +109,5 @@ impl Host {
 pub(crate) fn origin(algorithm: String, boot: Boot, catalogue: &Catalogue) -> Origin {
     let events = catalogue.schemas().into_iter();
     let events = events.map(|(name, schema)| (String::from(name), schema)).collect();
-    Origin { algorithm, boot, events }
+    Origin { algorithm, boot, events, began: None }
 }

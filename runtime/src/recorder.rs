@@ -8,11 +8,12 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{mem, thread};
 
 use synod_core::{
-    Fingerprint, Input, NodeId, Origin, RecordTooLarge, RecordingScan, RecordingWriter, Snapshot,
-    Time,
+    Fingerprint, Input, Moment, NodeId, Origin, RecordTooLarge, RecordingScan, RecordingWriter,
+    Snapshot, Time,
 };
 use tokio::sync::Notify;
 
@@ -115,8 +116,8 @@ impl Recorder {
     }
 
     /// A life of the node begins.
-    pub(crate) fn begin(&mut self, incarnation: u64) {
-        self.origin.boot.incarnation = incarnation;
+    pub(crate) fn begin(&mut self, incarnation: u64, now: Time) {
+        self.look(incarnation, now);
         let Self { writer, origin, tape } = self;
         let mut reel = locked(&tape.reel);
         if reel.takes() {
@@ -126,9 +127,21 @@ impl Recorder {
         }
     }
 
-    /// A life of the node goes on from this; or in words why nothing is recorded.
-    pub(crate) fn resume(&mut self, incarnation: u64, snapshot: &Snapshot) -> Result<(), String> {
+    /// Which life is recorded, and when that begins.
+    fn look(&mut self, incarnation: u64, now: Time) {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.origin.boot.incarnation = incarnation;
+        self.origin.began = Some(Moment { now, wall });
+    }
+
+    /// A life of the node goes on from this; or in words why nothing is recorded.
+    pub(crate) fn resume(
+        &mut self,
+        incarnation: u64,
+        now: Time,
+        snapshot: &Snapshot,
+    ) -> Result<(), String> {
+        self.look(incarnation, now);
         let Self { writer, origin, tape } = self;
         let mut begun = Vec::new();
         let written = writer.begin(origin, &mut begun);

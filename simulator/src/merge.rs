@@ -1,18 +1,22 @@
 //! One trace of a whole cluster, from the recordings of its nodes.
 //!
 //! Each node's recording tells its own steps in its own time. What ties them together is the
-//! messages: the same bytes that one node sent, another received. A delivery comes after its send,
-//! and the clocks are shifted until the times say so too.
+//! messages: the same bytes that one node sent, another received. The clocks are shifted to where the
+//! clocks on the walls were when the recordings began. A delivery comes after its send, and the clocks are
+//! shifted further until the times say so too.
+
+mod course;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use synod_core::{Envelope, NodeId};
 
-use crate::playback::{Act, Replayed};
+use crate::playback::{Act, Began, Replayed};
 use crate::scenario::micros;
 use crate::trace::{MessageId, Step, Trace, Tracer};
+use course::{Arrival, Course, OnItsWay, Seen};
 
 /// A trace of several nodes.
 #[derive(Clone, Debug)]
@@ -52,8 +56,9 @@ pub enum CannotMerge {
 ///
 /// A delivery belongs to the first send of the same bytes by the same sender to the same receiver
 /// that is not yet taken, in the life of the sender that the receiver was linked to. Where equal
-/// messages were lost, it may be taken for an earlier one than it was; for a later one only where the sender was
-/// recorded from a later time on than the receiver.
+/// messages were lost, it may be taken for an earlier one than it was. Where a recording begins in the middle
+/// of a life, the clocks on the walls tell which send is the first one: if they are further apart than half of
+/// the time between two equal messages, all may be taken for neighbours of what they were.
 /// O(steps · log steps + lives³).
 ///
 /// # Errors
@@ -71,9 +76,18 @@ struct Cast<'a> {
     acts: Vec<Placed<'a>>,
     /// The steps of each node, in its own order.
     order: BTreeMap<NodeId, Vec<usize>>,
-    /// Clocks, one for each life of each node, and how far each is shifted.
-    shifts: Vec<Duration>,
+    /// One for each life of each node.
+    clocks: Vec<Clock>,
     unmatched: BTreeMap<NodeId, u64>,
+}
+
+/// The clock of a life.
+#[derive(Default)]
+struct Clock {
+    /// How far it is shifted to go with the others.
+    shift: Duration,
+    /// When the life's recording began, shifted, if that was in the middle of the life.
+    since: Option<Duration>,
 }
 
 /// A step, and what ties it to others.
@@ -88,14 +102,6 @@ struct Placed<'a> {
     cause: Option<(usize, MessageId)>,
     /// Which of the messages it sent arrived.
     arrived: Vec<bool>,
-}
-
-/// A message that may still arrive.
-#[derive(Clone, Copy)]
-struct OnItsWay {
-    sender: usize,
-    place: usize,
-    incarnation: u64,
 }
 
 impl<'a> Cast<'a> {
@@ -116,7 +122,7 @@ impl<'a> Cast<'a> {
         let mut acts = Vec::new();
         let mut order: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
         let mut sent: BTreeMap<NodeId, u64> = BTreeMap::new();
-        let shifts = vec![Duration::ZERO; lives.len()];
+        let clocks = clocks(nodes, lives.keys());
         for (clock, ((node, _), life)) in lives.into_iter().enumerate() {
             for (act, step) in life {
                 let sent = sent.entry(node).or_default();
@@ -126,33 +132,11 @@ impl<'a> Cast<'a> {
                 acts.push(Placed { node, act, step, clock, first, cause: None, arrived });
             }
         }
-        Ok(Self { acts, order, shifts, unmatched: sent })
+        Ok(Self { acts, order, clocks, unmatched: sent })
     }
 
     fn match_messages(&mut self) {
-        let mut under_way: BTreeMap<(NodeId, NodeId, &Envelope), VecDeque<OnItsWay>> =
-            BTreeMap::new();
-        for (sender, placed) in self.acts.iter().enumerate() {
-            for (place, (to, envelope)) in placed.act.sent.iter().enumerate() {
-                let sent = OnItsWay { sender, place, incarnation: placed.act.incarnation };
-                under_way.entry((placed.node, *to, envelope)).or_default().push_back(sent);
-            }
-        }
-        let mut taken = Vec::new();
-        for (to, own) in &self.order {
-            let mut linked: BTreeMap<NodeId, u64> = BTreeMap::new();
-            for (receiver, placed) in own.iter().filter_map(|it| Some((*it, self.acts.get(*it)?))) {
-                linked.extend(placed.act.linked);
-                let Some((from, envelope)) = &placed.act.received else {
-                    continue;
-                };
-                let queue = under_way.get_mut(&(*from, *to, envelope));
-                if let Some(sent) = queue.and_then(|queue| next(queue, linked.get(from).copied())) {
-                    taken.push((receiver, sent));
-                }
-            }
-        }
-        for (receiver, OnItsWay { sender, place, .. }) in taken {
+        for (receiver, OnItsWay { sender, place, .. }) in self.pairs() {
             let Some(sent) = self.acts.get_mut(sender) else {
                 continue;
             };
@@ -162,6 +146,39 @@ impl<'a> Cast<'a> {
                 received.cause = Some((sender, id));
             }
         }
+    }
+
+    /// The steps that receive something, each with the message that it is.
+    fn pairs(&self) -> Vec<(usize, OnItsWay)> {
+        let mut courses: BTreeMap<(NodeId, NodeId, &Envelope), Course> = BTreeMap::new();
+        for (sender, placed) in self.acts.iter().enumerate() {
+            let (incarnation, seen) = (placed.act.incarnation, self.seen(placed));
+            for (place, (to, envelope)) in placed.act.sent.iter().enumerate() {
+                let course = courses.entry((placed.node, *to, envelope)).or_default();
+                course.sent.push_back(OnItsWay { sender, place, incarnation, seen });
+            }
+        }
+        for (to, own) in &self.order {
+            let mut linked: BTreeMap<NodeId, u64> = BTreeMap::new();
+            for (receiver, placed) in own.iter().filter_map(|it| Some((*it, self.acts.get(*it)?))) {
+                linked.extend(placed.act.linked);
+                let Some((from, envelope)) = &placed.act.received else {
+                    continue;
+                };
+                if let Some(course) = courses.get_mut(&(*from, *to, envelope)) {
+                    let (linked, seen) = (linked.get(from).copied(), self.seen(placed));
+                    course.received.push_back(Arrival { receiver, linked, seen });
+                }
+            }
+        }
+        courses.into_values().flat_map(Course::pairs).collect()
+    }
+
+    /// When a step happened, by the clock that all share, if they do.
+    fn seen(&self, placed: &Placed<'_>) -> Seen {
+        let clock = self.clocks.get(placed.clock);
+        let at = placed.act.now.saturating_add(clock.map_or(Duration::ZERO, |it| it.shift));
+        Seen { at, since: clock.and_then(|clock| clock.since) }
     }
 
     /// Shifts the clocks as little as it takes for no message to arrive before it was sent, and
@@ -192,12 +209,12 @@ impl<'a> Cast<'a> {
                 }
             }
         }
-        for _ in 0..self.shifts.len() {
+        for _ in 0..self.clocks.len() {
             for ((earlier, later), (sent, received)) in &bounds {
-                let shift = self.shifts.get(*earlier).copied().unwrap_or_default();
+                let shift = self.clocks.get(*earlier).map_or(Duration::ZERO, |it| it.shift);
                 let least = shift.saturating_add(*sent).saturating_sub(*received);
-                if let Some(shift) = self.shifts.get_mut(*later) {
-                    *shift = (*shift).max(least);
+                if let Some(clock) = self.clocks.get_mut(*later) {
+                    clock.shift = clock.shift.max(least);
                 }
             }
         }
@@ -295,8 +312,7 @@ impl Telling {
         let own = cast.order.get(&placed.node).zip(self.next.get(&placed.node));
         let before = own.and_then(|(own, next)| own.get(next.checked_sub(1)?).copied());
         let before = before.and_then(|before| when(&self.told, before)).unwrap_or_default();
-        let shift = cast.shifts.get(placed.clock).copied().unwrap_or_default();
-        let time = placed.act.now.saturating_add(shift).max(sent).max(before);
+        let time = cast.seen(placed).at.max(sent).max(before);
         self.ready.push((Reverse(time), Reverse(index)));
     }
 
@@ -329,13 +345,31 @@ impl Telling {
     }
 }
 
-/// Takes the next message of the life that the receiver is linked to; of any if it does not say.
-fn next(queue: &mut VecDeque<OnItsWay>, linked: Option<u64>) -> Option<OnItsWay> {
-    while queue.front().is_some_and(|sent| linked.is_some_and(|life| sent.incarnation < life)) {
-        queue.pop_front();
-    }
-    let fits = queue.front().is_some_and(|sent| linked.is_none_or(|life| sent.incarnation == life));
-    if fits { queue.pop_front() } else { None }
+/// The clocks of these lives, as they were by the clocks on the walls; each as it is if those of some life are
+/// not known.
+fn clocks<'k>(
+    nodes: &[Replayed],
+    lives: impl ExactSizeIterator<Item = &'k (NodeId, u64)>,
+) -> Vec<Clock> {
+    let began: BTreeMap<(NodeId, u64), Began> = nodes
+        .iter()
+        .flat_map(|it| it.began.iter().map(|(life, began)| ((it.node, *life), *began)))
+        .collect();
+    let count = lives.len();
+    let known = lives.map(|life| {
+        let began = began.get(life)?;
+        let moment = began.moment?;
+        Some((moment.wall.saturating_sub(moment.now), began.is_late.then_some(moment.wall)))
+    });
+    let Some(known) = known.collect::<Option<Vec<_>>>() else {
+        return std::iter::repeat_with(Clock::default).take(count).collect();
+    };
+    let first = known.iter().map(|(zero, _)| *zero).min().unwrap_or_default();
+    let clock = |(zero, since): (Duration, Option<Duration>)| Clock {
+        shift: zero - first,
+        since: since.map(|wall| wall.saturating_sub(first)),
+    };
+    known.into_iter().map(clock).collect()
 }
 
 fn same_algorithm(first: Option<&Replayed>, other: &Replayed) -> Result<(), CannotMerge> {

@@ -3,13 +3,14 @@
 
 mod notes;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use serde_json::Value;
 use synod_core::{
-    BuildError, Envelope, Fingerprint, Input, Node, NodeId, Property, RecordedLife, RecordedStep,
-    Recording, SnapshotError, Stack, Summary, TimerId,
+    BuildError, Envelope, Fingerprint, Input, Moment, Node, NodeId, Property, RecordedLife,
+    RecordedStep, Recording, SnapshotError, Stack, Summary, TimerId,
 };
 
 use self::notes::{Notes, Once};
@@ -37,6 +38,17 @@ pub struct Replayed {
     pub events_changed: Vec<String>,
     /// What each step of the trace has to do with others, for a merge.
     pub(crate) acts: Vec<Act>,
+    /// When the recording of each life began, by its incarnation.
+    pub(crate) began: BTreeMap<u64, Began>,
+}
+
+/// When the recording of a life began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Began {
+    /// None if nobody looked at the clock on the wall.
+    pub(crate) moment: Option<Moment>,
+    /// Whether that was in the middle of the life.
+    pub(crate) is_late: bool,
 }
 
 /// A step that came to something else than when it was recorded.

@@ -116,6 +116,7 @@ async fn nodes_that_are_recorded_only_while_their_leader_dies_replay_without_div
         assert_eq!(node.divergence, None);
         let recording = place.read(node.node);
         assert!(recording.lives.iter().all(|life| life.resumed.is_some()));
+        assert!(recording.lives.iter().all(|life| life.origin.began.is_some()));
         assert_eq!(recording.lives.len(), if node.node == NodeId(1) { 2 } else { 1 });
         assert_eq!(recording.lives[0].cut, node.node != NodeId(5), "n5 was killed");
         // n5 may have been killed before its next step.

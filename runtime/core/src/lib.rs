@@ -64,8 +64,8 @@ pub use property::{Automaton, Cluster, Held, Kind, Member, Monitor, Property, Su
 pub use quorum::Quorum;
 pub use random::Random;
 pub use recording::{
-    BadRecording, Fingerprint, Origin, RecordTooLarge, RecordedLife, RecordedStep, Recording,
-    RecordingScan, RecordingWriter,
+    BadRecording, Fingerprint, Moment, Origin, RecordTooLarge, RecordedLife, RecordedStep,
+    Recording, RecordingScan, RecordingWriter,
 };
 pub use request::{Call, Reply, Request, Ticket};
 pub use schema::Schema;

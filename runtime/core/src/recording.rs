@@ -21,6 +21,9 @@ mod layout;
 mod scan;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::envelope::DecodeError;
 use crate::event::Time;
@@ -67,6 +70,18 @@ pub struct Origin {
     pub boot: Boot,
     /// All its event types, by wire name.
     pub events: BTreeMap<String, Schema>,
+    /// When the recording of this life began; none if nobody looked at the clock on the wall.
+    pub began: Option<Moment>,
+}
+
+/// One moment by two clocks: what a node is told begins at 0 with its process, and so tells nothing of when
+/// something happened on another node.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Moment {
+    /// By the clock that the node is told.
+    pub now: Time,
+    /// By the machine's clock on the wall: the time since the Unix epoch.
+    pub wall: Duration,
 }
 
 impl Origin {
@@ -204,7 +219,7 @@ impl Recording {
 /// # use synod_core::*;
 /// # use std::time::Duration;
 /// let boot = Boot { id: NodeId(1), peers: vec![NodeId(1)], incarnation: 1, seed: 0 };
-/// let origin = Origin { algorithm: "bully".into(), boot, events: [].into() };
+/// let origin = Origin { algorithm: "bully".into(), boot, events: [].into(), began: None };
 /// let (mut writer, mut bytes) = (RecordingWriter::new(), Vec::new());
 /// writer.begin(&origin, &mut bytes)?;
 /// let fingerprint = Fingerprint::of(&Ok(()), &[]);

@@ -25,7 +25,7 @@ impl Write for Slow {
 
 fn origin() -> Origin {
     let boot = Boot { id: NodeId(1), peers: vec![NodeId(1)], incarnation: 0, seed: 0 };
-    Origin { algorithm: String::from("test"), boot, events: [].into() }
+    Origin { algorithm: String::from("test"), boot, events: [].into(), began: None }
 }
 
 fn recorder(limits: Limits) -> (Recorder, Sender<()>, Receiver<Vec<u8>>) {
@@ -46,7 +46,7 @@ fn note(recorder: &mut Recorder, steps: usize) {
 fn a_disk_that_falls_behind_ends_the_recording_and_holds_nobody_up() {
     let limits = Limits { recording_waiting_bytes: 1_000, ..Limits::default() };
     let (mut recorder, let_it, seen) = recorder(limits);
-    recorder.begin(7);
+    recorder.begin(7, Duration::ZERO);
     note(&mut recorder, 200);
     let status = recorder.tape.status();
     assert!(0 < status.steps && 0 < status.missed, "{status:?}");
@@ -70,7 +70,7 @@ fn a_disk_that_falls_behind_ends_the_recording_and_holds_nobody_up() {
 async fn a_disk_that_refuses_ends_the_recording() {
     let (mut recorder, let_it, _seen) = recorder(Limits::default());
     drop(let_it);
-    recorder.begin(1);
+    recorder.begin(1, Duration::ZERO);
     recorder.tape.close().await;
     note(&mut recorder, 1);
     let status = recorder.tape.status();
@@ -85,7 +85,7 @@ async fn a_file_that_is_full_ends_the_recording() {
     for _ in 0..100 {
         let_it.send(()).expect("the disk is there");
     }
-    recorder.begin(1);
+    recorder.begin(1, Duration::ZERO);
     note(&mut recorder, 100);
     recorder.tape.close().await;
     let status = recorder.tape.status();

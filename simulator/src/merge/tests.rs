@@ -1,7 +1,7 @@
 use synod_algorithms::Bully;
 use synod_core::{
-    Boot, Effect, EventId, Fingerprint, Input, Instance, Node, Origin, Recording, RecordingWriter,
-    Tag,
+    Boot, Effect, EventId, Fingerprint, Input, Instance, Moment, Node, Origin, Recording,
+    RecordingWriter, Tag,
 };
 
 use super::*;
@@ -25,8 +25,12 @@ impl Run {
         let peers: Vec<NodeId> = (1..).map(NodeId).take(ahead.len()).collect();
         let node = |id: &NodeId| {
             let boot = Boot { id: *id, peers: peers.clone(), incarnation: 1, seed: 0 };
-            let origin =
-                Origin { algorithm: "bully".into(), boot: boot.clone(), events: [].into() };
+            let origin = Origin {
+                algorithm: "bully".into(),
+                boot: boot.clone(),
+                events: [].into(),
+                began: None,
+            };
             let (mut writer, mut bytes) = (RecordingWriter::new(), Vec::new());
             writer.begin(&origin, &mut bytes).expect("it is small");
             (Node::new(boot, Bully::default()).expect("a member"), writer, bytes)
@@ -184,7 +188,93 @@ fn told(node: u32, acts: &[Told]) -> Replayed {
     let trace = Trace { steps: acts.iter().map(step).collect(), nodes: 2, ..Trace::default() };
     let (steps, divergence) = (acts.len(), None);
     let [events_gone, events_new, events_changed] = [const { Vec::new() }; 3];
-    Replayed { node, steps, trace, divergence, events_gone, events_new, events_changed, acts }
+    let began = BTreeMap::new();
+    Replayed {
+        node,
+        steps,
+        trace,
+        divergence,
+        events_gone,
+        events_new,
+        events_changed,
+        acts,
+        began,
+    }
+}
+
+/// The clock of a node that is recorded from a later moment on.
+#[derive(Clone, Copy)]
+struct Recorded {
+    /// When that is.
+    from: u32,
+    /// How long ago its process began then.
+    age: u32,
+    /// How much its clock on the wall is fast.
+    fast: u32,
+}
+
+impl Recorded {
+    fn of(self, node: u32, acts: &[Told]) -> Replayed {
+        let own = |at: u32| at - self.from + self.age;
+        let acts = acts.iter().filter(|(at, ..)| self.from <= *at);
+        let acts: Vec<Told> = acts.map(|&(at, got, sent)| (own(at), got, sent)).collect();
+        let mut replayed = told(node, &acts);
+        let moment = Moment { now: MS * self.age, wall: MS * (1_000_000 + self.from + self.fast) };
+        replayed.began.insert(1, Began { moment: Some(moment), is_late: true });
+        replayed
+    }
+}
+
+/// The delays of the beats that one node sends every 100 ms and another receives after `delay`, as a merge
+/// of their recordings tells them, and how many beats it does not know the sending of.
+fn delays(sender: Recorded, receiver: Recorded, delay: u32) -> (Vec<u64>, usize) {
+    let beats = (0..20).map(|beat| beat * 100);
+    let sent: Vec<Told> = beats.clone().map(|at| (at, None, Some(&b"beat"[..]))).collect();
+    let received: Vec<Told> = beats.map(|at| (at + delay, Some(&b"beat"[..]), None)).collect();
+    let nodes = [sender.of(1, &sent), receiver.of(2, &received)];
+    let merged = merge(&nodes).expect("one algorithm");
+    check(&merged);
+    let delays = merged.trace.steps.iter().filter_map(|step| Some(step.delay_us? / 1_000));
+    (delays.collect(), merged.unmatched)
+}
+
+#[test]
+fn equal_messages_are_told_apart_by_the_clocks_on_the_walls_where_recordings_begin_late() {
+    for (from, delay) in
+        [(0, 1), (0, 40), (250, 1), (299, 2), (300, 2), (301, 2), (250, 40), (995, 7)]
+    {
+        for fast in [0, 5] {
+            let early = Recorded { from: 10, age: 5_000, fast: 0 };
+            let late = Recorded { from: from + 10, age: 70, fast };
+            let (told, unmatched) = delays(early, late, delay);
+            assert!(
+                !told.is_empty() && told.iter().all(|it| *it == u64::from(delay + fast)),
+                "{from} {delay} {fast}: {told:?}"
+            );
+            assert_eq!(unmatched, unsent(&early, &late, delay));
+            let (told, unmatched) = delays(late, early, delay);
+            assert!(!told.is_empty() && told.iter().all(|it| *it <= u64::from(delay)), "{told:?}");
+            assert_eq!(unmatched, unsent(&late, &early, delay), "{from} {delay} {fast}");
+        }
+    }
+}
+
+/// How many of the beats were received on record, and not sent.
+fn unsent(sender: &Recorded, receiver: &Recorded, delay: u32) -> usize {
+    let beats = (0..20).map(|beat| beat * 100);
+    beats.filter(|at| *at < sender.from && receiver.from <= at + delay).count()
+}
+
+#[test]
+fn a_burst_of_equal_messages_stays_in_order_where_recordings_begin_late() {
+    let recorded = Recorded { from: 0, age: 9, fast: 0 };
+    let sent: Vec<Told> = (50..55).map(|at| (at, None, Some(&b"a"[..]))).collect();
+    let received: Vec<Told> = (60..65).map(|at| (at, Some(&b"a"[..]), None)).collect();
+    let nodes = [recorded.of(1, &sent), Recorded { from: 20, ..recorded }.of(2, &received)];
+    let merged = merge(&nodes).expect("one algorithm");
+    let delivered = merged.trace.steps.iter().filter(|step| step.kind == StepKind::Deliver);
+    assert!(delivered.clone().all(|step| step.delay_us == Some(10_000)));
+    assert_eq!((delivered.count(), merged.matched), (5, 5));
 }
 
 #[test]

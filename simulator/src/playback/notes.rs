@@ -7,7 +7,7 @@ use synod_core::{
     Schema, Stack, StepError,
 };
 
-use super::{Act, Deviation, Replayed};
+use super::{Act, Began, Deviation, Replayed};
 use crate::scenario::{Scenario, micros};
 use crate::trace::{Armed, Header, MessageId, SeeClients, Sent, Step, StepKind, Trace, Tracer};
 
@@ -203,7 +203,16 @@ impl<'a> Notes<'a> {
             events_new: known.keys().copied().filter(is_new).map(String::from).collect(),
             events_changed: changed.into_iter().cloned().collect(),
             acts: self.acts,
+            // What was recorded of a life in two parts began with the first.
+            began: recording.lives.iter().rev().map(Began::of).collect(),
         }
+    }
+}
+
+impl Began {
+    fn of(life: &RecordedLife) -> (u64, Self) {
+        let (moment, is_late) = (life.origin.began, life.resumed.is_some());
+        (life.origin.boot.incarnation, Self { moment, is_late })
     }
 }
 

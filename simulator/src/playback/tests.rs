@@ -65,7 +65,7 @@ fn record(lives: Vec<Vec<Input>>) -> Recording {
         let number = Schema::of::<Number>();
         let events = [("gone", Schema(1)), ("playback.number", number)];
         let events = events.map(|(name, schema)| (String::from(name), schema)).into();
-        let origin = Origin { algorithm: "sum".into(), boot: boot.clone(), events };
+        let origin = Origin { algorithm: "sum".into(), boot: boot.clone(), events, began: None };
         writer.begin(&origin, &mut bytes).expect("it is small");
         let mut node = Some(sum(1).node(boot).expect("a member"));
         for (second, input) in (0..).zip(life) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::fingerprint::Fnv;
-use super::{BadRecording, Origin, RecordTooLarge, Recording};
+use super::{BadRecording, Moment, Origin, RecordTooLarge, Recording};
 use crate::context::TimerId;
 use crate::envelope::{DecodeError, Envelope, Instance, Tag, append};
 use crate::event::{EventId, NodeId, PeerDown, PeerUp};
@@ -16,7 +16,7 @@ use crate::node::{Boot, Input, Snapshot};
 use crate::schema::Schema;
 
 /// The version of the layout, and of the fingerprints.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 /// Magic and format.
 pub(super) const PREFIX_BYTES: usize = 12;
 /// A length and its complement.
@@ -55,6 +55,7 @@ pub(super) struct Opening {
     incarnation: u64,
     seed: u64,
     events: BTreeMap<String, Schema>,
+    began: Option<Moment>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -174,16 +175,16 @@ impl Entry<'_> {
 
 impl From<&Origin> for Opening {
     fn from(origin: &Origin) -> Self {
-        let Origin { algorithm, boot, events } = origin.clone();
+        let Origin { algorithm, boot, events, began } = origin.clone();
         let Boot { id, peers, incarnation, seed } = boot;
-        Self { algorithm, id, peers, incarnation, seed, events }
+        Self { algorithm, id, peers, incarnation, seed, events, began }
     }
 }
 
 impl From<Opening> for Origin {
     fn from(opening: Opening) -> Self {
-        let Opening { algorithm, id, peers, incarnation, seed, events } = opening;
-        Self { algorithm, boot: Boot { id, peers, incarnation, seed }, events }
+        let Opening { algorithm, id, peers, incarnation, seed, events, began } = opening;
+        Self { algorithm, boot: Boot { id, peers, incarnation, seed }, events, began }
     }
 }
 

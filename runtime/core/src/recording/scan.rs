@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_long_recording_takes_the_memory_of_a_record_and_a_piece() {
         let boot = Boot { id: NodeId(1), peers: vec![NodeId(1)], incarnation: 1, seed: 0 };
-        let origin = Origin { algorithm: String::from("a"), boot, events: [].into() };
+        let origin = Origin { algorithm: String::from("a"), boot, events: [].into(), began: None };
         let (mut writer, mut bytes) = (RecordingWriter::new(), Vec::new());
         let (mut scan, mut most) = (RecordingScan::default(), 0);
         for _life in 0..100 {

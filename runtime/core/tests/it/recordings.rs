@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use synod_core::{
     BadRecording, Boot, Effect, Envelope, EventId, Fingerprint, Input, Instance, Lane, LaneId,
-    NodeId, Origin, PeerDown, PeerUp, Reason, RecordTooLarge, RecordedLife, RecordedStep,
+    Moment, NodeId, Origin, PeerDown, PeerUp, Reason, RecordTooLarge, RecordedLife, RecordedStep,
     Recording, RecordingScan, RecordingWriter, Schema, StepError, Tag, TimerId,
 };
 
@@ -68,6 +68,10 @@ fn origin(incarnation: u64, seed: u64) -> Origin {
         algorithm: "gossip".into(),
         boot,
         events: [("a".into(), Schema(1)), ("b".into(), Schema(2))].into(),
+        began: seed.is_multiple_of(2).then_some(Moment {
+            now: Duration::from_secs(seed % 7),
+            wall: Duration::from_secs(seed),
+        }),
     }
 }
 
@@ -182,7 +186,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in vec(any::<u8>(), 0..200)) {
         let _ = Recording::read(&bytes);
-        let named = [Recording::MAGIC.as_slice(), &3_u32.to_le_bytes(), &bytes].concat();
+        let named = [Recording::MAGIC.as_slice(), &4_u32.to_le_bytes(), &bytes].concat();
         let _ = Recording::read(&named);
         let _ = scanned(&named, 3);
     }
@@ -198,9 +202,9 @@ fn the_layout_is_pinned() {
         steps: vec![step],
         cut: true,
     }]);
-    assert_eq!(&bytes[..12], b"synodrec\x03\0\0\0");
+    assert_eq!(&bytes[..12], b"synodrec\x04\0\0\0");
     let life =
-        b"\x15\0\0\0\xea\xff\xff\xff\0\x06gossip\x02\x02\x01\x02\x04\x06\x02\x01a\x01\x01b\x02";
+        b"\x1a\0\0\0\xe5\xff\xff\xff\0\x06gossip\x02\x02\x01\x02\x04\x06\x02\x01a\x01\x01b\x02\x01\x06\0\x06\0";
     assert_eq!(&bytes[12..ends[0] - 8], life);
     let step = b"\x19\0\0\0\xe6\xff\xff\xff\x01\x03\x05\x02\x01\x07\0\0\0\0\0\0\0\0\0\x01\x07\x09\0\0\0\0\0\0\0";
     assert_eq!(&bytes[ends[0]..ends[1] - 8], step);
@@ -212,8 +216,8 @@ fn what_is_no_recording_says_so() {
     for other in [&b"synod schedule 1\n"[..], b"x", b"synodlog\x01\0\0\0"] {
         assert_eq!(Recording::read(other), Err(BadRecording::NotARecording));
     }
-    let newer = Recording::read(b"synodrec\x04\0\0\0");
-    assert_eq!(newer, Err(BadRecording::Format { found: 4, known: 3 }));
+    let newer = Recording::read(b"synodrec\x05\0\0\0");
+    assert_eq!(newer, Err(BadRecording::Format { found: 5, known: 4 }));
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn stack() -> Keyed<Diary> {
 }
 
 fn origin() -> Origin {
-    Origin { algorithm: "diary".into(), boot: boot(N1), events: [].into() }
+    Origin { algorithm: "diary".into(), boot: boot(N1), events: [].into(), began: None }
 }
 
 /// The snapshot, after it was in a recording.
