@@ -1,8 +1,8 @@
 //! What nodes cost each other over QUIC, side by side with bare quinn, plain TCP and other runtimes.
 //!
 //! `cargo bench -p synod-tests --bench quic`, or `-- connect` for first connections alone. Sender and receivers are processes of their own on the
-//! loopback interface, and do the same work. The programs take turns, so that a busy machine slows
-//! all of them; figures are medians. Others are built in `tests/peers-quic`; where that is impossible,
+//! loopback interface, and do the same work. The programs take turns, often and shortly, so that a busy
+//! machine slows all of them; figures are medians. Others are built in `tests/peers-quic`; where that is impossible,
 //! the run goes on without them. What each leaves out is said below the table.
 #![allow(clippy::print_stdout, reason = "a benchmark talks to its reader")]
 
@@ -16,13 +16,17 @@ mod running;
 mod synod;
 mod tcp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use child::Order;
 use program::{Cores, Measured, Program, Session};
 
-/// How often each program does the same work.
+/// How often all processes are started anew.
 const TURNS: usize = 3;
+/// How often each program does the same work in a turn.
+const ROUNDS: usize = 5;
+/// Seconds from which on some work is done once in a turn: it takes long enough to be measured well.
+const LONG: f64 = 1.0;
 
 fn main() {
     if program::is_child() {
@@ -32,8 +36,9 @@ fn main() {
     let mut figures = Figures::default();
     let only_connects = std::env::args().any(|word| word == "connect");
     for _ in 0..TURNS {
-        for program in &programs {
-            figures.take(*program, only_connects);
+        figures.connect(&programs);
+        if !only_connects {
+            figures.work(&programs);
         }
     }
     figures.print(&programs);
@@ -56,23 +61,37 @@ enum Row {
     Resume,
 }
 
-/// A flood: its row, how many receivers there are, how many events each gets, of how many bytes.
-const FLOODS: [(Row, u32, u64, usize); 5] = [
-    (Row::Small, 1, 1_000_000, 64),
-    (Row::Large, 1, 128_000, 1_024),
-    (Row::Bulk, 1, 2_000, BULK_BYTES),
-    (Row::SmallToFour, 4, 250_000, 64),
-    (Row::LargeToFour, 4, 32_000, 1_024),
+/// Some work, and the row of the table that tells of it.
+#[derive(Clone, Copy)]
+struct Work {
+    row: Row,
+    /// 0: a process sends to itself.
+    receivers: u32,
+    order: Order,
+}
+
+const WORK: [Work; 8] = [
+    flood(Row::InProcess, 0, 2_000_000, 64),
+    Work { row: Row::Within, receivers: 0, order: Order::Within { events: 2_000_000, bytes: 64 } },
+    flood(Row::Small, 1, 1_000_000, 64),
+    flood(Row::Large, 1, 128_000, 1_024),
+    flood(Row::Bulk, 1, 2_000, BULK_BYTES),
+    Work { row: Row::Resume, receivers: 1, order: Order::Resume },
+    flood(Row::SmallToFour, 4, 250_000, 64),
+    flood(Row::LargeToFour, 4, 32_000, 1_024),
 ];
+
+/// So many events for each receiver.
+const fn flood(row: Row, receivers: u32, events: u64, bytes: usize) -> Work {
+    Work { row, receivers, order: Order::Flood { events, bytes } }
+}
+
 /// As large as the largest frame of the transport allows, about.
 const BULK_BYTES: usize = 60_000;
-const EVENTS_IN_PROCESS: u64 = 2_000_000;
-const PING_BYTES: usize = 64;
-const PINGS: u64 = 30_000;
+const PINGS: u64 = 6_000;
+const PING: Order = Order::Ping { pings: PINGS, bytes: 64 };
 /// How often two processes connect for the first time in each turn.
 const STARTS: usize = 10;
-/// How often a connection is lost in each turn.
-const RESUMES: usize = 5;
 
 impl Row {
     const ALL: [Self; 12] = [
@@ -133,85 +152,76 @@ impl Figures {
         self.0.entry((row, program)).or_default().push((wall, processor));
     }
 
-    /// Lets a program do all of its work once, or connect alone.
-    fn take(&mut self, program: Program, only_connects: bool) {
-        let taken = self.connect(program).and_then(|()| {
-            if only_connects {
-                return Ok(());
-            }
-            self.flood_alone(program)?;
-            for receivers in [1, 4] {
-                self.talk(program, receivers)?;
-            }
-            self.ping(program)
-        });
-        if let Err(error) = taken {
-            println!("{}: {error}", program.title());
-        }
-    }
-
-    fn connect(&mut self, program: Program) -> Result<(), String> {
+    /// Lets each program connect for the first time, several times over.
+    fn connect(&mut self, programs: &[Program]) {
         for _ in 0..STARTS {
-            let Some(session) = Session::start(program, 1, Cores::Any)? else { break };
-            self.add(Row::Connect, program, session.ready_after * 1e3, None);
-        }
-        Ok(())
-    }
-
-    fn flood_alone(&mut self, program: Program) -> Result<(), String> {
-        let Some(mut session) = Session::alone(program)? else { return Ok(()) };
-        let events = EVENTS_IN_PROCESS;
-        let flood = (Row::InProcess, Order::Flood { events, bytes: 64 });
-        let within = (Row::Within, Order::Within { events, bytes: 64 });
-        for (row, order) in [flood, within] {
-            if let Some(measured) = session.measure(order)? {
-                let (wall, processor) = measured.rates(events as f64);
-                self.add(row, program, wall, Some(processor));
+            for (program, session) in sessions(programs, |it| Session::start(it, 1, Cores::Any)) {
+                self.add(Row::Connect, program, session.ready_after * 1e3, None);
             }
         }
-        Ok(())
     }
 
-    fn talk(&mut self, program: Program, receivers: u32) -> Result<(), String> {
-        let Some(mut session) = Session::start(program, receivers, Cores::Any)? else {
-            return Ok(());
-        };
-        let floods = FLOODS.into_iter().filter(|(_, count, ..)| *count == receivers);
-        for (row, _, events, bytes) in floods {
-            let order = Order::Flood { events, bytes };
-            let Some(measured) = session.measure(order)? else { continue };
-            let all = (events * u64::from(receivers)) as f64;
-            let amount = if row == Row::Bulk { all * bytes as f64 / 1e6 } else { all };
-            let (wall, processor) = measured.rates(amount);
-            self.add(row, program, wall, Some(processor));
-        }
-        if receivers == 1 {
-            self.resume(program, &mut session)?;
-        }
-        Ok(())
-    }
-
-    /// Where the system puts two processes decides more of a round trip than what they do.
-    fn ping(&mut self, program: Program) -> Result<(), String> {
-        let Some(mut session) = Session::start(program, 1, Cores::one_each(2))? else {
-            return Ok(());
-        };
-        let order = Order::Ping { pings: PINGS, bytes: PING_BYTES };
-        if let Some(Measured { times, processor }) = session.measure(order)? {
-            for (row, time) in [Row::Half, Row::Most].into_iter().zip(times) {
-                self.add(row, program, time * 1e6, None);
+    /// Lets all programs do all of the work, side by side.
+    fn work(&mut self, programs: &[Program]) {
+        for receivers in [0, 1, 4] {
+            let start = |program| match receivers {
+                0 => Session::alone(program),
+                _ => Session::start(program, receivers, Cores::Any),
+            };
+            let mut sessions = sessions(programs, start);
+            for work in WORK.into_iter().filter(|work| work.receivers == receivers) {
+                self.rounds(&mut sessions, work);
             }
-            self.add(Row::PingProcessor, program, processor * 1e6 / PINGS as f64, None);
         }
-        Ok(())
+        // Where the system puts two processes decides more of a round trip than what they do.
+        let mut sessions = sessions(programs, |it| Session::start(it, 1, Cores::one_each(2)));
+        self.rounds(&mut sessions, Work { row: Row::Half, receivers: 1, order: PING });
     }
 
-    fn resume(&mut self, program: Program, session: &mut Session) -> Result<(), String> {
-        for _ in 0..RESUMES {
-            let Some(Measured { times, .. }) = session.measure(Order::Resume)? else { break };
-            times.into_iter().for_each(|time| self.add(Row::Resume, program, time * 1e3, None));
+    fn rounds(&mut self, sessions: &mut [(Program, Session)], work: Work) {
+        let mut done = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            for (program, session) in &mut *sessions {
+                if done.contains(program) {
+                    continue;
+                }
+                let took = match session.measure(work.order) {
+                    Ok(Some(measured)) => self.note(work, *program, &measured),
+                    Ok(None) => LONG, // It knows no such thing.
+                    Err(error) => {
+                        println!("{}: {error}", program.title());
+                        LONG
+                    }
+                };
+                if LONG <= took {
+                    done.insert(*program);
+                }
+            }
         }
-        Ok(())
+    }
+
+    /// Writes down what came of some work; returns the seconds that a flood took.
+    fn note(&mut self, work: Work, program: Program, measured: &Measured) -> f64 {
+        let Measured { times, processor } = measured;
+        let (events, bytes) = match work.order {
+            Order::Flood { events, bytes } | Order::Within { events, bytes } => (events, bytes),
+            Order::Ping { pings, .. } => {
+                for (row, time) in [Row::Half, Row::Most].into_iter().zip(times) {
+                    self.add(row, program, time * 1e6, None);
+                }
+                self.add(Row::PingProcessor, program, processor * 1e6 / pings as f64, None);
+                return 0.0;
+            }
+            Order::Resume => {
+                times.iter().for_each(|time| self.add(work.row, program, time * 1e3, None));
+                return 0.0;
+            }
+        };
+        let all = (events * u64::from(work.receivers.max(1))) as f64;
+        let amount = if work.row == Row::Bulk { all * bytes as f64 / 1e6 } else { all };
+        let (wall, processor) = measured.rates(amount);
+        self.add(work.row, program, wall, Some(processor));
+        amount / wall
     }
 
     fn print(&self, programs: &[Program]) {
@@ -264,6 +274,21 @@ transport, with the windows and packets that quinn has by itself. kameo: in one 
 bounded mailbox; its remote half, over libp2p, is NOT MEASURED.
 In one process a task hands over 64 bytes: to synod encoded, to the others as they are, cloned for each.
 Within a node, handlers of synod trigger events for each other, encoded, 500 in a step.";
+
+/// The processes of all programs that are measured so.
+fn sessions(
+    programs: &[Program],
+    start: impl Fn(Program) -> Result<Option<Session>, String>,
+) -> Vec<(Program, Session)> {
+    let mut sessions = Vec::new();
+    for program in programs {
+        match start(*program) {
+            Ok(session) => sessions.extend(session.map(|it| (*program, it))),
+            Err(error) => println!("{}: {error}", program.title()),
+        }
+    }
+    sessions
+}
 
 fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
