@@ -196,17 +196,24 @@ impl Channel {
         }
     }
 
-    /// The next portion of a lane, if it has one that may be written to `wire`.
+    /// The next portion of a lane, if it has one that may be written to `wire`. Its writer gets the rest.
     pub(crate) fn take_waiting(&self, wire: WireId, lane: LaneId) -> Option<Portion> {
         let mut state = self.lock();
         let may_leave = state.session.carries(wire) && state.phase != Phase::Closed;
-        if may_leave { state.session.outgoing.take(lane) } else { None }
+        let portion = if may_leave { state.session.outgoing.take(lane) } else { None };
+        state.wake_if_waiting(lane);
+        portion
     }
 
-    /// From here until [`Channel::take_help_back`], which is to be soon, the first lane that is filled
-    /// does not wake its writer.
-    pub(crate) fn offer_help(&self) {
-        self.lock().help = Help::Offered;
+    /// Whether what comes on `wire` is to be taken. If so, and if `helps`, the first lane that is filled from
+    /// here until [`Channel::take_help_back`], which is to be soon, does not wake its writer.
+    pub(crate) fn lets_in(&self, wire: WireId, helps: bool) -> bool {
+        let mut state = self.lock();
+        let carries = state.session.carries(wire);
+        if carries && helps {
+            state.help = Help::Offered;
+        }
+        carries
     }
 
     /// The lane that is to be written, if one was filled in the meantime.
@@ -219,12 +226,7 @@ impl Channel {
 
     /// Wakes the writer of a lane that has something for it.
     pub(crate) fn wake_if_waiting(&self, lane: LaneId) {
-        let state = self.lock();
-        if state.session.outgoing.is_waiting(lane)
-            && let Some(writer) = state.writers.get(&lane)
-        {
-            writer.notify_one();
-        }
+        self.lock().wake_if_waiting(lane);
     }
 
     /// Whether a lane has something for its writer.
@@ -416,6 +418,14 @@ impl State {
         self.writers.insert(lane, Arc::default());
         self.fresh.push_back(lane);
         Some(Woken::Opener)
+    }
+
+    fn wake_if_waiting(&self, lane: LaneId) {
+        if self.session.outgoing.is_waiting(lane)
+            && let Some(writer) = self.writers.get(&lane)
+        {
+            writer.notify_one();
+        }
     }
 
     fn push(&mut self, lane: LaneId, envelope: &Envelope) -> Result<Pushed, SendError> {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use quinn::{Connection, ConnectionError};
@@ -34,7 +36,7 @@ pub(crate) struct Link {
     wire: Mutex<Option<Arc<Wire>>>,
     /// The last one that was there, for the certificate that the peer has shown on it.
     last_wire: Mutex<Option<Arc<Wire>>>,
-    rooms: Rooms,
+    gates: Mutex<BTreeMap<LaneId, Arc<Gate>>>,
     places: Mutex<BTreeMap<EventId, Place>>,
     end: Mutex<Option<End>>,
     ended: Notify,
@@ -89,19 +91,40 @@ impl Wire {
 
 /// What keeps a lane from being read: the inbox has no room. It outlasts the connection, so that
 /// a new one does not get around it.
-pub(crate) type Gate = Arc<AsyncMutex<Option<Room>>>;
+#[derive(Default)]
+pub(crate) struct Gate(Mutex<Option<Room>>);
+
+impl Gate {
+    /// Shuts it until there is room.
+    pub(crate) fn shut(&self, room: Room) {
+        *locked(&self.0) = Some(room);
+    }
+
+    /// Resolves when it is open. One reader alone is woken, so none waits here whose connection is not the
+    /// current one: it would take the place of the one that does.
+    pub(crate) async fn opens(&self, is_current: impl Fn() -> bool) {
+        let poll = |cx: &mut Context<'_>| {
+            let mut room = locked(&self.0);
+            match room.as_mut() {
+                None => return Poll::Ready(()),
+                Some(room) if is_current() => ready!(room.as_mut().poll(cx)),
+                Some(_) => return Poll::Pending,
+            }
+            *room = None;
+            Poll::Ready(())
+        };
+        poll_fn(poll).await;
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("gate")
+    }
+}
 
 /// The place for the one unfinished frame of an event type whose frames are larger than others.
 pub(crate) type Place = Arc<AsyncMutex<()>>;
-
-#[derive(Default)]
-struct Rooms(Mutex<BTreeMap<LaneId, Gate>>);
-
-impl fmt::Debug for Rooms {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("rooms")
-    }
-}
 
 /// Why and how a link ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -141,7 +164,7 @@ impl Link {
             channel,
             wire: Mutex::default(),
             last_wire: Mutex::default(),
-            rooms: Rooms::default(),
+            gates: Mutex::default(),
             places: Mutex::default(),
             end: Mutex::default(),
             ended: Notify::new(),
@@ -197,8 +220,8 @@ impl Link {
         old
     }
 
-    pub(crate) fn gate(&self, lane: LaneId) -> Gate {
-        Arc::clone(locked(&self.rooms.0).entry(lane).or_default())
+    pub(crate) fn gate(&self, lane: LaneId) -> Arc<Gate> {
+        Arc::clone(locked(&self.gates).entry(lane).or_default())
     }
 
     /// The place of an event type, of which the node has said that it takes large frames.
@@ -239,4 +262,40 @@ impl Link {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn at_a_gate_whoever_reads_the_connection_of_now_is_woken() {
+        let (gate, emptied) = (Gate::default(), Arc::new(Notify::new()));
+        let room = Arc::clone(&emptied);
+        gate.shut(Box::pin(async move { room.notified().await }));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let (mut one, mut other) =
+            (Context::from_waker(&waker), Context::from_waker(Waker::noop()));
+        let (mut now, mut past) = (pin!(gate.opens(|| true)), pin!(gate.opens(|| false)));
+        assert!(now.as_mut().poll(&mut one).is_pending());
+        assert!(past.as_mut().poll(&mut other).is_pending());
+        emptied.notify_one();
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert!(past.as_mut().poll(&mut other).is_pending());
+        assert!(now.as_mut().poll(&mut one).is_ready());
+        assert!(past.as_mut().poll(&mut other).is_ready(), "it is open to all");
+    }
 }

@@ -87,8 +87,8 @@ impl Outlet {
 /// Writes a portion of what waits on a lane, on the endpoint's thread, and leaves more to its writer.
 pub(crate) fn write_at_once(link: &Link, wire: &Wire, lane: LaneId) {
     let outlet = wire.outlets.of(lane).and_then(|outlet| outlet.try_lock_owned().ok());
-    if let Some(mut outlet) = outlet
-        && let Some(portion) = link.channel.take_waiting(wire.id, lane)
+    let Some(mut outlet) = outlet else { return link.channel.wake_if_waiting(lane) };
+    if let Some(portion) = link.channel.take_waiting(wire.id, lane)
         && let Some(mut rest) = outlet.write_at_once(portion)
     {
         // Its writer waits for the lock in the meantime.
@@ -96,5 +96,4 @@ pub(crate) fn write_at_once(link: &Link, wire: &Wire, lane: LaneId) {
             let _ = outlet.stream.write_all_chunks(&mut rest).await;
         });
     }
-    link.channel.wake_if_waiting(lane);
 }

@@ -136,8 +136,8 @@ impl Reader {
         }
     }
 
-    /// Hands over all whole frames, in runs of one event type. Says whether there were any, or what is
-    /// left unfinished has begun with what was read last.
+    /// Hands over all whole frames. Says whether there were any, or what is left unfinished has begun
+    /// with what was read last.
     async fn deliver_frames(&mut self, lane: LaneId, gate: &Gate) -> Result<bool, Turned> {
         let lane = Lane::Ordered(lane);
         let delivery = Delivery { shared: &self.shared, link: &self.link, wire: &self.wire, lane };
@@ -214,47 +214,47 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Hands over whole frames, in runs of one event type.
+    /// Hands over whole frames, in runs of one event type, and waits until there is room for more.
     async fn hand_over(&self, mut frames: Bytes, gate: &Gate) -> Result<(), Turned> {
         loop {
-            let size = frames.len();
-            let batch = Envelopes::cut_off(&mut frames, self.shared.limits.batch_max);
-            let batch =
-                batch.map_err(|error| damaged(frame::first_bytes(&frames), &self.place(), &error));
-            let Some(batch) = batch? else { return Ok(()) };
-            let lengths = batch.len() * Envelopes::LENGTH_BYTES;
-            let bytes = (size - frames.len() - lengths) as u64;
-            self.deliver(batch, bytes, gate, frames.is_empty()).await;
+            self.room(gate).await;
+            let Some((batch, bytes)) = self.cut_off(&mut frames)? else { return Ok(()) };
+            self.deliver(batch, bytes, gate, frames.is_empty()).pass().await;
         }
     }
 
-    /// Hands over a batch of so many bytes, and waits until there is room for more. What is answered
-    /// to the last one of those that came together leaves at once.
-    async fn deliver(&self, batch: Envelopes, bytes: u64, gate: &Gate, is_last: bool) {
-        let mut room = gate.lock().await;
-        if let Some(room) = room.as_mut() {
-            room.await;
-        }
-        *room = None;
+    /// Resolves when the inbox has room for more.
+    async fn room(&self, gate: &Gate) {
+        gate.opens(|| self.link.channel.carries(self.wire.id)).await;
+    }
+
+    /// The first frames of one event type, and how many bytes their envelopes have.
+    fn cut_off(&self, frames: &mut Bytes) -> Result<Option<(Envelopes, u64)>, Turned> {
+        let size = frames.len();
+        let batch = Envelopes::cut_off(frames, self.shared.limits.batch_max);
+        let batch =
+            batch.map_err(|error| damaged(frame::first_bytes(frames), &self.place(), &error));
+        let Some(batch) = batch? else { return Ok(None) };
+        let lengths = batch.len() * Envelopes::LENGTH_BYTES;
+        Ok(Some((batch, (size - frames.len() - lengths) as u64)))
+    }
+
+    /// Hands over a batch of so many bytes. What is answered to the last one of those that came together
+    /// leaves at once.
+    fn deliver(&self, batch: Envelopes, bytes: u64, gate: &Gate, is_last: bool) -> Passed {
         // From here to the count nothing waits, so nobody comes between.
-        if self.link.is_down.load(Ordering::Relaxed) || !self.link.channel.carries(self.wire.id) {
-            // Whatever this is, the peer will send it again, or has been told that it is lost. The
-            // end of this connection is near, and noticed elsewhere.
-            return pending().await;
+        if self.link.is_down.load(Ordering::Relaxed)
+            || !self.link.channel.lets_in(self.wire.id, is_last)
+        {
+            return Passed::Nothing;
         }
-        if is_last {
-            self.link.channel.offer_help();
+        if let Some(room) = self.take_in(batch, bytes) {
+            gate.shut(room);
         }
-        *room = self.take_in(batch, bytes);
         let answered = if is_last { self.link.channel.take_help_back() } else { None };
-        if let Some(lane) = answered {
-            outlet::write_at_once(self.link, self.wire, lane);
-            let_pass().await;
-        }
-        if let Some(room) = room.as_mut() {
-            room.await;
-        }
-        *room = None;
+        let Some(lane) = answered else { return Passed::Alone };
+        outlet::write_at_once(self.link, self.wire, lane);
+        Passed::Answered
     }
 
     /// Which frame comes next, in words.
@@ -313,8 +313,31 @@ pub(crate) async fn read_datagrams(shared: &Shared, link: &Arc<Link>, wire: &Wir
             Err(error) => return shared.refuse(link, wire, &damaged(size, "datagram", &error)),
         };
         let delivery = Delivery { shared, link, wire, lane: Lane::Datagram };
-        delivery.deliver(envelope.into(), size as u64, &gate, true).await;
+        delivery.deliver(envelope.into(), size as u64, &gate, true).pass().await;
+        delivery.room(&gate).await;
         tokio::task::yield_now().await;
+    }
+}
+
+/// What came of a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Passed {
+    /// It was not handed over: the peer will send it again, or has been told that it is lost.
+    Nothing,
+    Alone,
+    /// It was answered, and the answer is written.
+    Answered,
+}
+
+impl Passed {
+    /// Waits for what is to be done before more is read.
+    async fn pass(self) {
+        match self {
+            // The end of this connection is near, and noticed elsewhere.
+            Self::Nothing => pending().await,
+            Self::Alone => (),
+            Self::Answered => let_pass().await,
+        }
     }
 }
 

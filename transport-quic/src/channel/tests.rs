@@ -121,9 +121,13 @@ fn who_offers_help_writes_the_first_lane_that_is_filled_and_its_writer_sleeps_on
     assert_eq!(now(channel.next_lane(WIRE)), Some(LANE));
     assert!(now(channel.take(WIRE, LANE)).is_some());
 
-    channel.offer_help();
+    assert!(channel.lets_in(WIRE, true));
     assert_eq!(channel.take_help_back(), None);
-    channel.offer_help();
+    assert!(channel.lets_in(WIRE, false) && !channel.lets_in(WireId(6), true));
+    push(&channel, 1).unwrap();
+    assert_eq!(channel.take_help_back(), None, "nobody has offered it");
+    assert!(now(channel.take(WIRE, LANE)).is_some());
+    assert!(channel.lets_in(WIRE, true));
     push(&channel, 2).unwrap();
     push(&channel, 3).unwrap();
     channel.push(LaneId(2), &envelope(4)).single().unwrap();
