@@ -70,7 +70,7 @@ impl Host {
         from: NodeId,
         lane: Lane,
         batch: Envelopes,
-        mut receipt: Option<Receipt>,
+        receipt: Option<Receipt>,
     ) -> Option<Room> {
         let Some(index) = self.slot_of.get(&batch.event()).copied() else {
             return self.turn_down(DropReason::Unhandled, from, batch, receipt);
@@ -88,30 +88,25 @@ impl Host {
             Lane::Datagram => Acknowledgement::Received,
         };
         let cell = self.cell_at_once(slot, batch.len());
-        let (count, mut batch, mut at_once) = (batch.len() as u64, Some(batch), None);
-        let drawn = self.tickets.draw(from, lane, self.limits.lanes, |ticket| {
-            let source = Source::Peer(ticket);
-            let receipt = receipt.take().map(|receipt| (when, receipt));
-            let batch = batch.take().map(|events| Batch { slot: index, source, events, receipt });
-            match batch {
-                Some(batch) if cell.is_some() => {
-                    slot.queue.pass(batch.events.len());
-                    at_once = Some(batch);
-                }
-                batch => batch.into_iter().for_each(|batch| slot.queue.push(batch)),
+        let ticket = match self.tickets.draw(from, lane, self.limits.lanes, |_| Taken::Alone) {
+            Ok(ticket) => ticket,
+            Err(refusal) => {
+                let lanes_full = refusal == NoTicket::LanesFull;
+                let reason = if lanes_full { DropReason::LanesFull } else { DropReason::Stranger };
+                return self.turn_down(reason, from, batch, receipt);
             }
-            Taken::Alone
-        });
-        if let Err(refusal) = drawn {
-            let lanes_full = refusal == NoTicket::LanesFull;
-            let reason = if lanes_full { DropReason::LanesFull } else { DropReason::Stranger };
-            return batch.and_then(|batch| self.turn_down(reason, from, batch, receipt));
-        }
+        };
         if let Some(link) = self.links.get(&from) {
-            link.received.fetch_add(count, Ordering::Relaxed);
+            link.received.fetch_add(batch.len() as u64, Ordering::Relaxed);
         }
-        if let (Some(cell), Some(batch)) = (cell, at_once) {
-            self.handle_at_once(cell, batch);
+        let (source, receipt) = (Source::Peer(ticket), receipt.map(|receipt| (when, receipt)));
+        let batch = Batch { slot: index, source, events: batch, receipt };
+        match cell {
+            Some(cell) => {
+                slot.queue.pass(batch.events.len());
+                self.handle_at_once(cell, batch);
+            }
+            None => slot.queue.push(batch),
         }
         (!slot.queue.has_room()).then(|| slot.queue.room())
     }

@@ -86,14 +86,14 @@ impl Tickets {
         Self(peers.map(|peer| (peer, Mutex::default())).collect())
     }
 
-    /// Draws the next ticket of a lane and hands it to `queue`, which says what became of it.
+    /// Draws the next ticket of a lane. First `queue` gets it, and says what became of it.
     pub(crate) fn draw(
         &self,
         peer: NodeId,
         lane: Lane,
         lanes_max: usize,
         queue: impl FnOnce(Ticket) -> Taken,
-    ) -> Result<(), NoTicket> {
+    ) -> Result<Ticket, NoTicket> {
         let drawn = self.0.get(&peer).ok_or(NoTicket::Stranger)?;
         let mut drawn = locked(drawn);
         let place = match lane {
@@ -106,16 +106,17 @@ impl Tickets {
                 Some((lane, next.unwrap_or(0)))
             }
         };
-        match queue(Ticket { peer, phase: drawn.phase, place }) {
+        let ticket = Ticket { peer, phase: drawn.phase, place };
+        match queue(ticket) {
             Taken::Alone => (),
-            Taken::WithOthers => return Ok(()),
+            Taken::WithOthers => return Ok(ticket),
             Taken::Nothing => return Err(NoTicket::NoRoom),
         }
         drawn.batches += 1;
         if let Some((lane, place)) = place {
             drawn.lanes.insert(lane, place + 1);
         }
-        Ok(())
+        Ok(ticket)
     }
 
     /// Ends the phase of `peer` with a change of its link, and hands the number of its batches to
@@ -182,8 +183,9 @@ impl Sequence {
 
     /// A change of the link to `peer`, after `batches` batches of its phase.
     pub(crate) fn change(&mut self, peer: NodeId, batches: u64, change: LinkChange) {
-        self.peers.entry(peer).or_default().changes.push_back((batches, change));
-        self.turn(peer);
+        let progress = self.peers.entry(peer).or_default();
+        progress.changes.push_back((batches, change));
+        progress.turn(peer, &mut self.ready);
     }
 
     /// The first of what is ready is done; makes ready what waited for it.
@@ -207,7 +209,7 @@ impl Sequence {
                 self.ready.push_back(Ready::Batch(batch));
             }
         }
-        self.turn(ticket.peer);
+        progress.turn(ticket.peer, &mut self.ready);
     }
 
     fn complete_change(&mut self, peer: NodeId) {
@@ -220,23 +222,22 @@ impl Sequence {
         for (_, batch) in std::mem::take(&mut progress.early) {
             self.admit(batch);
         }
-        self.turn(peer);
-    }
-
-    /// Makes the first change of `peer` ready once all batches before it are done.
-    fn turn(&mut self, peer: NodeId) {
-        let progress = self.peers.entry(peer).or_default();
-        if let Some((batches, change)) = progress.changes.front()
-            && !progress.turning
-            && *batches == progress.batches_done
-        {
-            progress.turning = true;
-            self.ready.push_back(Ready::Change(peer, change.clone()));
-        }
+        self.peers.entry(peer).or_default().turn(peer, &mut self.ready);
     }
 }
 
 impl Progress {
+    /// Makes the first change of `peer` ready once all batches before it are done.
+    fn turn(&mut self, peer: NodeId, ready: &mut VecDeque<Ready>) {
+        if let Some((batches, change)) = self.changes.front()
+            && !self.turning
+            && *batches == self.batches_done
+        {
+            self.turning = true;
+            ready.push_back(Ready::Change(peer, change.clone()));
+        }
+    }
+
     /// Gives the batch back if it is next in its lane.
     fn park(&mut self, ticket: Ticket, batch: Batch) -> Option<Batch> {
         let Some((lane, place)) = ticket.place else {
