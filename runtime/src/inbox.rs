@@ -83,10 +83,6 @@ impl Host {
         if !self.takes_in() {
             return self.turn_down(DropReason::Closed, from, batch, None);
         }
-        let when = match lane {
-            Lane::Ordered(lane) => self.acknowledgement(lane),
-            Lane::Datagram => Acknowledgement::Received,
-        };
         let cell = self.cell_at_once(slot, batch.len());
         let ticket = match self.tickets.draw(from, lane, self.limits.lanes, |_| Taken::Alone) {
             Ok(ticket) => ticket,
@@ -99,7 +95,11 @@ impl Host {
         if let Some(link) = self.links.get(&from) {
             link.received.fetch_add(batch.len() as u64, Ordering::Relaxed);
         }
-        let (source, receipt) = (Source::Peer(ticket), receipt.map(|receipt| (when, receipt)));
+        let when = || match lane {
+            Lane::Ordered(lane) => self.acknowledgement(lane),
+            Lane::Datagram => Acknowledgement::Received,
+        };
+        let (source, receipt) = (Source::Peer(ticket), receipt.map(|receipt| (when(), receipt)));
         let batch = Batch { slot: index, source, events: batch, receipt };
         match cell {
             Some(cell) => {

@@ -207,9 +207,10 @@ impl Host {
     }
 
     fn transmit(&self, to: NodeId, lane: Lane, envelope: &Envelope) {
-        let mut sent = Sent::default();
-        sent.count(self.transport.send(to, lane, envelope));
-        self.count_sent(to, envelope.event(), sent);
+        match self.transport.send(to, lane, envelope) {
+            Ok(()) => self.count_queued(to, 1),
+            Err(error) => self.count_drop(error.into(), Some(to), envelope.event()),
+        }
     }
 
     fn transmit_all(&self, to: NodeId, lane: LaneId, envelopes: &Framed) {
@@ -218,11 +219,15 @@ impl Host {
     }
 
     fn count_sent(&self, to: NodeId, event: EventId, sent: Sent) {
-        if let Some(link) = self.links.get(&to) {
-            link.sent.fetch_add(sent.queued, Ordering::Relaxed);
-        }
+        self.count_queued(to, sent.queued);
         for error in sent.refused {
             self.count_drop(error.into(), Some(to), event);
+        }
+    }
+
+    fn count_queued(&self, to: NodeId, events: u64) {
+        if let Some(link) = self.links.get(&to) {
+            link.sent.fetch_add(events, Ordering::Relaxed);
         }
     }
 
