@@ -26,6 +26,8 @@ pub(crate) trait Entry {
     fn declares(&self, property: &str) -> bool;
     /// The properties that remember something of which an exploration knows nothing.
     fn monitors(&self) -> Vec<&'static str>;
+    /// The properties of which one state that holds them is all that they ask.
+    fn sometimes(&self) -> Vec<&'static str>;
     /// Tells `underway` which runs have ended, and which are under way.
     fn simulate(&self, asked: &Asked, underway: &Underway) -> Report;
     fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, Problem>;
@@ -143,6 +145,11 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         let properties = self.0.properties().iter();
         let monitors = properties.filter(|it| it.kind == Kind::Monitor);
         monitors.filter(|it| it.remembering().is_none()).map(|it| it.name).collect()
+    }
+
+    fn sometimes(&self) -> Vec<&'static str> {
+        let properties = self.0.properties().iter();
+        properties.filter(|it| it.kind == Kind::Sometimes).map(|it| it.name).collect()
     }
 
     fn simulate(&self, asked: &Asked, underway: &Underway) -> Report {

@@ -70,16 +70,20 @@ fn untrue_of(entry: &dyn Entry, untrue: &Untrue) -> Problem {
     Problem::new(Exit::Usage, what).hint("mend the handler or the declaration, or explore in full")
 }
 
-/// What came of each property where none is violated; messages may come again `for_ever`.
+/// Says what came of each property where none is violated; messages may come again `for_ever`.
 pub(crate) fn properties(
     entry: &dyn Entry,
     explored: &Explored,
     for_ever: bool,
     printer: &Printer,
 ) {
-    let monitors = entry.monitors();
-    for property in entry.properties() {
-        printer.say(if monitors.contains(&property) {
+    verdicts(entry, explored, for_ever).iter().for_each(|line| printer.say(line));
+}
+
+fn verdicts(entry: &dyn Entry, explored: &Explored, for_ever: bool) -> Vec<String> {
+    let (monitors, sometimes) = (entry.monitors(), entry.sometimes());
+    let verdict = |property| {
+        if monitors.contains(&property) {
             format!("  – {property}: not checked, what it remembers is not known; `sim` does")
         } else if explored.skipped.contains(&property) {
             let why = if for_ever {
@@ -88,14 +92,18 @@ pub(crate) fn properties(
                 "it needs a bound on delays, or --live"
             };
             format!("  – {property}: not checked, {why}")
-        } else if !explored.complete {
-            format!("  ? {property}")
-        } else if explored.never.contains(&property) {
+        } else if explored.complete && explored.never.contains(&property) {
             format!("  ? never: {property}")
-        } else {
+        // What has been in some state is so, whatever a bound has cut off.
+        } else if explored.complete
+            || sometimes.contains(&property) && !explored.never.contains(&property)
+        {
             format!("  ✓ {property}")
-        });
-    }
+        } else {
+            format!("  ? {property}")
+        }
+    };
+    entry.properties().into_iter().map(verdict).collect()
 }
 
 /// Says how many runs there may be.

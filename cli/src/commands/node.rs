@@ -63,6 +63,8 @@ fn log_to_stderr(settings: &Settings) {
     let lines = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from(settings.level))
         .with_writer(io::stderr)
+        // Whoever reads may have left: telling that of a line on the same output would panic, wherever it is logged.
+        .log_internal_errors(false)
         .with_target(false)
         .with_ansi(false);
     // Those of the actors have numbers, which say nothing: every line names its node.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::running::{Running, cluster};
+use crate::running::{Running, cluster, free_port};
 use crate::{Place, synod};
 
 /// The address of a node's admin port.
@@ -231,6 +231,21 @@ fn idle_clients_of_the_admin_port_keep_nobody_out_and_those_that_give_way_are_co
     let mut nothing = String::new();
     let ended = (&idle[0]).read_to_string(&mut nothing);
     assert!(ended.is_err() || nothing.is_empty(), "the oldest one is let go: {nothing}");
+}
+
+#[test]
+fn a_node_whose_readers_have_left_goes_on() {
+    let place = Place::new("unread");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut node = Running::unread(&bundles[0], &address);
+    let mut peer = Running::node(&bundles[1]);
+    peer.says(&["\"event\":\"link\"", "\"peer\":\"n1\"", "\"up\":true"]);
+    let called = synod(&place.0, &["status", &address]);
+    assert_eq!(called.exit, 0, "{}", called.stderr);
+    assert!(called.stdout.contains("n2    up"), "{}", called.stdout);
+    assert!(get(&address, "/status").contains("\"running\":true"), "{}", called.stdout);
+    assert_eq!(node.child.try_wait().expect("it can be asked"), None);
 }
 
 fn signal(which: &str, node: &Running) {

@@ -1,6 +1,6 @@
 //! Nodes as processes, and the bundles that they need.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -59,6 +59,21 @@ impl Running {
         Self { child, said, heard: Vec::new() }
     }
 
+    /// A node of whose outputs nobody reads a line, as when `head` has ended.
+    pub(crate) fn unread(bundle: &Path, admin: &str) -> Self {
+        let left = || io::pipe().map(|(_reader, writer)| writer).expect("a pipe");
+        let child = Command::new(env!("CARGO_BIN_EXE_synod"))
+            .args(["node", "--admin", admin])
+            .arg(bundle)
+            .stdin(Stdio::null())
+            .stdout(left())
+            .stderr(left())
+            .spawn()
+            .expect("the node starts");
+        let (_, said) = channel();
+        Self { child, said, heard: Vec::new() }
+    }
+
     /// What it has said so far, as far as somebody waited for it.
     pub(crate) fn heard(&self) -> impl Iterator<Item = &String> {
         self.heard.iter()
@@ -112,7 +127,7 @@ pub(crate) fn issue(place: &Path, ca: &Path, nodes: &[&str]) -> Vec<PathBuf> {
 
 /// A port that is free, and that the system gives to nobody who asks for any port: a node takes it
 /// later.
-fn free_port() -> u32 {
+pub(crate) fn free_port() -> u32 {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     loop {
         let asked = ASKED.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,9 @@
 use clap::Parser;
 use serde::Serialize;
 use synod_core::{Algorithm, Handlers, Property};
+use synod_simulator::Explored;
 
+use super::verdicts;
 use crate::app::App;
 use crate::args::{Args, Command};
 use crate::look::Look;
@@ -22,9 +24,12 @@ impl Algorithm for Idle {
     }
 
     fn properties() -> Vec<Property<Self>> {
-        vec![Property::sometimes("somebody is busy", |cluster| {
-            cluster.live().any(|(_, state): (_, &Self)| state.is_busy)
-        })]
+        let somebody = |name, is_busy| {
+            Property::sometimes(name, move |cluster| {
+                cluster.live().any(|(_, state): (_, &Self)| state.is_busy == is_busy)
+            })
+        };
+        vec![somebody("somebody is busy", true), somebody("somebody is idle", false)]
     }
 }
 
@@ -45,6 +50,17 @@ fn what_should_happen_in_some_state_and_does_in_none_is_not_a_pass() {
     let problem = check(&[]).expect_err("nobody is ever busy");
     assert_eq!(problem.exit, Exit::Inconclusive);
     assert_eq!(problem.what, "in no state was there ever: somebody is busy");
+}
+
+#[test]
+fn what_has_been_in_some_state_holds_although_a_bound_has_cut() {
+    let app = App::new().algorithm::<Idle>();
+    let entry = app.entry(Some("idle")).expect("it is there");
+    let mut explored = Explored::default();
+    explored.never.push("somebody is busy");
+    assert!(!explored.complete);
+    let verdicts = verdicts(entry, &explored, false);
+    assert_eq!(verdicts, ["  ? somebody is busy", "  ✓ somebody is idle"]);
 }
 
 #[test]
