@@ -374,7 +374,7 @@ pub(crate) struct Replay {
     /// Write the trace to this file, as JSON lines.
     #[arg(long)]
     pub(crate) trace: Option<PathBuf>,
-    /// Print a Rust test that fails in the same way, decision by decision.
+    /// Print a Rust test, decision by decision, that fails in the same way until the bug is fixed.
     #[arg(long, conflicts_with_all = ["full", "trace"])]
     pub(crate) as_test: bool,
 }

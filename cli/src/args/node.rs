@@ -20,7 +20,7 @@ Examples:
   synod cluster bully --record recordings      one recording for each process
 
 It waits until all nodes show one leader, chosen, outcome, value or initiator in their summaries; where
-a summary has none of these, until each shows what it comes to in a calm simulation.")]
+a summary has none of these (`-` is none), until each shows what it comes to in a calm simulation.")]
 pub(crate) struct Cluster {
     /// The algorithm's name.
     pub(crate) algorithm: String,

@@ -1,4 +1,4 @@
-//! `replay --as-test`: a recorded run as Rust code that fails in the same way.
+//! `replay --as-test`: a recorded run as a Rust test that fails in the same way until the bug is fixed.
 
 use serde_json::{Map, Value, json};
 use synod_simulator::{Bounds, Recorded, Schedule, Settings};
@@ -21,7 +21,7 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
             Problem::new(Exit::NothingRan, what).hint(hint)
         }));
     };
-    let name = format!("{}_is_violated", words(&violation.property));
+    let name = format!("{}_is_kept", words(&violation.property));
     let place = Place::of(entry.type_name(), &own_crate());
     let is_added = !entry.declares(&violation.property);
     let test = Test {
@@ -32,7 +32,6 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
         schedule: &schedule,
         decided: decided(&text),
         property: &violation.property,
-        reason: &violation.reason,
     };
     let code = test.code();
     printer.copy(code.trim_end());
@@ -92,28 +91,22 @@ struct Test<'a> {
     schedule: &'a Schedule,
     decided: Vec<Line<'a>>,
     property: &'a str,
-    reason: &'a str,
 }
 
 impl Test<'_> {
     fn code(&self) -> String {
-        let Self { name, property, reason, asks, .. } = self;
+        let Self { name, property, asks, .. } = self;
         let algorithm = &self.place.name;
         let (world, begin) = self.world();
         let mut uses = vec![format!("use synod::simulator::{{{}}};", self.used().join(", "))];
         uses.extend(self.place.path.as_ref().map(|path| format!("use {path};")));
         uses.sort();
         let uses = uses.join("\n");
-        let added = match self.is_added {
-            true => {
-                "    // The algorithm does not promise it by itself: add `.property(..)`, as the program does.\n"
-            }
-            false => "",
-        };
+        let (added, promised) = self.added();
         let lines: String = self.decided.iter().map(Line::code).collect();
         format!(
-            "//! A run that violates a property, decision by decision, as `synod replay --as-test` has
-//! written it. What it does not decide is calm.
+            "//! A run that violated a property, decision by decision, as `synod replay --as-test` has
+//! written it. What it does not decide is calm. It fails in the same way until the bug is fixed.
 
 {uses}
 
@@ -121,12 +114,25 @@ impl Test<'_> {
 #[rustfmt::skip] // A decision is a line.
 fn {name}() {{
 {added}    let scenario = Scenario::of(|_| {algorithm}::default()){asks};
-{world}    let violation = {begin}
-{lines}        .expect_violation(&scenario, {property:?});
-    assert_eq!(violation.reason, {reason:?});
+{promised}{world}    {begin}
+{lines}        .expect_no_violation(&scenario, {property:?});
 }}
 "
         )
+    }
+
+    /// What stands before and after the scenario where the algorithm does not promise the property by itself: a
+    /// test that forgets it would pass.
+    fn added(&self) -> (&'static str, String) {
+        if !self.is_added {
+            return ("", String::new());
+        }
+        let property = self.property;
+        let promised = format!(
+            "    assert!(scenario.properties().iter().any(|it| it.name == {property:?}), \"it is not promised\");\n"
+        );
+        let added = "    // The algorithm does not promise it by itself: add `.property(..)`, as the program does.\n";
+        (added, promised)
     }
 
     fn used(&self) -> Vec<&'static str> {

@@ -51,9 +51,11 @@ fn init(asked: &CertInit, printer: &Printer) -> Result<(), Problem> {
 
 fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
     let authority = authority(&asked.ca, printer)?;
-    let peers: BTreeMap<NodeId, String> = asked.nodes.iter().cloned().collect();
-    if peers.len() < asked.nodes.len() {
-        return Err(Problem::new(Exit::Usage, "a node is named twice"));
+    let mut peers = BTreeMap::new();
+    for (node, address) in asked.nodes.iter().cloned() {
+        if peers.insert(node, address).is_some() {
+            return Err(Problem::new(Exit::Usage, format!("{node} is named twice")));
+        }
     }
     let mut places = BTreeMap::new();
     for (node, address) in peers.iter().filter(|(_, address)| !address.starts_with(':')) {

@@ -111,10 +111,15 @@ fn estimate(entry: &dyn Entry, check: &Check, bounds: &Bounds, probes: u32, prin
     let estimate = entry.estimate(bounds, probes);
     let Estimate { probes, runs, runs_median, depth, cut, violations, .. } = estimate;
     printer.say(heading(entry, bounds));
-    printer.say(format!(
-        "  about {runs:.1e} runs, of {depth} steps at most, by {probes} random ones (half of them \
-         say {runs_median:.1e} or fewer)"
-    ));
+    printer.say(match runs.is_finite() {
+        true => format!(
+            "  about {runs:.1e} runs, of {depth} steps at most, by {probes} random ones (half of them \
+             say {runs_median:.1e} or fewer)"
+        ),
+        false => format!(
+            "  no end in sight after {depth} steps, by {probes} random runs: see --max-depth"
+        ),
+    });
     printer.say("  runs meet in states: how many there are of these, an exploration tells");
     if 0 < cut {
         printer.say(format!("  {cut} of them were cut: there are more runs, and longer ones"));

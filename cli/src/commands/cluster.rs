@@ -26,6 +26,8 @@ use crate::problem::{Exit, Problem};
 
 /// What a summary may call that on which all nodes should agree in the end.
 const AGREED: [&str; 5] = ["leader", "chosen", "outcome", "value", "initiator"];
+/// A value that says that there is none yet.
+const NONE: &str = "-";
 
 /// Nodes of the cluster that is suggested.
 const SUGGESTED_NODES: u32 = 5;
@@ -34,7 +36,7 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
     let entry = app.entry(Some(&asked.algorithm))?;
     let goal = Goal::of(entry, asked.nodes);
     if asked.kill_leader && matches!(goal, Goal::Each(_)) {
-        let what = format!("{} elects no leader: its nodes agree on nothing", entry.name());
+        let what = format!("{} elects no leader: its {}", entry.name(), names_nothing());
         return Err(Problem::new(Exit::Usage, what).hint("leave --kill-leader out"));
     }
     let home = Home::new()?;
@@ -94,15 +96,22 @@ impl Goal {
         let trace = entry.replay(&schedule).trace;
         let summaries = trace.last_summaries();
         let shown = summaries.values().flat_map(|summary| summary.split(' '));
-        let shown: BTreeMap<&str, &str> = shown.filter_map(|word| word.split_once(':')).collect();
-        let agreed = AGREED.iter().find_map(|name| Some((*name, *shown.get(name)?)));
-        match agreed {
-            Some((name, value)) => Self::Alike(name, String::from(value)),
+        let shown = shown.filter_map(|word| word.split_once(':'));
+        let shown = shown.map(|(name, value)| (String::from(name), String::from(value)));
+        match agreeable(&shown.collect()) {
+            Some((name, value)) => Self::Alike(name, value),
             None => Self::Each(
                 summaries.into_iter().map(|(node, it)| (node, String::from(it))).collect(),
             ),
         }
     }
+}
+
+/// Why nodes agree on nothing.
+fn names_nothing() -> String {
+    let [first, rest @ ..] = AGREED;
+    let rest = rest.map(|name| format!("`{name}`")).join(", ");
+    format!("summary() names no `{first}`, nor {rest}, on which all could agree")
 }
 
 /// The command that shows an algorithm as processes; where its nodes show nothing, what it costs.
@@ -159,6 +168,12 @@ fn tell(printer: &Printer, agreed: Option<&Agreed>, processes: &Processes, began
 fn words(shown: &Shown) -> String {
     let words: Vec<String> = shown.iter().map(|(name, value)| format!("{name}:{value}")).collect();
     words.join(" ")
+}
+
+/// On what of that all nodes could agree.
+fn agreeable(shown: &Shown) -> Option<Agreed> {
+    let value = |name: &str| shown.get(name).filter(|value| *value != NONE).cloned();
+    AGREED.iter().find_map(|name| Some((*name, value(name)?)))
 }
 
 /// Whether the two say the same, in whatever order.
@@ -309,9 +324,10 @@ impl Processes {
                 let each = all.iter().map(|(node, words)| format!("{node} {words}"));
                 let each: Vec<String> = each.collect();
                 format!(
-                    "in a calm simulation they come to {}; what may end otherwise is not for \
-                     `summary()`",
-                    each.join(", ")
+                    "in a calm simulation they come to {}, and what may end otherwise is not for \
+                     `summary()`; its {}",
+                    each.join(", "),
+                    names_nothing()
                 )
             }
         };
@@ -322,10 +338,7 @@ impl Processes {
 
     /// The leader, or what else, that every live node knows. A leader is alive itself.
     fn agreed(&self) -> Option<Agreed> {
-        let known = |node| {
-            let shown = self.shown.get(node)?;
-            AGREED.iter().find_map(|name| Some((*name, shown.get(*name)?.clone())))
-        };
+        let known = |node| agreeable(self.shown.get(node)?);
         let mut all = self.live.keys().map(known);
         let first = all.next()??;
         let dead = first.1.parse::<NodeId>().is_ok_and(|node| !self.live.contains_key(&node));
@@ -447,4 +460,19 @@ fn spawn(mut command: Command, node: NodeId, say: Sender<Heard>) -> Result<Child
         });
     }
     Ok(child)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Shown, agreeable};
+
+    #[test]
+    fn a_dash_is_no_value_to_agree_on() {
+        let shown = |values: &[(&str, &str)]| -> Shown {
+            values.iter().map(|(name, value)| (String::from(*name), String::from(*value))).collect()
+        };
+        assert_eq!(agreeable(&shown(&[("leader", "-"), ("role", "follower")])), None);
+        let chosen = agreeable(&shown(&[("leader", "-"), ("chosen", "7")]));
+        assert_eq!(chosen, Some(("chosen", String::from("7"))));
+    }
 }

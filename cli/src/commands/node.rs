@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -129,9 +129,17 @@ fn open(
     QuicTransport::new(seeded, settings.limits.clone()).map_err(|error| {
         let file = bundle.check().is_err().then(|| format!("`{}`: ", asked.bundle.display()));
         let what = file.unwrap_or_default() + &error.to_string();
-        Problem::new(Exit::Environment, what)
-            .hint(format!("to find out more: {}", typed_instead("node", "doctor")))
+        let doctor = typed_instead("node", "doctor");
+        Problem::new(Exit::Environment, what).hint(match is_taken(seeded.listen) {
+            true => format!("{} may run here already, which tells: {doctor}", bundle.node),
+            false => format!("to find out more: {doctor}"),
+        })
     })
+}
+
+/// Whether somebody has the UDP port already.
+fn is_taken(address: SocketAddr) -> bool {
+    UdpSocket::bind(address).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// The node as the settings want it.

@@ -39,10 +39,15 @@ pub(crate) fn run(asked: &Record, printer: &Printer) -> Result<(), Problem> {
     let nodes = asked.nodes.iter().map(|text| found(text, &asked.out));
     let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
     has_room(&nodes)?;
+    let is_new = !asked.out.exists();
     fs::create_dir_all(&asked.out).map_err(|error| {
         Problem::environment(format!("cannot make `{}`", asked.out.display()), &error)
     })?;
-    let kept = begin_all(&nodes, asked.seconds)?;
+    let kept = begin_all(&nodes, asked.seconds).inspect_err(|_| {
+        if is_new {
+            let _ = fs::remove_dir(&asked.out); // Nothing is brought there.
+        }
+    })?;
     for Recorded { node, .. } in &nodes {
         printer.say(format!("{node} is recorded for {} s", asked.seconds));
     }

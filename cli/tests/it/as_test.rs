@@ -9,8 +9,8 @@ fn generated(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/generated").join(file)
 }
 
-/// The code in `generated` is compiled with these tests and passes, so the run fails in it as it
-/// did when it was recorded.
+/// The code in `generated` is compiled with these tests and panics as is expected there, so the run fails in
+/// it as it did when it was recorded.
 #[test]
 fn a_recorded_run_is_printed_as_the_test_that_is_compiled_here() {
     let place = Place::new("as-test");
@@ -19,15 +19,20 @@ fn a_recorded_run_is_printed_as_the_test_that_is_compiled_here() {
         let schedule = schedule.to_str().expect("UTF-8");
         let called = synod(&place.0, &["replay", schedule, "--as-test"]);
         assert_eq!(called.exit, 0, "{}", called.stderr);
-        assert!(called.stderr.contains("cargo test at_most_one_node_leads_is_violated"));
+        assert!(called.stderr.contains("cargo test at_most_one_node_leads_is_kept"));
+        let told = synod(&place.0, &["replay", schedule, "--as-test", "--json"]).last();
+        assert_eq!(told["code"], called.stdout);
+        let [property, reason] =
+            ["property", "reason"].map(|key| told[key].as_str().expect("a text"));
+        let panics =
+            format!("#[should_panic(expected = \"`{property}` is violated: {reason}\")]\n");
+        let failing = called.stdout.replace("#[test]\n", &format!("#[test]\n{panics}"));
         let kept = generated(&format!("{name}.rs"));
         if std::env::var_os("UPDATE_EXPECT").is_some() {
-            fs::write(&kept, &called.stdout).expect("written");
+            fs::write(&kept, &failing).expect("written");
         }
         let kept = fs::read_to_string(&kept).expect("the generated test");
-        assert_eq!(called.stdout, kept, "UPDATE_EXPECT=1 cargo test renews {name}.rs");
-        let told = synod(&place.0, &["replay", schedule, "--as-test", "--json"]);
-        assert_eq!(told.last()["code"], kept);
+        assert_eq!(failing, kept, "UPDATE_EXPECT=1 cargo test renews {name}.rs");
     }
 }
 

@@ -30,6 +30,8 @@ fn two_nodes_at_one_address_are_refused_before_anything_is_written() {
         synod(&place.0, &[&["cert", "issue", "--ca", "ca", "--out", "b"], &nodes[..]].concat());
     assert_eq!(called.exit, 2, "{}", called.stderr);
     assert!(called.stderr.contains("n1 and n2 have the same address"), "{}", called.stderr);
+    let twice = synod(&place.0, &["cert", "issue", "--ca", "ca", "--out", "b", "n2", "n1", "n2"]);
+    assert!(twice.exit == 2 && twice.stderr.contains("n2 is named twice"), "{}", twice.stderr);
     assert!(!place.0.join("b").exists());
     let anywhere =
         ["cert", "issue", "--ca", "ca", "--out", "b", "n1=:7400", "n2=:7400", "n3", "n4"];

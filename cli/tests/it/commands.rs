@@ -131,6 +131,15 @@ fn clocks_that_run_early_or_late_are_explored_and_replayed() {
 }
 
 #[test]
+fn an_estimate_without_end_says_so() {
+    let place = Place::new("no-end");
+    let called = synod(&place.0, &["check", "paxos", "--timing", "unbounded", "--estimate=1"]);
+    assert_eq!(called.exit, 0, "{}", called.stderr);
+    let told = called.stdout.contains("  no end in sight after ");
+    assert!(told && !called.stdout.contains(" inf "), "{}", called.stdout);
+}
+
+#[test]
 fn a_bound_that_cuts_is_not_a_pass() {
     let place = Place::new("cut");
     for (bound, cut) in [

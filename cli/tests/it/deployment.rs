@@ -234,6 +234,9 @@ fn only_a_leader_is_killed_as_one_and_nodes_without_one_come_to_what_a_simulatio
     let called = synod(&place.0, &["cluster", "echo", "--kill-leader"]);
     assert_eq!(called.exit, 2, "{}", called.stderr);
     assert!(called.stderr.contains("echo elects no leader"), "{}", called.stderr);
+    let called = synod(&place.0, &["cluster", "hello", "--kill-leader"]);
+    let told = "hello elects no leader: its summary() names no `leader`, nor `chosen`, `outcome`";
+    assert!(called.exit == 2 && called.stderr.contains(told), "{}", called.stderr);
     let called = synod(&place.0, &["cluster", "hello", "--nodes", "2"]);
     assert_eq!(called.exit, 0, "{}", called.stderr);
     assert!(called.stdout.contains("n2 goodbyes:0 greeted:Bob"), "{}", called.stdout);

@@ -1,4 +1,5 @@
-//! What `replay --as-test` prints for the schedules beside it; compiled and run as it is.
+//! What `replay --as-test` prints for the schedules beside it; compiled and run as it is, but for a line that
+//! says how it fails.
 
 mod partition;
 mod unbounded;

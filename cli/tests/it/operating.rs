@@ -338,6 +338,17 @@ fn a_taken_admin_port_is_told_with_a_way_out() {
 }
 
 #[test]
+fn a_second_node_of_one_bundle_is_told_that_the_first_may_run() {
+    let place = Place::new("second");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let mut node = Running::node(&bundles[0]);
+    node.says(&["\"event\":\"started\""]);
+    let second = synod(&place.0, &["node", bundles[0].to_str().expect("UTF-8"), "--admin", "off"]);
+    assert_eq!(second.exit, 6);
+    assert!(second.stderr.contains("n1 may run here already, which tells: "), "{}", second.stderr);
+}
+
+#[test]
 fn the_unit_reads_the_bundle_where_lists_of_revoked_certificates_are_copied_to() {
     let unit = include_str!("../../deploy/synod@.service");
     let guide = include_str!("../../../docs/operating.md");

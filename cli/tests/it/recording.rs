@@ -254,6 +254,14 @@ fn a_node_that_cannot_be_recorded_says_why() {
         6,
         "the node is recorded already, from its start on",
     );
+    let out = place.0.join("out");
+    fails(
+        &place.0,
+        &["record", &address, "--for", "1s", "--out", out.to_str().expect("UTF-8")],
+        6,
+        "recorded already",
+    );
+    assert!(!out.exists(), "nothing is brought there");
     let refused = |request: &str| {
         let request = format!("{request} HTTP/1.1\r\nHost: {address}\r\n");
         let with = |more: &str| http(&address, &format!("{request}{more}\r\n"));

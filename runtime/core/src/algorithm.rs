@@ -88,6 +88,9 @@ pub trait Algorithm: Send + Sized + 'static {
     }
 
     /// The state in three to six short values, for status tables, diagrams and metrics.
+    ///
+    /// `synod cluster` waits until all nodes show the same `leader`; where none is shown, the same `chosen`,
+    /// `outcome`, `value` or `initiator`. A value `-` is none.
     fn summary(&self) -> Summary {
         Summary::default()
     }

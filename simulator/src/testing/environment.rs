@@ -20,7 +20,7 @@ pub(super) fn budget() -> Budget {
     });
     let time = variable("SYNOD_BUDGET").map(|text| match read_budget(&text) {
         Some(budget) => budget,
-        None => panic!("SYNOD_BUDGET is `{text}`: write 500ms, 2s or 10m"),
+        None => panic!("SYNOD_BUDGET is `{text}`: write 500ms, 0.5s, 2s or 10m"),
     });
     Budget { time: time.or_else(|| runs.is_none().then_some(BUDGET)), runs }
 }
@@ -43,14 +43,15 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn read_budget(text: &str) -> Option<Duration> {
-    let unit = text.trim_start_matches(|it: char| it.is_ascii_digit());
-    let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(count)),
-        "" | "s" => Some(Duration::from_secs(count)),
-        "m" => Some(Duration::from_secs(count.checked_mul(60)?)),
-        _ => None,
-    }
+    let unit = text.trim_start_matches(|it: char| it.is_ascii_digit() || it == '.');
+    let count: f64 = text.strip_suffix(unit)?.parse().ok()?;
+    let seconds = match unit {
+        "ms" => count / 1_000.0,
+        "" | "s" => count,
+        "m" => count * 60.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 #[cfg(test)]
@@ -61,6 +62,7 @@ mod tests {
     fn a_budget_is_a_number_with_a_unit() {
         let read = |text| read_budget(text).map(|it| it.as_millis());
         assert_eq!(["500ms", "2s", "2", "10m"].map(read), [500, 2_000, 2_000, 600_000].map(Some));
-        assert_eq!(["", "s", "2h", "fast", "-1s"].map(read), [None; 5]);
+        assert_eq!(["0.5s", "1.5", "0.5m", ".5ms"].map(read), [500, 1_500, 30_000, 0].map(Some));
+        assert_eq!(["", "s", "2h", "fast", "-1s", "1.2.3s", "."].map(read), [None; 7]);
     }
 }
