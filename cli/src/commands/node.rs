@@ -104,7 +104,7 @@ async fn serve(
         certificate_end: certificate_end.clone(),
         bytes_per_peer_max: settings.limits.bytes_per_peer_max(&handled),
         transport: Arc::clone(&transport),
-        recordings: Recordings::new(settings.recordings.clone()),
+        recordings: Recordings::new(settings.recordings.clone(), settings.record.clone()),
     };
     let admin = tell(subject, settings.admin.address(&bundle)).await?;
     announce(&node, entry.name(), transport.local_address(), admin, printer);

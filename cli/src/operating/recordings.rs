@@ -9,7 +9,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use synod_core::NodeId;
-use synod_runtime::{NodeHandle, RecordingStatus};
+use synod_runtime::{NodeHandle, RecordError, RecordingStatus};
 use tokio::sync::Mutex;
 
 /// For how long a node is recorded at once, in seconds.
@@ -17,19 +17,29 @@ pub(crate) const SECONDS: RangeInclusive<u64> = 1..=3_600;
 /// Recordings of a node that are kept: whoever asks must not fill the disk. The oldest gives way.
 const KEPT_MAX: usize = 4;
 
-/// Where they are kept, and how many have been asked for, which tells those apart that were ended.
+/// Where they are kept, and which one is under way.
 #[derive(Clone, Debug)]
 pub(crate) struct Recordings {
     directory: Option<PathBuf>,
-    asked: Arc<Mutex<u64>>,
+    under_way: Arc<Mutex<UnderWay>>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    /// How many have been asked for, which tells those apart that were ended.
+    asked: u64,
+    /// The file of the last one that was not ended.
+    file: Option<PathBuf>,
 }
 
 impl Recordings {
-    /// They are kept in `directory`, which is made when it is needed.
-    pub(crate) fn new(directory: Option<PathBuf>) -> Self {
+    /// They are kept in `directory`, which is made when it is needed; `file` is that of a recording from the
+    /// node's start on.
+    pub(crate) fn new(directory: Option<PathBuf>, file: Option<PathBuf>) -> Self {
         // Whoever asks may work in another one.
-        let directory = directory.map(|it| std::path::absolute(&it).unwrap_or(it));
-        Self { directory, asked: Arc::default() }
+        let absolute = |it: PathBuf| std::path::absolute(&it).unwrap_or(it);
+        let under_way = UnderWay { asked: 0, file: file.map(absolute) };
+        Self { directory: directory.map(absolute), under_way: Arc::new(Mutex::new(under_way)) }
     }
 
     /// Records `node` for so long from now on. Returns the file; or in words why nothing is recorded.
@@ -39,26 +49,33 @@ impl Recordings {
         algorithm: &str,
         time: Duration,
     ) -> Result<String, String> {
-        let mut asked = self.asked.lock().await;
+        let mut under_way = self.under_way.lock().await;
         let directory = self.directory.as_ref().ok_or(NO_PLACE)?;
         let named = |error| format!("cannot record in `{}`: {error}", directory.display());
+        let is_new = !directory.exists();
         make(directory).map_err(named)?;
         let kept = kept(directory, node.id()).map_err(named)?;
         let number = kept.last_key_value().map_or(1, |(number, _)| number + 1);
         let file = directory.join(name(node.id(), number));
         let told = file.to_str().map(String::from);
         let told = told.ok_or_else(|| format!("`{}` is no UTF-8", file.display()))?;
-        node.record(algorithm, &file).await.map_err(|error| error.to_string())?;
+        if let Err(error) = node.record(algorithm, &file).await {
+            if is_new {
+                let _ = fs::remove_dir(directory); // Nothing is kept there.
+            }
+            return Err(under_way.instead(&error));
+        }
         for old in kept.values().rev().skip(KEPT_MAX - 1) {
             let _ = fs::remove_file(old); // It is one more than is kept, no more.
         }
-        *asked += 1;
+        *under_way = UnderWay { asked: under_way.asked + 1, file: Some(file) };
         tracing::info!(node = %node.id(), file = told, ?time, "is recorded");
-        let (this, recordings, node) = (*asked, self.clone(), node.clone());
+        let (this, recordings, node) = (under_way.asked, self.clone(), node.clone());
         tokio::spawn(async move {
             tokio::time::sleep(time).await;
-            let asked = recordings.asked.lock().await;
-            if *asked == this {
+            let mut under_way = recordings.under_way.lock().await;
+            if under_way.asked == this {
+                under_way.file = None;
                 end_now(&node).await;
             }
         });
@@ -67,9 +84,19 @@ impl Recordings {
 
     /// Ends what was begun.
     pub(super) async fn end(&self, node: &NodeHandle) {
-        let mut asked = self.asked.lock().await;
-        *asked += 1;
+        let mut under_way = self.under_way.lock().await;
+        *under_way = UnderWay { asked: under_way.asked + 1, file: None };
         end_now(node).await;
+    }
+}
+
+impl UnderWay {
+    /// Why no other one begins.
+    fn instead(&self, error: &RecordError) -> String {
+        match (error, &self.file) {
+            (RecordError::Busy, Some(file)) => format!("{error}: `{}`", file.display()),
+            _ => error.to_string(),
+        }
     }
 }
 
@@ -129,18 +156,19 @@ mod tests {
         let begin =
             async |recordings: &Recordings, time| recordings.begin(&node, "bully", time).await;
         let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
-        let nowhere = begin(&Recordings::new(None), long).await.expect_err("there is no place");
+        let nowhere =
+            begin(&Recordings::new(None, None), long).await.expect_err("there is no place");
         assert!(nowhere.contains("--recordings DIRECTORY"), "{nowhere}");
 
         let place = std::env::temp_dir().join(format!("synod-recordings-{}", std::process::id()));
-        let recordings = Recordings::new(Some(place.clone()));
+        let recordings = Recordings::new(Some(place.clone()), None);
         let first = begin(&recordings, short).await.expect("there is a place");
         assert_eq!(Path::new(&first), place.join("n1-1.recording"));
         recordings.end(&node).await;
         begin(&recordings, long).await.expect("the first was ended");
         tokio::time::sleep(2 * short).await;
         let twice = begin(&recordings, long).await.expect_err("it is recorded");
-        assert!(twice.contains("recorded already"), "{twice}");
+        assert!(twice.contains("recorded already") && twice.contains("n1-2.recording"), "{twice}");
         for name in ["n1-x.recording", "n1-01.recording", "n11-1.recording"] {
             fs::write(place.join(name), "somebody else's").expect("a file");
         }

@@ -133,7 +133,10 @@ fn clocks_that_run_early_or_late_are_explored_and_replayed() {
 #[test]
 fn an_estimate_without_end_says_so() {
     let place = Place::new("no-end");
-    let called = synod(&place.0, &["check", "paxos", "--timing", "unbounded", "--estimate=1"]);
+    let called = synod(
+        &place.0,
+        &["check", "paxos", "--nodes", "5", "--timing", "unbounded", "--estimate=1"],
+    );
     assert_eq!(called.exit, 0, "{}", called.stderr);
     let told = called.stdout.contains("  no end in sight after ");
     assert!(told && !called.stdout.contains(" inf "), "{}", called.stdout);

@@ -259,9 +259,9 @@ fn a_node_that_cannot_be_recorded_says_why() {
         &place.0,
         &["record", &address, "--for", "1s", "--out", out.to_str().expect("UTF-8")],
         6,
-        "recorded already",
+        &format!("because somebody else asks for it: `{all}`"),
     );
-    assert!(!out.exists(), "nothing is brought there");
+    assert!(!out.exists() && !Path::new(&kept).exists(), "nothing is brought or kept there");
     let refused = |request: &str| {
         let request = format!("{request} HTTP/1.1\r\nHost: {address}\r\n");
         let with = |more: &str| http(&address, &format!("{request}{more}\r\n"));
