@@ -38,7 +38,7 @@ pub struct Context {
     pub(crate) asked: BTreeMap<u64, EventId>,
     pub(crate) next_ticket: u64,
     pub(crate) effects: Vec<Effect>,
-    pub(crate) local: VecDeque<Local>,
+    pub(crate) local: VecDeque<Triggered>,
     /// Who is running: set by the stack around each handler.
     pub(crate) scope: Scope,
     pub(crate) scratch: Scratch,
@@ -48,6 +48,13 @@ pub struct Context {
 }
 
 /// What waits to be handled by this very node.
+#[derive(Clone, Debug)]
+pub(crate) struct Triggered {
+    /// How many effects had been asked for before. What nobody listens to becomes one after these.
+    pub(crate) after: usize,
+    pub(crate) events: Local,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Local {
     One(Envelope),
@@ -207,7 +214,7 @@ impl Context {
         let peers = self.peers.clone();
         for &peer in peers.nodes.iter().filter(|peer| to(**peer)) {
             if peer == self.me {
-                self.local.push_back(Local::One(envelope.clone()));
+                self.line_up(envelope.clone());
             } else {
                 let (lane, envelope) = (self.lane::<E>(), envelope.clone());
                 self.effects.push(Effect::Send { to: peer, lane, envelope });
@@ -215,14 +222,15 @@ impl Context {
         }
     }
 
-    /// Triggers `event` on this node, in every algorithm that listens to it; if none does, the
-    /// application gets it.
+    /// Triggers `event` on this node, in every algorithm that listens to it, once the handler has returned; if
+    /// none does, the application gets it, as an effect in the order of asking: before what is sent later,
+    /// and after what is persisted earlier.
     pub fn trigger<E: Event>(&mut self, event: &E) {
         if self.gathers && self.gather_local(event) {
             return;
         }
         let envelope = self.seal(Tag::Plain, event);
-        self.local.push_back(Local::One(envelope));
+        self.line_up(envelope);
     }
 
     /// Triggers `event` in the instance of `key` under the running one: how a parent speaks to a
@@ -232,7 +240,7 @@ impl Context {
         let mut instance = self.scope.instance.clone();
         instance.0.push(key);
         envelope = envelope.addressed_to(instance);
-        self.local.push_back(Local::One(envelope));
+        self.line_up(envelope);
     }
 
     /// Triggers `event` on this node once `delay` has passed.
@@ -356,11 +364,18 @@ impl Context {
         self.now
     }
 
+    /// Lets an event wait for its turn on this node.
+    #[inline]
+    pub(crate) fn line_up(&mut self, envelope: Envelope) {
+        let after = self.effects.len();
+        self.local.push_back(Triggered { after, events: Local::One(envelope) });
+    }
+
     #[inline(always)]
     fn route<E: Event>(&mut self, to: NodeId, tag: Tag, event: &E) {
         if to == self.me {
             let envelope = self.seal(tag, event);
-            self.local.push_back(Local::One(envelope));
+            self.line_up(envelope);
             return;
         }
         assert!(!E::LOCAL, "`{}` is local and cannot be sent", E::NAME);
@@ -386,6 +401,9 @@ impl Context {
         let (Lane::Ordered(lane), Tag::Plain, []) = (lane, tag, self.scope.instance.keys()) else {
             return false;
         };
+        if self.local.back().is_some_and(|it| it.after == self.effects.len()) {
+            return false; // It was triggered in between, and leaves in between if nobody listens to it.
+        }
         let Some(last) = self.effects.last_mut() else { return false };
         match last {
             Effect::SendAll { to: same_to, lane: same_lane, envelopes }
@@ -411,18 +429,19 @@ impl Context {
         if !self.scope.instance.keys().is_empty() {
             return false;
         }
-        match self.local.back_mut() {
-            Some(Local::Several(envelopes)) if envelopes.takes(E::ID) => {
+        let asked = self.effects.len();
+        let Some(last) = self.local.back_mut().filter(|it| it.after == asked) else { return false };
+        match &mut last.events {
+            Local::Several(envelopes) if envelopes.takes(E::ID) => {
                 envelopes.push(event);
                 true
             }
-            Some(last @ Local::One(_)) => {
-                let Local::One(envelope) = &*last else { return false };
+            Local::Several(_) => false,
+            Local::One(envelope) => {
                 let Some(envelopes) = Framed::pair(envelope, event) else { return false };
-                *last = Local::Several(envelopes);
+                last.events = Local::Several(envelopes);
                 true
             }
-            _ => false,
         }
     }
 

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::catalogue::{BuildError, Catalogue};
-use crate::context::{Choices, Context, Effect, Lent, Local, TimerId, expiry};
+use crate::context::{Choices, Context, Effect, Lent, Local, TimerId, Triggered, expiry};
 use crate::envelope::{DecodeError, Envelope, EnvelopeRef, Tag};
 use crate::event::{EventId, NodeId, PeerDown, PeerUp, Time};
 use crate::peers::Peers;
@@ -278,7 +278,11 @@ impl<T: Stack> Node<T> {
             Input::Start => self.stack.start(&self.tables, &mut self.ctx),
             Input::Recover(records) => self.recover(records)?,
             Input::Deliver { from, envelope } => self.arrive(envelope.by_ref(), *from)?,
-            Input::Trigger(envelope) => self.local(envelope.by_ref())?,
+            Input::Trigger(envelope) => {
+                if !self.local(envelope.by_ref())? {
+                    self.ctx.effects.push(Effect::Output(envelope.clone()));
+                }
+            }
             Input::Timer(id) => self.tick(*id),
             Input::PeerUp(event) => self.indicate(&Envelope::seal(event)),
             Input::PeerDown(event) => self.indicate(&Envelope::seal(event)),
@@ -440,13 +444,13 @@ impl<T: Stack> Node<T> {
         if let Tag::Expired(number) = envelope.tag() {
             self.ctx.asked.remove(&number);
         }
-        self.ctx.local.push_back(Local::One(envelope));
+        self.ctx.line_up(envelope);
     }
 
     /// Tells whoever wants to know; the application has its own ways to see links.
     fn indicate(&mut self, envelope: &Envelope) {
         if T::listens_to(&self.tables, envelope.event()) {
-            self.ctx.local.push_back(Local::One(envelope.clone()));
+            self.ctx.line_up(envelope.clone());
         }
     }
 
@@ -461,51 +465,67 @@ impl<T: Stack> Node<T> {
     /// Runs the events that handlers have triggered, first in, first out.
     #[inline(never)]
     fn run_local(&mut self) {
-        let mut count = 0;
-        while let Some(local) = self.ctx.local.pop_front() {
-            match local {
-                Local::One(envelope) => self.settle_one(envelope.by_ref(), &mut count),
-                Local::Several(envelopes) => {
-                    envelopes.each().for_each(|it| self.settle_one(it, &mut count));
+        let (mut count, mut unheard) = (0, Vec::new());
+        while let Some(Triggered { after, events }) = self.ctx.local.pop_front() {
+            let mut settle = |envelope| {
+                if !self.settle_one(envelope, &mut count) {
+                    unheard.push((after, envelope.to_owned()));
                 }
+            };
+            match &events {
+                Local::One(envelope) => settle(envelope.by_ref()),
+                Local::Several(envelopes) => envelopes.each().for_each(settle),
             }
         }
+        self.output(unheard);
     }
 
+    /// Puts what is for the application among the effects, each after as many as were asked for before it.
+    fn output(&mut self, unheard: Vec<(usize, Envelope)>) {
+        let Some((first, _)) = unheard.first() else { return };
+        let effects = &mut self.ctx.effects;
+        let mut asked = *first;
+        let mut later = effects.split_off(asked).into_iter();
+        for (after, envelope) in unheard {
+            effects.extend(later.by_ref().take(after - asked));
+            effects.push(Effect::Output(envelope));
+            asked = after;
+        }
+        effects.extend(later);
+    }
+
+    /// Whether any algorithm listens to the event.
     #[inline]
-    fn settle_one(&mut self, envelope: EnvelopeRef<'_>, count: &mut usize) {
+    fn settle_one(&mut self, envelope: EnvelopeRef<'_>, count: &mut usize) -> bool {
         *count += 1;
         assert!(
             *count <= LOCAL_EVENTS_MAX,
             "more than {LOCAL_EVENTS_MAX} local events in one step"
         );
         match self.local(envelope) {
-            Ok(()) => (),
+            Ok(heard) => heard,
             // A peer may bring an algorithm to open instances, but not to crash its node.
             Err(full @ StepError::Full { .. }) => {
                 self.ctx.effects.push(Effect::Log(format!("an event was dropped: {full}")));
+                true
             }
             Err(error) => panic!("an event of this very node was refused: {error}"),
         }
     }
 
-    /// Runs an event of this very node. What no algorithm listens to is for the application, and
-    /// so is the answer to a question that no algorithm has open.
-    fn local(&mut self, envelope: EnvelopeRef<'_>) -> Result<(), StepError> {
+    /// Runs an event of this very node; whether any algorithm listens to it. What none does is for the
+    /// application, and so is the answer to a question that no algorithm has open.
+    fn local(&mut self, envelope: EnvelopeRef<'_>) -> Result<bool, StepError> {
         let me = self.ctx.me;
-        let heard = match envelope.tag() {
+        match envelope.tag() {
             Tag::Answer(number) if self.ctx.asked.contains_key(&number) => {
-                return self.answered(number, envelope, me);
+                self.answered(number, envelope, me).map(|()| true)
             }
-            Tag::Answer(_) => false,
-            Tag::Plain | Tag::Ask(_) => self.dispatch(envelope, me)?,
+            Tag::Answer(_) => Ok(false),
+            Tag::Plain | Tag::Ask(_) => self.dispatch(envelope, me),
             // Whoever asked and does not listen does not care for the lack of an answer either.
-            Tag::Expired(_) => self.dispatch(envelope, me).map(|_| true)?,
-        };
-        if !heard {
-            self.ctx.effects.push(Effect::Output(envelope.to_owned()));
+            Tag::Expired(_) => self.dispatch(envelope, me).map(|_| true),
         }
-        Ok(())
     }
 
     /// Runs an event that somebody must listen to.

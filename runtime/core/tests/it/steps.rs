@@ -44,6 +44,36 @@ fn go(act: fn(&mut Context)) -> Vec<Effect> {
 }
 
 #[test]
+fn what_no_algorithm_listens_to_leaves_in_the_order_of_asking_too() {
+    let handlers = upon_go(|ctx| {
+        ctx.trigger(&Local(1));
+        ctx.trigger(&Count(2));
+        ctx.persist(&Local(3));
+        ctx.trigger(&Local(4));
+        ctx.send(N2, &Count(5));
+        ctx.trigger(&Local(6));
+    });
+    let heard = handlers.on(|(): &mut (), Count(number): Count, ctx: &mut Context| {
+        ctx.send(N3, &Count(10 * number));
+        ctx.trigger(&Local(10 * number));
+    });
+    let effects = step(&mut node(heard), deliver(N2, &Go));
+    let (lane, output) =
+        (lane("handlers"), |number| Effect::Output(Envelope::seal(&Local(number))));
+    let send = |to, number| Effect::Send { to, lane, envelope: Envelope::seal(&Count(number)) };
+    let expected = [
+        output(1),
+        Effect::Persist(Envelope::seal(&Local(3))),
+        output(4),
+        send(N2, 5),
+        output(6),
+        send(N3, 20),
+        output(20),
+    ];
+    assert_eq!(effects, expected);
+}
+
+#[test]
 fn effects_leave_in_the_order_of_asking() {
     let effects = go(|ctx| {
         ctx.log("first");
