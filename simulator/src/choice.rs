@@ -446,6 +446,14 @@ impl Label {
     pub(crate) fn is_planned(&self) -> bool {
         matches!(self.about, About::Fault(_)) || self.what == INPUT
     }
+
+    /// Of which event the message is that it is about.
+    pub(crate) fn event(&self) -> Option<EventId> {
+        match self.about {
+            About::Message { event, .. } => Some(event),
+            About::Node(_) | About::Fault(_) => None,
+        }
+    }
 }
 
 impl Decision {

@@ -313,11 +313,7 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
         quietly(|| estimate::estimate(&mut Worker::new(&ground), probes))
     }
 
-    /// Explores.
-    ///
-    /// # Panics
-    ///
-    /// If a property does. A panic of a handler is a violation.
+    /// Explores. A panic of a handler, or of a property, is a violation.
     #[inline(never)] // What it holds is not under its caller's other work.
     pub fn run(mut self) -> Explored {
         let watch = self.watch.take();

@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
+use synod_core::PANICKED;
+
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
     /// The place of the last panic that was not reported.
@@ -37,6 +39,14 @@ pub(crate) fn quietly<R>(work: impl FnOnce() -> R) -> R {
 /// Where the last panic of this thread was that [`quietly`] kept from being reported: file, line and column.
 pub(crate) fn place_of_panic() -> Option<String> {
     Some(PLACE.take()).filter(|place| !place.is_empty())
+}
+
+/// Why a property does not hold, with the place of its panic if that is why.
+pub(crate) fn placed(reason: String) -> String {
+    match place_of_panic().filter(|_| reason.starts_with(PANICKED)) {
+        Some(place) => format!("{reason} at {place}"),
+        None => reason,
+    }
 }
 
 /// What a panic says, if it says anything.

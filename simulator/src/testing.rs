@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
-use synod_core::NodeId;
+use synod_core::{EventId, NodeId};
 
-use crate::choice::Stream;
+use crate::choice::{Decision, Stream};
 use crate::failure::Failure;
 use crate::schedule::{Recorded, Schedule};
 use crate::simulation::{Report, Simulation};
@@ -46,7 +46,7 @@ impl Simulation<'_> {
     /// # Panics
     ///
     /// If a run fails: with everything that is needed to understand it. If a stored schedule cannot
-    /// be read, or is one of an exploration. If `SYNOD_BUDGET` is not a time, `SYNOD_RUNS` no number
+    /// be read, is one of an exploration, or decides about an event that there is no more. If `SYNOD_BUDGET` is not a time, `SYNOD_RUNS` no number
     /// from 1, or `SYNOD_SEED` not a number below 2^63. If what should happen sometimes happened in no run, or a
     /// promise was for later than any run went on.
     #[track_caller]
@@ -115,8 +115,16 @@ impl Simulation<'_> {
         let Recorded::Simulated { settings, seed, decisions } = &schedule.run else {
             panic!("{}", explored(path));
         };
-        let (outcome, _) = self.runnable().run(settings, Stream::replaying(decisions), true);
-        let Some(violation) = outcome.violation else { return };
+        let (outcome, stream) = self.runnable().run(settings, Stream::replaying(decisions), true);
+        let Some(violation) = outcome.violation else {
+            self.knows_events(&text, decisions, path);
+            let (gone, of) = (decisions.len() - stream.found(), decisions.len());
+            if 0 < gone {
+                let path = path.display();
+                say(&format!("`{path}` holds: {gone} of {of} decisions are no longer asked for"));
+            }
+            return;
+        };
         let (trace, states) = (outcome.trace, outcome.states);
         let (steps_found, decisions_found) = (trace.steps.len() as u64, decisions.len());
         let failure = Failure {
@@ -134,6 +142,21 @@ impl Simulation<'_> {
             schedule,
         };
         panic!("{}", self.block(&failure, name, place, path));
+    }
+
+    /// A schedule of events that were renamed holds whatever the program does.
+    fn knows_events(&self, text: &str, decisions: &[Decision], path: &Path) {
+        let known = self.runnable().catalogue();
+        for event in decisions.iter().filter_map(|it| it.label.event()) {
+            let name = text.split_whitespace().find(|word| EventId::of(word) == event);
+            assert!(
+                known.knows(event),
+                "`{}` decides about `{}`, and there is no such event now: if it has another name, give it \
+                 that in the file, otherwise delete the file",
+                path.display(),
+                name.unwrap_or_default()
+            );
+        }
     }
 
     /// Everything that is needed to understand a failure: which test it is and where stands above.

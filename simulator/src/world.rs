@@ -30,7 +30,7 @@ use crate::disk::DiskFault;
 use crate::network::Network;
 use crate::per_node::PerNode;
 use crate::queue::{Happening, Queue};
-use crate::quiet::quietly;
+use crate::quiet::{placed, quietly};
 use crate::scenario::{Scenario, micros};
 use crate::settings::Settings;
 use crate::trace::{Step, StepKind, Trace, Tracer};
@@ -540,7 +540,7 @@ impl<'a, T: Stack> World<'a, T> {
                 && due(property.kind)
                 && let Err(reason) = property.check(&cluster)
             {
-                return self.blame(Err((String::from(property.name), reason)));
+                return self.blame(Err((String::from(property.name), placed(reason))));
             }
         }
         Ok(())

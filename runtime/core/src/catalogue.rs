@@ -332,6 +332,12 @@ impl Catalogue {
         }
     }
 
+    /// Whether it has an event type of this identity, in whatever role.
+    #[must_use]
+    pub fn knows(&self, event: EventId) -> bool {
+        self.any(event).is_some()
+    }
+
     fn any(&self, event: EventId) -> Option<&EventInfo> {
         let roles = [Role::Handler, Role::Record, Role::Job, Role::Output];
         roles.iter().find_map(|role| self.find(*role, event))

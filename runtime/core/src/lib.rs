@@ -60,7 +60,9 @@ pub use node::{
     Surroundings,
 };
 pub use peers::Peers;
-pub use property::{Automaton, Cluster, Held, Kind, Member, Monitor, Property, Summary, Verdict};
+pub use property::{
+    Automaton, Cluster, Held, Kind, Member, Monitor, PANICKED, Property, Summary, Verdict,
+};
 pub use quorum::Quorum;
 pub use random::Random;
 pub use recording::{

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -246,13 +246,13 @@ impl<S: Stack> Property<S> {
         self.automaton.as_ref().filter(|_| self.kind == Kind::Monitor)
     }
 
-    /// Evaluates the predicate.
+    /// Evaluates the predicate. One that panics does not hold.
     ///
     /// # Errors
     ///
-    /// What is wrong, in a sentence.
+    /// What is wrong, in a sentence; of a panic [`PANICKED`] and what it says.
     pub fn check(&self, cluster: &Cluster<'_, S>) -> Verdict {
-        (self.holds)(cluster)
+        said(|| (self.holds)(cluster))
     }
 
     /// Evaluates it on the state of one node. One that is not [local](Property::local) says nothing of a single node.
@@ -261,8 +261,20 @@ impl<S: Stack> Property<S> {
     ///
     /// What is wrong, in a sentence.
     pub fn judge(&self, node: NodeId, state: &S) -> Verdict {
-        self.local.as_ref().map_or(Ok(()), |holds| holds(node, state))
+        self.local.as_ref().map_or(Ok(()), |holds| said(|| holds(node, state)))
     }
+}
+
+/// How the reason begins of a property that does not hold because its predicate panicked.
+pub const PANICKED: &str = "it panicked: ";
+
+/// What a predicate says. One that panics does not hold: whoever wrote it expected something else.
+fn said(holds: impl FnOnce() -> Verdict) -> Verdict {
+    catch_unwind(AssertUnwindSafe(holds)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("{PANICKED}{}", words.unwrap_or("without words")))
+    })
 }
 
 impl<S: Stack> Clone for Property<S> {

@@ -18,6 +18,7 @@ use super::host::{Cause, Host};
 use super::pool::Pool;
 use super::print::Print;
 use super::setting::{Moment, Setting, Wrong};
+use crate::quiet::placed;
 use crate::scenario::{SEED, Scenario};
 use crate::world::{judge, weigh};
 
@@ -441,7 +442,7 @@ impl<T: Stack + Clone + Hash + Sync> Court<'_, T> {
             let properties = self.ground.scenario.properties().iter();
             for property in properties.filter(|it| it.kind == Kind::Always && it.is_local()) {
                 let verdict = property.check(&alone);
-                verdict.map_err(|reason| (String::from(property.name), reason))?;
+                verdict.map_err(|reason| (String::from(property.name), placed(reason)))?;
             }
             self.cleared.resize(self.cleared.len().max(place + 1), false);
             if let Some(cleared) = self.cleared.get_mut(place) {
@@ -468,7 +469,7 @@ impl<T: Stack + Clone + Hash + Sync> Judge for Court<'_, T> {
         let cluster = Cluster::new(&self.members);
         for property in self.ground.scenario.properties().iter().filter(due) {
             let verdict = property.check(&cluster);
-            verdict.map_err(|reason| (String::from(property.name), reason))?;
+            verdict.map_err(|reason| (String::from(property.name), placed(reason)))?;
         }
         Ok(())
     }

@@ -131,6 +131,32 @@ fn one_schedule_runs_in_place_of_the_seeds_in_the_tests_of_its_algorithm() {
 }
 
 #[test]
+fn a_stored_schedule_of_an_event_that_was_renamed_is_no_pass() {
+    let folder = folder("renamed");
+    let scenario = bully();
+    let report = Simulation::new(&scenario, 3).with(Fault::Partition).run(0..1_000);
+    let text = &report.expect_failure().text;
+    let world = text.split_inclusive('\n').filter(|line| {
+        let decides = ["settings", "seed", "algorithm", "synod", "violates"];
+        decides.iter().any(|word| line.starts_with(word))
+    });
+    let calm: String = world.collect();
+    let stored = folder.join("tests/schedules/calm-0000.schedule");
+    fs::create_dir_all(stored.parent().expect("a folder")).expect("made");
+    let rerun = |decision: &str| {
+        fs::write(&stored, format!("{calm}{decision}\n")).expect("written");
+        told(PASSING, &folder, &[("SYNOD_RUNS", Path::new("3"))])
+    };
+    let held = rerun("decide delay bully.coordinator n3>n1 #900 = 5");
+    assert!(held.contains("holds: 1 of 1 decisions are no longer asked for"), "{held}");
+    assert!(held.contains("test result: ok"), "{held}");
+    let renamed = rerun("decide delay bully.gone n3>n1 #1 = 5");
+    assert!(renamed.contains("decides about `bully.gone`, and there is no such event now"));
+    assert!(renamed.contains("test result: FAILED"), "{renamed}");
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
 fn the_page_of_a_step_shows_the_diagram_of_a_failure() {
     let folder = folder("page");
     let page = folder.join("summary.md");

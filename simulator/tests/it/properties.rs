@@ -315,13 +315,6 @@ fn a_panic_at_the_start_is_a_violation_too() {
     assert_eq!(explored.expect_failure().violation.reason, reason);
 }
 
-#[test]
-#[should_panic(expected = "a property that panics")]
-fn a_panic_of_a_property_is_the_panic_of_the_test() {
-    let broken = |_: &Cluster<'_, Task>| panic!("a property that panics");
-    let _ = violation(&task(ms(1)).property(Property::always("broken", broken)), 1);
-}
-
 /// Asks for itself again, at once and `copies` times.
 #[derive(Clone, Debug, Hash)]
 struct Echoing {
@@ -391,4 +384,26 @@ fn a_violation_is_told_with_the_place_where_its_property_is_declared() {
     let other = task(ms(3_000)).property(Property::always("nobody is done", is_not_done));
     let explored = explore(&other, &Bounds::within(&Task::MODEL, 2));
     assert_eq!(explored.expect_failure().trace.hash(), hash, "a place is no part of a run");
+}
+
+#[test]
+fn a_property_that_panics_is_violated_and_told_with_the_place_of_the_panic() {
+    let panics = |cluster: &Cluster<'_, Task>| {
+        let done = cluster.live().filter(|(_, state)| state.is_done).count();
+        assert!(done == 0, "{done} of them are done");
+        Ok(())
+    };
+    let scenario = task(ms(3_000)).property(Property::always("a sentence", panics));
+    let violation = violation(&scenario, 2).expect("both get done");
+    assert_eq!(violation.property, "a sentence");
+    let reason = "it panicked: 1 of them are done at simulator/tests/it/properties.rs:";
+    assert!(violation.reason.starts_with(reason), "{}", violation.reason);
+    let explored = explore(&scenario, &Bounds::within(&Task::MODEL, 2));
+    let violation = &explored.expect_failure().violation;
+    assert_eq!(violation.property, "a sentence");
+    assert!(
+        violation.reason.starts_with("it panicked: 1 of them are done"),
+        "{}",
+        violation.reason
+    );
 }
