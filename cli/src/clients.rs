@@ -95,6 +95,6 @@ mod tests {
         let scenario = Scenario::of(|_| Abd::default()).with_workload().property(one_register());
         let explored = explore(&scenario, &Bounds::within(&Abd::MODEL, 3));
         explored.expect_complete();
-        assert_eq!((explored.states, explored.skipped.len()), (7_488, 0));
+        assert_eq!((explored.states, explored.skipped.len()), (7_348, 0));
     }
 }

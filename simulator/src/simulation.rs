@@ -95,7 +95,7 @@ struct Block {
 }
 
 impl<'a> Simulation<'a> {
-    /// Seeds that one thread takes at a time.
+    /// Seeds that one thread takes at a time, at most.
     const BLOCK: u64 = 32;
     /// One seed of so many is executed twice.
     const AUDIT_EVERY: u64 = 64;
@@ -248,8 +248,11 @@ impl<'a> Simulation<'a> {
             failure: None,
         };
         let mut next = seeds.start;
+        // A few slow runs keep all threads busy, too.
+        let share = seeds.end.saturating_sub(next).div_ceil(self.threads as u64);
+        let size = Self::BLOCK.min(share);
         while next < seeds.end && report.failure.is_none() && report.divergence.is_none() {
-            let from = |block: usize| (next + block as u64 * Self::BLOCK).min(seeds.end);
+            let from = |block: usize| (next + block as u64 * size).min(seeds.end);
             let run = |block: usize| self.run_block(from(block)..from(block + 1));
             let blocks = side_by_side(self.threads, self.threads, &run);
             next = from(self.threads);

@@ -1,5 +1,5 @@
 //! What a program says that is at fault itself. It is one that calls itself: with algorithms of which
-//! one has a property that panics, and one a summary that does.
+//! one has a property that panics, one a monitor and one a summary that does.
 
 use std::io::{self, Write};
 use std::process::{Command, ExitCode, Output};
@@ -7,7 +7,8 @@ use std::process::{Command, ExitCode, Output};
 use serde::Serialize;
 use serde_json::Value;
 use synod::{
-    Algorithm, App, Context, Event, Faults, Handlers, Model, Property, Summary, Tolerance,
+    Algorithm, App, Context, Envelope, Event, Faults, Handlers, Model, NodeId, Property, Summary,
+    Tolerance,
 };
 
 /// Is in the environment of the one that is called.
@@ -47,6 +48,35 @@ impl Algorithm for Brittle {
     }
 }
 
+#[derive(Event, Debug, Serialize, serde::Deserialize)]
+#[event(name = "overheard.word", local)]
+struct Word;
+
+/// Its monitor breaks on the second node.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Overheard;
+
+impl Algorithm for Overheard {
+    const NAME: &'static str = "overheard";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        ctx.trigger(&Word);
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::monitor("one word", || {
+            |node: NodeId, _: &Envelope| {
+                assert!(node.0 != 2, "a second word is too much");
+                Ok(())
+            }
+        })]
+    }
+}
+
 /// Cannot say what it is.
 #[derive(Clone, Debug, Default, Hash, Serialize)]
 struct Speechless;
@@ -80,6 +110,7 @@ fn main() -> ExitCode {
     if std::env::var_os(CALLED).is_some() {
         return App::new()
             .algorithm::<Brittle>()
+            .algorithm::<Overheard>()
             .algorithm::<Speechless>()
             .algorithm::<TwoWords>()
             .run();
@@ -90,6 +121,7 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    a_property_that_panics_is_violated();
     a_run_that_breaks_is_told_by_its_seed();
     a_summary_that_panics_is_a_defect_of_every_command();
     a_name_of_two_words_is_quoted_in_the_next_command();
@@ -107,12 +139,26 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
+fn a_property_that_panics_is_violated() {
+    let panic =
+        "somebody answers: it panicked: who is down answers nobody at cli/tests/broken/main.rs:";
+    for words in [
+        &["sim", "brittle", "--seeds", "1000", "--nodes=3"][..],
+        &["check", "brittle", "--nodes", "2", "--crashes", "1"],
+    ] {
+        let output = call(words);
+        let told = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {told}");
+        assert!(told.contains(panic), "{told}");
+    }
+}
+
 fn a_run_that_breaks_is_told_by_its_seed() {
-    let output = call(&["sim", "brittle", "--seeds", "1000", "--nodes=3", "--threads=1"]);
+    let output = call(&["sim", "overheard", "--seeds", "1000", "--nodes=3", "--threads=1"]);
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(70), "{told}");
     for words in [
-        "error: a defect of the program: who is down answers nobody\n",
+        "error: a defect of the program: a second word is too much\n",
         "\n  at cli/tests/broken/main.rs:",
         "\n  in the run of seed ",
         "\n  the same again: ",
@@ -121,10 +167,10 @@ fn a_run_that_breaks_is_told_by_its_seed() {
     ] {
         assert!(told.contains(words), "{words}: {told}");
     }
-    assert_eq!(told.matches("who is down").count(), 1, "one block: {told}");
+    assert_eq!(told.matches("a second word").count(), 1, "one block: {told}");
     let (_, seed) = told.split_once("in the run of seed ").expect("a seed");
     let seed = seed.lines().next().expect("a number");
-    let again = format!("sim brittle --nodes=3 --threads=1 --seed {seed} --seeds 1\n");
+    let again = format!("sim overheard --nodes=3 --threads=1 --seed {seed} --seeds 1\n");
     assert!(told.contains(&again), "{again}: {told}");
     let again: Vec<&str> = again.split_whitespace().chain(["--json"]).collect();
     let output = call(&again);
@@ -136,14 +182,13 @@ fn a_run_that_breaks_is_told_by_its_seed() {
 }
 
 fn a_summary_that_panics_is_a_defect_of_every_command() {
-    for words in [
-        &["sim", "speechless", "--seeds", "65"][..],
-        &["check", "brittle", "--nodes", "2", "--crashes", "1"],
-    ] {
+    for words in
+        [&["sim", "speechless", "--seeds", "65"][..], &["sweep", "overheard", "--nodes", "2"]]
+    {
         let output = call(words);
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(70), "{words:?}: {told}");
-        assert!(told.starts_with("error: a defect of the program: w"), "{told}");
+        assert!(told.starts_with("error: a defect of the program: "), "{told}");
         assert!(told.contains("\n  at cli/tests/broken/main.rs:"), "{told}");
     }
 }
