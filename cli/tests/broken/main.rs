@@ -131,6 +131,8 @@ fn main() -> ExitCode {
 fn call(words: &[&str]) -> Output {
     let own = std::env::current_exe().expect("a path");
     let mut command = Command::new(own);
+    // What it finds it writes down, where tests may.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command.args(words).env(CALLED, "1").env_remove("CARGO").env_remove("RUST_BACKTRACE");
     command.output().expect("it starts")
 }
