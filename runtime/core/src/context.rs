@@ -55,6 +55,7 @@ pub(crate) struct Triggered {
     pub(crate) events: Local,
 }
 
+/// One event, or several of one type that were triggered in a row.
 #[derive(Clone, Debug)]
 pub(crate) enum Local {
     One(Envelope),

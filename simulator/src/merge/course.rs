@@ -79,12 +79,9 @@ impl Course {
         let early = self.sent.iter().take_while(|it| before(it.seen.at, received));
         let late = self.received.iter().take_while(|it| before(it.seen.at, sent));
         let apart = Apart { sent: early.count(), received: late.count() };
-        let others = [apart, apart.less(), apart.more()];
-        others
-            .into_iter()
-            .filter_map(|it| Some((self.doubt(it)?, it)))
-            .min_by_key(|it| it.0)
-            .map(|it| it.1)
+        let doubted = [apart, apart.less(), apart.more()].map(|it| Some((self.doubt(it)?, it)));
+        let (_, least) = doubted.into_iter().flatten().min_by_key(|(doubt, _)| *doubt)?;
+        Some(least)
     }
 
     /// How far from what the clocks say it is that so many are left out: how long the messages then took, and
