@@ -199,6 +199,8 @@ fn a_node_that_is_killed_while_it_is_recorded_leaves_its_recording_and_takes_no_
     let recording = std::thread::scope(|scope| {
         let asked = scope.spawn(|| synod(&place.0, &asked));
         nodes.last_mut().expect("two nodes").says(&["is recorded"]);
+        // It is asked next: the other one has answered.
+        nodes.first_mut().expect("two nodes").says(&["is recorded"]);
         let file = Path::new(kept.last().expect("two places")).join("n2-1.recording");
         while fs::metadata(&file).expect("it has begun").len() == 0 {
             std::thread::yield_now();
