@@ -6,6 +6,7 @@
 //! shifted further until the times say so too.
 
 mod course;
+mod ends;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -17,6 +18,7 @@ use crate::playback::{Act, Began, Replayed};
 use crate::scenario::micros;
 use crate::trace::{MessageId, Step, Trace, Tracer};
 use course::{Arrival, Course, OnItsWay, Seen};
+use ends::{ends, leave_out_the_last};
 
 /// A trace of several nodes.
 #[derive(Clone, Debug)]
@@ -65,7 +67,8 @@ pub enum CannotMerge {
 ///
 /// [`CannotMerge`].
 pub fn merge(nodes: &[Replayed]) -> Result<Merged, CannotMerge> {
-    let mut cast = Cast::of(nodes)?;
+    let ends = ends(nodes);
+    let mut cast = Cast::of(nodes, &ends)?;
     cast.match_messages();
     cast.set_clocks();
     Ok(cast.tell(nodes))
@@ -105,7 +108,10 @@ struct Placed<'a> {
 }
 
 impl<'a> Cast<'a> {
-    fn of(nodes: &'a [Replayed]) -> Result<Self, CannotMerge> {
+    fn of(
+        nodes: &'a [Replayed],
+        ends: &'a BTreeMap<(NodeId, u64), (Act, Step)>,
+    ) -> Result<Self, CannotMerge> {
         let mut lives: BTreeMap<(NodeId, u64), Vec<(&Act, &Step)>> = BTreeMap::new();
         for replayed in nodes {
             same_algorithm(nodes.first(), replayed)?;
@@ -118,6 +124,9 @@ impl<'a> Cast<'a> {
             for (act, step) in replayed.acts.iter().zip(&replayed.trace.steps) {
                 lives.entry((node, act.incarnation)).or_default().push((act, step));
             }
+        }
+        for (life, (act, step)) in ends {
+            lives.entry(*life).or_default().push((act, step));
         }
         let mut acts = Vec::new();
         let mut order: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
@@ -244,7 +253,8 @@ impl<'a> Cast<'a> {
             telling.tell(&mut self, index, time);
         }
         let header = nodes.first().map(|node| node.trace.header.clone()).unwrap_or_default();
-        let trace = Trace { header, ..telling.tracer.finish() };
+        let mut trace = Trace { header, ..telling.tracer.finish() };
+        leave_out_the_last(&mut trace.steps);
         let delivered = self.acts.iter().filter(|placed| placed.act.received.is_some()).count();
         Merged { trace, matched, unmatched: delivered - matched }
     }

@@ -3,13 +3,13 @@
 
 mod notes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use serde_json::Value;
 use synod_core::{
-    BuildError, Envelope, Fingerprint, Input, Moment, Node, NodeId, Property, RecordedLife,
+    BuildError, Envelope, Fingerprint, Input, Moment, Node, NodeId, Property, Reason, RecordedLife,
     RecordedStep, Recording, SnapshotError, Stack, Summary, TimerId,
 };
 
@@ -40,6 +40,8 @@ pub struct Replayed {
     pub(crate) acts: Vec<Act>,
     /// When the recording of each life began, by its incarnation.
     pub(crate) began: BTreeMap<u64, Began>,
+    /// The lives that were recorded until they ended.
+    pub(crate) ended: BTreeSet<u64>,
 }
 
 /// When the recording of a life began.
@@ -104,6 +106,8 @@ pub(crate) struct Act {
     pub(crate) sent: Vec<(NodeId, Envelope)>,
     /// A life of a peer that is linked from here on.
     pub(crate) linked: Option<(NodeId, u64)>,
+    /// A peer that is linked no more, and why.
+    pub(crate) parted: Option<(NodeId, Reason)>,
 }
 
 /// Feeds fresh nodes of `scenario` what `recording` says that a node was fed, and compares what

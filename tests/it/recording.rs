@@ -86,7 +86,7 @@ async fn an_election_over_quic_with_its_leader_killed_replays_without_divergence
         let led = node.trace.steps.iter().any(leads);
         assert!(led || id.0 < 4, "{}", Diagram::of(&node.trace));
     }
-    merges_in_the_order_of_causes(&replayed);
+    merges_in_the_order_of_causes(&replayed, NodeId(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,10 +147,13 @@ async fn a_node_that_cannot_be_written_down_says_so_and_leaves_no_file() {
     node.shutdown(std::time::Duration::from_secs(5)).await;
 }
 
-fn merges_in_the_order_of_causes(replayed: &[Replayed]) {
+fn merges_in_the_order_of_causes(replayed: &[Replayed], killed: NodeId) {
     let merged = merge(replayed).expect("they are of one cluster");
     let steps = &merged.trace.steps;
-    assert_eq!(steps.len(), replayed.iter().map(|node| node.steps).sum::<usize>());
+    let ends: Vec<NodeId> =
+        steps.iter().filter(|it| it.kind == StepKind::Crash).filter_map(|it| it.node).collect();
+    assert_eq!(steps.len(), replayed.iter().map(|it| it.steps).sum::<usize>() + ends.len());
+    assert_eq!(ends.first(), Some(&killed), "{ends:?}");
     assert!(steps.is_sorted_by_key(|step| step.time_us));
     let mut delivered = 0;
     for step in steps.iter().filter(|step| step.kind == StepKind::Deliver) {
@@ -165,6 +168,7 @@ fn merges_in_the_order_of_causes(replayed: &[Replayed]) {
     assert_eq!((merged.matched, merged.unmatched), (delivered, 0));
     for node in replayed {
         let own = steps.iter().filter(|step| step.node == Some(node.node));
+        let own = own.filter(|step| step.kind != StepKind::Crash);
         assert!(own.map(|step| &step.event).eq(node.trace.steps.iter().map(|step| &step.event)));
     }
 }

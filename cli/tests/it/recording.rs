@@ -49,12 +49,15 @@ fn a_cluster_of_processes_is_recorded_replayed_and_merged() {
     let merge = ["trace", "merge", "rec/n1.recording", "rec/n2.recording", "rec/n3.recording"];
     let called = synod(&place.0, &[&merge[..], &["--out", "run.jsonl", "--json"]].concat());
     assert_eq!(called.exit, 0, "{}", called.stderr);
-    assert_eq!(called.last()["steps"], steps);
     let written = fs::read_to_string(place.0.join("run.jsonl")).expect("the trace");
     assert_eq!(synod(&place.0, &merge).stdout, written);
     let lines: Vec<Value> =
         written.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!((&lines[0]["algorithm"], &lines[0]["nodes"]), (&"bully".into(), &3.into()));
+    let ends = lines.iter().filter(|line| line["k"] == "crash");
+    assert_eq!(called.last()["steps"], steps + ends.clone().count() as u64);
+    let first = ends.clone().next().map(|line| (&line["n"], line["y"].as_str()));
+    assert_eq!(first.map(|(node, _)| node), Some(&3.into()), "the leader was killed: {first:?}");
     for line in lines.iter().filter(|line| line["c"].is_u64()) {
         assert!(line["c"].as_u64() < line["i"].as_u64(), "a cause comes first: {line}");
     }

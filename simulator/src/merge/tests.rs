@@ -1,6 +1,6 @@
 use synod_algorithms::Bully;
 use synod_core::{
-    Boot, Effect, EventId, Fingerprint, Input, Instance, Moment, Node, Origin, Recording,
+    Boot, Effect, EventId, Fingerprint, Input, Instance, Moment, Node, Origin, Reason, Recording,
     RecordingWriter, Tag,
 };
 
@@ -177,6 +177,7 @@ fn told(node: u32, acts: &[Told]) -> Replayed {
             received: received.map(|body| (peer, envelope(body))),
             sent: sent.iter().map(|body| (peer, envelope(body))).collect(),
             linked: None,
+            parted: None,
         })
         .collect();
     let step = |act: &Act| Step {
@@ -188,7 +189,7 @@ fn told(node: u32, acts: &[Told]) -> Replayed {
     let trace = Trace { steps: acts.iter().map(step).collect(), nodes: 2, ..Trace::default() };
     let (steps, divergence) = (acts.len(), None);
     let [events_gone, events_new, events_changed] = [const { Vec::new() }; 3];
-    let began = BTreeMap::new();
+    let (began, ended) = (BTreeMap::new(), BTreeSet::new());
     Replayed {
         node,
         steps,
@@ -199,6 +200,7 @@ fn told(node: u32, acts: &[Told]) -> Replayed {
         events_changed,
         acts,
         began,
+        ended,
     }
 }
 
@@ -295,4 +297,42 @@ fn clocks_that_run_apart_put_steps_off() {
     let merged = merge(&[one, two]).expect("one algorithm");
     assert_eq!((merged.matched, merged.unmatched), (3, 0));
     check(&merged);
+}
+
+/// The rows that tell of the end of the first node, which is recorded for a second, as the second one sees it:
+/// at a time it finds the link there, or gone for a reason.
+fn ends_of_first(
+    is_recorded_to_its_end: bool,
+    seen: &[(u32, Option<Reason>)],
+) -> Vec<(u64, String)> {
+    let mut first = told(1, &[(0, None, None), (1_000, None, None)]);
+    first.ended.extend(is_recorded_to_its_end.then_some(1));
+    let steps: Vec<Told> = seen.iter().map(|(at, _)| (*at, None, None)).collect();
+    let mut second = told(2, &steps);
+    second.ended.insert(1);
+    for (act, (_, lost)) in second.acts.iter_mut().zip(seen) {
+        match lost {
+            None => act.linked = Some((NodeId(1), 1)),
+            Some(reason) => act.parted = Some((NodeId(1), *reason)),
+        }
+    }
+    let merged = merge(&[first, second]).expect("one algorithm");
+    check(&merged);
+    let ends = merged.trace.steps.into_iter().filter(|step| step.kind == StepKind::Crash);
+    let ends = ends.filter(|step| step.node == Some(NodeId(1)));
+    ends.map(|step| (step.time_us, step.event)).collect()
+}
+
+#[test]
+fn a_node_that_was_killed_is_gone_after_its_last_step() {
+    let gone = vec![(1_000_000, String::from("is gone without a good-bye"))];
+    let left = vec![(1_000_000, String::from("leaves"))];
+    let (up, silent, closed) = ((5, None), Some(Reason::Silent), Some(Reason::Closed));
+    assert_eq!(ends_of_first(true, &[up, (1_500, silent)]), gone);
+    assert_eq!(ends_of_first(true, &[up, (1_500, closed)]), left);
+    let ends = vec![(1_000_000, String::from("ends, or its recording does"))];
+    assert_eq!(ends_of_first(true, &[up, (1_500, Some(Reason::Refused))]), ends, "a link alone");
+    assert_eq!(ends_of_first(true, &[up, (300, silent), (400, None), (1_100, silent)]), gone);
+    assert_eq!(ends_of_first(true, &[up, (300, silent), (400, None)]), [], "everything ends then");
+    assert_eq!(ends_of_first(false, &[up, (1_500, silent)]), [], "it may have lived on");
 }

@@ -151,10 +151,12 @@ impl<'a> Notes<'a> {
             received: None,
             sent: Vec::new(),
             linked: None,
+            parted: None,
         };
         match &recorded.input {
             Input::Deliver { from, envelope } => act.received = Some((*from, envelope.clone())),
             Input::PeerUp(event) => act.linked = Some((event.peer, event.incarnation)),
+            Input::PeerDown(event) => act.parted = Some((event.peer, event.reason)),
             _ => (),
         }
         let words = |it: &Envelope| (catalogue.name(it.event()), catalogue.show(it));
@@ -194,6 +196,7 @@ impl<'a> Notes<'a> {
             known.get(name.as_str()).is_some_and(|known| known != *schema)
         };
         let changed: BTreeSet<&String> = recorded().filter(has_changed).map(|it| it.0).collect();
+        let is_whole = self.divergence.is_none();
         Replayed {
             node: origins().map(|origin| origin.boot.id).next().unwrap_or(NodeId(0)),
             steps: self.acts.len(),
@@ -205,8 +208,22 @@ impl<'a> Notes<'a> {
             acts: self.acts,
             // What was recorded of a life in two parts began with the first.
             began: recording.lives.iter().rev().map(Began::of).collect(),
+            ended: if is_whole { ended(recording) } else { BTreeSet::new() },
         }
     }
+}
+
+fn ended(recording: &Recording) -> BTreeSet<u64> {
+    let mut ended = BTreeSet::new();
+    for life in &recording.lives {
+        let incarnation = life.origin.boot.incarnation;
+        if life.cut {
+            ended.remove(&incarnation)
+        } else {
+            ended.insert(incarnation)
+        };
+    }
+    ended
 }
 
 impl Began {
