@@ -36,6 +36,7 @@ pub(crate) use self::worker::Worker;
 use self::orbit::Group;
 use self::search::{Search, Stop, Watch, starts};
 use crate::follow::counterexample;
+use crate::overdue::{Overdue, watched};
 use crate::quiet::quietly;
 use crate::scenario::Scenario;
 
@@ -313,12 +314,15 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
         quietly(|| estimate::estimate(&mut Worker::new(&ground), probes))
     }
 
-    /// Explores. A panic of a handler, or of a property, is a violation.
+    /// Explores. A panic of a handler, or of a property, is a violation. A handler that takes longer than
+    /// ten seconds is told of on the standard error, once.
     #[inline(never)] // What it holds is not under its caller's other work.
     pub fn run(mut self) -> Explored {
         let watch = self.watch.take();
         let ground = self.ground();
-        *quietly(|| run(&ground, self.order, self.threads, watch))
+        let Setting { name, catalogue, underway, .. } = ground.setting();
+        let long = |it: Overdue| format!("the exploration of `{name}` {}", it.in_handler(catalogue));
+        watched(underway, long, || *quietly(|| run(&ground, self.order, self.threads, watch)))
     }
 
     #[inline(never)] // Its frame is not under the search.

@@ -32,6 +32,7 @@ pub mod history;
 mod measure;
 mod merge;
 mod network;
+mod overdue;
 mod per_node;
 mod plan;
 mod playback;

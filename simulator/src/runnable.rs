@@ -25,7 +25,7 @@ pub(crate) trait Runnable: fmt::Debug + Sync {
         &self,
         settings: &Settings,
         stream: Stream,
-        seat: Option<&Seat>,
+        seat: &Seat,
     ) -> (Outcome, Stream);
 
     /// The same with a trace, and with the states after each step.
@@ -69,7 +69,7 @@ impl<T: Stack> Runnable for Scenario<T> {
         &self,
         settings: &Settings,
         stream: Stream,
-        seat: Option<&Seat>,
+        seat: &Seat,
     ) -> (Outcome, Stream) {
         run_seen(self, settings, stream, seat)
     }

@@ -16,8 +16,9 @@ use crate::settings::{Fault, LinkDelay, Settings};
 use crate::shrink::{Shrunk, smallest_of};
 use crate::strategy::Strategy;
 use crate::trace::{Header, Trace, hash_of};
-use crate::underway::{Entered, Underway};
-use crate::world::{Counts, Violation};
+use crate::overdue::{LONG, Overdue, watched};
+use crate::underway::{Running, Underway};
+use crate::world::{Counts, Outcome, Violation};
 
 /// Runs a scenario in many worlds.
 ///
@@ -217,6 +218,10 @@ impl<'a> Simulation<'a> {
         &self.settings
     }
 
+    pub(crate) fn threads_used(&self) -> u64 {
+        self.threads as u64
+    }
+
     pub(crate) fn runnable(&self) -> &'a dyn Runnable {
         self.runnable
     }
@@ -228,9 +233,49 @@ impl<'a> Simulation<'a> {
     }
 
     /// Runs every seed, on all cores, up to the first one that fails; that one is shrunk. The
-    /// report does not depend on the number of cores.
+    /// report does not depend on the number of cores. A run that takes longer than ten seconds is told of on
+    /// the standard error, once.
     #[must_use]
     pub fn run(&self, seeds: Range<u64>) -> Report {
+        let own = Underway::default();
+        self.run_in(self.underway.unwrap_or(&own), seeds)
+    }
+
+    /// The same, for whoever looks at `underway` on.
+    pub(crate) fn run_in(&self, underway: &Underway, seeds: Range<u64>) -> Report {
+        watched(underway, |it| self.overdue(&it), || self.run_watched(underway, seeds))
+    }
+
+    /// Runs once what was decided, and tells of it if it takes long.
+    pub(crate) fn run_one(
+        &self,
+        seed: u64,
+        settings: &Settings,
+        decisions: &[Decision],
+    ) -> (Outcome, Stream) {
+        let underway = Underway::default();
+        let seat = underway.enter();
+        seat.begin(seed);
+        let run = || self.runnable.run_seen(settings, Stream::replaying(decisions), &seat);
+        watched(&underway, |it| self.overdue(&it), run)
+    }
+
+    /// What is said of a run that takes long.
+    fn overdue(&self, overdue: &Overdue) -> String {
+        let Running { seed, is_shrunk, .. } = overdue.now;
+        let (name, long) = (self.runnable.name(), LONG.as_secs());
+        let alone = format!("--seed {seed} --seeds 1, in a test SYNOD_SEED={seed} SYNOD_RUNS=1");
+        if is_shrunk {
+            return format!(
+                "seed {seed} of `{name}` fails, and smaller runs have been tried for {long} s; if that never \
+                 ends, a handler in one of them does not return. That seed alone: {alone}"
+            );
+        }
+        let place = overdue.place(self.runnable.catalogue());
+        format!("seed {seed} of `{name}` has run for {long} s and {place} That seed alone: {alone}")
+    }
+
+    fn run_watched(&self, underway: &Underway, seeds: Range<u64>) -> Report {
         let mut report = Report {
             runs: 0,
             counts: Counts::default(),
@@ -253,12 +298,12 @@ impl<'a> Simulation<'a> {
         let size = Self::BLOCK.min(share);
         while next < seeds.end && report.failure.is_none() && report.divergence.is_none() {
             let from = |block: usize| (next + block as u64 * size).min(seeds.end);
-            let run = |block: usize| self.run_block(from(block)..from(block + 1));
+            let run = |block: usize| self.run_block(underway, from(block)..from(block + 1));
             let blocks = side_by_side(self.threads, self.threads, &run);
             next = from(self.threads);
             for block in blocks {
                 let ends = block.failed.is_some() || block.divergence.is_some();
-                match block.failed.map(|seed| self.explain(seed)) {
+                match block.failed.map(|seed| self.explain(underway, seed)) {
                     Some(Ok(failure)) => report.failure = Some(failure),
                     Some(Err(divergence)) => report.divergence = Some(*divergence),
                     None => (),
@@ -278,7 +323,7 @@ impl<'a> Simulation<'a> {
         self.runnable.promises().into_iter().map(|(name, _)| name).collect()
     }
 
-    fn run_block(&self, seeds: Range<u64>) -> Block {
+    fn run_block(&self, underway: &Underway, seeds: Range<u64>) -> Block {
         let mut block = Block {
             runs: 0,
             counts: Counts::default(),
@@ -293,14 +338,13 @@ impl<'a> Simulation<'a> {
             hashes: String::new(),
             failed: None,
         };
-        let entered = self.underway.map(Underway::enter);
-        let seat = entered.as_deref();
+        let entered = underway.enter();
         for seed in seeds {
-            entered.iter().for_each(|it| it.begin(seed));
+            entered.begin(seed);
             let world = self.world_of(seed);
-            let (mut outcome, _) = self.runnable.run_seen(&world, self.stream(seed), seat);
+            let (mut outcome, _) = self.runnable.run_seen(&world, self.stream(seed), &entered);
             block.runs += 1;
-            entered.iter().for_each(Entered::end);
+            entered.end();
             block.counts.add(&outcome.counts);
             block.never.retain(|name| outcome.never.contains(name));
             block.undue.retain(|name| outcome.undue.contains(name));
@@ -390,9 +434,9 @@ impl<'a> Simulation<'a> {
 
     /// Shrinks a run that failed. One that does not fail each time that it is executed is no function of
     /// its choices: then there is nothing to shrink, and it is told where two executions part.
-    fn explain(&self, seed: u64) -> Result<Failure, Box<Divergence>> {
-        let entered = self.underway.map(Underway::enter);
-        entered.iter().for_each(|it| it.shrink(seed));
+    fn explain(&self, underway: &Underway, seed: u64) -> Result<Failure, Box<Divergence>> {
+        let entered = underway.enter();
+        entered.shrink(seed);
         let world = self.world_of(seed);
         audit(self.runnable, &world, seed, || self.stream(seed))?;
         let (found, stream) = self.runnable.run(&world, self.stream(seed).recorded(), true);

@@ -4,7 +4,7 @@ use std::fs;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use synod_core::{EventId, NodeId};
 
@@ -13,14 +13,14 @@ use crate::failure::Failure;
 use crate::schedule::{Recorded, Schedule};
 use crate::simulation::{Report, Simulation};
 use crate::trace::{StepKind, Trace, hash_of};
+use crate::underway::Underway;
 use crate::why::why_simulated;
 
 mod environment;
 mod github;
 
-/// Seeds before the first look at the clock, and between two looks at most. The number doubles
-/// while a round is short, so that a slow simulation keeps its time and a fast one is not held up.
-const ROUND_MIN: u64 = 8;
+/// Seeds between two looks at the clock, at most. Before the first there is one for each thread, and the number
+/// doubles while a round is short, so that a slow simulation keeps its time and a fast one is not held up.
 const ROUND_MAX: u64 = 4_096;
 /// A shrunk run of at most so many steps is told with the step that decided it: from each of its moments
 /// so many runs go on at random.
@@ -31,6 +31,8 @@ const NODES_TOLD_MAX: usize = 20;
 const STATE_TOLD_MAX: usize = 400;
 /// A round is short if it takes less than this part of the budget.
 const ROUND_PART: u32 = 16;
+/// A round that takes more than this part of it is told of: runs are not cut off.
+const LONG_PART: u32 = 2;
 
 impl Simulation<'_> {
     /// Runs as a test of that name, in the folder `tests/schedules` of the package that is tested
@@ -69,11 +71,12 @@ impl Simulation<'_> {
         let goes_on = |next| {
             next < end && (next == first || budget.time.is_none_or(|time| begin.elapsed() < time))
         };
-        let (mut next, mut round) = (first, ROUND_MIN);
+        let (mut next, mut round) = (first, self.threads_used());
+        let (underway, mut longest) = (Underway::default(), (Duration::ZERO, 0));
         let (mut never, mut undue) = (self.runnable().should_happen(), self.promised());
         while goes_on(next) {
             let began = now();
-            let report = self.run(next..end.min(next + round));
+            let report = self.run_in(&underway, next..end.min(next + round));
             if let Some(failure) = &report.failure {
                 let stored = store(directory, name, failure);
                 panic!("{}", self.block(failure, name, place, &stored));
@@ -83,6 +86,7 @@ impl Simulation<'_> {
             }
             never.retain(|it| report.never.contains(it));
             undue.retain(|it| report.undue.contains(it));
+            longest = longest.max((began.elapsed(), next));
             next = end.min(next + round);
             if budget.time.is_none_or(|time| began.elapsed() < time / ROUND_PART) {
                 round = (2 * round).min(ROUND_MAX);
@@ -99,10 +103,8 @@ impl Simulation<'_> {
             "in {runs} runs of `{name}` it was never time for: {undue:?}; {}",
             Report::UNDUE
         );
-        say(&format!(
-            "{name}: {runs} runs from seed {first}, {:.1} s",
-            begin.elapsed().as_secs_f64()
-        ));
+        let (took, long) = (begin.elapsed().as_secs_f64(), long_round(longest, budget.time));
+        say(&format!("{name}: {runs} runs from seed {first}, {took:.1} s{long}"));
     }
 
     fn rerun(
@@ -115,8 +117,8 @@ impl Simulation<'_> {
         let Recorded::Simulated { settings, seed, decisions } = &schedule.run else {
             panic!("{}", explored(path));
         };
-        let (outcome, stream) = self.runnable().run(settings, Stream::replaying(decisions), true);
-        let Some(violation) = outcome.violation else {
+        let (seen, stream) = self.run_one(*seed, settings, decisions);
+        if seen.violation.is_none() {
             self.knows_events(&text, decisions, path);
             let (gone, of) = (decisions.len() - stream.found(), decisions.len());
             if 0 < gone {
@@ -124,6 +126,10 @@ impl Simulation<'_> {
                 say(&format!("`{path}` holds: {gone} of {of} decisions are no longer asked for"));
             }
             return;
+        }
+        let (outcome, _) = self.runnable().run(settings, Stream::replaying(decisions), true);
+        let Some(violation) = outcome.violation else {
+            panic!("`{}` fails in one of two executions: not deterministic", path.display());
         };
         let (trace, states) = (outcome.trace, outcome.states);
         let (steps_found, decisions_found) = (trace.steps.len() as u64, decisions.len());
@@ -213,6 +219,15 @@ fn read(path: &Path) -> (String, Schedule) {
 #[expect(clippy::print_stderr, reason = "runners capture what is printed, and nothing else")]
 fn say(line: &str) {
     eprintln!("{line}");
+}
+
+/// What is to be said of the longest round: nothing, unless the budget was spent by it.
+fn long_round((took, seed): (Duration, u64), budget: Option<Duration>) -> String {
+    if budget.is_none_or(|time| took <= time / LONG_PART) {
+        return String::new();
+    }
+    let took = took.as_secs_f64();
+    format!(" (no run is cut off: those from seed {seed} on took {took:.1} s)")
 }
 
 /// Why a path of an exploration is no schedule of a simulation, and what to do with it.

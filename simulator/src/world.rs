@@ -189,9 +189,9 @@ pub(crate) fn run_seen<T: Stack>(
     scenario: &Scenario<T>,
     settings: &Settings,
     stream: Stream,
-    seat: Option<&Seat>,
+    seat: &Seat,
 ) -> (Outcome, Stream) {
-    let watched = Watched { seat, ..Watched::default() };
+    let watched = Watched { seat: Some(seat), ..Watched::default() };
     let (outcome, stream, _) = run_watched(scenario, settings, stream, watched);
     (outcome, stream)
 }
@@ -452,6 +452,7 @@ impl<'a, T: Stack> World<'a, T> {
         upon: Upon<'_>,
         mut step: Option<Box<Step>>,
     ) -> Result<(), Wrong> {
+        self.tell_where(node, upon);
         if self.members[node].node.is_none() {
             return self.step_traitor(node, upon, step);
         }

@@ -14,6 +14,7 @@ use super::pool::Pool;
 use super::report::Untrue;
 use crate::scenario::Scenario;
 use crate::trace::SeeClients;
+use crate::underway::Underway;
 
 /// What is wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,6 +62,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) collects: bool,
     /// The nodes that only their names tell apart, if states are not told apart by these.
     pub(crate) group: Option<Group>,
+    /// Where each thread tells which handler runs.
+    pub(crate) underway: Underway,
 }
 
 /// A property without its predicate.
@@ -111,6 +114,7 @@ impl<'a> Setting<'a> {
             live: false,
             collects: false,
             group: None,
+            underway: Underway::default(),
         }
     }
 

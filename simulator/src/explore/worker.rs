@@ -17,6 +17,7 @@ use super::place::{Desk, Judge, Local, Program};
 use super::setting::{Moment, Setting, Wrong};
 use super::state::State;
 use crate::action::{Act, Action, Cut};
+use crate::underway::Entered;
 
 pub(crate) use self::foresight::Foreseen;
 pub(crate) use self::memo::At;
@@ -34,6 +35,9 @@ mod wire;
 pub(crate) struct Worker<'a> {
     program: &'a dyn Program,
     judge: Box<dyn Judge + 'a>,
+    /// Where it tells which handler runs, and how many have run.
+    seat: Entered<'a>,
+    activations: u64,
     places: Vec<Local>,
     parcels: Vec<Arc<Parcel>>,
     memories: Vec<Arc<Memory>>,
@@ -107,6 +111,8 @@ impl<'a> Worker<'a> {
         let mut worker = Self {
             program,
             judge: program.judge(),
+            seat: program.setting().underway.enter(),
+            activations: 0,
             places: Vec::new(),
             parcels: Vec::new(),
             memories: Vec::new(),

@@ -1,10 +1,10 @@
 //! What is noted of each step: for the trace, and for whoever looks on.
 
-use synod_core::{Catalogue, Stack};
+use synod_core::{Catalogue, NodeId, Stack};
 
 use super::World;
+use super::upon::Upon;
 use crate::trace::Step;
-use crate::underway::Seat;
 
 impl<T: Stack> World<'_, T> {
     /// What the trace is to say of a step, if there is one.
@@ -21,18 +21,16 @@ impl<T: Stack> World<'_, T> {
     #[inline]
     pub(super) fn note(&mut self, step: Option<Box<Step>>) {
         self.counts.steps += 1;
-        if self.counts.steps.is_multiple_of(Seat::TELL_EVERY) {
-            self.tell_where();
-        }
         if let Some(step) = step {
             self.keep(step);
         }
     }
 
-    #[cold]
-    fn tell_where(&self) {
+    /// Tells whoever looks on whose handler runs next: it may never return.
+    #[inline]
+    pub(super) fn tell_where(&self, node: NodeId, upon: Upon<'_>) {
         if let Some(seat) = self.seat {
-            seat.tell(self.counts.steps, self.now_us);
+            seat.tell(self.counts.steps, self.now_us, node, upon.event());
         }
     }
 

@@ -1,6 +1,8 @@
 //! What a node reacts to.
 
-use synod_core::{Envelope, Input, NodeId};
+use synod_core::{Envelope, EventId, Input, NodeId};
+
+use crate::underway::upon;
 
 /// A message where it stands, or another input. Most are messages, and are made into inputs only for who has
 /// to have one.
@@ -16,6 +18,15 @@ impl Upon<'_> {
         match self {
             Self::Message { from, .. } => Some(from),
             Self::Input(_) => None,
+        }
+    }
+
+    /// The event, or what stands for one.
+    #[inline]
+    pub(super) fn event(self) -> EventId {
+        match self {
+            Self::Message { envelope, .. } => envelope.event(),
+            Self::Input(input) => upon(input),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::explore::host::Cause;
 use crate::explore::parcel::JOBS;
 use crate::explore::place::Stepped;
 use crate::explore::setting::Wrong;
+use crate::underway::upon;
 
 /// What happens to one node.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -138,6 +139,7 @@ impl Worker<'_> {
             What::Tick => return Ok(self.silently(key, self.program.tick(place))),
             What::Crash => return Ok(self.silently(key, self.program.crash(place))),
         };
+        self.tell(place, &cause);
         let (mut desk, mut sent) = (std::mem::take(&mut self.desk), std::mem::take(&mut self.sent));
         let cut = way.cut.map(|cut| cut as usize);
         let stepped = self.program.step(place, &cause, way.choices, cut, &mut desk);
@@ -147,7 +149,21 @@ impl Worker<'_> {
             Ok(self.moves.insert(key, way, moved))
         });
         (self.desk, self.sent) = (desk, sent);
+        self.seat.leave();
         at
+    }
+
+    /// Tells whoever looks on which handler runs next: it may never return.
+    fn tell(&mut self, place: u32, cause: &Cause) {
+        self.activations += 1;
+        let upon = match cause {
+            Cause::Start => upon(&Input::Start),
+            Cause::Recover(_) => upon(&Input::Recover(Vec::new())),
+            Cause::Timer(id) => upon(&Input::Timer(*id)),
+            Cause::Parcel(parcel) => upon(&parcel.input),
+        };
+        self.seat.begin(self.activations);
+        self.seat.tell(self.activations, 0, self.host(place).node, upon);
     }
 
     /// What an activation in a local state has come to. What is `sent` goes there.
