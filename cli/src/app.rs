@@ -45,7 +45,7 @@ impl App {
         Self::default()
     }
 
-    /// Adds an algorithm under its name. The first one is what `demo` shows, and what `node` runs
+    /// Adds an algorithm under its name, which no other may have. The first one is what `demo` shows, and what `node` runs
     /// unless it is told. Where it is the only one, no command need be told.
     #[must_use]
     pub fn algorithm<A>(self) -> Self
@@ -90,7 +90,7 @@ impl App {
         let printer = Printer::new(args.look);
         let command = args.command.unwrap_or(Command::Demo);
         let command = configured(&all, &matches, typed, command, &printer);
-        let outcome = command.and_then(|command| {
+        let outcome = self.names_differ().and(command).and_then(|command| {
             defect::listen(command.runs_nodes());
             let carried = defect::caught(|| self.carry_out(command, &printer));
             carried.unwrap_or_else(|defect| Err(defect.problem()))
@@ -169,6 +169,21 @@ impl App {
     pub(crate) fn catalogues(&self) -> Result<Vec<Catalogue>, Problem> {
         let catalogues = self.entries.iter().map(|entry| entry.catalogue());
         catalogues.collect::<Result<_, _>>().map_err(|error| Problem::caused(&error))
+    }
+
+    /// Whether each algorithm can be told by its name: the second of two would never run.
+    fn names_differ(&self) -> Result<(), Problem> {
+        let mut entries = self.entries.iter();
+        while let Some(one) = entries.next() {
+            let Some(other) = entries.as_slice().iter().find(|it| it.name() == one.name()) else {
+                continue;
+            };
+            let (name, types) = (one.name(), [one.type_name(), other.type_name()]);
+            let what = format!("two algorithms are called `{name}`: {} and {}", types[0], types[1]);
+            let hint = "give one of them another `NAME`, or add it once";
+            return Err(Problem::new(Exit::Defect, what).hint(hint));
+        }
+        Ok(())
     }
 
     /// The algorithm of that name; the first one if there is no name.
@@ -250,6 +265,7 @@ impl fmt::Debug for App {
 #[cfg(test)]
 mod tests {
     use synod_algorithms::{Bully, Echo};
+    use synod_core::Handlers;
 
     use super::*;
 
@@ -259,6 +275,30 @@ mod tests {
         match Args::from_arg_matches(&parsed).expect("it was parsed").command {
             Some(Command::Check(check)) => Some(check.algorithm),
             _ => None,
+        }
+    }
+
+    /// Is called as another one is.
+    #[derive(Clone, Debug, Default, Hash, Serialize)]
+    struct Election;
+
+    impl Algorithm for Election {
+        const NAME: &'static str = "bully";
+
+        fn handlers() -> Handlers<Self> {
+            Handlers::new()
+        }
+    }
+
+    #[test]
+    fn two_algorithms_of_one_name_are_refused_with_their_types() {
+        let app = App::new().algorithm::<Bully>().algorithm::<Echo>();
+        assert!(app.names_differ().is_ok());
+        let problem = app.algorithm::<Election>().names_differ().expect_err("a name twice");
+        assert_eq!(problem.exit, Exit::Defect);
+        let what = problem.what;
+        for words in ["two algorithms are called `bully`: ", "::Bully and ", "tests::Election"] {
+            assert!(what.contains(words), "{words}: {what}");
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use serde_json::Value;
 use synod_core::NodeId;
 
 use crate::choice::Stream;
 use crate::runnable::Runnable;
 use crate::settings::Settings;
 use crate::shown::data_of;
-use crate::trace::{Step, Trace};
+use crate::trace::{Change, Step, Trace, changes};
 
 /// How often a run is executed twice to see two executions differ that did before.
 const TRIES_MAX: u32 = 32;
@@ -16,8 +17,10 @@ const TRIES_MAX: u32 = 32;
 /// each step would otherwise cost the square of them.
 const LOOKED_MIN: usize = 8 << 20;
 const LOOKED_PER_STEP: usize = 64;
-/// Characters of a state that are told: those around the first that differs.
-const TOLD_MAX: usize = 600;
+/// Places in which two executions differ that are told, and characters of what is there: those around the first
+/// that differs.
+const PLACES_TOLD_MAX: usize = 10;
+const TOLD_MAX: usize = 160;
 
 /// The first step in which two executions of one run differ.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -156,13 +159,16 @@ impl fmt::Display for Divergence {
         if handlers.is_empty() && node.is_some() {
             writeln!(f, "  in `start` of an algorithm, or in what it triggers, or before it")?;
         }
-        if first == second {
-            writeln!(f, "  did both times       {first}")?;
-        } else {
-            writeln!(f, "  did the first time   {first}")?;
-            writeln!(f, "  and the second time  {second}")?;
+        match first == second {
+            true => writeln!(f, "  did both times: {}", around(first, 0))?,
+            false => tell_places(f, "what it did", &json_of(first), &json_of(second))?,
         }
-        self.tell_states(f)?;
+        if let [Some(first), Some(second)] = &self.states {
+            match first == second {
+                true => writeln!(f, "  its state after it, both times: {}", around(first, 0))?,
+                false => tell_places(f, "its state", &data_of(first), &data_of(second))?,
+            }
+        }
         writeln!(
             f,
             "  usual causes: iterating a HashMap or HashSet (use BTreeMap), Instant::now or \
@@ -172,16 +178,25 @@ impl fmt::Display for Divergence {
     }
 }
 
-impl Divergence {
-    fn tell_states(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [Some(first), Some(second)] = &self.states else { return Ok(()) };
-        if first == second {
-            return writeln!(f, "  its state after it   {}, both times", around(first, 0));
-        }
-        let same =
-            first.chars().zip(second.chars()).take_while(|(one, other)| one == other).count();
-        writeln!(f, "  its state after it   {}", around(first, same))?;
-        writeln!(f, "  and the second time  {}", around(second, same))
+/// A step as data; what is none stays a text.
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
+/// The places in which two executions differ, each with what is there. What a step did is told by the names that
+/// a trace has for it.
+fn tell_places(f: &mut fmt::Formatter<'_>, of: &str, first: &Value, second: &Value) -> fmt::Result {
+    let places = changes(first, second);
+    writeln!(f, "  {of}, the first time and the second:")?;
+    for Change { path, old, new } in places.iter().take(PLACES_TOLD_MAX) {
+        let (old, new) = (old.to_string(), new.to_string());
+        let same = old.chars().zip(new.chars()).take_while(|(one, other)| one == other).count();
+        let place = if path.is_empty() { String::new() } else { format!("{path}  ") };
+        writeln!(f, "    {place}{}  {}", around(&old, same), around(&new, same))?;
+    }
+    match places.len().checked_sub(PLACES_TOLD_MAX) {
+        None | Some(0) => Ok(()),
+        Some(more) => writeln!(f, "    and in {more} more places"),
     }
 }
 

@@ -321,7 +321,8 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
         let watch = self.watch.take();
         let ground = self.ground();
         let Setting { name, catalogue, underway, .. } = ground.setting();
-        let long = |it: Overdue| format!("the exploration of `{name}` {}", it.in_handler(catalogue));
+        let long =
+            |it: Overdue| format!("the exploration of `{name}` {}", it.in_handler(catalogue));
         watched(underway, long, || *quietly(|| run(&ground, self.order, self.threads, watch)))
     }
 

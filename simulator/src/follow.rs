@@ -7,7 +7,7 @@ use synod_core::{Assumption, Effect, EventId, Links, Monitor, NodeId};
 
 use crate::action::{Act, Action};
 use crate::explore::{Counterexample, Program, State, Worker, Wrong, broken};
-use crate::quiet::{place_of_panic, quietly};
+use crate::quiet::{place_of_panic, placed, quietly};
 use crate::scenario::micros;
 use crate::schedule::{Recorded, Schedule};
 use crate::trace::{Armed, Header, MessageId, Sent, Step, StepKind, Trace, Tracer, changes};
@@ -198,7 +198,7 @@ impl Follower<'_> {
                 Effect::Output(envelope) => {
                     for (name, monitor) in &mut self.monitors {
                         let found = monitor(node, &envelope).err();
-                        let found = found.map(|reason| (String::from(*name), reason));
+                        let found = found.map(|reason| (String::from(*name), placed(reason)));
                         self.explained = self.explained.take().or(found);
                     }
                     step.indicates(node, &envelope, catalogue, self.worker.setting().clients);

@@ -29,7 +29,9 @@ impl Overdue {
         let (steps, time) = (now.steps, Duration::from_micros(now.time_us));
         let at = now.handler(catalogue).map_or_else(String::new, |it| format!(", {it}"));
         if now.steps == before.steps {
-            return format!("is still in step {steps}, at {time:?} of virtual time{at}: {LOOP}, or in a property?");
+            return format!(
+                "is still in step {steps}, at {time:?} of virtual time{at}: {LOOP}, or in a property?"
+            );
         }
         format!("goes on: it is in step {steps}, at {time:?} of virtual time{at}.")
     }

@@ -21,12 +21,7 @@ pub(crate) trait Runnable: fmt::Debug + Sync {
     fn run(&self, settings: &Settings, stream: Stream, traced: bool) -> (Outcome, Stream);
 
     /// The same without a trace, and tells on the way where it is.
-    fn run_seen(
-        &self,
-        settings: &Settings,
-        stream: Stream,
-        seat: &Seat,
-    ) -> (Outcome, Stream);
+    fn run_seen(&self, settings: &Settings, stream: Stream, seat: &Seat) -> (Outcome, Stream);
 
     /// The same with a trace, and with the states after each step.
     fn run_audited(&self, settings: &Settings, stream: Stream) -> (Trace, States);
@@ -65,12 +60,7 @@ impl<T: Stack> Runnable for Scenario<T> {
         run(self, settings, stream, traced)
     }
 
-    fn run_seen(
-        &self,
-        settings: &Settings,
-        stream: Stream,
-        seat: &Seat,
-    ) -> (Outcome, Stream) {
+    fn run_seen(&self, settings: &Settings, stream: Stream, seat: &Seat) -> (Outcome, Stream) {
         run_seen(self, settings, stream, seat)
     }
 

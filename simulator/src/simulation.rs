@@ -9,6 +9,7 @@ use crate::audit::{Divergence, audit, unsteady};
 use crate::choice::{Decision, Stream};
 use crate::cores::{cores, side_by_side};
 use crate::failure::{Drawn, Failure};
+use crate::overdue::{LONG, Overdue, watched};
 use crate::runnable::Runnable;
 use crate::scenario::{Scenario, micros};
 use crate::schedule::{Recorded, Schedule};
@@ -16,7 +17,6 @@ use crate::settings::{Fault, LinkDelay, Settings};
 use crate::shrink::{Shrunk, smallest_of};
 use crate::strategy::Strategy;
 use crate::trace::{Header, Trace, hash_of};
-use crate::overdue::{LONG, Overdue, watched};
 use crate::underway::{Running, Underway};
 use crate::world::{Counts, Outcome, Violation};
 

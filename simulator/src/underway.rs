@@ -115,7 +115,8 @@ impl Running {
     pub(crate) fn handler(&self, catalogue: &Catalogue) -> Option<String> {
         let words = [STARTS, RECOVERS, TIMES_OUT, LINKS];
         let of_none = words.into_iter().find(|words| EventId::of(words) == self.upon);
-        let event = of_none.map_or_else(|| format!("`{}`", catalogue.name(self.upon)), String::from);
+        let event =
+            of_none.map_or_else(|| format!("`{}`", catalogue.name(self.upon)), String::from);
         Some(format!("{} on {event}", self.node?))
     }
 }

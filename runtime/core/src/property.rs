@@ -61,7 +61,7 @@ where
 {
     fn after(&self, node: NodeId, indicated: &Envelope) -> Result<Arc<dyn Automaton>, String> {
         let (mut memory, see) = (self.memory.clone(), Arc::clone(&self.see));
-        see(&mut memory, node, indicated)?;
+        said(|| see(&mut memory, node, indicated))?;
         Ok(Arc::new(Self { memory, see }))
     }
 
@@ -160,14 +160,17 @@ impl<S: Stack> Property<S> {
     /// looking into their states. `make` begins a run: a function over what was indicated.
     ///
     /// The crash of a node is not told; what it indicated before is. What a traitor indicates is not
-    /// told either. An exploration does not hold it, since nothing is known of what it remembers: see
-    /// [`Property::automaton`].
+    /// told either. One that panics does not hold. An exploration does not hold it, since nothing is known of
+    /// what it remembers: see [`Property::automaton`].
     #[track_caller]
     pub fn monitor<M>(name: &'static str, make: impl Fn() -> M + Send + Sync + 'static) -> Self
     where
         M: FnMut(NodeId, &Envelope) -> Verdict + Send + 'static,
     {
-        let monitor: MakeMonitor = Arc::new(move || Box::new(make()));
+        let monitor: MakeMonitor = Arc::new(move || {
+            let mut see = make();
+            Box::new(move |node, indicated| said(|| see(node, indicated)))
+        });
         let monitor = Some(monitor);
         Self { monitor, ..Self::of(name, Kind::Monitor, |_| Ok(())) }
     }
@@ -265,10 +268,10 @@ impl<S: Stack> Property<S> {
     }
 }
 
-/// How the reason begins of a property that does not hold because its predicate panicked.
+/// How the reason begins of a property that does not hold because its predicate, or its monitor, panicked.
 pub const PANICKED: &str = "it panicked: ";
 
-/// What a predicate says. One that panics does not hold: whoever wrote it expected something else.
+/// What a predicate or a monitor says. One that panics does not hold: whoever wrote it expected something else.
 fn said(holds: impl FnOnce() -> Verdict) -> Verdict {
     catch_unwind(AssertUnwindSafe(holds)).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().map(String::as_str);

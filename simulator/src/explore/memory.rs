@@ -7,6 +7,7 @@ use synod_core::{Automaton, Effect, Envelope, NodeId, Property, Stack};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::pool::Pool;
+use crate::quiet::placed;
 
 /// The memories that came up, and what was indicated to them, by number.
 #[derive(Default)]
@@ -88,7 +89,8 @@ impl Memories {
                 match automaton.after(told.node, envelope) {
                     Ok(after) => *automaton = after,
                     Err(reason) => {
-                        return self.number(Vec::new(), Some((String::from(*name), reason)));
+                        let wrong = (String::from(*name), placed(reason));
+                        return self.number(Vec::new(), Some(wrong));
                     }
                 }
             }

@@ -7,6 +7,7 @@ use synod_core::{Effect, Envelope, Input, NodeId, Stack};
 use super::World;
 use crate::choice::{About, Label};
 use crate::queue::Happening;
+use crate::quiet::placed;
 use crate::scenario::micros;
 use crate::trace::{Armed, Step};
 
@@ -75,7 +76,7 @@ impl<T: Stack> World<'_, T> {
     fn observe(&mut self, node: NodeId, envelope: &Envelope) {
         for (name, monitor) in &mut self.monitors {
             if let Err(reason) = monitor(node, envelope) {
-                self.objection.get_or_insert_with(|| (String::from(*name), reason));
+                self.objection.get_or_insert_with(|| (String::from(*name), placed(reason)));
             }
         }
     }

@@ -9,7 +9,7 @@ use synod_core::{
 use synod_simulator::history::Seen;
 use synod_simulator::history::linearizable;
 use synod_simulator::history::models::{Register, RegisterAnswer, RegisterCall};
-use synod_simulator::{Exploration, Explored, Scenario, explore, replay};
+use synod_simulator::{Exploration, Explored, Scenario, Simulation, explore, replay};
 
 use crate::kit::{N1, N2, N3, calm_bounds, ms};
 
@@ -254,6 +254,23 @@ fn runs_that_an_automaton_tells_apart_do_not_meet_in_one_state() {
     assert!(is_wrong(&explore(&scenario, &calm_bounds(3))));
     assert!(is_wrong(&Exploration::new(&scenario, calm_bounds(3)).threads(2).run()));
     assert!(is_wrong(&Exploration::new(&scenario, calm_bounds(3)).depth_first().run()));
+}
+
+#[test]
+fn a_monitor_that_panics_is_violated_and_told_with_the_place_of_the_panic() {
+    let panics = |count: &mut u32, _, _: &Envelope| {
+        *count += 1;
+        assert!(*count < 3, "the third");
+        Ok(())
+    };
+    let scenario = roll_call().property(Property::automaton("two at most", 0, panics));
+    let simulated = Simulation::new(&scenario, 3).calm().run(0..1);
+    let explored = explore(&scenario, &calm_bounds(3));
+    for violation in [&simulated.expect_failure().violation, &explored.expect_failure().violation] {
+        assert_eq!(violation.property, "two at most");
+        let reason = "it panicked: the third at simulator/tests/it/history_explored.rs:";
+        assert!(violation.reason.starts_with(reason), "{}", violation.reason);
+    }
 }
 
 #[test]
