@@ -104,7 +104,8 @@ impl Command {
 Examples:
   synod sim bully --nodes 5 --seeds 1000
   synod sim bully --seeds 1000 --faults partition   beyond what the algorithm claims to survive
-  synod sim bully --faults byzantine,leave          traitors, and nodes that leave for good")]
+  synod sim bully --faults byzantine,leave          traitors, and nodes that leave for good
+  synod sim bully --crashes 5 --down 50ms..2s       five short crashes in a run, at most")]
 pub(crate) struct Sim {
     /// The algorithm's name.
     pub(crate) algorithm: String,
@@ -122,6 +123,13 @@ pub(crate) struct Sim {
     /// pause, clock, join, leave, byzantine, disk.
     #[arg(long, value_delimiter = ',', default_value = "model", value_parser = fault)]
     pub(crate) faults: Vec<FaultArg>,
+    /// Crashes in a run at most, 0 to 10,000; 3 unless given, where nodes crash at all.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) crashes: Option<u32>,
+    /// How long a crashed node is down: 50ms..2s, or 1s for exactly that. Up to 5 s unless given, or half as long
+    /// again as what the algorithm promises may take; up to a day.
+    #[arg(long, value_name = "MIN..MAX", value_parser = down)]
+    pub(crate) down: Option<Down>,
     /// How long messages take between two nodes, in milliseconds, where it is not as between the
     /// others: 1-2=80..120 both ways, 1>2=80..120 one way. May be given several times.
     #[arg(long)]
@@ -177,6 +185,25 @@ fn fault(text: &str) -> Result<FaultArg, String> {
             let known: Vec<&str> = Fault::ALL.iter().map(|(name, _)| *name).collect();
             format!("expected model, none, or some of {}", known.join(", "))
         }),
+    }
+}
+
+/// How long a node is down, in microseconds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Down {
+    pub(crate) min_us: u64,
+    pub(crate) max_us: u64,
+}
+
+/// Reads a range of times, or one time.
+fn down(text: &str) -> Result<Down, String> {
+    const DAY_US: u128 = 86_400_000_000;
+    let read = |text| Some(time(text).ok()?.as_micros()).filter(|it| (1..=DAY_US).contains(it));
+    let read = |text| read(text).and_then(|us| u64::try_from(us).ok());
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    match (read(least), read(most)) {
+        (Some(min_us), Some(max_us)) if min_us <= max_us => Ok(Down { min_us, max_us }),
+        _ => Err(String::from("expected MIN..MAX, such as 50ms..2s, or one time, up to 1440m")),
     }
 }
 

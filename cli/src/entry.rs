@@ -15,6 +15,7 @@ use synod_simulator::{
     replay_recording, why,
 };
 
+use crate::args::Down;
 use crate::problem::{Exit, Problem};
 
 /// An algorithm that the program knows by name.
@@ -54,6 +55,10 @@ pub(crate) struct Asked {
     pub(crate) calm: bool,
     /// Kinds of faults on top.
     pub(crate) faults: Vec<Fault>,
+    /// Crashes in a run at most; the simulation's own number unless given.
+    pub(crate) crashes: Option<u32>,
+    /// How long a crashed node is down; as the simulation has it unless given.
+    pub(crate) down: Option<Down>,
     /// Links that are not as fast, or as slow, as the others.
     pub(crate) links: Vec<LinkDelay>,
     /// Requests of clients that a run draws at most; the simulation's own number unless given.
@@ -73,6 +78,8 @@ impl Asked {
             seeds,
             calm: false,
             faults: Vec::new(),
+            crashes: None,
+            down: None,
             links: Vec::new(),
             requests: None,
             time_us: None,
@@ -168,6 +175,14 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
         }
         for fault in &asked.faults {
             simulation = simulation.with(*fault);
+        }
+        if let Some(crashes) = asked.crashes {
+            simulation = simulation.settings(|world: &mut Settings| world.crashes = crashes);
+        }
+        if let Some(Down { min_us, max_us }) = asked.down {
+            simulation = simulation.settings(|world: &mut Settings| {
+                (world.down_min_us, world.down_us) = (min_us, max_us);
+            });
         }
         for link in &asked.links {
             simulation = simulation.link(*link);

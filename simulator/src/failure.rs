@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
 use synod_core::NodeId;
 
 use crate::diagram::Diagram;
@@ -31,6 +32,8 @@ pub struct Failure {
     pub trace: Trace,
     /// The state of each live node when the shrunk run failed: its summary, or all of it where it has none.
     pub states: BTreeMap<NodeId, String>,
+    /// The node that acted when it failed, and all of its state, if that is more than its summary.
+    pub state: Option<(NodeId, Value)>,
     /// Steps of the run that was found.
     pub steps_found: u64,
     /// Its decisions that were not calm.
@@ -128,6 +131,9 @@ fn faults(world: &Settings) -> Vec<String> {
     let noise = noise.map(|(rate, what)| format!("{} of messages {what}", percent(rate)));
     let down = match world.down_us {
         0 => String::from("for ever"),
+        most if 0 < world.down_min_us => {
+            format!("of {} to {}", span(world.down_min_us), span(most))
+        }
         most => format!("of up to {}", span(most)),
     };
     let lasting = |us| format!(" of up to {}", span(us));

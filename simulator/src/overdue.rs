@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use synod_core::Catalogue;
 
+use crate::choice::{Decision, Stream};
+use crate::settings::Settings;
+use crate::simulation::Simulation;
 use crate::underway::{Running, Underway};
+use crate::world::Outcome;
 
 /// What a run of a simulation, or a handler in an exploration, may take on the clock of the wall before
 /// somebody is told.
-pub(crate) const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(10);
 /// How often one looks whether any takes that long. Runs read no clock for it.
 const LOOKS: u32 = 10;
 
@@ -40,6 +44,37 @@ impl Overdue {
     pub(crate) fn in_handler(&self, catalogue: &Catalogue) -> String {
         let handler = self.now.handler(catalogue).unwrap_or_default();
         format!("has been in one handler for {} s, {handler}: {LOOP}?", LONG.as_secs())
+    }
+}
+
+impl Simulation<'_> {
+    /// Runs once what was decided, and tells of it if it takes long.
+    pub(crate) fn run_one(
+        &self,
+        seed: u64,
+        settings: &Settings,
+        decisions: &[Decision],
+    ) -> (Outcome, Stream) {
+        let underway = Underway::default();
+        let seat = underway.enter();
+        seat.begin(seed);
+        let run = || self.runnable().run_seen(settings, Stream::replaying(decisions), &seat);
+        watched(&underway, |it| self.overdue(&it), run)
+    }
+
+    /// What is said of a run that takes long.
+    pub(crate) fn overdue(&self, overdue: &Overdue) -> String {
+        let Running { seed, is_shrunk, .. } = overdue.now;
+        let (name, long) = (self.runnable().name(), LONG.as_secs());
+        let alone = format!("--seed {seed} --seeds 1, in a test SYNOD_SEED={seed} SYNOD_RUNS=1");
+        if is_shrunk {
+            return format!(
+                "seed {seed} of `{name}` fails, and smaller runs have been tried for {long} s; if that never \
+                 ends, a handler in one of them does not return. That seed alone: {alone}"
+            );
+        }
+        let place = overdue.place(self.runnable().catalogue());
+        format!("seed {seed} of `{name}` has run for {long} s and {place} That seed alone: {alone}")
     }
 }
 

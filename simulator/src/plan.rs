@@ -74,6 +74,11 @@ impl Draft<'_> {
         self.ask(what, number, self.settings.faults_until_us())
     }
 
+    fn ask_down(&mut self, what: &'static str, number: u32) -> u64 {
+        let settings = self.settings;
+        settings.time_down(|options| self.ask(what, number, options))
+    }
+
     /// Mostly one request soon after another: where they overlap with each other and with faults, there
     /// is something to go wrong.
     fn requests(&mut self, offers: &[Offer]) {
@@ -101,10 +106,7 @@ impl Draft<'_> {
         let at_us = self.ask_time("crash.at", number);
         let after = self.ask("crash.after", number, CRASH_AFTER_MAX + 1);
         let losing = 0 < self.ask("crash.losing", number, 2);
-        let down_us = match self.settings.down_us {
-            0 => 0,
-            most => 1 + self.ask("crash.down", number, most),
-        };
+        let down_us = self.ask_down("crash.down", number);
         let in_handler = node.is_some() && 0 < after;
         let label = Label { what: "crash.start", about: About::Fault(number) };
         let in_start = in_handler && self.stream.chance_aside(label, CRASH_IN_START_ONE_IN);
@@ -199,11 +201,33 @@ impl Draft<'_> {
     /// stops lying.
     fn power_cut(&mut self, number: u32, node: NodeId, at_us: u64) {
         let is_cut = 0 < self.ask("disk.cut", number, 2);
-        let down_us = match self.settings.down_us {
-            0 => 0,
-            most => 1 + self.ask("disk.down", number, most),
-        };
+        let down_us = self.ask_down("disk.down", number);
         let crash = Crash { node, after: 0, losing: false, in_start: false, down_us };
         self.planned.extend(is_cut.then_some((at_us, Happening::Crash(crash))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crashed_node_is_down_for_a_time_within_the_range_that_is_asked_for() {
+        let mut settings = Settings { crashes: 1_000, down_max: 1, ..Settings::calm(3) };
+        let mut drawn = |least, most| {
+            (settings.down_min_us, settings.down_us) = (least, most);
+            let planned = plan(&settings, &[], 0, &mut Stream::seeded(7)).into_iter();
+            let downs = planned.filter_map(|(_, it)| match it {
+                Happening::Crash(crash) => Some(crash.down_us),
+                _ => None,
+            });
+            downs.collect::<Vec<u64>>()
+        };
+        let downs = drawn(50, 60);
+        assert!((50..=60).all(|time| downs.contains(&time)), "{downs:?}");
+        assert!(downs.iter().all(|time| (50..=60).contains(time)), "{downs:?}");
+        assert!(drawn(50, 50).iter().all(|time| *time == 50));
+        assert!(drawn(0, 2).iter().all(|time| (1..=2).contains(time)));
+        assert!(drawn(0, 0).iter().all(|time| *time == 0), "for ever");
     }
 }

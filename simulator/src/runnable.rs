@@ -45,6 +45,9 @@ pub(crate) trait Runnable: fmt::Debug + Sync {
     /// To which nodes inputs are given, in the order of giving.
     fn asked(&self) -> Vec<NodeId>;
 
+    /// What nodes beyond the last of `nodes` are to trigger, in words.
+    fn triggers_beyond(&self, nodes: u32) -> Vec<String>;
+
     /// The names of its properties.
     fn promised(&self) -> Vec<&'static str>;
 
@@ -94,6 +97,10 @@ impl<T: Stack> Runnable for Scenario<T> {
 
     fn asked(&self) -> Vec<NodeId> {
         self.inputs.iter().map(|(node, ..)| *node).collect()
+    }
+
+    fn triggers_beyond(&self, nodes: u32) -> Vec<String> {
+        self.triggers_beyond(nodes)
     }
 
     fn promised(&self) -> Vec<&'static str> {

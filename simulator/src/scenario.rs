@@ -1,6 +1,7 @@
 //! What is simulated: an algorithm, its promises, and the world it meets.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Scenario<T: Stack> {
     pub(crate) properties: Vec<Property<T>>,
     pub(crate) catalogue: Catalogue,
     pub(crate) inputs: Vec<(NodeId, Duration, Envelope)>,
+    /// Which nodes its user lets trigger something, each with where that stands.
+    triggers: Vec<(NodeId, &'static Location<'static>)>,
     /// What clients may ask for besides.
     pub(crate) offers: Vec<Offer>,
     make: Make<T>,
@@ -108,6 +111,7 @@ impl<T: Stack> Scenario<T> {
             properties,
             catalogue,
             inputs,
+            triggers: Vec::new(),
             offers,
             make,
             tables,
@@ -209,11 +213,25 @@ impl<T: Stack> Scenario<T> {
     }
 
     /// Lets the application of `node` trigger `event` at the virtual time `at`. Where the cluster
-    /// has no such node, nothing happens.
+    /// has no such node, nothing happens; a test none of whose clusters has it fails, as
+    /// [`Report::nobody`](crate::Report::nobody) tells it.
+    ///
+    /// # Panics
+    ///
+    /// If `node` is `n0`: no cluster has that.
     #[must_use]
+    #[track_caller]
     pub fn trigger<E: Event>(mut self, node: NodeId, at: Duration, event: &E) -> Self {
+        assert!(0 < node.0, "nodes are numbered from 1: there is no {node} to trigger anything");
+        self.triggers.push((node, Location::caller()));
         self.inputs.push((node, at, Envelope::seal(event)));
         self
+    }
+
+    /// What nodes beyond the last of `nodes` are to trigger, each with where that stands.
+    pub(crate) fn triggers_beyond(&self, nodes: u32) -> Vec<String> {
+        let beyond = self.triggers.iter().filter(|(node, _)| nodes < node.0);
+        beyond.map(|(node, place)| format!("{node}, by `trigger` at {place}")).collect()
     }
 
     /// Lets clients also ask for this, at nodes and times that each run of a simulation draws, as

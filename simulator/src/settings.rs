@@ -75,6 +75,9 @@ pub struct Settings {
     pub down_max: u32,
     /// How long a crashed node stays down at most; 0 means for ever.
     pub down_us: u64,
+    /// How long it stays down at least, if it comes back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub down_min_us: u64,
     /// Partitions planned at most, one-way or both ways.
     pub partitions: u32,
     /// How long a partition lasts at most.
@@ -150,6 +153,7 @@ impl Settings {
             crashes: 0,
             down_max: 0,
             down_us: 0,
+            down_min_us: 0,
             partitions: 0,
             partition_us: 0,
             clogs: 0,
@@ -287,6 +291,15 @@ impl Settings {
         broken.sort_unstable();
         broken.dedup();
         broken
+    }
+
+    /// How long a crashed node stays down, if `draw` draws a number below its argument; 0 is for ever.
+    pub(crate) fn time_down(&self, draw: impl FnOnce(u64) -> u64) -> u64 {
+        let least = self.down_min_us.max(1);
+        match self.down_us {
+            0 => 0,
+            most => least + draw((most + 1).saturating_sub(least)),
+        }
     }
 
     /// Whether one more node may go bad while so many are down or traitors.

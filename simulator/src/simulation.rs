@@ -9,7 +9,7 @@ use crate::audit::{Divergence, audit, unsteady};
 use crate::choice::{Decision, Stream};
 use crate::cores::{cores, side_by_side};
 use crate::failure::{Drawn, Failure};
-use crate::overdue::{LONG, Overdue, watched};
+use crate::overdue::watched;
 use crate::runnable::Runnable;
 use crate::scenario::{Scenario, micros};
 use crate::schedule::{Recorded, Schedule};
@@ -17,8 +17,8 @@ use crate::settings::{Fault, LinkDelay, Settings};
 use crate::shrink::{Shrunk, smallest_of};
 use crate::strategy::Strategy;
 use crate::trace::{Header, Trace, hash_of};
-use crate::underway::{Running, Underway};
-use crate::world::{Counts, Outcome, Violation};
+use crate::underway::Underway;
+use crate::world::{Counts, Violation};
 
 /// Runs a scenario in many worlds.
 ///
@@ -67,6 +67,9 @@ pub struct Report {
     /// What was promised within a time that no run went on for after its last fault, so that it was never held
     /// against any.
     pub undue: Vec<&'static str>,
+    /// Which nodes were to [trigger](Scenario::trigger) something, and are in none of the clusters: "n9, by
+    /// `trigger` at tests/it.rs:12:10".
+    pub nobody: Vec<String>,
     /// Runs that were executed twice and compared.
     pub audited: u64,
     /// A hash over the traces of the audited runs: equal for equal seeds, on any machine and
@@ -246,35 +249,6 @@ impl<'a> Simulation<'a> {
         watched(underway, |it| self.overdue(&it), || self.run_watched(underway, seeds))
     }
 
-    /// Runs once what was decided, and tells of it if it takes long.
-    pub(crate) fn run_one(
-        &self,
-        seed: u64,
-        settings: &Settings,
-        decisions: &[Decision],
-    ) -> (Outcome, Stream) {
-        let underway = Underway::default();
-        let seat = underway.enter();
-        seat.begin(seed);
-        let run = || self.runnable.run_seen(settings, Stream::replaying(decisions), &seat);
-        watched(&underway, |it| self.overdue(&it), run)
-    }
-
-    /// What is said of a run that takes long.
-    fn overdue(&self, overdue: &Overdue) -> String {
-        let Running { seed, is_shrunk, .. } = overdue.now;
-        let (name, long) = (self.runnable.name(), LONG.as_secs());
-        let alone = format!("--seed {seed} --seeds 1, in a test SYNOD_SEED={seed} SYNOD_RUNS=1");
-        if is_shrunk {
-            return format!(
-                "seed {seed} of `{name}` fails, and smaller runs have been tried for {long} s; if that never \
-                 ends, a handler in one of them does not return. That seed alone: {alone}"
-            );
-        }
-        let place = overdue.place(self.runnable.catalogue());
-        format!("seed {seed} of `{name}` has run for {long} s and {place} That seed alone: {alone}")
-    }
-
     fn run_watched(&self, underway: &Underway, seeds: Range<u64>) -> Report {
         let mut report = Report {
             runs: 0,
@@ -287,6 +261,7 @@ impl<'a> Simulation<'a> {
             disk_faults: BTreeMap::new(),
             never: self.runnable.should_happen(),
             undue: self.promised(),
+            nobody: self.nobody(),
             audited: 0,
             trace_hash: String::new(),
             divergence: None,
@@ -321,6 +296,12 @@ impl<'a> Simulation<'a> {
     /// What the scenario promises to come to.
     pub(crate) fn promised(&self) -> Vec<&'static str> {
         self.runnable.promises().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// Which nodes are to trigger something, and are in no cluster.
+    pub(crate) fn nobody(&self) -> Vec<String> {
+        let largest = self.sizes.iter().max().unwrap_or(&self.settings.nodes);
+        self.runnable.triggers_beyond(*largest)
     }
 
     fn run_block(&self, underway: &Underway, seeds: Range<u64>) -> Block {
@@ -485,6 +466,7 @@ impl<'a> Simulation<'a> {
             trace: Trace { header: self.header(&schedule), ..outcome.trace },
             drawn: None,
             states: outcome.states,
+            state: outcome.state,
             schedule,
             replays,
             is_minimal,
@@ -535,7 +517,7 @@ impl Report {
     /// # Panics
     ///
     /// If a run failed: with the property, the seed, the diagram of the shrunk run and its
-    /// schedule. If a run was not a function of its choices. If something that should happen
+    /// schedule. If a run was not a function of its choices. If a node of no cluster was to trigger something. If something that should happen
     /// sometimes happened in no run, or a promise was for later than any run went on.
     pub fn expect_clean(&self) {
         if let Some(divergence) = &self.divergence {
@@ -544,6 +526,7 @@ impl Report {
         if let Some(failure) = &self.failure {
             panic!("{}", failure.block());
         }
+        expect_somebody(&self.nobody);
         assert!(self.never.is_empty(), "in {} runs there was never: {:?}", self.runs, self.never);
         let Self { runs, undue, .. } = self;
         assert!(
@@ -568,6 +551,17 @@ impl Report {
             None => panic!("all {} runs held every property", self.runs),
         }
     }
+}
+
+/// # Panics
+///
+/// If there is somebody whom no run has.
+#[track_caller]
+pub(crate) fn expect_somebody(nobody: &[String]) {
+    assert!(
+        nobody.is_empty(),
+        "no run has these nodes, which are to be told something: {nobody:?}"
+    );
 }
 
 impl Counts {

@@ -112,6 +112,7 @@ fn hasten(world: &mut Settings, random: &mut Random) {
     ] {
         *length_us = halved(most_us.min(*length_us), 3);
     }
+    world.down_us = world.down_us.max(world.down_min_us);
 }
 
 /// Draws which kinds of faults stay, and how strong they are.

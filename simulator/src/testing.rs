@@ -11,13 +11,14 @@ use synod_core::{EventId, NodeId};
 use crate::choice::{Decision, Stream};
 use crate::failure::Failure;
 use crate::schedule::{Recorded, Schedule};
-use crate::simulation::{Report, Simulation};
-use crate::trace::{StepKind, Trace, hash_of};
+use crate::simulation::{Report, Simulation, expect_somebody};
+use crate::trace::{Step, StepKind, Trace, hash_of};
 use crate::underway::Underway;
 use crate::why::why_simulated;
 
 mod environment;
 mod github;
+mod state;
 
 /// Seeds between two looks at the clock, at most. Before the first there is one for each thread, and the number
 /// doubles while a round is short, so that a slow simulation keeps its time and a fast one is not held up.
@@ -49,7 +50,7 @@ impl Simulation<'_> {
     ///
     /// If a run fails: with everything that is needed to understand it. If a stored schedule cannot
     /// be read, is one of an exploration, or decides about an event that there is no more. If `SYNOD_BUDGET` is not a time, `SYNOD_RUNS` no number
-    /// from 1, or `SYNOD_SEED` not a number below 2^63. If what should happen sometimes happened in no run, or a
+    /// from 1, or `SYNOD_SEED` not a number below 2^63. If a node of no cluster is to trigger something. If what should happen sometimes happened in no run, or a
     /// promise was for later than any run went on.
     #[track_caller]
     pub fn check(&self, name: &str) {
@@ -62,6 +63,7 @@ impl Simulation<'_> {
         if let Some((schedule, path)) = replayed.filter(own) {
             return self.rerun(schedule, name, place, &path);
         }
+        expect_somebody(&self.nobody());
         for path in stored(directory, name) {
             self.rerun(read(&path), name, place, &path);
         }
@@ -131,7 +133,7 @@ impl Simulation<'_> {
         let Some(violation) = outcome.violation else {
             panic!("`{}` fails in one of two executions: not deterministic", path.display());
         };
-        let (trace, states) = (outcome.trace, outcome.states);
+        let (trace, states, state) = (outcome.trace, outcome.states, outcome.state);
         let (steps_found, decisions_found) = (trace.steps.len() as u64, decisions.len());
         let failure = Failure {
             seed: *seed,
@@ -141,6 +143,7 @@ impl Simulation<'_> {
             text,
             trace,
             states,
+            state,
             steps_found,
             decisions_found,
             replays: 0,
@@ -177,6 +180,7 @@ impl Simulation<'_> {
             let state = failure.states.get(&node).map_or("not up", String::as_str);
             block += &format!("  {node}  {}\n", shortened(state));
         }
+        block += &state::told(failure).unwrap_or_default();
         block += &self.decided(failure);
         let lines = log_lines(&failure.trace);
         if !lines.is_empty() {
@@ -304,8 +308,9 @@ fn shortened(state: &str) -> String {
 }
 
 fn log_lines(trace: &Trace) -> String {
-    // A message that is lost has a reason in the trace, which nobody has logged.
-    let told = trace.steps.iter().filter(|step| step.kind != StepKind::Lost);
+    // A message that is lost has a reason in the trace, and so has a crash, which nobody has logged.
+    let is_logged = |it: &&Step| !matches!(it.kind, StepKind::Lost | StepKind::Crash);
+    let told = trace.steps.iter().filter(is_logged);
     let steps = told.filter_map(|step| Some((step.node?, &step.log)));
     steps
         .flat_map(|(node, log)| log.iter().map(move |line| format!("  {node}  {line}\n")))

@@ -94,7 +94,7 @@ pub struct Step {
     /// say how to see it.
     #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<ClientEvent>,
-    /// The algorithm's own lines.
+    /// The algorithm's own lines; of a crash within a handler, which of its effects had left.
     #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
     /// The property that no longer holds, and in which way.
@@ -369,22 +369,27 @@ impl Trace {
     /// equal bytes of all but the header's places in the source, on any machine.
     #[must_use]
     pub fn json_lines(&self) -> String {
-        self.lines_below(&self.header)
+        let steps = self.steps.iter().map(line);
+        self.first_line(&self.header) + &steps.collect::<String>()
     }
 
-    /// A 128-bit hash of what happened, in hexadecimal: of [`Trace::json_lines`] with an empty header.
-    /// Equal schedules give equal hashes, on any machine.
+    /// A 128-bit hash of what happened, in hexadecimal: of [`Trace::json_lines`] with an empty header, and
+    /// without what is said of a crash besides: the steps before it say so too. Equal schedules give equal
+    /// hashes, on any machine.
     #[must_use]
     pub fn hash(&self) -> String {
-        hash_of(&self.lines_below(&Header::default()))
+        let mut text = self.first_line(&Header::default());
+        for step in &self.steps {
+            let is_bare = step.kind != StepKind::Crash || step.log.is_empty();
+            let bare = || Step { log: Vec::new(), ..step.clone() };
+            text += &if is_bare { line(step) } else { line(&bare()) };
+        }
+        hash_of(&text)
     }
 
-    fn lines_below(&self, header: &Header) -> String {
+    fn first_line(&self, header: &Header) -> String {
         let Self { algorithm, nodes, .. } = self;
-        let mut text =
-            line(&FirstLine { synod_trace: read::VERSION, algorithm, nodes: *nodes, header });
-        self.steps.iter().for_each(|step| text.push_str(&line(step)));
-        text
+        line(&FirstLine { synod_trace: read::VERSION, algorithm, nodes: *nodes, header })
     }
 
     /// The last summary of each node that has one, by node.

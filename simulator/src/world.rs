@@ -19,6 +19,7 @@ mod upon;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde_json::Value;
 use synod_core::{
     Cluster, Effect, Event, Held, Input, Kind, Member, Monitor, NodeId, PeerDown, PeerUp, Peers,
     Stack,
@@ -64,6 +65,8 @@ pub struct Outcome {
     /// The state of each live node when the run failed: its summary, or all of it where it has none. Empty if
     /// the run did not fail, or has no trace.
     pub states: BTreeMap<NodeId, String>,
+    /// The node that acted when it failed, and all of its state, if that is more than its summary.
+    pub state: Option<(NodeId, Value)>,
 }
 
 /// A property that did not hold.
@@ -165,6 +168,8 @@ pub(crate) struct World<'a, T: Stack> {
     disk_faults: Vec<DiskFault>,
     /// Where a handler panicked, if one did.
     panicked_at: Option<String>,
+    /// After how many effects the handler ended within which its node crashes, in words, for the trace.
+    cut: Option<String>,
 }
 
 /// Runs `scenario` once in the world of `settings`, with the choices of `stream`. Returns what
@@ -244,6 +249,7 @@ fn run_watched<'a, T: Stack>(
         never: std::mem::take(&mut world.never),
         treasons: world.traitors.values().map(Traitor::words).collect(),
         disk_faults: std::mem::take(&mut world.disk_faults),
+        state: if is_shown { world.broken() } else { None },
         states: if is_shown { world.shown() } else { BTreeMap::new() },
         violation,
         counts: world.counts,
@@ -293,6 +299,7 @@ impl<'a, T: Stack> World<'a, T> {
             objection: None,
             disk_faults: Vec::new(),
             panicked_at: None,
+            cut: None,
             links_are_told: scenario.catalogue.handled(PeerUp::ID).is_some()
                 || scenario.catalogue.handled(PeerDown::ID).is_some(),
         }

@@ -1,6 +1,7 @@
 //! `sim`: many simulated worlds.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use synod_simulator::{
@@ -12,7 +13,7 @@ use super::progress::{Runs, telling};
 use super::replay::{parse, text};
 use super::{keep, seeds};
 use crate::app::App;
-use crate::args::{FaultArg, Sim};
+use crate::args::{Down, FaultArg, Sim};
 use crate::defect;
 use crate::entry::{Asked, Entry};
 use crate::printer::{Printer, counted, quoted, thousands};
@@ -21,9 +22,12 @@ use crate::problem::{Exit, Problem};
 pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem> {
     let entry = app.entry(Some(&sim.algorithm))?;
     let (calm, faults) = faults(sim)?;
+    crashes(sim, entry, calm, &faults)?;
     let asked = Asked {
         nodes: sim.nodes.0.clone(),
         calm,
+        crashes: sim.crashes,
+        down: sim.down,
         faults,
         links: links(sim)?,
         requests: requests(sim, entry)?,
@@ -61,6 +65,49 @@ fn faults(sim: &Sim) -> Result<(bool, Vec<Fault>), Problem> {
         return Err(Problem::new(Exit::Usage, what).hint("ask for 2 nodes at least"));
     }
     Ok((calm, faults))
+}
+
+/// Refuses what `--crashes` and `--down` say of crashes that no run has.
+fn crashes(sim: &Sim, entry: &dyn Entry, calm: bool, faults: &[Fault]) -> Result<(), Problem> {
+    let flag = match (sim.crashes, sim.down) {
+        (None | Some(0), None) => return Ok(()),
+        (_, Some(Down { min_us, max_us })) => {
+            format!(
+                "--down {:?}..{:?}",
+                Duration::from_micros(min_us),
+                Duration::from_micros(max_us)
+            )
+        }
+        (Some(most), None) => format!("--crashes {most}"),
+    };
+    let wrong = |why: String, hint: &str| {
+        Err(Problem::new(Exit::Usage, format!("`{flag}`: {why}")).hint(hint))
+    };
+    if calm {
+        return wrong(
+            String::from("with `--faults none` no node crashes"),
+            "leave one of them out",
+        );
+    }
+    if sim.down.is_some() && sim.crashes == Some(0) {
+        return wrong(String::from("with `--crashes 0` no node crashes"), "leave one of them out");
+    }
+    let (name, nodes, model) = (entry.name(), *sim.nodes.0.end(), entry.model());
+    let mut world = Settings::within(&model, nodes);
+    faults.iter().for_each(|fault| drop(world.add(*fault, &model)));
+    if world.down_max == 0 {
+        let why = format!(
+            "`{name}` on {} claims to survive no crash",
+            counted(nodes.into(), "node", "nodes")
+        );
+        return wrong(why, "add `--faults crash`, which goes beyond what it claims");
+    }
+    if sim.down.is_some() && world.down_us == 0 {
+        let why =
+            format!("a node of `{name}` that has crashed never comes back, as its model says");
+        return wrong(why, "leave `--down` out");
+    }
+    Ok(())
 }
 
 /// How many requests of clients a run draws at most, if that is told.
@@ -152,6 +199,9 @@ fn clean(
         printer.say(format!("  traitors: {}", treasons.join(", ")));
     }
     disks(asked, report, printer);
+    for nobody in &report.nobody {
+        printer.say(format!("  – no run has {nobody}"));
+    }
     outside_the_model(report, printer);
     let counts = &report.counts;
     printer.event(&json!({
@@ -164,7 +214,8 @@ fn clean(
         "disk_faults": report.disk_faults,
         "dropped": dropped(report), "drawn": report.drawn, "sizes": report.sizes,
         "audited": report.audited,
-        "never": report.never, "undue": report.undue, "trace_hash": report.trace_hash,
+        "never": report.never, "undue": report.undue, "nobody": report.nobody,
+        "trace_hash": report.trace_hash,
     }));
     if !report.never.is_empty() {
         let what = format!("in {} runs there was never: {}", report.runs, report.never.join(", "));

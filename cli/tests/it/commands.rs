@@ -460,6 +460,47 @@ fn clients_ask_as_often_as_is_said_for_what_the_algorithm_offers() {
 }
 
 #[test]
+fn crashes_that_no_run_has_are_refused_with_what_was_asked_for() {
+    let place = Place::new("no-crashes");
+    for (args, exit, says) in [
+        (&["sim", "abd", "--crashes", "3", "--faults", "none"][..], 2, "no node crashes"),
+        (&["sim", "abd", "--crashes", "10001"], 2, "0..=10000"),
+        (&["sim", "abd", "--crashes", "0", "--down", "1s"], 2, "no node crashes"),
+        (&["sim", "abd", "--down", "2s..50ms"], 2, "expected MIN..MAX, such as 50ms..2s"),
+        (&["sim", "abd", "--down", "0s"], 2, "expected MIN..MAX, such as 50ms..2s"),
+        (
+            &["sim", "hello", "--crashes", "1"],
+            2,
+            "`--crashes 1`: `hello` on 5 nodes claims to survive no crash",
+        ),
+        (
+            &["sim", "abd", "--down", "1s"],
+            2,
+            "`--down 1s..1s`: a node of `abd` that has crashed never",
+        ),
+    ] {
+        let called = synod(&place.0, args);
+        assert_eq!(called.exit, exit, "{args:?}: {}", called.stderr);
+        assert!(called.stderr.contains(says), "{args:?}: {}", called.stderr);
+    }
+}
+
+#[test]
+fn nodes_crash_as_often_and_are_down_for_as_long_as_is_said() {
+    let place = Place::new("crashes");
+    let asked = |flags: &[&str]| {
+        let args = [&["sim", "paxos", "--seeds", "100", "--json"], flags].concat();
+        let called = synod(&place.0, &args);
+        assert_eq!(called.exit, 0, "{flags:?}: {}", called.stderr);
+        called.last()["crashes"].as_u64().expect("a number")
+    };
+    assert_eq!(asked(&["--crashes", "0"]), 0);
+    let (few, usual) = (asked(&["--crashes", "1"]), asked(&[]));
+    let many = asked(&["--crashes", "9", "--down", "1ms..20ms"]);
+    assert!(0 < few && few <= 100 && few < usual && 2 * usual < many, "{few}, {usual}, {many}");
+}
+
+#[test]
 fn a_mistake_in_the_environment_is_told_to_be_there() {
     for (flags, is_there) in [(vec![], true), (vec!["--admin", "there"], false)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));

@@ -30,6 +30,7 @@ impl Settings {
             within(name, time_us, 0, TIME_US_MAX)?;
         }
         within("delay_min_us", self.delay_min_us, 0, self.delay_max_us)?;
+        within("down_min_us", self.down_min_us, 0, self.down_us)?;
         self.check_links()?;
         for (name, rate) in self.rates() {
             within(name, rate.into(), 0, 1_000_000)?;

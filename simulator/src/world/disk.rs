@@ -212,10 +212,8 @@ impl<T: Stack> World<'_, T> {
         if !matches!(error, LogError::Disk(_)) {
             self.tell_fault(node, format!("ends: {error}"));
         }
-        let down_us = match self.settings.down_us {
-            0 => 0,
-            most => 1 + self.ask_for_disk(node, "disk.down", most),
-        };
+        let settings = self.settings;
+        let down_us = settings.time_down(|most| self.ask_for_disk(node, "disk.down", most));
         Crash { node, after: 0, losing: false, in_start: false, down_us }
     }
 

@@ -1,7 +1,7 @@
 //! What goes wrong in a run: nodes crash and come back, the network falls apart and heals.
 
 use synod_core::{
-    Effect, Held, Input, Kind, Member, Node, NodeId, PeerDown, PeerUp, Reason, Stack,
+    Effect, Envelope, Held, Input, Kind, Member, Node, NodeId, PeerDown, PeerUp, Reason, Stack,
 };
 
 use super::place::{News, NodePlace};
@@ -58,8 +58,28 @@ impl<T: Stack> World<'_, T> {
         if !self.may_crash(node) {
             return None;
         }
-        effects.truncate(crash.after - 1);
+        let left = crash.after - 1;
+        self.cut = self.trace.is_some().then(|| self.cut_in_words(effects, left));
+        effects.truncate(left);
         Some(crash)
+    }
+
+    /// How many effects leave before the crash, and what the first one is that does not.
+    fn cut_in_words(&self, effects: &[Effect], left: usize) -> String {
+        let name = |envelope: &Envelope| self.scenario.catalogue.name(envelope.event());
+        let next = effects.get(left).map(|effect| match effect {
+            Effect::Send { to, envelope, .. } => format!(", before `{}` to {to}", name(envelope)),
+            Effect::Timer { envelope, .. } => format!(", before the timer `{}`", name(envelope)),
+            Effect::Output(envelope) => format!(", before it indicates `{}`", name(envelope)),
+            Effect::Persist(record) => format!(", before `{}` is durable", name(record)),
+            _ => String::new(),
+        });
+        format!(
+            "after {} of {} effects{}",
+            left.min(effects.len()),
+            effects.len(),
+            next.unwrap_or_default()
+        )
     }
 
     /// A planned fault begins.
@@ -125,7 +145,8 @@ impl<T: Stack> World<'_, T> {
             0 => String::from("crashes"),
             _ => format!("crashes, {lost} of its messages with it"),
         };
-        let step = self.noting(|_| Step::says(StepKind::Crash, Some(node), words));
+        let log = self.cut.take().into_iter().collect();
+        let step = self.noting(|_| Step { log, ..Step::says(StepKind::Crash, Some(node), words) });
         self.note(step);
         self.tell_links(node);
     }

@@ -53,6 +53,13 @@ impl<T: Stack> World<'_, T> {
         cluster.live().map(|(node, state)| (node, told(state))).collect()
     }
 
+    /// The node of the last step, and all of its state where it also has a summary.
+    pub(super) fn broken(&mut self) -> Option<(NodeId, Value)> {
+        let node = self.trace.as_mut()?.last_mut()?.node?;
+        let state = self.members[node].node.as_ref()?.stack();
+        (!state.summary().is_empty()).then(|| (node, self.scenario.show(state)))
+    }
+
     #[cold]
     pub(super) fn tell_changes(&mut self, node: NodeId, step: &mut Step, before: &Seen) {
         let (summary, data, text) = before;

@@ -189,6 +189,24 @@ fn a_restart_ends_the_old_sessions_in_both_directions() {
 }
 
 #[test]
+fn a_crash_within_a_handler_says_which_effects_had_left_and_that_is_no_part_of_the_hash() {
+    let settings = Settings { crashes: 1, down_max: 1, ..Settings::calm(2) };
+    let said = |after: &str| {
+        let after = format!("crash.after 1 #1 = {after}");
+        let outcome = run_decided(&writer(false), &settings, &["crash.node 1 #1 = 1", &after]);
+        let mut trace = outcome.trace;
+        let hash = trace.hash();
+        let crash = trace.steps.iter_mut().find(|step| step.kind == StepKind::Crash);
+        let said = std::mem::take(&mut crash.expect("n1 crashes").log);
+        assert_eq!(trace.hash(), hash);
+        said.concat()
+    };
+    assert_eq!(said("3"), "after 2 of 4 effects, before `writer.record` is durable");
+    assert_eq!(said("4"), "after 3 of 4 effects, before `writer.number` to n2");
+    assert_eq!(said("5"), "after 4 of 4 effects");
+}
+
+#[test]
 fn what_is_under_way_to_a_node_that_crashes_never_reaches_its_next_life() {
     let scenario = Scenario::of(|_| Writer::default()).trigger(N1, ms(1_000), &Go);
     let settings = Settings {

@@ -5,7 +5,7 @@ use std::{env, fs, process};
 
 use serde::{Deserialize, Serialize};
 use synod_algorithms::Bully;
-use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property};
+use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property, Summary};
 use synod_simulator::{Fault, Scenario, Simulation};
 
 /// What one of the ignored tests of this binary says, started in a folder of its own.
@@ -82,6 +82,55 @@ fn a_state_without_a_summary_is_told_as_it_is_and_so_is_what_each_step_changes_i
     ] {
         assert!(told.contains(words), "{words}: {told}");
     }
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
+/// Counts as the other does, and shows less of it than there is.
+#[derive(Debug, Default)]
+struct Short {
+    name: &'static str,
+    counts: Vec<u8>,
+}
+
+impl Algorithm for Short {
+    const NAME: &'static str = "short";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|short: &mut Self, Word(word): Word| short.counts.push(word))
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        let me = ctx.me();
+        (7..9).for_each(|word| ctx.send_where(&Word(word), |peer| me < peer));
+    }
+
+    fn summary(&self) -> Summary {
+        Summary::default().with(self.name, self.counts.len())
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::always("nobody hears two words", |cluster: &Cluster<'_, Self>| {
+            let hears_two = cluster.live().any(|(_, it)| 1 < it.counts.len());
+            if hears_two { Err("somebody has".into()) } else { Ok(()) }
+        })]
+    }
+}
+
+#[test]
+#[ignore = "fails on purpose, for the test below"]
+fn the_failing_test_with_summaries() {
+    Simulation::new(&Scenario::of(|_| Short { name: "heard", ..Short::default() }), 2)
+        .calm()
+        .check("two_words");
+}
+
+#[test]
+fn all_of_the_state_in_which_a_run_failed_is_told_below_the_summaries() {
+    let folder = folder("whole");
+    let told = told("in_tests::the_failing_test_with_summaries", &folder, &[]);
+    let state = "state when it broke\n  n1  heard:0\n  n2  heard:2\n\
+        all of n2, * is what the last step changed\n  * counts: [7,8], before: [7]\n    name: \"heard\"\n";
+    assert!(told.contains(state), "{told}");
     fs::remove_dir_all(&folder).expect("removed");
 }
 

@@ -1,9 +1,10 @@
 //! When promises are held against a run, and what else counts as broken.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Algorithm, Cluster, Context, Event, Handlers, Model, Property, Verdict};
+use synod_core::{Algorithm, Cluster, Context, Event, Handlers, Model, NodeId, Property, Verdict};
 use synod_simulator::{
     Bounds, Scenario, Settings, Simulation, Stream, Violation, explore, replay, run,
 };
@@ -384,6 +385,25 @@ fn a_violation_is_told_with_the_place_where_its_property_is_declared() {
     let other = task(ms(3_000)).property(Property::always("nobody is done", is_not_done));
     let explored = explore(&other, &Bounds::within(&Task::MODEL, 2));
     assert_eq!(explored.expect_failure().trace.hash(), hash, "a place is no part of a run");
+}
+
+/// What the panic of some work says.
+fn said(work: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(work)).expect_err("it panics");
+    *panic.downcast::<String>().expect("words")
+}
+
+#[test]
+fn a_trigger_of_a_node_that_no_cluster_has_fails_the_test_with_its_place() {
+    let line = line!() + 1;
+    let scenario = task(ms(3_000)).trigger(NodeId(4), ms(1), &Done);
+    let report = Simulation::new(&scenario, 2).sizes(2..=3).calm().run(0..2);
+    let text = said(|| report.expect_clean());
+    assert!(text.contains(&format!("n4, by `trigger` at {}:{line}:", file!())), "{text}");
+    let larger = Simulation::new(&scenario, 2).sizes(2..=4).calm().run(0..2);
+    assert_eq!(larger.nobody, Vec::<String>::new());
+    let text = said(|| drop(task(ms(3_000)).trigger(NodeId(0), ms(1), &Done)));
+    assert!(text.contains("nodes are numbered from 1"), "{text}");
 }
 
 #[test]
