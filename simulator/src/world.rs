@@ -21,8 +21,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
 use synod_core::{
-    Cluster, Effect, Event, Held, Input, Kind, Member, Monitor, NodeId, PeerDown, PeerUp, Peers,
-    Stack,
+    Catalogue, Cluster, Effect, Event, Held, Input, Kind, Member, Monitor, NodeId, PeerDown,
+    PeerUp, Peers, Stack,
 };
 
 use crate::audit::States;
@@ -170,6 +170,8 @@ pub(crate) struct World<'a, T: Stack> {
     panicked_at: Option<String>,
     /// After how many effects the handler ended within which its node crashes, in words, for the trace.
     cut: Option<String>,
+    /// The scenario's catalogue with the names of events that no algorithm listens to, in a traced run that has some.
+    learned: Option<Box<Catalogue>>,
 }
 
 /// Runs `scenario` once in the world of `settings`, with the choices of `stream`. Returns what
@@ -300,6 +302,7 @@ impl<'a, T: Stack> World<'a, T> {
             disk_faults: Vec::new(),
             panicked_at: None,
             cut: None,
+            learned: None,
             links_are_told: scenario.catalogue.handled(PeerUp::ID).is_some()
                 || scenario.catalogue.handled(PeerDown::ID).is_some(),
         }
@@ -441,7 +444,10 @@ impl<'a, T: Stack> World<'a, T> {
         if place.rare().is_some() {
             place.rare_mut().heard.clear();
         }
-        let machine = self.scenario.boot_among(&self.peers, node, place.incarnation);
+        let mut machine = self.scenario.boot_among(&self.peers, node, place.incarnation);
+        if self.trace.is_some() {
+            machine.name_events();
+        }
         self.members[node].node = Some(Held::Own(Box::new(machine)));
     }
 
@@ -467,6 +473,7 @@ impl<'a, T: Stack> World<'a, T> {
         let mut effects = std::mem::take(&mut self.effects);
         let stepped = self.handle(node, upon, &mut effects);
         if let (Some(step), Some(before)) = (&mut step, before) {
+            self.learn_names(node);
             self.tell_changes(node, step, &before);
         }
         let mut crash = if effects.is_empty() { None } else { self.doom(node, &mut effects) };

@@ -110,6 +110,8 @@ pub struct Catalogue {
     lanes: Vec<(LaneId, &'static str)>,
     /// Several algorithms of a node may handle an event, each by a function of its own.
     registered: Vec<(&'static str, Registration)>,
+    /// The names of events that the node does nothing with.
+    others: BTreeMap<EventId, &'static str>,
 }
 
 /// Why a node cannot be built: its algorithms do not fit together, or not into the cluster.
@@ -205,13 +207,18 @@ impl Catalogue {
         self.of(Role::Record).map(|info| (info.name, info.schema())).collect()
     }
 
-    /// The wire name of an identity, in whatever role; its hash where the node does not know it.
+    /// The wire name of an identity, in whatever role; its hash where the node does not know it, and nobody has
+    /// [told](Catalogue::learn) it.
     #[must_use]
     pub fn name(&self, event: EventId) -> String {
-        match self.any(event) {
-            Some(info) => String::from(info.name),
-            None => format!("{:016x}", event.bits()),
-        }
+        let name = self.any(event).map(|info| info.name);
+        let name = name.or_else(|| self.others.get(&event).copied());
+        name.map_or_else(|| format!("{:016x}", event.bits()), String::from)
+    }
+
+    /// Takes note of the names of events that the node does nothing with. O(names).
+    pub fn learn(&mut self, names: impl IntoIterator<Item = (EventId, &'static str)>) {
+        self.others.extend(names);
     }
 
     /// The algorithm, or the event type, whose events a lane keeps in order; none for a lane that no
@@ -222,11 +229,16 @@ impl Catalogue {
         self.lanes.get(at).map(|(_, name)| *name)
     }
 
-    /// The event in `envelope`, written out; only its size where the node does not know the type.
+    /// The event in `envelope`, written out; only its size where the node does not know the type, behind its name
+    /// if that was told.
     #[must_use]
     pub fn show(&self, envelope: &Envelope) -> String {
         let shown = self.any(envelope.event()).and_then(|info| info.show(envelope).ok());
-        shown.unwrap_or_else(|| format!("{} bytes", envelope.body().len()))
+        shown.unwrap_or_else(|| {
+            let name = self.others.get(&envelope.event());
+            let name = name.map_or_else(String::new, |name| format!("{name}, "));
+            format!("{name}{} bytes", envelope.body().len())
+        })
     }
 
     /// Whether a link takes `envelope`: whether it is no larger, encoded, than its event

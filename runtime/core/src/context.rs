@@ -45,6 +45,9 @@ pub struct Context {
     /// Whether events for one lane that are sent one after the other become one effect, and those that
     /// are triggered so stand together.
     pub(crate) gathers: bool,
+    /// The names of the events that it was asked for since they were taken, if they are wanted: one that no
+    /// algorithm of the node listens to has none elsewhere.
+    pub(crate) named: Option<BTreeMap<EventId, &'static str>>,
 }
 
 /// What waits to be handled by this very node.
@@ -170,6 +173,7 @@ impl Context {
             scope: Scope::root(),
             scratch: Scratch::default(),
             gathers: false,
+            named: None,
         }
     }
 
@@ -472,6 +476,9 @@ impl Context {
 
     #[inline(always)]
     fn seal<E: Event>(&mut self, tag: Tag, event: &E) -> Envelope {
+        if let Some(named) = &mut self.named {
+            named.insert(E::ID, E::NAME);
+        }
         let mut envelope = self.blank::<E>(tag);
         self.scratch.encode(event, envelope.body_mut());
         envelope

@@ -1,5 +1,6 @@
 //! One node, one step at a time.
 
+mod names;
 mod snapshot;
 
 use std::collections::BTreeMap;

@@ -58,8 +58,7 @@ impl<T: Stack> World<'_, T> {
             Effect::Output(envelope) => {
                 self.observe(node, envelope);
                 if let Some(step) = step {
-                    let (catalogue, clients) =
-                        (&self.scenario.catalogue, self.scenario.clients.as_ref());
+                    let (catalogue, clients) = (self.catalogue(), self.scenario.clients.as_ref());
                     step.indicates(node, envelope, catalogue, clients);
                 }
             }
@@ -83,8 +82,8 @@ impl<T: Stack> World<'_, T> {
 
     fn armed(&self, after: Duration, envelope: &Envelope) -> Armed {
         Armed {
-            event: self.scenario.catalogue.name(envelope.event()),
-            payload: self.scenario.catalogue.show(envelope),
+            event: self.catalogue().name(envelope.event()),
+            payload: self.catalogue().show(envelope),
             after_us: micros(after),
         }
     }

@@ -66,7 +66,7 @@ impl<T: Stack> World<'_, T> {
 
     /// How many effects leave before the crash, and what the first one is that does not.
     fn cut_in_words(&self, effects: &[Effect], left: usize) -> String {
-        let name = |envelope: &Envelope| self.scenario.catalogue.name(envelope.event());
+        let name = |envelope: &Envelope| self.catalogue().name(envelope.event());
         let next = effects.get(left).map(|effect| match effect {
             Effect::Send { to, envelope, .. } => format!(", before `{}` to {to}", name(envelope)),
             Effect::Timer { envelope, .. } => format!(", before the timer `{}`", name(envelope)),

@@ -34,7 +34,7 @@ impl<T: Stack> World<'_, T> {
                 Err(panic)
             }
         };
-        judge(node, stepped, &self.scenario.catalogue)
+        judge(node, stepped, self.catalogue())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is noted of each step: for the trace, and for whoever looks on.
 
-use synod_core::{Catalogue, NodeId, Stack};
+use synod_core::{Catalogue, Held, NodeId, Stack};
 
 use super::World;
 use super::upon::Upon;
@@ -15,7 +15,24 @@ impl<T: Stack> World<'_, T> {
 
     #[cold]
     fn noted(&self, step: impl FnOnce(&Catalogue) -> Step) -> Box<Step> {
-        Box::new(step(&self.scenario.catalogue))
+        Box::new(step(self.catalogue()))
+    }
+
+    /// What is known of events, with the names that the run has shown.
+    pub(super) fn catalogue(&self) -> &Catalogue {
+        self.learned.as_deref().unwrap_or(&self.scenario.catalogue)
+    }
+
+    /// Takes note of the names of events that no algorithm listens to.
+    #[cold]
+    pub(super) fn learn_names(&mut self, node: NodeId) {
+        let Some(machine) = self.members[node].node.as_mut().and_then(Held::own) else { return };
+        let mut names = machine.take_names();
+        names.retain(|event, _| !self.scenario.catalogue.knows(*event));
+        if !names.is_empty() {
+            let known = || Box::new(self.scenario.catalogue.clone());
+            self.learned.get_or_insert_with(known).learn(names);
+        }
     }
 
     #[inline]

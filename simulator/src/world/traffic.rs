@@ -146,7 +146,7 @@ impl<T: Stack> World<'_, T> {
         let Some(trace) = &mut self.trace else { return 0 };
         let (id, sending) = trace.send(way.from, self.now_us);
         if let Some(step) = step {
-            let catalogue = &self.scenario.catalogue;
+            let catalogue = self.learned.as_deref().unwrap_or(&self.scenario.catalogue);
             let (event, payload) = (catalogue.name(envelope.event()), catalogue.show(envelope));
             let lost = lost.map(String::from);
             step.sends.push(Sent { id, to: way.to, event, payload, lost });

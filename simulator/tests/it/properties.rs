@@ -393,6 +393,41 @@ fn said(work: impl FnOnce()) -> String {
     *panic.downcast::<String>().expect("words")
 }
 
+/// Sends, and indicates, what nobody listens to.
+#[derive(Clone, Debug, Default, Hash)]
+struct Mumbles;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "mumbles.word")]
+struct Word(u8);
+
+impl Algorithm for Mumbles {
+    const NAME: &'static str = "mumbles";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        ctx.trigger(&Word(7));
+        if ctx.me() == N1 {
+            ctx.send(N2, &Word(8));
+        }
+    }
+}
+
+#[test]
+fn an_event_that_no_algorithm_listens_to_has_its_name_in_a_trace() {
+    let (outcome, _) = run(&Scenario::of(|_| Mumbles), &Settings::calm(2), Stream::seeded(1), true);
+    let steps = &outcome.trace.steps;
+    assert_eq!(
+        (&steps[0].outputs, &steps[0].sends[0].event),
+        (&vec!["mumbles.word, 1 bytes".into()], &"mumbles.word".into())
+    );
+    let violation = outcome.violation.expect("n2 does not know it");
+    assert_eq!(violation.reason, "n2 has no handler for `mumbles.word`");
+}
+
 #[test]
 fn a_trigger_of_a_node_that_no_cluster_has_fails_the_test_with_its_place() {
     let line = line!() + 1;
