@@ -58,6 +58,9 @@ pub enum EndReason {
     Store(String),
     /// The records could not be restored.
     Recovery(String),
+    /// Peers have known a later life of the node, or another process in this one: as many as are a majority of the
+    /// cluster, or all.
+    Outdated(String),
     /// The transport cannot announce a new life of the node.
     Transport(String),
     /// Actors of the node died over and over: a bug of the transport or of this crate.
@@ -77,6 +80,7 @@ impl fmt::Display for EndReason {
                 write!(f, "too many panics, the last upon `{}`: {}", letter.event, letter.panic)
             }
             Self::Store(error) => write!(f, "the store has failed: {error}"),
+            Self::Outdated(why) => write!(f, "peers know better who it is: {why}"),
             Self::Recovery(error) => write!(f, "the records cannot be restored: {error}"),
             Self::Transport(error) => write!(f, "no new life can be announced: {error}"),
             Self::Actor(cause) => write!(f, "its actors die over and over: {cause}"),

@@ -28,6 +28,7 @@ use crate::pace::Pace;
 use crate::queue::{Batch, Queue};
 use crate::recorder::{Recorder, Tape};
 use crate::sequence::Tickets;
+use crate::shut_out::ShutOut;
 use crate::status::SummaryCache;
 use crate::store::writer::{Observer, Writer};
 use crate::store::{Opened, StoreError};
@@ -72,6 +73,7 @@ pub(crate) struct Host {
     pub(crate) speaker: Speaker,
     pub(crate) drops: Drops,
     pub(crate) refusals: Mutex<BTreeMap<&'static str, u64>>,
+    pub(crate) shut_out: ShutOut,
     pub(crate) failures: Mutex<Failures>,
     pub(crate) actor_restarts: AtomicU64,
     /// What was seen of the system's clocks.
@@ -164,6 +166,7 @@ impl Host {
             speaker: Speaker::new(limits.outputs),
             drops: Drops::default(),
             refusals: Mutex::default(),
+            shut_out: ShutOut::default(),
             failures: Mutex::default(),
             actor_restarts: AtomicU64::new(0),
             pauses: AtomicU64::new(0),

@@ -57,6 +57,12 @@ impl Inbox for Mailbox {
             host.turned_away(&refusal);
         }
     }
+
+    fn shut_out(&self, peer: NodeId, why: &str, is_outdated: bool) {
+        if let Some(host) = self.0.upgrade() {
+            host.is_shut_out(peer, why, is_outdated);
+        }
+    }
 }
 
 impl Host {
@@ -136,6 +142,9 @@ impl Host {
         match change {
             LinkChange::Unreachable(text) => link.push(Notice::Unreachable(text)),
             change => {
+                if matches!(change, LinkChange::Up { .. }) {
+                    self.shut_out.remove(peer);
+                }
                 let notice = |batches| link.push(Notice::Change(batches, change));
                 self.tickets.turn(peer, notice);
             }

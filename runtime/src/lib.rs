@@ -55,6 +55,7 @@ mod pace;
 mod queue;
 mod recorder;
 mod sequence;
+mod shut_out;
 mod standstill;
 mod status;
 mod store;
@@ -72,7 +73,7 @@ pub use on_demand::RecordError;
 pub use outputs::{Output, Outputs};
 pub use status::{EventStatus, Handling, LaneStatus, PeerStatus, RecordingStatus, Status};
 pub use store::{
-    DirectoryDisk, FileStore, MemoryStore, Opened, Store, StoreError, check_unlocked, copy_store,
-    inspect_store,
+    DirectoryDisk, FileStore, MemoryStore, Opened, Store, StoreError, check_unfenced,
+    check_unlocked, copy_store, inspect_store,
 };
 pub use timings::Timings;

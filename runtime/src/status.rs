@@ -27,7 +27,7 @@ pub struct Status {
     pub running: bool,
     /// Whether the algorithms were started; before that, the node waits for peers.
     pub started: bool,
-    /// Why its transport reaches nobody, if that is so.
+    /// Why its transport reaches nobody, or every peer turns it away, if that is so.
     pub transport_fault: Option<String>,
     /// The states of the algorithms in short, as names and values.
     pub summary: Vec<(String, String)>,
@@ -217,7 +217,7 @@ impl Status {
             uptime: host.now(),
             running: host.takes_in(),
             started: host.has_begun(),
-            transport_fault: host.transport.fault(),
+            transport_fault: host.transport.fault().or_else(|| host.is_shut_out_by_all()),
             summary,
             unready,
             peers: peers(host),

@@ -7,6 +7,7 @@ mod copy;
 mod directory;
 mod file;
 mod lock;
+mod marks;
 mod memory;
 pub(crate) mod writer;
 
@@ -21,6 +22,7 @@ pub use copy::{copy_store, inspect_store};
 pub use directory::DirectoryDisk;
 pub use file::FileStore;
 pub use lock::check_unlocked;
+pub use marks::check_unfenced;
 pub use memory::MemoryStore;
 pub use synod_core::durable::Opened;
 
@@ -44,6 +46,18 @@ pub trait Store: Debug + Send {
     /// Whether [`Store::open`] takes less time than to wake a thread: nothing waits for a disk.
     fn opens_at_once(&self) -> bool {
         false
+    }
+
+    /// A peer has known a later life of the node, or another process in this one: no life is to begin from
+    /// these records any more, since each has a higher number than the one before. One that does not
+    /// outlast its program has nothing to keep from.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn fence(&mut self, why: &str) -> Result<(), StoreError> {
+        let _ = why;
+        Ok(())
     }
 
     /// Adds a record. It is durable after the next [`Store::sync`].
@@ -119,6 +133,31 @@ pub enum StoreError {
         path: PathBuf,
         /// The number of the process that holds it, as it has written it there.
         holder: String,
+    },
+    /// A peer has known a later life of the node than the one that these records begin. Nothing was written.
+    #[error(
+        "{path} says that this store is not the newest one of its node: {why} Bring back the newest one. If it is \
+         lost, and the cluster survives that the node forgets what it promised since, remove that file",
+        path = path.display()
+    )]
+    Fenced {
+        /// The file that says so.
+        path: PathBuf,
+        /// What the peer said.
+        why: String,
+    },
+    /// The records are another node's, or another algorithm's. Nothing was written.
+    #[error(
+        "{directory} is the store of {other}, not of {owner}: name the right directory",
+        directory = directory.display()
+    )]
+    Foreign {
+        /// The directory.
+        directory: PathBuf,
+        /// Whose it is.
+        other: String,
+        /// Who asked for it.
+        owner: String,
     },
     /// The store has failed before, and is not to be used again.
     #[error("the store has failed before")]

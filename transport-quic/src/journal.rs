@@ -51,7 +51,12 @@ impl Journal {
         turned: &Turned,
     ) -> String {
         let text = format!("{} at {address} refuses {}: {turned}", name(peer), self.me);
-        self.tell(peer, address, turned, text)
+        let text = self.tell(peer, address, turned, text);
+        let is_for_a_moment = matches!(turned.kind, Kind::Busy | Kind::Leaving);
+        if let Some(peer) = peer.filter(|_| !is_for_a_moment) {
+            self.inbox.shut_out(peer, &turned.text, turned.kind == Kind::Duplicate);
+        }
+        text
     }
 
     /// A peer has said something that this node takes no notice of.

@@ -9,12 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use synod_core::{Catalogue, NodeId, Schema, WireEvent};
-use synod_runtime::{StoreError, check_unlocked, inspect_store};
+use synod_runtime::{StoreError, check_unfenced, check_unlocked, inspect_store};
 use synod_transport_quic::{Bundle, Limits, Presence, granted_buffer_bytes, probe};
 use tokio::task::JoinSet;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime as LogTime};
 
+use super::node::forgets;
 use super::status;
 use crate::app::App;
 use crate::args::Doctor;
@@ -36,23 +37,31 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
     if let Some(settings) = &settings {
         let fits = settings.program(app);
         program = findings.take("algorithm", fits, "known, and its events fit into the limits");
+        if let Some(Ok(entry)) = program.as_ref().map(|_| app.entry(settings.algorithm.as_deref()))
+            && let Some(words) = forgets(entry.name(), &entry.model())
+        {
+            findings.add("restarts", Finding::new(Severity::Warning, words));
+        }
     }
     let program = program.unwrap_or_default();
     let bundle = Bundle::read(path).map_err(|error| Problem::of_file(&error));
     let bundle = findings.take("bundle", bundle, "can be read");
-    let mut process = None;
+    let mut running = None;
     if let Some(bundle) = &bundle {
         findings.add("secrecy", secrecy(path));
         findings.add("certificate", certificate(bundle));
         findings.add("clock", Finding::fine(format!("{} here", now())));
         let admin = settings.as_ref().and_then(|settings| settings.admin.address(bundle));
-        process = admin.and_then(|it| status::process_at(it, bundle.node));
-        findings.add("port", port(bundle, process.is_some()));
+        running = admin.and_then(|it| status::running_at(it, bundle.node));
+        findings.add("port", port(bundle, running.is_some()));
+        if let Some(fault) = running.as_ref().and_then(|it| it.fault.clone()) {
+            findings.add("links", Finding::new(Severity::Environment, fault));
+        }
     }
     let limits = settings.as_ref().map_or_else(Limits::default, |it| it.limits.clone());
     findings.add("buffers", buffers(&limits));
     if let Some(store) = settings.as_ref().and_then(|settings| settings.store.as_ref()) {
-        findings.add("store", store_at(store, process, &program));
+        findings.add("store", store_at(store, running.as_ref().map(|it| it.process), &program));
     }
     let seeded = match (&settings, bundle) {
         (Some(settings), Some(bundle)) => {
@@ -65,7 +74,7 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
             findings.add(&peer.to_string(), finding);
         }
     }
-    findings.conclude(match process {
+    findings.conclude(match running {
         Some(_) => typed(format!("status {}", quoted(path))),
         None => typed_instead("doctor", "node"),
     })
@@ -261,7 +270,10 @@ fn store_at(directory: &Path, process: Option<u32>, program: &Catalogue) -> Find
 
 fn content(directory: &Path, program: &Catalogue) -> Finding {
     let name = directory.display();
-    match inspect_store(directory) {
+    match check_unfenced(directory).and_then(|()| inspect_store(directory)) {
+        Err(error @ StoreError::Fenced { .. }) => {
+            Finding::new(Severity::Environment, error.to_string())
+        }
         Ok(found) => match (found.suits(&program.records()), writable(directory)) {
             (Err(error), _) => Finding::new(Severity::Usage, format!("{name}: {error}")),
             (Ok(()), Ok(())) => {

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use serde_json::json;
-use synod_core::{NodeId, Transport, Workload};
+use synod_core::{Faults, Model, NodeId, Transport, Workload};
 use synod_runtime::{
     EndReason, FileStore, Limits, NodeBuilder, NodeHandle, Output, ShutdownReport, Status,
 };
@@ -107,6 +107,7 @@ async fn serve(
         recordings: Recordings::new(settings.recordings.clone(), settings.record.clone()),
     };
     let admin = tell(subject, settings.admin.address(&bundle)).await?;
+    warn_of_amnesia(&node, entry, settings.store.is_some());
     announce(&node, entry.name(), transport.local_address(), admin, printer);
     tokio::spawn(service::tell(node.clone()));
     tokio::spawn(speak(node.clone()));
@@ -156,12 +157,34 @@ fn builder(
         .on_panic(settings.on_panic)
         .start_after(settings.start_after);
     if let Some(directory) = &settings.store {
-        builder = builder.store(Box::new(FileStore::new(directory)));
+        let owner = format!("{} of cluster {}, {}", bundle.node, bundle.cluster, entry.name());
+        builder = builder.store(Box::new(FileStore::new(directory).owned_by(owner)));
     }
     if let Some(file) = &settings.record {
         builder = builder.record(entry.name(), file);
     }
     builder
+}
+
+/// What to know of a restart, where the algorithm writes down nothing that a node could go on from.
+pub(super) fn forgets(algorithm: &str, model: &Model) -> Option<String> {
+    matches!(model.faults, Faults::None | Faults::CrashStop(_)).then(|| {
+        format!(
+            "{algorithm} counts a node that has ended as gone for good: one that is started again has forgotten all, \
+             and is to be a node of another name"
+        )
+    })
+}
+
+/// A store tells that this is not the first life.
+fn warn_of_amnesia(node: &NodeHandle, entry: &dyn Entry, has_store: bool) {
+    let life = node.status().incarnation;
+    if has_store
+        && 1 < life
+        && let Some(words) = forgets(entry.name(), &entry.model())
+    {
+        tracing::warn!(node = %node.id(), life, "{words}");
+    }
 }
 
 /// Says that the node runs, and where it can be reached.
@@ -195,7 +218,13 @@ async fn until_the_end(
             return Ok(());
         }
     };
-    Err(Problem::new(Exit::Environment, format!("{} has ended: {reason}", node.id())))
+    let problem = Problem::new(Exit::Environment, format!("{} has ended: {reason}", node.id()));
+    Err(match reason {
+        EndReason::Outdated(_) => problem.hint(
+            "do not start it again with this store, if it has one: end the other process, or bring back the newest store",
+        ),
+        _ => problem,
+    })
 }
 
 /// Names the file and the key behind an unknown algorithm, unless a flag has named it.

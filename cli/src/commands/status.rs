@@ -276,10 +276,18 @@ pub(super) fn node_at(address: SocketAddr) -> io::Result<String> {
     ask(address).map(|(_, answer)| answer.status.id)
 }
 
-/// The process of `node`, if it is `node` that tells of itself at an address.
-pub(super) fn process_at(address: SocketAddr, node: NodeId) -> Option<u32> {
-    let (_, answer) = ask(address).ok()?;
-    answer.process.filter(|_| answer.status.id == node.to_string())
+/// A node that runs.
+pub(super) struct Running {
+    pub(super) process: u32,
+    /// Why it reaches nobody, or every peer turns it away.
+    pub(super) fault: Option<String>,
+}
+
+/// `node`, if it is `node` that tells of itself at an address.
+pub(super) fn running_at(address: SocketAddr, node: NodeId) -> Option<Running> {
+    let (_, Answer { process, status, .. }) = ask(address).ok()?;
+    let process = process.filter(|_| status.id == node.to_string())?;
+    Some(Running { process, fault: status.transport_fault })
 }
 
 /// Asks the admin port at `address`.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use synod_core::durable::{EntryKind, Inspection, LogError};
 use synod_core::{Catalogue, Envelope, EventId};
-use synod_runtime::{StoreError, copy_store, inspect_store};
+use synod_runtime::{StoreError, check_unfenced, copy_store, inspect_store};
 
 use crate::app::App;
 use crate::args::{Store, StoreBackup, StoreDirectory, StoreRestore};
@@ -46,6 +46,7 @@ fn check(asked: &StoreDirectory, printer: &Printer) -> Result<(), Problem> {
         "incarnation": found.incarnation, "records": records, "bytes": found.intact_bytes,
         "durable_bytes": found.durable_bytes, "torn_bytes": found.torn_bytes,
     }));
+    check_unfenced(&asked.directory).map_err(|error| problem(&error))?;
     printer.next(format!("store dump {}", quoted(&asked.directory)));
     Ok(())
 }

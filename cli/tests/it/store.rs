@@ -1,6 +1,7 @@
 //! Stores, checked, printed and copied.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -169,6 +170,25 @@ fn old_copy_is_refused(place: &str, lives: u64, words: &[&str]) {
     node.says(&["\"incarnation\":2", "\"event\":\"started\""]);
     node.says(words);
     peer.says(words);
+    node.says(&[
+        "\"event\":\"error\"",
+        "peers know better who it is",
+        "n2 says it is in its life 2",
+    ]);
+    drop(node);
+    // Each start would have a higher number, until the peer believes it.
+    let [bundle, store] = [second, &store].map(|it| it.to_str().expect("UTF-8"));
+    for asked in [&["node", bundle, "--store", store][..], &["store", "check", store]] {
+        let called = synod(&place.0, asked);
+        assert_eq!(called.exit, 6, "{asked:?}: {}", called.stderr);
+        for words in ["fenced says that this store is not the newest one", "remove that file"] {
+            assert!(called.stderr.contains(words), "{asked:?}: {}", called.stderr);
+        }
+    }
+    let copied = synod(&place.0, &["store", "backup", store, "--to", "another"]);
+    assert_eq!(copied.exit, 6, "a copy would be as old: {}", copied.stderr);
+    fs::remove_file(Path::new(store).join("fenced")).expect("there");
+    Running::configured(second, &flags).says(&["\"incarnation\":3", "\"event\":\"started\""]);
 }
 
 #[test]
@@ -181,4 +201,55 @@ fn a_node_with_an_old_copy_of_its_store_is_refused_by_a_peer_that_knows_better()
 fn an_old_copy_in_a_life_of_the_same_number_as_the_last_one_is_refused_as_well() {
     let words = ["its life 2, and n1 has known another process of it in this life", "old copy"];
     old_copy_is_refused("store-same", 2, &words);
+}
+
+#[test]
+fn a_store_belongs_to_its_node_and_algorithm_and_can_be_read_by_nobody_else() {
+    let place = Place::new("store-owned");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let [first, second] = bundles.as_slice() else { panic!("{bundles:?}") };
+    let store = place.0.join("deep/n1");
+    let flags = ["--store", store.to_str().expect("UTF-8")];
+    Running::configured(first, &flags).says(&["\"incarnation\":1", "\"event\":\"started\""]);
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!((mode(&place.0.join("deep")), mode(&store)), (0o700, 0o700));
+    for file in ["node.log", "node.note", "owner"] {
+        assert_eq!(mode(&store.join(file)), 0o600, "{file}");
+    }
+    let before = fs::read(store.join("node.log")).expect("a log");
+    let bundle = |path: &Path| String::from(path.to_str().expect("UTF-8"));
+    let copied = synod(&place.0, &["store", "backup", flags[1], "--to", "copy"]);
+    assert_eq!(copied.exit, 0, "{}", copied.stderr);
+    let own = "the store of n1 of cluster demo, bully, not of ";
+    for (node, algorithm, store, other) in [
+        (second, "bully", flags[1], "n2 of cluster demo, bully"),
+        (first, "paxos", flags[1], "n1 of cluster demo, paxos"),
+        (second, "bully", "copy", "n2 of cluster demo, bully"),
+    ] {
+        let bundle = bundle(node);
+        let asked = ["node", &bundle, "--algorithm", algorithm, "--store", store];
+        let called = synod(&place.0, &asked);
+        assert_eq!(called.exit, 6, "{asked:?}: {}", called.stderr);
+        assert!(called.stderr.contains(&format!("{own}{other}")), "{asked:?}: {}", called.stderr);
+    }
+    assert_eq!(fs::read(store.join("node.log")).expect("a log"), before, "no life was begun");
+}
+
+#[test]
+fn a_node_that_starts_again_although_its_algorithm_writes_nothing_down_is_warned_of() {
+    let place = Place::new("store-amnesia");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let [first, _] = bundles.as_slice() else { panic!("{bundles:?}") };
+    let store = place.0.join("n1");
+    let flags = ["--algorithm", "abd", "--store", store.to_str().expect("UTF-8")];
+    let words = "abd counts a node that has ended as gone for good";
+    let mut node = Running::configured(first, &flags);
+    node.says(&["\"event\":\"started\""]);
+    assert!(!node.heard().any(|line| line.contains(words)));
+    drop(node);
+    Running::configured(first, &flags).says(&["WARN", words]);
+    let asked = ["doctor", first.to_str().expect("UTF-8"), "--algorithm", "abd", "--json"];
+    let told = synod(&place.0, &asked).lines();
+    let row = told.iter().find(|line| line["check"] == "restarts").expect("a row");
+    assert_eq!(row["state"], "look", "{row}");
 }

@@ -170,6 +170,12 @@ pub trait Inbox: Debug + Send + Sync {
 
     /// A stranger, or a peer that broke the protocol, was turned away.
     fn refused(&self, refusal: Refusal);
+
+    /// `peer` takes nothing of this node, and not for a moment only: `why`, in its words. `is_outdated` if it has
+    /// known a later life of the node, or another process in this one. A host need not do anything about it.
+    fn shut_out(&self, peer: NodeId, why: &str, is_outdated: bool) {
+        let _ = (peer, why, is_outdated);
+    }
 }
 
 /// Resolves when a queue has room again.

@@ -52,7 +52,7 @@ impl Disk for DirectoryDisk {
     }
 
     fn create(&mut self, file: &str) -> Result<(), DiskError> {
-        let made = File::create(self.path(file)).map_err(failed("create", file))?;
+        let made = private_file().open(self.path(file)).map_err(failed("create", file))?;
         self.open.insert(String::from(file), made);
         Ok(())
     }
@@ -84,6 +84,15 @@ impl Disk for DirectoryDisk {
         self.open.remove(file);
         fs::remove_file(self.path(file)).map_err(failed("remove", file))
     }
+}
+
+/// How an empty file is made that only its owner can read: a record may hold what others shall not know.
+pub(super) fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 /// Makes the names in a directory durable, where the operating system can.

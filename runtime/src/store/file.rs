@@ -1,7 +1,7 @@
 //! Records in the files of a directory.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
 
 use synod_core::durable::{Disk, DurableLog, LOG_FILE, LogError};
@@ -9,7 +9,7 @@ use synod_core::{Envelope, EventId, Schema};
 
 use super::directory::{DirectoryDisk, sync_directory};
 use super::lock::DirectoryLock;
-use super::{Opened, Store, StoreError};
+use super::{Opened, Store, StoreError, marks};
 
 /// Keeps records in a directory of its own: a [`DurableLog`] over its files.
 ///
@@ -20,14 +20,16 @@ use super::{Opened, Store, StoreError};
 /// **A directory that was put back from a copy.** Each life of a node writes its number, the
 /// incarnation, durably before it says a word. A copy that is put back begins a life whose number
 /// was used before, and peers that are linked with a later life refuse it. What no store can know
-/// by itself is whether the directory as a whole is a copy: where no peer remembers a later life,
-/// or the old copy has been started so often that its number is higher, the node comes up with
-/// what the copy holds. A log that alone was put back, without its note, or next to a later one,
+/// by itself is whether the directory as a whole is a copy: where no peer remembers a later life, the
+/// node comes up with what the copy holds. Once a peer has said so, the directory is [fenced](Store::fence),
+/// since each start would raise the number, until it is higher than what the peer remembers. A log that alone was put back, without its note, or next to a later one,
 /// is refused.
 #[derive(Debug)]
 pub struct FileStore {
     directory: PathBuf,
     lock: Option<DirectoryLock>,
+    /// Whose records these are, in words.
+    owner: Option<String>,
     log: DurableLog,
     /// Whether the files are those of the directory, and not of another disk.
     is_real: bool,
@@ -39,14 +41,21 @@ impl FileStore {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
         let disk = Box::new(DirectoryDisk::new(&directory));
-        Self { log: DurableLog::new(disk), directory, lock: None, is_real: true }
+        Self { log: DurableLog::new(disk), directory, lock: None, owner: None, is_real: true }
     }
 
     /// A store over another disk, which belongs to nobody else: nothing is locked. `name` stands
     /// in errors for the directory.
     pub fn over(name: impl Into<PathBuf>, disk: Box<dyn Disk>) -> Self {
         let log = DurableLog::new(disk);
-        Self { log, directory: name.into(), lock: None, is_real: false }
+        Self { log, directory: name.into(), lock: None, owner: None, is_real: false }
+    }
+
+    /// Says whose records these are: which node, of which cluster, of which algorithm. It is written down at the
+    /// first start, and the records of anybody else are not opened.
+    #[must_use]
+    pub fn owned_by(self, owner: impl Into<String>) -> Self {
+        Self { owner: Some(owner.into()), ..self }
     }
 
     /// The file that holds the records.
@@ -55,11 +64,15 @@ impl FileStore {
         self.directory.join(LOG_FILE)
     }
 
-    /// Makes the directory and locks it.
+    /// Makes the directory and locks it, unless it is another one's or an old copy.
     fn take(&mut self) -> Result<(), StoreError> {
         if self.is_real && self.lock.is_none() {
             create_directory(&self.directory)?;
             self.lock = Some(DirectoryLock::take(&self.directory.join(super::LOCK_FILE))?);
+        }
+        if self.is_real {
+            marks::check_unfenced(&self.directory)?;
+            self.owner.as_ref().map_or(Ok(()), |owner| marks::own(&self.directory, owner))?;
         }
         Ok(())
     }
@@ -80,6 +93,10 @@ impl Store for FileStore {
         self.log.open().map_err(self.told())
     }
 
+    fn fence(&mut self, why: &str) -> Result<(), StoreError> {
+        if self.is_real { marks::fence(&self.directory, why) } else { Ok(()) }
+    }
+
     fn append(&mut self, record: &Envelope) -> Result<(), StoreError> {
         self.log.append(record).map_err(self.told())
     }
@@ -93,13 +110,16 @@ impl Store for FileStore {
     }
 }
 
-/// Makes a directory with all that leads to it; a name that is new is durable then.
+/// Makes a directory with all that leads to it, for its owner alone; a name that is new is durable then.
 pub(super) fn create_directory(directory: &Path) -> Result<(), StoreError> {
     let io = |cause| StoreError::Io { action: "create", path: directory.to_path_buf(), cause };
     if directory.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(directory).map_err(io)?;
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory).map_err(io)?;
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
     sync_directory(parent.unwrap_or_else(|| Path::new("."))).map_err(io)
 }

@@ -32,6 +32,7 @@ enum Command {
     Append(Envelope),
     Checkpoint(Envelope, Arc<[EventId]>),
     Open(oneshot::Sender<Result<Opened, StoreError>>),
+    Fence(String),
     Observe(Box<dyn Observer>),
     Close(oneshot::Sender<()>),
 }
@@ -77,6 +78,11 @@ impl Writer {
 
     pub(crate) fn checkpoint(&self, record: Envelope, replaces: Arc<[EventId]>) {
         self.send(Command::Checkpoint(record, replaces));
+    }
+
+    /// Lets no life begin from what is written, for this reason.
+    pub(crate) fn fence(&self, why: String) {
+        self.send(Command::Fence(why));
     }
 
     /// Tells `observer` from now on.
@@ -163,6 +169,10 @@ impl Thread {
             Command::Checkpoint(record, replaces) => store.checkpoint(&record, &replaces)?,
             Command::Observe(observer) => {
                 self.observer = Some(observer);
+                return Ok(pending);
+            }
+            Command::Fence(why) => {
+                store.fence(&why)?;
                 return Ok(pending);
             }
             Command::Close(_) => return Ok(pending),
