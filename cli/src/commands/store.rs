@@ -33,6 +33,12 @@ fn check(asked: &StoreDirectory, printer: &Printer) -> Result<(), Problem> {
         thousands(found.intact_bytes),
         counted(found.incarnation, "life", "lives"),
     ));
+    if !found.is_noted() {
+        printer.say(
+            "node.note is missing, damaged, or of another copy: if records were cut off the end, nothing here can tell; \
+             the next start writes a new one",
+        );
+    }
     if 0 < found.torn_bytes {
         printer.say(format!(
             "{} bytes behind byte {} were being written when the node ended, and were never \
@@ -44,7 +50,7 @@ fn check(asked: &StoreDirectory, printer: &Printer) -> Result<(), Problem> {
     printer.event(&json!({
         "event": "intact", "format": found.format, "copy": found.generation,
         "incarnation": found.incarnation, "records": records, "bytes": found.intact_bytes,
-        "durable_bytes": found.durable_bytes, "torn_bytes": found.torn_bytes,
+        "durable_bytes": found.durable_bytes, "noted": found.is_noted(), "torn_bytes": found.torn_bytes,
     }));
     check_unfenced(&asked.directory).map_err(|error| problem(&error))?;
     printer.next(format!("store dump {}", quoted(&asked.directory)));

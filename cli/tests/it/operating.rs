@@ -157,6 +157,35 @@ fn a_node_that_waits_for_peers_is_alive_and_not_ready_and_a_watched_status_is_dr
 }
 
 #[test]
+fn a_node_that_every_peer_turns_away_is_not_ready_and_the_doctor_says_why() {
+    let place = Place::new("shut-out");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let text = fs::read_to_string(&bundles[1]).expect("a bundle");
+    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("n1 = ")).collect();
+    fs::write(&bundles[1], without.join("\n")).expect("written");
+    let mut node = Running::node(&bundles[0]);
+    let address = admin(&mut node);
+    assert!(get(&address, "/readyz").starts_with("HTTP/1.1 200 "), "nobody has said anything");
+    let _other = Running::node(&bundles[1]);
+    node.says(&["refuses n1"]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let ready = loop {
+        let ready = get(&address, "/readyz");
+        if !ready.starts_with("HTTP/1.1 200 ") || deadline < Instant::now() {
+            break ready;
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    let words = "every peer turns this node away, n2 since ";
+    assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains(words), "{ready}");
+    assert!(get(&address, "/livez").starts_with("HTTP/1.1 200 "));
+    let bundle = bundles[0].to_str().expect("UTF-8");
+    let told = synod(&place.0, &["doctor", bundle, "--admin", &address]);
+    assert_eq!(told.exit, 6, "{}", told.stdout);
+    assert!(told.stdout.contains(words), "{}", told.stdout);
+}
+
+#[test]
 fn a_node_that_is_told_to_end_twice_ends_at_once() {
     let place = Place::new("twice");
     let bundles = cluster(&place.0, "demo", &["n1", "n2"]);

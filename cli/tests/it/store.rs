@@ -94,6 +94,24 @@ fn damage_is_told_with_file_byte_record_and_what_to_do() {
 }
 
 #[test]
+fn a_store_whose_note_is_gone_is_told_of() {
+    let place = Place::new("store-unnoted");
+    drop(written(&place, "n1"));
+    let check = || synod(&place.0, &["store", "check", "n1"]);
+    assert!(!check().stdout.contains("node.note"), "{}", check().stdout);
+    let note = place.0.join("n1/node.note");
+    for damaged in [Some(vec![0; 544]), None] {
+        match damaged {
+            Some(bytes) => fs::write(&note, bytes).expect("written"),
+            None => fs::remove_file(&note).expect("there"),
+        }
+        let told = check();
+        assert_eq!(told.exit, 0, "{}", told.stderr);
+        assert!(told.stdout.contains("nothing here can tell"), "{}", told.stdout);
+    }
+}
+
+#[test]
 fn a_torn_end_is_no_damage() {
     let place = Place::new("store-torn");
     drop(written(&place, "n1"));

@@ -269,6 +269,12 @@ impl Inspection {
         self.format == FORMAT
     }
 
+    /// Whether there is a note of this log. Without one, nobody can tell a torn end from records that were cut off.
+    #[must_use]
+    pub fn is_noted(&self) -> bool {
+        self.noted.is_some()
+    }
+
     /// Whether the note vouches for every byte of the file, and so for its name.
     pub(super) fn is_vouched_for(&self) -> bool {
         self.torn_bytes == 0 && self.noted == Some(self.tail)
