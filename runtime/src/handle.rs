@@ -59,8 +59,8 @@ pub struct ShutdownReport {
     pub held: usize,
     /// Jobs that ran or waited.
     pub jobs: usize,
-    /// Events that a peer had not acknowledged when its link ended, since draining began; only peers that
-    /// have any. They may have arrived.
+    /// Events that a peer had not acknowledged when its link ended, since draining began, or when the time was
+    /// over; only peers that have any. They may have arrived.
     pub unacknowledged: BTreeMap<NodeId, u64>,
     /// Timers that were armed. Waiting for them is not part of draining.
     pub timers: usize,
@@ -217,9 +217,9 @@ impl NodeHandle {
             tokio::time::sleep(DRAIN_POLL).await;
         }
         let rest = deadline.saturating_duration_since(Instant::now());
-        if let Some(farewell) = self.0.farewell(rest) {
-            let _said_or_cut_off = timeout_at(deadline + FAREWELL_GRACE, farewell).await;
-        }
+        // Also where another shutdown has begun it: what is lost is known only when it is over.
+        let farewell = self.0.farewell(rest);
+        let _said_or_cut_off = timeout_at(deadline + FAREWELL_GRACE, farewell).await;
         self.0.end(EndReason::Shutdown);
         let _one_handler_at_most = timeout_at(deadline + FAREWELL_GRACE, self.0.cell.lock()).await;
         let report = self.0.report();
@@ -247,6 +247,22 @@ impl Host {
             && locked(&self.outgoing).waiting() == 0
     }
 
+    /// The events that each peer has not acknowledged since draining began: when a link of it ended, or on the one that
+    /// is still up. Those of a link that ends just now may count twice rather than not at all.
+    fn unacknowledged(&self) -> BTreeMap<NodeId, u64> {
+        let mut events: BTreeMap<NodeId, u64> = BTreeMap::new();
+        for (peer, _, counts) in self.transport.lanes() {
+            *events.entry(peer).or_default() += counts.unacknowledged;
+        }
+        let before = self.lost_before.get();
+        for (peer, lost) in self.lost() {
+            let before = before.and_then(|lost| lost.get(&peer)).copied().unwrap_or(0);
+            *events.entry(peer).or_default() += lost.saturating_sub(before);
+        }
+        events.retain(|_, events| 0 < *events);
+        events
+    }
+
     /// The events that each peer had not acknowledged when a link of it ended.
     fn lost(&self) -> BTreeMap<NodeId, u64> {
         self.transport.links().into_iter().map(|link| (link.peer, link.lost)).collect()
@@ -256,14 +272,11 @@ impl Host {
         let slots = self.slots.iter().take(self.results_slot());
         let unhandled = slots.map(|slot| (slot.name, slot.queue.waiting()));
         let (running, waiting) = self.jobs.load();
-        let before = |peer| self.lost_before.get().and_then(|lost| lost.get(&peer)).copied();
-        let lost = self.lost().into_iter();
-        let lost = lost.map(|(peer, lost)| (peer, lost.saturating_sub(before(peer).unwrap_or(0))));
         ShutdownReport {
             unhandled: unhandled.filter(|(_, events)| 0 < *events).collect(),
             held: locked(&self.outgoing).waiting(),
             jobs: running + waiting,
-            unacknowledged: lost.filter(|(_, events)| 0 < *events).collect(),
+            unacknowledged: self.unacknowledged(),
             timers: self.timers.len(),
         }
     }

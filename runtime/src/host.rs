@@ -411,13 +411,15 @@ impl Host {
         if let Some(supervisor) = self.supervisor.get() {
             drop(supervisor.cast(Order::End));
         }
-        drop(self.farewell(Duration::ZERO));
+        if !self.farewell.load(Ordering::Acquire) {
+            drop(self.farewell(Duration::ZERO));
+        }
     }
 
-    /// Closes the transport, once.
-    pub(crate) fn farewell(&self, deadline: Duration) -> Option<synod_core::Closing> {
-        let said = self.farewell.swap(true, Ordering::AcqRel);
-        (!said).then(|| self.transport.close(deadline))
+    /// Closes the transport, within `deadline` also where it is being closed already.
+    pub(crate) fn farewell(&self, deadline: Duration) -> synod_core::Closing {
+        self.farewell.store(true, Ordering::Release);
+        self.transport.close(deadline)
     }
 
     /// Lets go of the store and of the recording, once a handler that still runs has returned. A disk that does

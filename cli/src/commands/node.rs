@@ -29,7 +29,7 @@ use crate::operating::admin::{self, Subject};
 #[cfg(feature = "otel")]
 use crate::operating::otlp::Exporter;
 use crate::operating::recordings::Recordings;
-use crate::operating::renewal::{self, CertificateEnd};
+use crate::operating::renewal::{self, CertificateEnd, Files};
 use crate::operating::service::{self, Systemd};
 use crate::operating::settings::{LogFormat, Settings};
 use crate::printer::{Printer, shown, typed_instead};
@@ -97,11 +97,13 @@ async fn serve(
     let certificate_end = CertificateEnd::of(&bundle).ok_or_else(|| {
         Problem::new(Exit::Environment, "the certificate in the bundle cannot be read")
     })?;
+    let files = Files::default();
     let subject = Subject {
         displaced: AtomicU64::new(0),
         node: node.clone(),
         algorithm: entry.name(),
         certificate_end: certificate_end.clone(),
+        files: files.clone(),
         bytes_per_peer_max: settings.limits.bytes_per_peer_max(&handled),
         transport: Arc::clone(&transport),
         recordings: Recordings::new(settings.recordings.clone(), settings.record.clone()),
@@ -111,7 +113,7 @@ async fn serve(
     announce(&node, entry.name(), transport.local_address(), admin, printer);
     tokio::spawn(service::tell(node.clone()));
     tokio::spawn(speak(node.clone()));
-    tokio::spawn(renewal::watch(asked.bundle.clone(), bundle, transport, certificate_end));
+    tokio::spawn(renewal::watch(asked.bundle.clone(), bundle, transport, certificate_end, files));
     if asked.workload {
         tokio::spawn(ask(node.clone(), entry.workload()));
     }
@@ -214,8 +216,7 @@ async fn until_the_end(
     let reason = tokio::select! {
         reason = report(node, printer) => reason,
         () = told_to_end.told() => {
-            drain(node, told_to_end, printer).await;
-            return Ok(());
+            return drain(node, told_to_end, printer).await;
         }
     };
     let problem = Problem::new(Exit::Environment, format!("{} has ended: {reason}", node.id()));
@@ -240,21 +241,33 @@ fn blame_the_file(asked: &Node, problem: Problem) -> Problem {
 
 /// Ends the node in good order, or at once when it is told a second time, and says what was not
 /// done.
-async fn drain(node: &NodeHandle, told_to_end: &mut ToldToEnd, printer: &Printer) {
+async fn drain(
+    node: &NodeHandle,
+    told_to_end: &mut ToldToEnd,
+    printer: &Printer,
+) -> Result<(), Problem> {
     Systemd::of_environment().inspect(|systemd| systemd.hears("STOPPING=1"));
     printer.say(format!("{} drains for {DRAIN_WITHIN:?} at most", node.id()));
     printer.event(&json!({"event": "draining", "node": node.id().to_string()}));
-    let (report, patience) = tokio::select! {
-        report = node.shutdown(DRAIN_WITHIN) => (report, DRAIN_WITHIN),
-        () = told_to_end.told() => (node.shutdown(Duration::ZERO).await, Duration::ZERO),
+    let (report, until) = tokio::select! {
+        report = node.shutdown(DRAIN_WITHIN) => (report, format!("within {DRAIN_WITHIN:?}")),
+        () = told_to_end.told() => {
+            (node.shutdown(Duration::ZERO).await, String::from("when it was told to end again"))
+        }
     };
-    printer.say(format!("{} ends: {}", node.id(), words(&report, patience)));
+    let words = words(&report, &until);
+    printer.say(format!("{} ends: {words}", node.id()));
     printer.event(&json!({
         "event": "stopped", "drained": report.is_complete(), "held": report.held,
         "jobs": report.jobs, "timers": report.timers,
         "unhandled": report.unhandled.values().sum::<usize>(),
         "unacknowledged": report.unacknowledged.values().sum::<u64>(),
     }));
+    if report.is_complete() {
+        return Ok(());
+    }
+    let what = format!("{} has ended with something undone", node.id());
+    Err(Problem { told: true, ..Problem::new(Exit::Inconclusive, what) })
 }
 
 /// Opens the admin port, if there is to be one.
@@ -276,7 +289,7 @@ async fn tell(
 }
 
 /// What an orderly end came to.
-fn words(report: &ShutdownReport, patience: Duration) -> String {
+fn words(report: &ShutdownReport, until: &str) -> String {
     if report.is_complete() {
         return String::from("everything that it took is done");
     }
@@ -286,7 +299,7 @@ fn words(report: &ShutdownReport, patience: Duration) -> String {
     let unacknowledged: Vec<String> =
         unacknowledged.map(|(peer, events)| format!("{events} of {peer}")).collect();
     format!(
-        "not done within {patience:?}: {} effects and records held, {} jobs, events: [{}], \
+        "not done {until}: {} effects and records held, {} jobs, events: [{}], \
          not acknowledged: [{}]",
         report.held,
         report.jobs,

@@ -53,7 +53,7 @@ pub(super) fn place(text: &str) -> Result<(String, SocketAddr), Problem> {
     if let Ok(address) = text.parse() {
         return Ok((String::from(text), address));
     }
-    let bundle = Bundle::read(Path::new(text)).map_err(|error| {
+    let bundle = Bundle::read_alone(Path::new(text)).map_err(|error| {
         Problem::of_file(&error).hint("expected the bundle of a node, or 127.0.0.1:PORT")
     })?;
     Ok((bundle.node.to_string(), beside(&bundle)))
@@ -72,9 +72,12 @@ struct Answer {
     /// The number of its process; none of a node of a version that does not tell.
     #[serde(default)]
     process: Option<u32>,
-    certificate_days_left: u64,
-    peer_certificate_seconds_left: BTreeMap<String, u64>,
+    certificate_seconds_left: i64,
+    peer_certificate_seconds_left: BTreeMap<String, i64>,
     bytes_per_peer_max: u64,
+    /// Files that are not used as they are now, and why; none of a node of a version that does not tell.
+    #[serde(default)]
+    unusable: BTreeMap<String, String>,
     status: Node,
 }
 
@@ -165,7 +168,7 @@ fn tell(answers: &[Answered<'_>], printer: &Printer) {
 }
 
 fn tell_node(answer: &Answer, table: &mut Table) {
-    let Answer { algorithm, certificate_days_left, bytes_per_peer_max, status, .. } = answer;
+    let Answer { algorithm, certificate_seconds_left, bytes_per_peer_max, status, .. } = answer;
     let summary = status.summary.iter().map(|(name, value)| format!("{name}:{value}"));
     let summary: Vec<String> = summary.collect();
     let state = match (status.running, status.started) {
@@ -174,7 +177,7 @@ fn tell_node(answer: &Answer, table: &mut Table) {
         (false, _) => String::from("ends"),
     };
     let queued: usize = status.events.iter().map(|event| event.queued).sum();
-    let days = format!("{certificate_days_left} d");
+    let days = days(*certificate_seconds_left);
     let mut notes = vec![algorithm.clone()];
     notes.extend(status.transport_fault.clone());
     notes.extend(standstill(status));
@@ -187,10 +190,21 @@ fn tell_node(answer: &Answer, table: &mut Table) {
         (status.restarts, "restarts"),
     ]));
     table.row([&status.id, "", &state, "-", &queued.to_string(), &days, &notes.join(", ")]);
+    for (file, words) in &answer.unusable {
+        table.row(["", "", &format!("{file} not used"), "-", "-", "-", words]);
+    }
     for peer in &status.peers {
         tell_peer(peer, answer.peer_certificate_seconds_left.get(&peer.peer).copied(), table);
         let lanes = status.lanes.iter().filter(|lane| lane.peer == peer.peer);
         lanes.for_each(|lane| tell_lane(lane, table));
+    }
+}
+
+/// For how many days a certificate is valid that is for so many seconds.
+fn days(seconds_left: i64) -> String {
+    match seconds_left {
+        0.. => format!("{} d", seconds_left / 86_400),
+        _ => String::from("EXPIRED"),
     }
 }
 
@@ -201,7 +215,7 @@ fn standstill(status: &Node) -> Option<String> {
     status.hung.as_ref().map(|why| format!("hung: {why}")).or(handling)
 }
 
-fn tell_peer(peer: &Peer, seconds_left: Option<u64>, table: &mut Table) {
+fn tell_peer(peer: &Peer, seconds_left: Option<i64>, table: &mut Table) {
     let round_trip = peer.round_trip.map(|it| format!("{:.1} ms", it.as_secs_f64() * 1e3));
     let mut notes: Vec<String> = peer.last_error.clone().filter(|_| !peer.up).into_iter().collect();
     notes.extend(peer.address.as_ref().map(|address| format!("at {address}")));
@@ -210,7 +224,7 @@ fn tell_peer(peer: &Peer, seconds_left: Option<u64>, table: &mut Table) {
     let state = state_of(peer);
     let queue = format!("{} B", peer.queued_bytes);
     let round_trip = round_trip.as_deref().filter(|_| peer.up).unwrap_or("-");
-    let days = seconds_left.map_or_else(|| String::from("-"), |it| format!("{} d", it / 86_400));
+    let days = seconds_left.map_or_else(|| String::from("-"), days);
     table.row(["", &peer.peer, &state, round_trip, &queue, &days, &notes.join(", ")]);
 }
 
@@ -321,6 +335,12 @@ mod tests {
         table.row(["n1", "", "leader:\u{1b}[2Jn9\nn2", "-", "1", "-", "bully"]);
         let lines: Vec<String> = table.lines().collect();
         assert_eq!(lines, ["n1    leader:\u{fffd}[2Jn9\u{fffd}n2  -  1  -  bully"]);
+    }
+
+    #[test]
+    fn a_certificate_that_has_ended_is_said_to_be_expired() {
+        let told = [86_399, 86_400, 0, -1, -90_000].map(days);
+        assert_eq!(told, ["0 d", "1 d", "0 d", "EXPIRED", "EXPIRED"]);
     }
 
     #[test]

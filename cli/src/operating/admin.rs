@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::metrics;
 use super::recordings::{Recordings, SECONDS};
-use super::renewal::CertificateEnd;
+use super::renewal::{CertificateEnd, Files, since_1970};
 
 /// Connections that are served at the same time, at most. For one more, the oldest one gives way: a client
 /// that asks at once is done long before, and one that is idle must not keep an operator out.
@@ -34,6 +34,8 @@ pub(crate) struct Subject {
     pub(crate) node: NodeHandle,
     pub(crate) algorithm: &'static str,
     pub(crate) certificate_end: CertificateEnd,
+    /// What it looks at on disk.
+    pub(crate) files: Files,
     /// What one peer can make the transport hold at most, in bytes.
     pub(crate) bytes_per_peer_max: usize,
     /// Knows the certificates of the peers.
@@ -45,12 +47,17 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// How many seconds the certificates of the peers that are connected are still valid.
-    pub(super) fn peer_certificates(&self) -> BTreeMap<String, u64> {
-        let now = SystemTime::now();
-        let left = |end: SystemTime| end.duration_since(now).unwrap_or_default().as_secs();
+    /// How many seconds the certificates of the peers that are connected are still valid; below zero after their end.
+    pub(super) fn peer_certificates(&self) -> BTreeMap<String, i64> {
+        let now = since_1970(SystemTime::now());
         let ends = self.transport.certificate_ends();
-        ends.into_iter().map(|(peer, end)| (peer.to_string(), left(end))).collect()
+        ends.into_iter().map(|(peer, end)| (peer.to_string(), since_1970(end) - now)).collect()
+    }
+
+    /// The files that are not used as they are now, and why.
+    fn unusable(&self) -> BTreeMap<&'static str, String> {
+        let wrong = self.files.wrong().into_iter();
+        wrong.filter_map(|(name, words)| Some((name, words?))).collect()
     }
 
     /// The first one is logged: there may be many.
@@ -266,13 +273,15 @@ impl Subject {
                 Answer { status: OK, kind, page: metrics::text(self) }
             }
             "/status" => {
+                let left = self.certificate_end.seconds_left();
                 let status = json!({
-                    "certificate_seconds_left": self.certificate_end.seconds_left(),
+                    "certificate_seconds_left": left,
                     "algorithm": self.algorithm,
                     "process": std::process::id(),
-                    "certificate_days_left": self.certificate_end.days_left(),
+                    "certificate_days_left": left.div_euclid(86_400),
                     "peer_certificate_seconds_left": self.peer_certificates(),
                     "bytes_per_peer_max": self.bytes_per_peer_max,
+                    "unusable": self.unusable(),
                     "status": self.node.status(),
                 });
                 Answer { status: OK, kind: "application/json", page: status.to_string() }

@@ -26,6 +26,7 @@ pub(super) fn text(subject: &Subject) -> String {
         not_after: subject.certificate_end.seconds(),
         certificate_left: subject.certificate_end.seconds_left(),
         peer_certificates: subject.peer_certificates(),
+        files: subject.files.wrong(),
         bytes_per_peer_max: count(subject.bytes_per_peer_max),
         datagrams_dropped: subject.transport.datagrams_dropped(),
         displaced: subject.displaced.load(Ordering::Relaxed),
@@ -40,10 +41,12 @@ pub(super) fn text(subject: &Subject) -> String {
 #[derive(Debug)]
 struct Moment {
     status: Status,
-    not_after: u64,
-    certificate_left: u64,
+    not_after: i64,
+    certificate_left: i64,
     /// How many seconds each peer's is still valid.
-    peer_certificates: BTreeMap<String, u64>,
+    peer_certificates: BTreeMap<String, i64>,
+    /// The files that the node looks at, and what is wrong with each.
+    files: BTreeMap<&'static str, Option<String>>,
     bytes_per_peer_max: u64,
     datagrams_dropped: u64,
     displaced: u64,
@@ -63,7 +66,7 @@ impl Moment {
     fn node(&self, page: &mut Page<'_, '_>) -> fmt::Result {
         let Self { status, not_after, certificate_left, bytes_per_peer_max, .. } = self;
         let help = "1 if the node takes events, has started and can be reached";
-        page.gauge("ready", help, status.is_ready().into())?;
+        page.gauge("ready", help, u64::from(status.is_ready()))?;
         page.gauge("incarnation", "Which life of the node this is", status.incarnation)?;
         page.gauge("uptime_seconds", "Time since the start", status.uptime.as_secs())?;
         page.gauge("timers", "Timers that are armed", count(status.timers))?;
@@ -75,8 +78,13 @@ impl Moment {
             "When the node's certificate ends, in seconds since 1970",
             *not_after,
         )?;
-        let help = "How long the node's certificate is still valid";
+        let help = "How long the node's certificate is still valid, below zero after its end";
         page.gauge("cert_expiry_seconds", help, *certificate_left)?;
+        let unusable = self.files.iter();
+        let unusable =
+            unusable.map(|(name, wrong)| ([("file", *name)], u64::from(wrong.is_some())));
+        let help = "1 if the file on disk cannot be used, and what stood in it before is";
+        page.gauges("file_unusable", help, unusable)?;
         page.gauge(
             "bytes_per_peer_max",
             "What one peer can make the transport hold at most",
@@ -207,7 +215,7 @@ fn count(number: usize) -> u64 {
 struct Page<'a, 'b>(&'a mut DescriptorEncoder<'b>);
 
 impl Page<'_, '_> {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    fn gauge(&mut self, name: &str, help: &str, value: impl TryInto<i64>) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         metric.encode_gauge(&signed(value))
     }
@@ -217,11 +225,11 @@ impl Page<'_, '_> {
         metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
-    fn gauges<'l, const N: usize>(
+    fn gauges<'l, V: TryInto<i64>, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        values: impl Iterator<Item = ([(&'l str, &'l str); N], u64)>,
+        values: impl Iterator<Item = ([(&'l str, &'l str); N], V)>,
     ) -> fmt::Result {
         self.family(name, help, values.map(|(labels, value)| (labels, signed(value))))
     }
@@ -292,8 +300,8 @@ fn escaped(value: &str) -> Cow<'_, str> {
     Cow::Owned(value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n"))
 }
 
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+fn signed(value: impl TryInto<i64>) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -215,7 +215,7 @@ fn a_running_node_heeds_a_list_of_revoked_certificates_within_seconds() {
         node.says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
     }
     fs::write(place.0.join("demo/revoked.crl"), "half a list").expect("written");
-    nodes[0].says(&["the new bundle is not used", "revoked.crl"]);
+    nodes[0].says(&["the new revoked.crl is not used", "cert revoke"]);
     fs::remove_file(place.0.join("demo/revoked.crl")).expect("removed");
     // In this test the authority and the bundles share a directory, and so the list.
     let revoked = synod(&place.0, &["cert", "revoke", "--ca", "demo", "demo/n2.synod", "--json"]);
@@ -233,6 +233,39 @@ fn a_running_node_heeds_a_list_of_revoked_certificates_within_seconds() {
         let args = [vec!["cert", "revoke", "--ca", "demo"], nonsense].concat();
         assert_eq!(synod(&place.0, &args).exit, 2, "{args:?}");
     }
+}
+
+#[test]
+fn a_damaged_bundle_keeps_no_list_from_being_heeded_nor_a_damaged_list_a_bundle_and_both_are_told()
+{
+    let place = Place::new("cert-unusable");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2", "n3"]);
+    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
+    nodes[0].says(&["\"event\":\"state\"", "\"leader\":\"n3\""]);
+    let address = crate::operating::admin(&mut nodes[0]);
+    let good = fs::read_to_string(&bundles[0]).expect("the bundle");
+    fs::write(&bundles[0], format!("{good}n5 = \"\"\n")).expect("written");
+    nodes[0].says(&["ERROR", "the new bundle is not used", "peers.n5"]);
+    let revoked = synod(&place.0, &["cert", "revoke", "--ca", "demo", "demo/n3.synod"]);
+    assert_eq!(revoked.exit, 0, "{}", revoked.stderr);
+    nodes[0].says(&["\"event\":\"link\"", "\"peer\":\"n3\"", "\"up\":false"]);
+    let told = synod(&place.0, &["status", &address]).stdout;
+    assert!(told.contains("bundle not used") && !told.contains("revoked.crl not"), "{told}");
+
+    let list = place.0.join("demo/revoked.crl");
+    let text = fs::read_to_string(&list).expect("the list");
+    let cut = text.split_once("-----END").expect("its end").0;
+    fs::write(&list, cut).expect("written");
+    let line = nodes[0].says(&["the new revoked.crl is not used", "its end is missing"]);
+    assert!(line.contains("copy the list again") && !line.contains('['), "{line}");
+    let kept = good.lines().filter(|line| !line.starts_with("n2 = "));
+    fs::write(&bundles[0], kept.collect::<Vec<_>>().join("\n")).expect("written");
+    nodes[0].says(&["\"event\":\"link\"", "\"peer\":\"n2\"", "\"up\":false"]);
+    let told = synod(&place.0, &["status", "demo/n1.synod", &address]).stdout;
+    assert!(!told.contains("bundle not used") && told.contains("revoked.crl not used"), "{told}");
+    let renewed = synod(&place.0, &["cert", "renew", "--ca", "demo", "demo/n1.synod"]);
+    assert_eq!(renewed.exit, 0, "{}", renewed.stderr);
+    nodes[0].says(&["bundle renewed", "new_key=true"]);
 }
 
 #[test]

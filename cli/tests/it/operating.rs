@@ -72,6 +72,8 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
         "synod_lane_refused_total{node=\"n1\",peer=\"n2\",lane=\"bully\"} ",
         "synod_peer_cert_expiry_seconds{node=\"n1\",peer=\"n2\"} ",
         "synod_certificate_not_after_seconds",
+        "synod_file_unusable{node=\"n1\",file=\"bundle\"} 0",
+        "synod_file_unusable{node=\"n1\",file=\"revoked.crl\"} 0",
         "synod_datagrams_dropped_total{node=\"n1\"} 0",
         "# EOF",
     ] {
@@ -186,20 +188,29 @@ fn a_node_that_every_peer_turns_away_is_not_ready_and_the_doctor_says_why() {
 }
 
 #[test]
-fn a_node_that_is_told_to_end_twice_ends_at_once() {
+fn a_node_that_is_told_to_end_twice_ends_at_once_and_says_what_was_not_acknowledged() {
     let place = Place::new("twice");
-    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
-    let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
-    nodes[0].says(&["\"leader\":\"n2\""]);
+    let mut nodes = pair(&place);
+    let address = admin(&mut nodes[0]);
     // A peer that is stopped confirms nothing and hears no good-bye, so draining takes its time.
     signal("-STOP", &nodes[1]);
+    let lane = "synod_lane_unacknowledged{node=\"n1\",peer=\"n2\",lane=\"bully\"} ";
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while get(&address, "/metrics").contains(&format!("{lane}0\n")) {
+        assert!(Instant::now() < deadline, "n1 asks n2 nothing");
+        thread::sleep(Duration::from_millis(20));
+    }
     signal("-TERM", &nodes[0]);
     nodes[0].says(&["\"event\":\"draining\""]);
     let told = Instant::now();
     signal("-TERM", &nodes[0]);
-    nodes[0].says(&["\"event\":\"stopped\""]);
-    assert!(nodes[0].child.wait().expect("it has ended").success());
+    let report = nodes[0].says(&["\"event\":\"stopped\""]);
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["drained"], false, "{report}");
+    assert!(report["unacknowledged"].as_u64().is_some_and(|events| 0 < events), "{report}");
+    assert_eq!(nodes[0].child.wait().expect("it has ended").code(), Some(3));
     assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+    nodes[0].says(&["n1 has ended with something undone"]);
     signal("-CONT", &nodes[1]);
 }
 
@@ -304,7 +315,9 @@ fn a_service_manager_is_told_that_a_node_is_up_that_it_lives_and_that_it_ends() 
     while heard() != "STOPPING=1" {}
 
     let unit = include_str!("../../deploy/synod@.service");
-    for line in ["Type=notify", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX"] {
+    for line in
+        ["Type=notify", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "SuccessExitStatus=3"]
+    {
         assert!(unit.lines().any(|it| it == line), "{line}");
     }
 }

@@ -90,7 +90,8 @@ pub trait Transport: Debug + Send + Sync {
     }
 
     /// Says good-bye to every peer after what is queued has left, for `deadline` at most, and
-    /// ends all tasks.
+    /// ends all tasks. Called again while that is under way, it is over at the earlier one of the deadlines, and
+    /// each [`Closing`] resolves then.
     fn close(&self, deadline: Duration) -> Closing;
 }
 

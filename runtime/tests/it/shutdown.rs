@@ -1,12 +1,13 @@
 //! How a node ends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Call, Closing, Context, Envelope, Event, Handlers, Hello, Inbox, Lane, LinkStatus, NodeId,
-    Reason, Request, SendError, Transport, TransportError,
+    Call, Closing, Context, Envelope, Event, Handlers, Hello, Inbox, Lane, LaneCounts, LaneId,
+    LinkStatus, NodeId, Reason, Request, SendError, Transport, TransportError,
 };
 use synod_runtime::{EndReason, Limits, MemoryNetwork, NodeBuilder};
 
@@ -213,4 +214,86 @@ async fn while_a_node_says_good_bye_no_timer_begins_anything() {
     let report = one.shutdown(PATIENCE).await;
     assert_eq!(journal.read().last(), Some(&"good-bye"));
     assert!(report.is_complete(), "{report:?}");
+}
+
+/// A transport on whose one link an event waits for its acknowledgement. It ends when it is to end at once, and counts the
+/// event as lost then, if it does.
+#[derive(Debug)]
+struct Waiting {
+    ends: bool,
+    lost: Arc<AtomicU64>,
+}
+
+impl Waiting {
+    fn new(ends: bool) -> Arc<Self> {
+        Arc::new(Self { ends, lost: Arc::default() })
+    }
+}
+
+impl Transport for Waiting {
+    fn start(&self, _: Hello, _: Arc<dyn Inbox>) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    fn connect(&self, _: NodeId) {}
+
+    fn disconnect(&self, _: NodeId, _: Reason) {}
+
+    fn send(&self, _: NodeId, _: Lane, _: &Envelope) -> Result<(), SendError> {
+        Err(SendError::Down)
+    }
+
+    fn links(&self) -> Vec<LinkStatus> {
+        let lost = self.lost.load(Ordering::SeqCst);
+        vec![LinkStatus {
+            peer: N2,
+            incarnation: None,
+            connected: false,
+            address: None,
+            protocol: None,
+            silent_for: None,
+            round_trip: None,
+            packets_sent: 0,
+            packets_lost: 0,
+            queued_bytes: 0,
+            resumed: 0,
+            lost,
+        }]
+    }
+
+    fn lanes(&self) -> Vec<(NodeId, LaneId, LaneCounts)> {
+        let unacknowledged = 1 - self.lost.load(Ordering::SeqCst);
+        vec![(N2, LaneId(1), LaneCounts { unacknowledged, ..LaneCounts::default() })]
+    }
+
+    fn close(&self, deadline: Duration) -> Closing {
+        let (ends, lost) = (self.ends && deadline.is_zero(), Arc::clone(&self.lost));
+        Box::pin(async move {
+            if !ends {
+                std::future::pending::<()>().await;
+            }
+            tokio::task::yield_now().await;
+            lost.store(1, Ordering::SeqCst);
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_that_is_cut_short_reports_what_was_not_acknowledged_whether_or_not_the_link_has_ended()
+ {
+    for ends in [true, false] {
+        let handlers = || Handlers::new().on(|_: &mut (), _: Number| ());
+        let transport = Waiting::new(ends);
+        let one = NodeBuilder::new(N1, vec![N1, N2], table(handlers)).transport(transport.clone());
+        let one = start(one).await;
+        let patient = one.shutdown(PATIENCE);
+        let cut_short = tokio::time::timeout(Duration::from_millis(20), patient).await;
+        assert!(cut_short.is_err(), "it waits for the acknowledgement");
+        let report = one.shutdown(Duration::ZERO).await;
+        assert_eq!(report.unacknowledged.get(&N2), Some(&1), "{report:?}");
+        assert_eq!(
+            (report.is_complete(), transport.lost.load(Ordering::SeqCst)),
+            (false, ends.into())
+        );
+    }
 }

@@ -113,10 +113,19 @@ impl Bundle {
     /// [`FileError`] with the file, the key or line in it, what is wrong and what to do. The text
     /// never shows the private key.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let bundle = Self::parse(&file::read(path)?).map_err(|it| FileError::content(path, it))?;
-        let bundle = bundle.with_files_beside(path)?;
+        let bundle = Self::read_alone(path)?;
         let revocations = Revocations::read(&path.with_file_name(Revocations::FILE))?;
         Ok(Self { revocations, ..bundle })
+    }
+
+    /// The same without the lists of revoked certificates: there are none in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bundle::read`].
+    pub fn read_alone(path: &Path) -> Result<Self, FileError> {
+        let bundle = Self::parse(&file::read(path)?).map_err(|it| FileError::content(path, it))?;
+        bundle.with_files_beside(path)
     }
 
     /// Reads what stands in files of their own, beside the bundle in `path`.

@@ -20,7 +20,7 @@ use rustls::sign::SigningKey;
 use synod_core::NodeId;
 use time::OffsetDateTime;
 
-use super::facts::{CertificateFacts, inspect, parse_pem, sha256};
+use super::facts::{CertificateFacts, inspect, parse_pem, pem_fault, sha256};
 use super::file::{self, FileError};
 use super::name::Cluster;
 use super::revocation::Revocations;
@@ -64,9 +64,9 @@ impl Credentials {
     /// The certificate, and those behind it.
     pub(crate) fn chain(&self) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
         let chain = CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes());
-        chain
-            .collect::<Result<_, _>>()
-            .map_err(|error| CertificateError(format!("this is not a PEM certificate: {error}")))
+        chain.collect::<Result<_, _>>().map_err(|error| {
+            CertificateError(format!("this is not a PEM certificate: {}", pem_fault(&error)))
+        })
     }
 
     /// The key, for signatures in a handshake.
@@ -74,8 +74,9 @@ impl Credentials {
         &self,
         provider: &CryptoProvider,
     ) -> Result<Arc<dyn SigningKey>, CertificateError> {
-        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
-            .map_err(|error| CertificateError(format!("this is not a PEM private key: {error}")))?;
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).map_err(|it| {
+            CertificateError(format!("this is not a PEM private key: {}", pem_fault(&it)))
+        })?;
         let loaded = provider.key_provider.load_private_key(key);
         loaded.map_err(|error| CertificateError(format!("the key cannot be used: {error}")))
     }

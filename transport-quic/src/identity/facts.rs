@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use synod_core::NodeId;
 
 use super::certificate::CertificateError;
@@ -50,8 +50,24 @@ pub fn inspect(pem: &str) -> Result<CertificateFacts, CertificateError> {
 
 /// The first certificate of a PEM text, as DER.
 pub(crate) fn parse_pem(pem: &str) -> Result<CertificateDer<'static>, CertificateError> {
-    CertificateDer::from_pem_slice(pem.as_bytes())
-        .map_err(|error| CertificateError::new(format!("this is not a PEM certificate: {error}")))
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| {
+        let words = pem_fault(&error);
+        CertificateError::new(format!("this is not a PEM certificate: {words}"))
+    })
+}
+
+/// What is wrong with a PEM text. The library's own words have its lines as numbers.
+pub(crate) fn pem_fault(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => {
+            String::from("its end is missing, the line that begins with -----END")
+        }
+        pem::Error::IllegalSectionStart { .. } => {
+            String::from("the line that begins with -----BEGIN is damaged")
+        }
+        pem::Error::NoItemsFound => String::from("there is none in it"),
+        other => other.to_string(),
+    }
 }
 
 impl CertificateFacts {

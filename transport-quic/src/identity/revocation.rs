@@ -18,7 +18,7 @@ use webpki::{BorrowedCertRevocationList, EndEntityCert};
 
 use super::certificate::CertificateError;
 use super::date;
-use super::facts::hex;
+use super::facts::{hex, pem_fault};
 use super::file::{self, FileError};
 use super::x509;
 
@@ -68,7 +68,10 @@ impl Revocations {
     ///
     /// [`CertificateError`] if there is none, or a damaged one.
     pub fn parse(pem: &str) -> Result<Vec<Self>, CertificateError> {
-        let damaged = |error| CertificateError::new(format!("this is not PEM: {error}"));
+        let damaged = |error| {
+            let words = pem_fault(&error);
+            CertificateError::new(format!("{words}: copy the list again from the authority"))
+        };
         let lists = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes());
         let lists: Vec<_> = lists.collect::<Result<_, _>>().map_err(damaged)?;
         if lists.is_empty() {

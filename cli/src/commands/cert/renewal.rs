@@ -114,7 +114,7 @@ fn words_of(files: &[PathBuf]) -> String {
 
 /// The bundle in the file, if it is one of the authority's cluster.
 fn of_cluster(authority: &Authority, path: &Path) -> Result<Bundle, Problem> {
-    let bundle = Bundle::read(path).map_err(|error| Problem::of_file(&error))?;
+    let bundle = Bundle::read_alone(path).map_err(|error| Problem::of_file(&error))?;
     if bundle.cluster == *authority.cluster() {
         return Ok(bundle);
     }
