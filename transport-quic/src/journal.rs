@@ -74,8 +74,9 @@ impl Journal {
     ) -> String {
         if let Some(hidden) = self.hidden_since_last(address, *kind) {
             let claimed = claimed.or(peer).map(|node| node.to_string());
+            let known = peer.map(tracing::field::display);
             warn!(
-                node = %self.me, peer = %name(peer), claimed, key, address, kind = kind.word(),
+                node = %self.me, peer = known, claimed, key, address, kind = kind.word(),
                 hidden, "{text}"
             );
         }

@@ -1,9 +1,13 @@
 //! What `cert` takes.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use synod_core::NodeId;
+
+/// For how many days something can be valid: a hundred years at most.
+const DAYS: RangeInclusive<i64> = 1..=36_500;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -22,8 +26,8 @@ pub(crate) enum Cert {
     Issue(CertIssue),
     /// Say what a bundle or a certificate holds.
     Inspect(CertInspect),
-    /// Say which certificates end soon. The exit code is 0 if none does, and 1 if one must be
-    /// renewed.
+    /// Say which certificates end soon, or are of no use to the node of their bundle. The exit code is 0 if none is,
+    /// and 1 if one must be renewed, or an authority that a bundle trusts ends.
     Check(CertCheck),
     /// Give bundles a new certificate and a new key, also if theirs have expired.
     Renew(CertRenew),
@@ -46,7 +50,7 @@ pub(crate) struct CertInit {
     #[arg(long, default_value = "demo")]
     pub(crate) cluster: String,
     /// How long the authority is valid, in days.
-    #[arg(long, default_value_t = 3650)]
+    #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(DAYS))]
     pub(crate) days: u32,
 }
 
@@ -67,8 +71,8 @@ pub(crate) struct CertIssue {
     /// The directory for the bundles.
     #[arg(long, default_value = ".")]
     pub(crate) out: PathBuf,
-    /// How long the certificates are valid, in days.
-    #[arg(long, default_value_t = 90)]
+    /// How long the certificates are valid, in days. None is valid for longer than its authority.
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(DAYS))]
     pub(crate) days: u32,
 }
 
@@ -91,7 +95,7 @@ pub(crate) struct CertCheck {
     /// Bundles, or certificates as PEM.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// How many days a certificate must still be valid.
+    /// How many days a certificate, and those of the authorities in a bundle, must still be valid.
     #[arg(long, default_value_t = 30)]
     pub(crate) before: u32,
 }
@@ -108,8 +112,8 @@ pub(crate) struct CertRenew {
     /// The directory of the authority. Bundles that do not trust it yet will.
     #[arg(long, default_value = "ca")]
     pub(crate) ca: PathBuf,
-    /// How long the certificates are valid, in days.
-    #[arg(long, default_value_t = 90)]
+    /// How long the certificates are valid, in days. None is valid for longer than its authority.
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(DAYS))]
     pub(crate) days: u32,
 }
 
@@ -117,11 +121,16 @@ pub(crate) struct CertRenew {
 #[command(after_help = "\
 Examples:
   synod cert trust --ca next n1.synod
-  synod cert trust --ca next n1.synod n2.synod n3.synod")]
+  synod cert trust --ca next n1.synod n2.synod n3.synod
+
+At the end, when every node has a certificate of it, --only drops the authorities before.")]
 pub(crate) struct CertTrust {
     /// The bundles, which are replaced as a whole.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
+    /// Trust no other authority any more. A bundle whose own certificate is of another one is refused.
+    #[arg(long)]
+    pub(crate) only: bool,
     /// The directory of the authority.
     #[arg(long, default_value = "ca")]
     pub(crate) ca: PathBuf,

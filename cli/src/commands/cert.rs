@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use synod_core::NodeId;
 use synod_transport_quic::{Authority, Bundle, CertificateFacts, inspect};
 
@@ -73,12 +73,18 @@ fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
     for (node, path) in peers.keys().zip(paths()) {
         let bundle = bundle(&authority, *node, &peers, days(asked.days))?;
         bundle.write_new(&path).map_err(|error| Problem::caused(&error))?;
-        let days = valid_days(&bundle, asked.days);
-        printer.say(format!("{}   {node}, valid for {days} days", path.display()));
+        let (days, valid) = validity(&bundle, asked.days);
+        printer.say(format!("{}   {node}, {valid}", path.display()));
         printer.event(&json!({
             "event": "issued", "node": node.to_string(), "file": path.display().to_string(),
             "days": days,
         }));
+    }
+    if let [(node, address)] = asked.nodes.as_slice() {
+        printer.warn(format!(
+            "{node} is a cluster of its own, which knows no other node. To add it to one, name all nodes: \
+             cert issue --out DIRECTORY n1=.. n2=.. {node}={address}, and start each anew with its new bundle"
+        ));
     }
     if let Some((node, path)) = peers.keys().zip(paths()).next() {
         let path = quoted(path);
@@ -87,12 +93,18 @@ fn issue(asked: &CertIssue, printer: &Printer) -> Result<(), Problem> {
     Ok(())
 }
 
-/// For how many days from now the certificate in a new bundle is valid: it ends with its authority,
-/// which may be before the days that were `asked` for.
-fn valid_days(bundle: &Bundle, asked: u32) -> u64 {
-    let facts = bundle.credentials.facts().ok();
+/// For how many days from now the certificate in a new bundle is valid, as a number and in words: it ends with its
+/// authority, which may be before the days that were `asked` for.
+fn validity(bundle: &Bundle, asked: u32) -> (u64, String) {
+    let (facts, asked) = (bundle.credentials.facts().ok(), u64::from(asked));
     let left = facts.map(|facts| facts.remaining(SystemTime::now()).as_secs().div_ceil(86_400));
-    left.unwrap_or_default().min(u64::from(asked))
+    let days = left.unwrap_or_default().min(asked);
+    let why = if days < asked {
+        format!(" and not {asked}, as its authority ends then")
+    } else {
+        String::new()
+    };
+    (days, format!("valid for {days} days{why}"))
 }
 
 fn authority(directory: &Path, printer: &Printer) -> Result<Authority, Problem> {
@@ -151,37 +163,82 @@ fn show(asked: &CertInspect, printer: &Printer) -> Result<(), Problem> {
         return revocation::show(&asked.file, printer);
     }
     let (facts, bundle) = facts(&asked.file)?;
-    let names = facts.names.join(", ");
-    let left = facts.remaining(SystemTime::now()).as_secs() / 86_400;
-    let expired = facts.remaining(SystemTime::now()).is_zero();
+    let now = SystemTime::now();
     let kind = if facts.is_authority { "authority" } else { "node" };
     match facts.cluster.as_ref().filter(|_| facts.is_authority) {
         Some(cluster) => printer.say(format!("authority of cluster {cluster}")),
-        None => printer.say(format!("{kind} {names}")),
+        None => printer.say(format!("{kind} {}", facts.names.join(", "))),
     }
-    printer.say(format!("  key      {}", facts.fingerprint));
-    let believed =
-        if facts.key.is_believed() { "" } else { ": no node believes it, issue it anew" };
-    printer.say(format!("  kind     {}{believed}", facts.key));
-    printer.say(format!("  serial   {}", facts.serial));
-    printer.say(format!("  issuer   {}", facts.issuer.as_deref().unwrap_or("itself")));
-    let state = if expired { String::from("EXPIRED") } else { format!("{left} days left") };
-    printer.say(format!("  validity {state}"));
+    tell(&facts, now, printer);
+    let trusted = bundle.as_ref().map(trusted).transpose()?.unwrap_or_default();
+    for authority in &trusted {
+        let (name, [_, until]) = (authority.short_fingerprint(), authority.validity());
+        printer.say(format!(
+            "  trusts       authority {name}, until {until}, {}",
+            state(authority, now)
+        ));
+    }
     for node in bundle.iter().flat_map(Bundle::nodes) {
         let address = bundle.as_ref().and_then(|bundle| bundle.peers.get(&node));
         let place = address.map_or("wherever its peers say", String::as_str);
-        printer.say(format!("  node     {node} at {place}"));
+        printer.say(format!("  node         {node} at {place}"));
     }
+    let [not_before, not_after] = facts.validity();
+    let authorities: Vec<Value> = trusted.iter().map(|it| in_short(it, now)).collect();
     printer.event(&json!({
         "event": "certificate", "kind": kind, "names": facts.names,
         "node": facts.node.map(|node| node.to_string()),
-        "cluster": facts.cluster.map(|cluster| cluster.to_string()),
+        "cluster": facts.cluster.as_ref().map(ToString::to_string),
         "fingerprint": facts.fingerprint, "serial": facts.serial, "issuer": facts.issuer,
         "key": facts.key.to_string(), "believed": facts.key.is_believed(),
-        "days_left": left, "expired": expired,
+        "days_left": days_left(&facts, now), "expired": facts.remaining(now).is_zero(),
+        "not_before": not_before, "not_after": not_after, "authorities": authorities,
     }));
     printer.next(format!("cert check {} --before 30", quoted(&asked.file)));
     Ok(())
+}
+fn tell(facts: &CertificateFacts, now: SystemTime, printer: &Printer) {
+    let believed =
+        if facts.key.is_believed() { "" } else { ": no node believes it, issue it anew" };
+    let [from, until] = facts.validity();
+    printer.say(format!("  fingerprint  {}", facts.fingerprint));
+    printer.say(format!("  key          {}{believed}", facts.key));
+    printer.say(format!("  serial       {}", facts.serial));
+    printer.say(format!("  issuer       {}", facts.issuer.as_deref().unwrap_or("itself")));
+    printer.say(format!("  valid from   {from}"));
+    printer.say(format!("  valid until  {until}, {}", state(facts, now)));
+}
+
+/// The certificates of the authorities that the node of a bundle trusts.
+fn trusted(bundle: &Bundle) -> Result<Vec<CertificateFacts>, Problem> {
+    let trusted = bundle.authorities.iter().map(|pem| inspect(pem));
+    trusted.collect::<Result<_, _>>().map_err(|error| {
+        Problem::new(
+            Exit::Usage,
+            format!("the bundle of {}: key `authorities`: {error}", bundle.node),
+        )
+    })
+}
+
+/// What there is to know of an authority that a bundle trusts.
+fn in_short(authority: &CertificateFacts, now: SystemTime) -> Value {
+    let [_, not_after] = authority.validity();
+    json!({
+        "fingerprint": authority.fingerprint, "not_after": not_after,
+        "cluster": authority.cluster.as_ref().map(ToString::to_string),
+        "days_left": days_left(authority, now), "expired": authority.remaining(now).is_zero(),
+    })
+}
+
+fn state(facts: &CertificateFacts, now: SystemTime) -> String {
+    match facts.remaining(now).is_zero() {
+        true => String::from("EXPIRED"),
+        false => format!("{} days left", days_left(facts, now)),
+    }
+}
+
+fn days_left(facts: &CertificateFacts, now: SystemTime) -> u64 {
+    facts.remaining(now).as_secs() / 86_400
 }
 
 /// What a certificate says, and the bundle that it is in.

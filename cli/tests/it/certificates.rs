@@ -44,9 +44,17 @@ fn a_certificate_is_said_to_be_valid_no_longer_than_its_authority() {
     let init = ["cert", "init", "ca", "--cluster", "demo", "--days", "30"];
     assert_eq!(synod(&place.0, &init).exit, 0);
     let issued = synod(&place.0, &["cert", "issue", "--ca", "ca", "--out", "b", "n1=127.0.0.1:1"]);
-    assert!(issued.stdout.contains("n1, valid for 30 days"), "{}", issued.stdout);
+    let shortened = "n1, valid for 30 days and not 90, as its authority ends then\n";
+    assert!(issued.stdout.contains(shortened), "{}", issued.stdout);
+    assert!(issued.stderr.contains("warning: n1 is a cluster of its own"), "{}", issued.stderr);
+    assert!(issued.stderr.contains("name all nodes"), "{}", issued.stderr);
     let renew = ["cert", "renew", "--ca", "ca", "b/n1.synod", "--days", "365", "--json"];
     assert_eq!(synod(&place.0, &renew).last()["days"], 30);
+    for days in ["0", "36501"] {
+        let refused =
+            synod(&place.0, &["cert", "renew", "--ca", "ca", "b/n1.synod", "--days", days]);
+        assert!(refused.exit == 2 && refused.stderr.contains("1..=36500"), "{}", refused.stderr);
+    }
     let shown = synod(&place.0, &["cert", "inspect", "ca/ca.pem"]);
     assert!(shown.stdout.starts_with("authority of cluster demo\n"), "{}", shown.stdout);
 }
@@ -122,7 +130,10 @@ fn a_weak_key_is_told_of_and_must_be_renewed() {
     let place = Place::new("cert-weak");
     fs::write(place.0.join("weak.pem"), WEAK).expect("written");
     let shown = synod(&place.0, &["cert", "inspect", "weak.pem"]);
-    assert!(shown.stdout.contains("kind     RSA with 1024 bits: no node believes it"), "{shown:?}");
+    assert!(
+        shown.stdout.contains("key          RSA with 1024 bits: no node believes"),
+        "{shown:?}"
+    );
     let checked = synod(&place.0, &["cert", "check", "weak.pem"]);
     assert_eq!(checked.exit, 1, "{checked:?}");
     assert!(checked.stdout.contains("no node believes its key, RSA with 1024 bits"), "{checked:?}");
@@ -191,6 +202,64 @@ fn one_authority_takes_over_from_another() {
     let mut nodes: Vec<Running> = bundles.iter().map(|bundle| Running::node(bundle)).collect();
     for node in &mut nodes {
         node.says(&["\"event\":\"state\"", "\"leader\":\"n2\""]);
+    }
+}
+
+#[test]
+fn at_the_end_of_a_change_of_authorities_the_old_one_is_dropped_and_what_ends_before_is_told() {
+    let place = Place::new("cert-only");
+    let init = ["cert", "init", "ca", "--cluster", "demo", "--days", "20"];
+    assert_eq!(synod(&place.0, &init).exit, 0);
+    assert_eq!(synod(&place.0, &["cert", "init", "next", "--cluster", "demo"]).exit, 0);
+    let issue = ["cert", "issue", "--ca", "ca", "n1=127.0.0.1:9", "n2=127.0.0.1:10"];
+    assert_eq!(synod(&place.0, &issue).exit, 0);
+    let only = ["cert", "trust", "--ca", "next", "--only", "n1.synod"];
+    let refused = synod(&place.0, &only);
+    assert_eq!(refused.exit, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("needs what it trusts besides"), "{}", refused.stderr);
+
+    let of_next = ["cert", "renew", "--ca", "next", "n1.synod"];
+    assert_eq!(synod(&place.0, &of_next).exit, 0);
+    let shown = synod(&place.0, &["cert", "inspect", "n1.synod"]);
+    assert_eq!(shown.stdout.matches("  trusts       authority ").count(), 2, "{}", shown.stdout);
+    assert!(shown.stdout.contains(", 19 days left\n"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("  valid until  20"), "{}", shown.stdout);
+    let line = synod(&place.0, &["cert", "inspect", "n1.synod", "--json"]).last();
+    let own = synod(&place.0, &["cert", "inspect", "next/ca.pem", "--json"]).last();
+    assert_eq!(line["authorities"][1]["fingerprint"], own["fingerprint"], "{line}");
+    assert_eq!(line["authorities"][0]["days_left"], 19, "{line}");
+
+    let check = ["cert", "check", "n1.synod", "--json"];
+    let ends = synod(&place.0, &check);
+    assert_eq!((ends.exit, &ends.last()["renew"]), (1, &false.into()), "{}", ends.stderr);
+    assert!(ends.stderr.contains("1 of 1 trust an authority that ends"), "{}", ends.stderr);
+    assert_eq!(synod(&place.0, &only).exit, 0);
+    assert_eq!(synod(&place.0, &check).exit, 0);
+}
+
+#[test]
+fn a_bundle_whose_certificate_is_of_no_use_to_its_node_must_be_renewed() {
+    let place = Place::new("cert-useless");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let texts = [0, 1].map(|it: usize| fs::read_to_string(&bundles[it]).expect("a bundle"));
+    let part = |text: &str, what: &str| {
+        let (_, rest) = text.split_once(&format!("{what} = \"\"\"")).expect("it is there");
+        String::from(rest.split_once("\"\"\"").expect("its end").0)
+    };
+    let with = |what: &str| texts[0].replace(&part(&texts[0], what), &part(&texts[1], what));
+    let another = with("certificate").replace(&part(&texts[0], "key"), &part(&texts[1], "key"));
+    for (text, words) in [
+        (another, "the certificate is that of n2"),
+        (with("key"), "is not that of its certificate"),
+    ] {
+        fs::write(&bundles[0], text).expect("written");
+        let checked = synod(&place.0, &["cert", "check", "demo/n1.synod", "--json"]);
+        assert_eq!((checked.exit, &checked.last()["renew"]), (1, &true.into()), "{words}");
+        let fault = checked.last()["fault"].as_str().map(String::from);
+        assert!(fault.is_some_and(|fault| fault.contains(words)), "{}", checked.stdout);
+        let renewed = synod(&place.0, &["cert", "renew", "--ca", "demo", "demo/n1.synod"]);
+        assert_eq!(renewed.exit, 0, "{}", renewed.stderr);
+        assert_eq!(synod(&place.0, &["cert", "check", "demo/n1.synod"]).exit, 0);
     }
 }
 

@@ -77,6 +77,12 @@ impl CertificateFacts {
         self.not_after.duration_since(now).unwrap_or(Duration::ZERO)
     }
 
+    /// From when on and until when it is valid, as people read it: `2026-11-19T09:03:24Z`.
+    #[must_use]
+    pub fn validity(&self) -> [String; 2] {
+        [self.not_before, self.not_after].map(date::text)
+    }
+
     /// Enough of the fingerprint to tell two keys apart: 16 digits.
     #[must_use]
     pub fn short_fingerprint(&self) -> String {
@@ -116,8 +122,9 @@ impl fmt::Display for CertificateFacts {
         writeln!(f, "key          {}", self.key)?;
         writeln!(f, "fingerprint  {}", self.fingerprint)?;
         writeln!(f, "authority    {}", self.issuer.clone().unwrap_or_else(unknown))?;
-        writeln!(f, "valid from   {}", date::text(self.not_before))?;
-        write!(f, "valid until  {}", date::text(self.not_after))
+        let [from, until] = self.validity();
+        writeln!(f, "valid from   {from}")?;
+        write!(f, "valid until  {until}")
     }
 }
 

@@ -294,9 +294,11 @@ impl Trust {
         let theirs = facts.issuer.as_deref().map_or_else(|| String::from("unknown"), short);
         let text = format!(
             "the certificate of {whose} is of another authority ({theirs}) than {} trusts ({}): \
-             it belongs to another cluster, or must be issued anew with `synod cert issue {whose}`",
+             it belongs to another cluster; or its bundle must be renewed by a trusted authority with `synod cert \
+             renew`, or {} must trust its authority, by `synod cert trust`",
             self.me,
-            self.fingerprints.join(", ")
+            self.fingerprints.join(", "),
+            self.me,
         );
         Turned::new(Kind::BadAuthority, text)
     }

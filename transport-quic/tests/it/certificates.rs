@@ -128,7 +128,13 @@ fn a_listener_of_another_authority_is_refused() {
     one.transport.connect(N2);
     let ours = ours.facts().short_fingerprint();
     let theirs = theirs.facts().short_fingerprint();
-    let parts = ["the certificate of n2 is of another authority", &ours, &theirs, "cert issue n2"];
+    let parts = [
+        "the certificate of n2 is of another authority",
+        &ours,
+        &theirs,
+        "cert renew",
+        "cert trust",
+    ];
     assert_says(&unreachable(&one), &parts);
     assert_says(&refusal(&one, "bad_ca").text, &parts);
     let there = refusal(&two, "bad_ca");

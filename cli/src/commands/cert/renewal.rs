@@ -4,19 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use synod_transport_quic::{Authority, Bundle};
+use synod_transport_quic::{Authority, Bundle, CertificateFacts, inspect};
 
-use super::{authority, facts, is_bundle, valid_days};
+use super::{authority, facts, is_bundle, validity};
 use crate::args::{CertCheck, CertRenew, CertTrust, days};
 use crate::printer::{Printer, quoted, typed};
 use crate::problem::{Exit, Problem};
 
 pub(super) fn check(asked: &CertCheck, printer: &Printer) -> Result<(), Problem> {
-    let now = SystemTime::now();
-    let (mut due, mut unread) = (Vec::new(), None);
+    let (mut due, mut ending, mut unread) = (Vec::new(), Vec::new(), None);
     for path in &asked.files {
-        let facts = match facts(path) {
-            Ok((facts, _)) => facts,
+        let judged = match Judged::of(path, days(asked.before)) {
+            Ok(judged) => judged,
             // The others are judged all the same: this may be what a timer runs.
             Err(problem) => {
                 printer.say(format!("{}   not read", path.display()));
@@ -24,34 +23,104 @@ pub(super) fn check(asked: &CertCheck, printer: &Printer) -> Result<(), Problem>
                 continue;
             }
         };
-        let left = facts.remaining(now);
-        let is_weak = !facts.key.is_believed();
-        let renew = left < days(asked.before) || is_weak;
-        let weak = format!(", and no node believes its key, {}", facts.key);
-        let weak = if is_weak { weak } else { String::new() };
-        printer.say(format!("{}   {}{weak}", path.display(), words(facts.not_after, now)));
-        printer.event(&json!({
-            "event": "validity", "file": path.display().to_string(), "names": facts.names,
-            "days_left": left.as_secs() / DAY, "expired": left.is_zero(), "renew": renew,
-            "key": facts.key.to_string(),
-        }));
-        if renew {
+        judged.tell(path, printer);
+        if judged.renew {
             due.push(quoted(path));
+        }
+        if !judged.ending.is_empty() {
+            ending.push(quoted(path));
         }
     }
     if let Some(problem) = unread {
         return Err(problem);
     }
-    if due.is_empty() {
+    if due.is_empty() && ending.is_empty() {
         if let Some(bundle) = asked.files.iter().find(|it| is_bundle(it)) {
             printer.next(format!("doctor {}", quoted(bundle)));
         }
         return Ok(());
     }
-    let what = format!("{} of {} must be renewed", due.len(), asked.files.len());
-    let renew = typed(format!("cert renew --ca ca {}", due.join(" ")));
-    let hint = format!("where the authority is: {renew}");
-    Err(Problem { told: true, ..Problem::new(Exit::Violated, what) }.hint(hint))
+    Err(overdue(&due, &ending, asked.files.len()))
+}
+
+/// Why some of so many files are not well: those that are `due`, and those that trust an authority that is `ending`.
+fn overdue(due: &[String], ending: &[String], count: usize) -> Problem {
+    let (mut what, mut hints) = (Vec::new(), Vec::new());
+    if !due.is_empty() {
+        what.push(format!("{} of {count} must be renewed", due.len()));
+        let renew = typed(format!("cert renew --ca ca {}", due.join(" ")));
+        hints.push(format!("where the authority is: {renew}"));
+    }
+    if !ending.is_empty() {
+        what.push(format!("{} of {count} trust an authority that ends", ending.len()));
+        let trust = typed(format!("cert trust --ca next {}", ending.join(" ")));
+        hints.push(format!(
+            "let another authority take over: {trust}, then renew them all, then the same with --only"
+        ));
+    }
+    let problem = Problem::new(Exit::Violated, what.join(", and "));
+    Problem { told: true, ..problem }.hint(hints.join("; "))
+}
+
+/// What there is to say of one file.
+struct Judged {
+    facts: CertificateFacts,
+    left: Duration,
+    /// Why a node could not run with it, but for its end.
+    fault: Option<String>,
+    /// Authorities in it that end too soon, each with when.
+    ending: Vec<String>,
+    renew: bool,
+}
+
+impl Judged {
+    /// By whether it is valid for so long.
+    fn of(path: &Path, before: Duration) -> Result<Self, Problem> {
+        let now = SystemTime::now();
+        let (facts, bundle) = facts(path)?;
+        let left = facts.remaining(now);
+        let ending = bundle.iter().flat_map(|it| ending(it, before, now)).collect();
+        let fault = fault(&facts, bundle.as_ref(), now);
+        let renew = left < before || fault.is_some();
+        Ok(Self { facts, left, fault, ending, renew })
+    }
+
+    fn tell(&self, path: &Path, printer: &Printer) {
+        let Self { facts, left, fault, ending, renew } = self;
+        let (file, validity) = (path.display(), words(facts.not_after, SystemTime::now()));
+        let more = fault.iter().chain(ending).map(|words| format!(", and {words}"));
+        let more: Vec<String> = more.collect();
+        printer.say(format!("{file}   {validity}{}", more.concat()));
+        printer.event(&json!({
+            "event": "validity", "file": file.to_string(), "names": facts.names,
+            "days_left": left.as_secs() / DAY, "expired": left.is_zero(), "renew": renew,
+            "key": facts.key.to_string(), "fault": fault, "authorities_ending": ending.len(),
+        }));
+    }
+}
+
+fn fault(facts: &CertificateFacts, bundle: Option<&Bundle>, now: SystemTime) -> Option<String> {
+    if !facts.key.is_believed() {
+        return Some(format!("no node believes its key, {}", facts.key));
+    }
+    if facts.remaining(now).is_zero() {
+        return None;
+    }
+    let [from, _] = facts.validity();
+    match bundle {
+        Some(bundle) => bundle.check().err().map(|error| error.to_string()),
+        None => (now < facts.not_before).then(|| format!("it is not valid before {from}")),
+    }
+}
+
+fn ending(bundle: &Bundle, before: Duration, now: SystemTime) -> Vec<String> {
+    let authorities = bundle.authorities.iter().filter_map(|pem| inspect(pem).ok());
+    let ending = authorities.filter(|authority| authority.remaining(now) < before);
+    let told = ending.map(|it| {
+        let (name, validity) = (it.short_fingerprint(), words(it.not_after, now));
+        format!("it trusts the authority {name}, which has {validity}")
+    });
+    told.collect()
 }
 
 pub(super) fn renew(asked: &CertRenew, printer: &Printer) -> Result<(), Problem> {
@@ -64,8 +133,8 @@ pub(super) fn renew(asked: &CertRenew, printer: &Printer) -> Result<(), Problem>
         let newly_trusted = bundle.trust(&authority);
         bundle.replace(path).map_err(|error| Problem::caused(&error))?;
         let (file, node) = (path.display(), bundle.node);
-        let days = valid_days(&bundle, asked.days);
-        printer.say(format!("{file}   {node}, valid for {days} days, with a new key"));
+        let (days, valid) = validity(&bundle, asked.days);
+        printer.say(format!("{file}   {node}, {valid}, with a new key"));
         if newly_trusted {
             printer.say(format!(
                 "  it is the first of this authority: the others must trust it, \
@@ -87,7 +156,8 @@ pub(super) fn trust(asked: &CertTrust, printer: &Printer) -> Result<(), Problem>
     for path in &asked.files {
         let mut bundle = of_cluster(&authority, path)?;
         let newly_trusted = bundle.trust(&authority);
-        if newly_trusted {
+        let dropped = asked.only && trust_only(&mut bundle, &authority, path)?;
+        if newly_trusted || dropped {
             bundle.replace(path).map_err(|error| Problem::caused(&error))?;
         }
         let (file, count) = (path.display(), bundle.authorities.len());
@@ -98,12 +168,26 @@ pub(super) fn trust(asked: &CertTrust, printer: &Printer) -> Result<(), Problem>
             "authorities": count, "authority_is_new": newly_trusted,
         }));
     }
-    printer.next(format!(
-        "cert renew --ca {} {}     (when every node trusts it)",
-        quoted(&asked.ca),
-        words_of(&asked.files),
-    ));
+    let files = words_of(&asked.files);
+    match asked.only {
+        true => printer.next(format!("cert check {files}")),
+        false => printer.next(format!(
+            "cert renew --ca {} {files}     (when every node trusts it)",
+            quoted(&asked.ca),
+        )),
+    }
     Ok(())
+}
+
+/// Lets the bundle in the file trust no other authority any more. Whether it did.
+fn trust_only(bundle: &mut Bundle, authority: &Authority, path: &Path) -> Result<bool, Problem> {
+    let before = bundle.authorities.len();
+    bundle.authorities.retain(|pem| pem.trim() == authority.certificate_pem().trim());
+    bundle.check().map_err(|error| {
+        let what = format!("`{}` needs what it trusts besides: {error}", path.display());
+        Problem::new(Exit::Usage, what).hint("renew every bundle first, with the new authority")
+    })?;
+    Ok(bundle.authorities.len() < before)
 }
 
 /// Files, as a command takes them.
@@ -130,5 +214,22 @@ fn words(end: SystemTime, now: SystemTime) -> String {
     match end.duration_since(now) {
         Ok(left) => format!("{} days left", whole_days(left)),
         Err(over) => format!("EXPIRED {} days ago", whole_days(over.duration())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synod_core::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_valid_yet_is_a_fault() {
+        let authority = Authority::new("demo", days(30)).expect("a good name");
+        let facts = authority.issue(NodeId(1), days(9)).and_then(|it| it.facts()).expect("one");
+        let now = SystemTime::now();
+        assert_eq!(fault(&facts, None, now), None);
+        let early = fault(&facts, None, now - days(1)).expect("a fault");
+        assert_eq!(early, format!("it is not valid before {}", facts.validity()[0]));
     }
 }
