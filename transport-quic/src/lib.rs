@@ -65,4 +65,5 @@ pub use identity::{
 };
 pub use limits::Limits;
 pub use probe::{Presence, granted_buffer_bytes, probe};
+pub use refusal::refusal_kinds;
 pub use transport::QuicTransport;

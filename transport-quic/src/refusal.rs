@@ -157,6 +157,11 @@ impl Kind {
     }
 }
 
+/// The words that those who are turned away are counted by.
+pub fn refusal_kinds() -> impl Iterator<Item = &'static str> {
+    Kind::ALL.into_iter().map(Kind::word)
+}
+
 /// Somebody is turned away.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Turned {

@@ -1,5 +1,6 @@
 //! What `node` and `cluster` take.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -54,7 +55,7 @@ The file of --config is TOML with the keys algorithm, store, record, recordings,
 limits.connect_timeout_ms, limits.idle_timeout_ms, limits.keep_alive_ms, limits.redial_after_ms,
 limits.session_grace_ms, limits.frame_timeout_ms, limits.hung_after_ms,
 limits.panics_a_minute_max, limits.outbox_bytes_max, limits.bytes_per_peer_cap, limits.packet_bytes_max,
-limits.segmentation_offload, start_after and seeds.NODE. Variables of the environment come before it, and flags before both. Logs go to the standard error.")]
+limits.segmentation_offload, listen, start_after and seeds.NODE. Variables of the environment come before it, and flags before both. Logs go to the standard error.")]
 pub(crate) struct Node {
     /// The node's bundle.
     pub(crate) bundle: PathBuf,
@@ -78,6 +79,10 @@ pub(crate) struct Node {
     /// loopback interface, or `off`; the TCP port after the node's UDP port unless given.
     #[arg(long, env = "SYNOD_ADMIN")]
     pub(crate) admin: Option<Admin>,
+    /// The UDP address that the node listens at, in place of the one in the bundle: [::]:7400 is every interface over IPv6
+    /// and IPv4.
+    #[arg(long, env = "SYNOD_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Where a node of the bundle is, in place of what the bundle says, as n1=10.0.0.1:7400. The
     /// others are found through those that are known.
     #[arg(long = "seed", env = "SYNOD_SEEDS", value_delimiter = ',', value_parser = seed)]

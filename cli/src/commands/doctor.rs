@@ -51,9 +51,11 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
         findings.add("secrecy", secrecy(path));
         findings.add("certificate", certificate(bundle));
         findings.add("clock", Finding::fine(format!("{} here", now())));
-        let admin = settings.as_ref().and_then(|settings| settings.admin.address(bundle));
+        let listening = settings.as_ref().map(|settings| settings.listening(bundle));
+        let listening = listening.as_ref().unwrap_or(bundle);
+        let admin = settings.as_ref().and_then(|settings| settings.admin.address(listening));
         running = admin.and_then(|it| status::running_at(it, bundle.node));
-        findings.add("port", port(bundle, running.is_some()));
+        findings.add("port", port(listening, running.is_some()));
         if let Some(fault) = running.as_ref().and_then(|it| it.fault.clone()) {
             findings.add("links", Finding::new(Severity::Environment, fault));
         }

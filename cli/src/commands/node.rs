@@ -13,6 +13,7 @@ use synod_runtime::{
     EndReason, FileStore, Limits, NodeBuilder, NodeHandle, Output, ShutdownReport, Status,
 };
 use synod_transport_quic::{Bundle, QuicTransport};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -25,7 +26,7 @@ use super::doctor::open_to_others;
 use crate::app::App;
 use crate::args::Node;
 use crate::entry::Entry;
-use crate::operating::admin::{self, Subject};
+use crate::operating::admin::{self, Subject, VERSION};
 #[cfg(feature = "otel")]
 use crate::operating::otlp::Exporter;
 use crate::operating::recordings::Recordings;
@@ -90,6 +91,8 @@ async fn serve(
     let transport = Arc::new(open(asked, &settings, &bundle, &seeded)?);
     #[cfg(feature = "otel")]
     let exporter = asked.otlp.as_deref().map(|it| Exporter::to(it, bundle.node)).transpose()?;
+    // Nobody has linked with the node if this fails.
+    let admin = open_admin(settings.admin.address(&seeded)).await?;
     // Before anybody can know that the node is there, and tell it to end.
     let mut told_to_end = ToldToEnd::new(asked.exit_with_stdin);
     let started = builder(entry, &settings, &bundle, &transport).start().await;
@@ -108,9 +111,12 @@ async fn serve(
         transport: Arc::clone(&transport),
         recordings: Recordings::new(settings.recordings.clone(), settings.record.clone()),
     };
-    let admin = tell(subject, settings.admin.address(&bundle)).await?;
+    let told_at = admin.as_ref().and_then(|it| it.local_addr().ok());
+    if let Some(listener) = admin {
+        tokio::spawn(admin::serve(listener, subject));
+    }
     warn_of_amnesia(&node, entry, settings.store.is_some());
-    announce(&node, entry.name(), transport.local_address(), admin, printer);
+    announce(&node, entry.name(), transport.local_address(), told_at, printer);
     tokio::spawn(service::tell(node.clone()));
     tokio::spawn(speak(node.clone()));
     tokio::spawn(renewal::watch(asked.bundle.clone(), bundle, transport, certificate_end, files));
@@ -197,13 +203,15 @@ fn announce(
     admin: Option<SocketAddr>,
     printer: &Printer,
 ) {
+    let at = admin.map(tracing::field::display);
+    tracing::info!(node = %node.id(), algorithm, version = VERSION, admin = at, "the node tells of itself");
     let pages = admin.map(|admin| format!(" · tells of itself at http://{admin}/status"));
     let pages = pages.unwrap_or_default();
     printer.say(format!("{} runs {algorithm} · listens on {address}/udp{pages}", node.id()));
     printer.event(&json!({
         "event": "started", "node": node.id().to_string(), "algorithm": algorithm,
         "address": address.to_string(), "incarnation": node.status().incarnation,
-        "admin": admin.map(|admin| admin.to_string()),
+        "admin": admin.map(|admin| admin.to_string()), "version": VERSION,
     }));
 }
 
@@ -270,22 +278,14 @@ async fn drain(
     Err(Problem { told: true, ..Problem::new(Exit::Inconclusive, what) })
 }
 
-/// Opens the admin port, if there is to be one.
-async fn tell(
-    subject: Subject,
-    address: Option<SocketAddr>,
-) -> Result<Option<SocketAddr>, Problem> {
+/// Opens the admin port, if there is to be one. Nobody is answered yet.
+async fn open_admin(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Problem> {
     let Some(address) = address else { return Ok(None) };
-    let node = subject.node.clone();
-    match admin::open(address, subject).await {
-        Ok(bound) => Ok(Some(bound)),
-        Err(error) => {
-            node.shutdown(Duration::ZERO).await;
-            let what = format!("cannot tell of the node at {address}/tcp");
-            let hint = "choose another port by --admin 127.0.0.1:PORT, or none by --admin off";
-            Err(Problem::environment(what, &error).hint(hint))
-        }
-    }
+    TcpListener::bind(address).await.map(Some).map_err(|error| {
+        let what = format!("cannot tell of the node at {address}/tcp");
+        let hint = "choose another port by --admin 127.0.0.1:PORT, or none by --admin off";
+        Problem::environment(what, &error).hint(hint)
+    })
 }
 
 /// What an orderly end came to.
@@ -342,7 +342,11 @@ async fn speak(node: NodeHandle) {
 /// Asks for what the algorithm's workload says of this node.
 async fn ask(node: NodeHandle, workload: Workload) {
     let began = Instant::now();
-    for (_, at, envelope) in workload.inputs().filter(|(to, ..)| *to == node.id()) {
+    let inputs = || workload.inputs().filter(|(to, ..)| *to == node.id());
+    if inputs().next().is_none() {
+        tracing::warn!(node = %node.id(), "the workload asks for nothing at this node");
+    }
+    for (_, at, envelope) in inputs() {
         tokio::time::sleep_until(began + *at).await;
         if let Err(error) = node.trigger_sealed(envelope).await {
             tracing::warn!(node = %node.id(), "not asked for: {error}");

@@ -23,6 +23,8 @@ use crate::problem::{Exit, Problem};
 
 /// How often a node is asked whether its recording has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often it is asked in the meantime.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// How long a recording may take to begin: as long as the handler that runs. A node gives up before.
 const BEGINS_WITHIN: Duration = Duration::from_secs(6);
 /// How long the end of a recording may take.
@@ -51,17 +53,42 @@ pub(crate) fn run(asked: &Record, printer: &Printer) -> Result<(), Problem> {
     for Recorded { node, .. } in &nodes {
         printer.say(format!("{node} is recorded for {} s", asked.seconds));
     }
-    thread::sleep(Duration::from_secs(asked.seconds));
+    let early = wait_while_recorded(&nodes, &kept);
     let until = Instant::now() + ENDS_WITHIN;
-    let brought = nodes.iter().zip(&kept).map(|(recorded, kept)| {
-        let ended = wait_for_the_end(recorded.address, until);
-        bring(recorded, kept, ended, printer)
+    let brought = nodes.iter().zip(&kept).map(|(recorded, Kept { file, .. })| {
+        let is_early = early.contains(&recorded.node);
+        let by_others = || is_early.then(|| String::from("somebody else has ended it"));
+        let ended = wait_for_the_end(recorded.address, until).or_else(by_others);
+        bring(recorded, file, ended, printer)
     });
     // One node that is gone takes no other one's recording with it.
     let outcomes: Vec<Result<(), Problem>> = brought.collect();
-    let first = nodes.first().map(|recorded| quoted(&recorded.out)).unwrap_or_default();
-    printer.next(format!("replay {first}"));
+    let mut there = nodes.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+    if let Some((recorded, _)) = there.next() {
+        printer.next(format!("replay {}", quoted(&recorded.out)));
+    }
     outcomes.into_iter().collect()
+}
+
+/// Waits until the recordings end, or all have ended before. Those that have.
+fn wait_while_recorded(nodes: &[Recorded], kept: &[Kept]) -> BTreeSet<NodeId> {
+    let mut early = BTreeSet::new();
+    while let Some(rest) = kept
+        .iter()
+        .map(|it| it.until)
+        .max()
+        .and_then(|it| it.checked_duration_since(Instant::now()))
+        && early.len() < nodes.len()
+    {
+        thread::sleep(rest.min(WATCH_EVERY));
+        for (Recorded { node, address, .. }, Kept { until, .. }) in nodes.iter().zip(kept) {
+            let is_over = !matches!(recording_at(*address), Ok(Some(Recording { over: None })));
+            if is_over && Instant::now() < *until {
+                early.insert(*node);
+            }
+        }
+    }
+    early
 }
 
 /// The node of a bundle, or at an address.
@@ -99,12 +126,20 @@ fn no_answer(name: &str, address: SocketAddr, error: &io::Error) -> Problem {
         .hint("is it started on this machine, and not with --admin off?")
 }
 
-/// All nodes begin, or none. Returns where they keep their recordings.
-fn begin_all(nodes: &[Recorded], seconds: u64) -> Result<Vec<PathBuf>, Problem> {
+/// Where a node keeps its recording.
+struct Kept {
+    file: PathBuf,
+    /// It goes on until then at least, unless it is ended.
+    until: Instant,
+}
+
+/// All nodes begin, or none.
+fn begin_all(nodes: &[Recorded], seconds: u64) -> Result<Vec<Kept>, Problem> {
     let mut kept = Vec::new();
     for recorded in nodes {
+        let until = Instant::now() + Duration::from_secs(seconds);
         match begin(recorded, seconds) {
-            Ok(file) => kept.push(file),
+            Ok(file) => kept.push(Kept { file, until }),
             Err(problem) => {
                 for Recorded { address, .. } in nodes.iter().take(kept.len()) {
                     // One that does not answer any more records no more.
@@ -165,19 +200,23 @@ struct Recording {
 /// Waits until all of a recording is in its file, or nothing more will come. Says why it ended too early.
 fn wait_for_the_end(address: SocketAddr, until: Instant) -> Option<String> {
     loop {
-        let Ok(reply) = client::ask(address, "GET /status", PATIENCE) else {
-            return Some(String::from("the node is gone"));
-        };
-        let page: Option<Page> = serde_json::from_str(&reply.page).ok();
-        match page.and_then(|page| page.status.recording) {
-            Some(Recording { over: Some(why) }) => {
+        match recording_at(address) {
+            Err(_) => return Some(String::from("the node is gone")),
+            Ok(Some(Recording { over: Some(why) })) => {
                 return Some(why).filter(|why| why != RecordingStatus::ENDED);
             }
-            None => return Some(String::from("the node has been started anew")),
-            Some(_) if until < Instant::now() => return Some(String::from("it goes on")),
-            Some(_) => thread::sleep(LOOK_EVERY),
+            Ok(None) => return Some(String::from("the node has been started anew")),
+            Ok(Some(_)) if until < Instant::now() => return Some(String::from("it goes on")),
+            Ok(Some(_)) => thread::sleep(LOOK_EVERY),
         }
     }
+}
+
+/// What the node at an address says of its last recording, if there is one.
+fn recording_at(address: SocketAddr) -> io::Result<Option<Recording>> {
+    let reply = client::ask(address, "GET /status", PATIENCE)?;
+    let page: Option<Page> = serde_json::from_str(&reply.page).ok();
+    Ok(page.and_then(|page| page.status.recording))
 }
 
 /// Brings a recording where it was asked for.
@@ -189,8 +228,12 @@ fn bring(
 ) -> Result<(), Problem> {
     copy(kept, out).map_err(|error| {
         let what = format!("cannot bring the recording of {node} to `{}`", out.display());
-        let hint = format!("it stands in `{}`", kept.display());
-        Problem::environment(what, &error).hint(hint)
+        let problem = Problem::environment(what, &error);
+        match (kept.exists(), &ended) {
+            (true, _) => problem.hint(format!("it stands in `{}`", kept.display())),
+            (false, Some(why)) => problem.hint(format!("it is gone from the node, too: {why}")),
+            (false, None) => problem.hint("it is gone from the node, too: somebody has removed it"),
+        }
     })?;
     let steps = recording::read(out)?.steps();
     printer.say(format!("{} has {steps} steps of {node}", out.display()));

@@ -16,7 +16,7 @@ use crate::args::Status;
 use crate::operating::client::{self, PATIENCE, odd};
 use crate::operating::settings::beside;
 use crate::printer::{Printer, quoted, shown};
-use crate::problem::Problem;
+use crate::problem::{Exit, Problem};
 
 /// A handler that runs for longer is worth a note.
 const SLOW: Duration = Duration::from_secs(1);
@@ -56,7 +56,14 @@ pub(super) fn place(text: &str) -> Result<(String, SocketAddr), Problem> {
     let bundle = Bundle::read_alone(Path::new(text)).map_err(|error| {
         Problem::of_file(&error).hint("expected the bundle of a node, or 127.0.0.1:PORT")
     })?;
-    Ok((bundle.node.to_string(), beside(&bundle)))
+    let address = beside(&bundle);
+    if address.port() == 0 {
+        let what =
+            format!("`{text}` gives {} any port, so nobody knows where to ask it", bundle.node);
+        let hint = "expected 127.0.0.1:PORT, as the node says at its start";
+        return Err(Problem::new(Exit::Usage, what).hint(hint));
+    }
+    Ok((bundle.node.to_string(), address))
 }
 
 fn no_answer(name: &str, address: &SocketAddr, error: &io::Error) -> Problem {
@@ -69,6 +76,9 @@ fn no_answer(name: &str, address: &SocketAddr, error: &io::Error) -> Problem {
 #[derive(Debug, Deserialize)]
 struct Answer {
     algorithm: String,
+    /// The version of its program; none of a node of a version that does not tell.
+    #[serde(default)]
+    version: Option<String>,
     /// The number of its process; none of a node of a version that does not tell.
     #[serde(default)]
     process: Option<u32>,
@@ -179,6 +189,7 @@ fn tell_node(answer: &Answer, table: &mut Table) {
     let queued: usize = status.events.iter().map(|event| event.queued).sum();
     let days = days(*certificate_seconds_left);
     let mut notes = vec![algorithm.clone()];
+    notes.extend(answer.version.as_ref().map(|version| format!("version {version}")));
     notes.extend(status.transport_fault.clone());
     notes.extend(standstill(status));
     notes.extend(status.unready.clone());

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -27,6 +27,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// The head of a request, in bytes and in header lines, at most.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 100;
+
+/// The version of the program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The node that is told of.
 #[derive(Debug)]
@@ -65,25 +68,15 @@ impl Subject {
         if self.displaced.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(
                 "a client of the admin port that was not done gives way to another one; \
-                 more are counted as synod_admin_displaced"
+                 more are counted as synod_admin_displaced_total"
             );
         }
     }
 }
 
-/// Answers on `address` until the program ends. Returns the address with its port.
-///
-/// # Errors
-///
-/// If the port is taken.
-pub(crate) async fn open(address: SocketAddr, subject: Subject) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
-    tokio::spawn(accept(listener, Arc::new(subject)));
-    Ok(bound)
-}
-
-async fn accept(listener: TcpListener, subject: Arc<Subject>) {
+/// Answers whoever calls until the program ends.
+pub(crate) async fn serve(listener: TcpListener, subject: Subject) {
+    let subject = Arc::new(subject);
     let mut clients = Clients::default();
     loop {
         match listener.accept().await {
@@ -120,14 +113,14 @@ impl Clients {
 }
 
 async fn serve_in_time(stream: TcpStream, subject: Arc<Subject>) {
-    let served = serve(stream, subject);
+    let served = serve_one(stream, subject);
     if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
         tracing::debug!(%error, "a client of the admin port went away");
     }
 }
 
 /// Reads the head of one request, answers it and closes the connection.
-async fn serve(stream: TcpStream, subject: Arc<Subject>) -> io::Result<()> {
+async fn serve_one(stream: TcpStream, subject: Arc<Subject>) -> io::Result<()> {
     let mut buffer = vec![0; HEAD_BYTES_MAX];
     let mut filled = 0;
     let answer = loop {
@@ -277,6 +270,7 @@ impl Subject {
                 let status = json!({
                     "certificate_seconds_left": left,
                     "algorithm": self.algorithm,
+                    "version": VERSION,
                     "process": std::process::id(),
                     "certificate_days_left": left.div_euclid(86_400),
                     "peer_certificate_seconds_left": self.peer_certificates(),

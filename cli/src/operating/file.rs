@@ -27,10 +27,11 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 #[serde(deny_unknown_fields, default)]
 struct File {
     algorithm: Option<String>,
-    store: Option<PathBuf>,
-    record: Option<PathBuf>,
-    recordings: Option<PathBuf>,
+    store: Option<Spanned<PathBuf>>,
+    record: Option<Spanned<PathBuf>>,
+    recordings: Option<Spanned<PathBuf>>,
     admin: Option<Spanned<String>>,
+    listen: Option<Spanned<String>>,
     start_after: Option<Spanned<Value>>,
     log: LogKeys,
     limits: LimitKeys,
@@ -122,17 +123,22 @@ impl File {
         let admin = self.admin.as_ref().map(|given| {
             given.get_ref().parse().map_err(|error| Wrong::value("admin", given, error))
         });
+        let listen = self.listen.as_ref().map(|given| {
+            let words = "expected IP:PORT, such as [::]:7400";
+            given.get_ref().parse().map_err(|_| Wrong::value("listen", given, words))
+        });
         Ok(Settings {
             algorithm: self.algorithm.clone(),
-            store: self.store.clone(),
-            record: self.record.clone(),
-            recordings: self.recordings.clone(),
+            store: place("store", self.store.as_ref())?,
+            record: place("record", self.record.as_ref())?,
+            recordings: place("recordings", self.recordings.as_ref())?,
             admin: admin.transpose()?.unwrap_or_default(),
             level: one_of("log.level", self.log.level.as_ref())?,
             format: one_of("log.format", self.log.format.as_ref())?,
             limits: self.limits.limits()?,
             hung_after: self.limits.hung_after()?,
             on_panic: self.limits.on_panic()?,
+            listen: listen.transpose()?,
             seeds: self.seeds()?,
             start_after: whole("start_after", self.start_after.as_ref(), PEERS, "peers")?
                 .unwrap_or(0),
@@ -216,6 +222,15 @@ impl LimitKeys {
             return Err(Wrong::together([&self.redial_after_ms, &self.keep_alive_ms], words));
         }
         Ok(())
+    }
+}
+
+fn place(key: &str, given: Option<&Spanned<PathBuf>>) -> Result<Option<PathBuf>, Wrong> {
+    match given {
+        Some(given) if given.get_ref().as_os_str().is_empty() => {
+            Err(Wrong::value(key, given, "expected a path, or no such line"))
+        }
+        _ => Ok(given.map(|given| given.get_ref().clone())),
     }
 }
 
@@ -351,6 +366,9 @@ mod tests {
             ("[seeds]\nx = 'a:1'", ["key `seeds.x`", "`x`"]),
             ("start_after = -1", ["key `start_after`: -1 is not allowed", "0 to 65535 peers"]),
             ("alogrithm = 'bully'", ["unknown field `alogrithm`", "`algorithm`"]),
+            ("listen = 'n1:7400'", ["key `listen`", "expected IP:PORT"]),
+            ("store = ''", ["key `store`", "expected a path"]),
+            ("recordings = ''", ["key `recordings`", "expected a path"]),
             ("algorithm = 3", ["invalid type: integer", "expected a string"]),
         ] {
             let error = settings(text).expect_err(text);

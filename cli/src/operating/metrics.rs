@@ -11,9 +11,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSe
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use synod_core::LaneCounts;
-use synod_runtime::{Handling, PeerStatus, Status, Timings};
+use synod_runtime::{DropReason, Handling, PeerStatus, Status, Timings};
+use synod_transport_quic::refusal_kinds;
 
-use super::admin::Subject;
+use super::admin::{Subject, VERSION};
 
 /// The metrics of a node at this moment.
 pub(super) fn text(subject: &Subject) -> String {
@@ -67,6 +68,8 @@ impl Moment {
         let Self { status, not_after, certificate_left, bytes_per_peer_max, .. } = self;
         let help = "1 if the node takes events, has started and can be reached";
         page.gauge("ready", help, u64::from(status.is_ready()))?;
+        let version = std::iter::once(([("version", VERSION)], 1));
+        page.gauges("build_info", "Which version of the program this is", version)?;
         page.gauge("incarnation", "Which life of the node this is", status.incarnation)?;
         page.gauge("uptime_seconds", "Time since the start", status.uptime.as_secs())?;
         page.gauge("timers", "Timers that are armed", count(status.timers))?;
@@ -126,9 +129,9 @@ impl Moment {
         page.histograms("store_sync_seconds", help, [([], &status.syncs)].into_iter())?;
         let help = "Bytes that were cut off the end of the log: the machine had died while they were written";
         page.counter("store_torn_bytes", help, status.torn_bytes)?;
-        let drops = status.drops.iter().map(|(reason, times)| ([("reason", *reason)], *times));
+        let drops = counted(DropReason::ALL.into_iter().map(DropReason::word), &status.drops);
         page.counters("drops", "What was dropped", drops)?;
-        let refusals = status.refusals.iter().map(|(why, times)| ([("reason", *why)], *times));
+        let refusals = counted(refusal_kinds(), &status.refusals);
         page.counters("peers_rejected", "What the transport turned away", refusals)
     }
 
@@ -200,6 +203,15 @@ impl Moment {
         let help = "Events that were not taken to be sent";
         page.counters("lane_refused", help, each(|it| it.refused))
     }
+}
+
+/// How often each reason has occurred. Those that have not are there all the same: the first time would be no increase
+/// otherwise.
+fn counted(
+    reasons: impl Iterator<Item = &'static str>,
+    counts: &BTreeMap<&'static str, u64>,
+) -> impl Iterator<Item = ([(&'static str, &'static str); 1], u64)> {
+    reasons.map(|reason| ([("reason", reason)], counts.get(reason).copied().unwrap_or(0)))
 }
 
 /// A value that is a number is no label: each label would be another time series.

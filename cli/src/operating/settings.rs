@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) hung_after: Duration,
     /// What a panic of a handler comes to.
     pub(crate) on_panic: PanicPolicy,
+    /// Where the node listens, in place of what the bundle says.
+    pub(crate) listen: Option<SocketAddr>,
     /// Where nodes are, in place of what the bundle says.
     pub(crate) seeds: BTreeMap<NodeId, String>,
     /// How many peers must be linked before the algorithm starts.
@@ -155,6 +157,7 @@ impl Settings {
             limits: said.limits,
             hung_after: said.hung_after,
             on_panic: said.on_panic,
+            listen: asked.listen.or(said.listen),
             seeds: said.seeds,
             start_after: asked.start_after.unwrap_or(said.start_after),
         })
@@ -171,6 +174,11 @@ impl Settings {
         let fits = self.limits.check(&catalogue.from_the_wire());
         fits.map_err(|error| usage(format!("table `limits`: {error}")))?;
         Ok(catalogue)
+    }
+
+    /// The bundle with the address that the node listens at.
+    pub(crate) fn listening(&self, bundle: &Bundle) -> Bundle {
+        Bundle { listen: self.listen.unwrap_or(bundle.listen), ..bundle.clone() }
     }
 
     /// The bundle with the addresses that are set beside it.
@@ -191,7 +199,7 @@ impl Settings {
             let what = format!("key `start_after`: {} peers cannot be linked", self.start_after);
             return Err(usage(what).hint(format!("expected 0 to {most}, the number of peers")));
         }
-        let mut bundle = bundle.clone();
+        let mut bundle = self.listening(bundle);
         bundle.peers.extend(self.seeds.clone());
         Ok(bundle)
     }

@@ -73,6 +73,9 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
         "synod_peer_cert_expiry_seconds{node=\"n1\",peer=\"n2\"} ",
         "synod_certificate_not_after_seconds",
         "synod_file_unusable{node=\"n1\",file=\"bundle\"} 0",
+        "synod_drops_total{node=\"n1\",reason=\"poison\"} 0",
+        "synod_peers_rejected_total{node=\"n1\",reason=\"duplicate\"} 0",
+        concat!("synod_build_info{node=\"n1\",version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         "synod_file_unusable{node=\"n1\",file=\"revoked.crl\"} 0",
         "synod_datagrams_dropped_total{node=\"n1\"} 0",
         "# EOF",
@@ -315,9 +318,13 @@ fn a_service_manager_is_told_that_a_node_is_up_that_it_lives_and_that_it_ends() 
     while heard() != "STOPPING=1" {}
 
     let unit = include_str!("../../deploy/synod@.service");
-    for line in
-        ["Type=notify", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "SuccessExitStatus=3"]
-    {
+    for line in [
+        "Type=notify",
+        "UMask=0077",
+        "LimitCORE=0",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+        "SuccessExitStatus=3",
+    ] {
         assert!(unit.lines().any(|it| it == line), "{line}");
     }
 }
@@ -347,6 +354,7 @@ fn a_configuration_file_is_overruled_by_flags_and_its_mistakes_are_named() {
     node.says(&["\"event\":\"started\"", "\"admin\":\"127.0.0.1:"]);
     let bundle = bundles[0].to_str().expect("UTF-8");
     for (text, words) in [
+        ("store = ''\n", "line 1: `store = ''`: key `store`: expected a path"),
         ("[log]\nlevel = 'loud'\n", "key `log.level`: `loud` is not known: expected one of off"),
         ("alogrithm = 'bully'\n", "line 1: `alogrithm = 'bully'`: unknown field"),
         ("admin = '0.0.0.0:1'\n", "key `admin`: `0.0.0.0:1` can be reached from elsewhere"),
@@ -377,6 +385,49 @@ fn a_taken_admin_port_is_told_with_a_way_out() {
     let refused = synod(&place.0, &["node", bundle, "--admin", &address]);
     assert_eq!(refused.exit, 6);
     assert!(refused.stderr.contains("--admin off"), "{}", refused.stderr);
+    assert!(
+        !refused.stderr.contains("the node is up"),
+        "nobody has heard of it: {}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn a_node_says_its_version_and_that_a_workload_asks_it_for_nothing() {
+    let place = Place::new("version");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2", "n3"]);
+    let mut node = Running::configured(&bundles[2], &["--algorithm", "paxos", "--workload"]);
+    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    node.says(&["INFO", "node=n3", "algorithm=\"paxos\"", &version, "admin=127.0.0.1:"]);
+    node.says(&["WARN", "the workload asks for nothing at this node"]);
+    let address = admin(&mut node);
+    let told = synod(&place.0, &["status", &address]).stdout;
+    assert!(told.contains(concat!("version ", env!("CARGO_PKG_VERSION"))), "{told}");
+}
+
+#[test]
+fn a_bundle_that_names_no_port_does_not_say_where_the_node_can_be_asked() {
+    let place = Place::new("any-port");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let text = fs::read_to_string(&bundles[0]).expect("a bundle");
+    let (before, rest) = text.split_once("listen = \"127.0.0.1:").expect("an address");
+    let after = rest.split_once('"').expect("its end").1;
+    fs::write(&bundles[0], format!("{before}listen = \"127.0.0.1:0\"{after}")).expect("written");
+    let refused = synod(&place.0, &["status", "demo/n1.synod"]);
+    assert_eq!(refused.exit, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("as the node says at its start"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_node_listens_where_it_is_told_to_and_tells_of_itself_beside_that() {
+    let place = Place::new("listen");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let at = format!("127.0.0.1:{}", free_port());
+    let mut node = Running::configured(&bundles[0], &["--listen", &at]);
+    node.says(&["\"event\":\"started\"", &format!("\"address\":\"{at}\"")]);
+    let asked = ["doctor", "demo/n1.synod", "--listen", &at, "--admin", "off"];
+    let found = synod(&place.0, &asked).stdout;
+    assert!(found.contains(&format!("{at}/udp is taken")), "{found}");
 }
 
 #[test]
@@ -409,6 +460,10 @@ fn alerts_and_dashboard_ask_for_nothing_that_a_node_does_not_tell() {
     let alerts = include_str!("../../deploy/alerts.yml");
     let dashboard = include_str!("../../deploy/grafana.json");
     let _: Value = serde_json::from_str(dashboard).expect("JSON");
+    assert!(
+        alerts.contains("expr: up{job=\"synod\"} == 0\n"),
+        "a node that nobody scrapes is told of"
+    );
     let is_of_name = |it: char| it.is_ascii_lowercase() || it == '_';
     for text in [alerts, dashboard] {
         let names = text.split(|it| !is_of_name(it)).filter(|word| word.starts_with("synod_"));

@@ -1,7 +1,9 @@
 //! Recording a cluster of processes, replaying it, and merging what its nodes tell.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use synod::{Fingerprint, RecordedStep, Recording, RecordingWriter};
@@ -216,6 +218,43 @@ fn a_node_that_is_killed_while_it_is_recorded_leaves_its_recording_and_takes_no_
     for node in ["n1", "n2"] {
         let called = synod(&place.0, &["replay", &format!("incident/{node}.recording")]);
         assert_eq!(called.exit, 0, "{}", called.stderr);
+    }
+}
+
+#[test]
+fn a_recording_that_somebody_else_ends_is_told_at_once_and_one_that_is_gone_is_not_named() {
+    let place = Place::new("ended-by-others");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let kept = place.0.join("kept");
+    let mut node =
+        Running::configured(&bundles[0], &["--recordings", kept.to_str().expect("UTF-8")]);
+    let address = admin(&mut node);
+    for (number, is_removed) in [(1, false), (2, true)] {
+        let out = format!("out{number}");
+        let asked = ["record", &address, "--for", "60m", "--out", &out];
+        let mut asking = Command::new(env!("CARGO_BIN_EXE_synod"))
+            .args(asked)
+            .current_dir(&place.0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut said = BufReader::new(asking.stdout.take().expect("piped"));
+        let mut line = String::new();
+        said.read_line(&mut line).expect("it has begun");
+        assert_eq!(line, "n1 is recorded for 3600 s\n");
+        let ended = http(&address, "POST /record?seconds=0 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(ended.starts_with("HTTP/1.1 200 "), "{ended}");
+        if is_removed {
+            fs::remove_file(kept.join(format!("n1-{number}.recording"))).expect("it is there");
+        }
+        let recording = asking.wait_with_output().expect("it ends");
+        let told = String::from_utf8_lossy(&recording.stderr);
+        let exit = if is_removed { 6 } else { 0 };
+        assert_eq!(recording.status.code(), Some(exit), "{told}");
+        assert!(told.contains("somebody else has ended it"), "{told}");
+        assert_eq!(told.contains("replay out"), !is_removed, "{told}");
+        assert!(!told.contains("it stands in"), "{told}");
     }
 }
 
