@@ -462,6 +462,14 @@ impl Decision {
     pub fn is_omission(&self) -> bool {
         self.label.what == INPUT && 0 < self.choice
     }
+
+    /// The planned fault that it is about: its kind, and its number.
+    pub(crate) fn fault(&self) -> Option<(&'static str, u32)> {
+        match self.label.about {
+            About::Fault(number) => Some((self.label.what.split('.').next()?, number)),
+            About::Message { .. } | About::Node(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! The passes do not know the algorithm, only how to execute a candidate.
 
 mod passes;
+mod renumber;
 
 use std::collections::BTreeSet;
 
@@ -32,7 +33,8 @@ const POLISHED_MAX: u32 = 6;
 pub struct Shrunk {
     /// The world, cut down to what fails.
     pub settings: Settings,
-    /// The decisions that are left: none can be taken away alone.
+    /// The decisions that are left: none can be taken away alone, nor once the later ones about one kind of message
+    /// are numbered one lower or higher, as far as the bound on replays let that be tried.
     pub decisions: Vec<Decision>,
     /// What the small run does, with its trace.
     pub outcome: Outcome,
@@ -255,15 +257,19 @@ impl<'a> Search<'a> {
             self.drop_inputs();
             self.turn_faults_off();
             self.take_earlier();
-            if before == self.cost.coarse() {
+            if before == self.cost.coarse() && !self.drop_renumbered() {
                 return;
             }
         }
     }
 
+    fn may_replay(&self) -> bool {
+        self.replays < self.replays_max
+    }
+
     /// Executes a candidate, and keeps it if it fails and costs less than the best so far.
     fn keeps(&mut self, settings: Settings, decisions: Vec<Decision>) -> bool {
-        if self.replays_max <= self.replays {
+        if !self.may_replay() {
             return false;
         }
         if !self.tried.insert(hash_of(&format!("{settings:?} {decisions:?}"))) {

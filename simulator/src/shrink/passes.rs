@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use synod_core::NodeId;
 
 use super::Search;
+use super::renumber::without;
 use crate::choice::{About, Decision, INPUT, Label};
 use crate::settings::Settings;
 
@@ -12,9 +13,9 @@ use crate::settings::Settings;
 const EARLIER_MAX: u32 = 8;
 
 /// A decision by its name: what a replay goes by.
-type Name = (Label, u32);
+pub(super) type Name = (Label, u32);
 
-fn name(decision: &Decision) -> Name {
+pub(super) fn name(decision: &Decision) -> Name {
     (decision.label, decision.ordinal)
 }
 
@@ -96,7 +97,7 @@ impl Search<'_> {
     }
 
     /// The inputs that are given: the node, and which of its inputs it is, from 1.
-    fn given(&self) -> impl Iterator<Item = (NodeId, u32)> + use<> {
+    pub(super) fn given(&self) -> impl Iterator<Item = (NodeId, u32)> + use<> {
         let inputs = &self.program.inputs;
         let all = inputs.iter().enumerate().map(|(index, node)| {
             let before = inputs.iter().take(index).filter(|it| *it == node).count();
@@ -111,14 +112,10 @@ impl Search<'_> {
 
     /// All that is decided about a fault goes at once.
     pub(super) fn drop_faults(&mut self) {
-        let fault = |it: &Decision| match it.label.about {
-            About::Fault(number) => Some((it.label.what.split('.').next(), number)),
-            About::Message { .. } | About::Node(_) => None,
-        };
-        let faults: BTreeSet<_> = self.best.decisions.iter().filter_map(fault).collect();
+        let faults: BTreeSet<_> = self.best.decisions.iter().filter_map(Decision::fault).collect();
         for dropped in faults {
             let mut rest = self.best.decisions.clone();
-            rest.retain(|it| fault(it) != Some(dropped));
+            rest.retain(|it| it.fault() != Some(dropped));
             self.keeps_decisions(rest);
         }
     }
@@ -133,7 +130,9 @@ impl Search<'_> {
         let drop = |it: &mut Self, dropped: &[Name]| {
             let mut rest = it.best.decisions.clone();
             rest.retain(|decision| !dropped.contains(&name(decision)));
+            let is_single = dropped.len() == 1;
             it.keeps_decisions(rest)
+                || is_single && it.keeps_decisions(without(&it.best.decisions, dropped))
         };
         self.take_away(disturbing, drop);
     }
@@ -286,7 +285,7 @@ fn bisect(most: u64, mut holds: impl FnMut(u64) -> bool) {
     }
 }
 
-fn omission((node, ordinal): (NodeId, u32)) -> Decision {
+pub(super) fn omission((node, ordinal): (NodeId, u32)) -> Decision {
     let label = Label { what: INPUT, about: About::Node(node) };
     Decision { label, ordinal, options: 2, choice: 1 }
 }
@@ -294,10 +293,10 @@ fn omission((node, ordinal): (NodeId, u32)) -> Decision {
 /// The decisions of a cluster that lacks a node, the later ones having moved up. Inputs stay with
 /// the nodes that the scenario names.
 fn without_node(decisions: &[Decision], gone: NodeId) -> Vec<Decision> {
-    decisions.iter().filter_map(|decision| without(*decision, gone)).collect()
+    decisions.iter().filter_map(|decision| among_fewer(*decision, gone)).collect()
 }
 
-fn without(decision: Decision, gone: NodeId) -> Option<Decision> {
+fn among_fewer(decision: Decision, gone: NodeId) -> Option<Decision> {
     if decision.is_omission() {
         return Some(decision);
     }
@@ -338,7 +337,7 @@ mod tests {
 
     fn left(line: &str, gone: u32) -> Option<String> {
         let decision = line.parse().expect("a decision");
-        without(decision, NodeId(gone)).map(|it| it.line(|_| String::from("a.b")))
+        among_fewer(decision, NodeId(gone)).map(|it| it.line(|_| String::from("a.b")))
     }
 
     #[test]

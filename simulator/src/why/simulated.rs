@@ -6,7 +6,7 @@ use synod_core::Random;
 
 use super::NothingViolated;
 use super::curve::Continued;
-use crate::choice::{About, Decision, Moment, Stream};
+use crate::choice::{Decision, Moment, Stream};
 use crate::cores::{cores, side_by_side};
 use crate::plan::plan;
 use crate::runnable::Runnable;
@@ -68,7 +68,7 @@ impl<'a> Simulated<'a> {
     pub(super) fn drawn(&self, moment: Moment, seed: u64) -> Vec<Decision> {
         let mut open = Vec::new();
         let mut decisions: Vec<Decision> =
-            self.taken.iter().filter(|it| fault_of(it).is_none()).copied().collect();
+            self.taken.iter().filter(|it| it.fault().is_none()).copied().collect();
         for (fault, taken) in faults(&self.taken) {
             if taken.is_settled_at(moment) {
                 decisions.extend(taken.decisions);
@@ -112,14 +112,6 @@ fn going_on(settings: &Settings, failed_us: u64) -> Settings {
 /// A planned fault: its kind, and its number.
 type Fault = (&'static str, u32);
 
-fn fault_of(decision: &Decision) -> Option<Fault> {
-    let kind = decision.label.what.split('.').next()?;
-    match decision.label.about {
-        About::Fault(number) => Some((kind, number)),
-        _ => None,
-    }
-}
-
 /// What is decided about one planned fault.
 #[derive(Default)]
 struct Planned {
@@ -129,7 +121,7 @@ struct Planned {
 fn faults(decisions: &[Decision]) -> BTreeMap<Fault, Planned> {
     let mut faults: BTreeMap<Fault, Planned> = BTreeMap::new();
     for decision in decisions {
-        if let Some(fault) = fault_of(decision) {
+        if let Some(fault) = decision.fault() {
             faults.entry(fault).or_default().decisions.push(*decision);
         }
     }

@@ -33,6 +33,7 @@ mod properties;
 mod queues;
 mod random_worlds;
 mod reduction;
+mod renumbering;
 mod requests;
 mod schedules;
 mod shrinking;
