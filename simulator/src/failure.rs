@@ -58,18 +58,13 @@ impl Failure {
     /// Everything that is needed to understand the failure, on one screen.
     #[must_use]
     pub fn block(&self) -> String {
-        let Self { seed, violation, steps_found, decisions_found, replays, trace, .. } = self;
+        let Self { seed, violation, trace, .. } = self;
         let mut block =
             format!("property violated: {}\n  {}\n", violation.property, violation.reason);
         if let Some(place) = violation.place_in_words() {
             block += &format!("  {place}\n");
         }
-        block += &format!(
-            "  found with seed {seed}, shrunk from {steps_found} to {} steps and from \
-             {decisions_found} to {} decisions in {replays} replays\n",
-            trace.steps.len(),
-            self.schedule.decisions()
-        );
+        block += &format!("  found with seed {seed}, {}\n", self.shrinking());
         for line in self.drawn.iter().flat_map(Drawn::lines) {
             block += &format!("  {line}\n");
         }
@@ -80,6 +75,25 @@ impl Failure {
             block += &format!("  the run was not to keep an assumption of the model: {dropped}\n");
         }
         format!("{block}\n{}\n{}", Diagram::of(trace), self.text)
+    }
+
+    /// What shrinking came to, in words: decisions first, since a run with few of them is easy to
+    /// understand, even where it takes more steps.
+    #[must_use]
+    pub fn shrinking(&self) -> String {
+        let Self { decisions_found, steps_found, replays, .. } = self;
+        let (decisions, steps) = (self.schedule.decisions(), self.trace.steps.len() as u64);
+        let shrunk = format!("shrunk from {decisions_found} to {decisions} decisions");
+        match steps <= *steps_found {
+            true => {
+                format!("{shrunk} and from {steps_found} to {steps} steps in {replays} replays")
+            }
+            false => {
+                format!(
+                    "{shrunk} in {replays} replays, with {steps} steps in place of {steps_found}"
+                )
+            }
+        }
     }
 }
 

@@ -121,13 +121,7 @@ fn find(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<Option<PathB
     let file = keep(out, &name, &failure.text)?;
     let violation = &failure.violation;
     printer.say(format!("  ✗ {}: {}", violation.property, violation.reason));
-    printer.say(format!(
-        "    seed {} · shrunk from {} to {} steps in {} replays\n",
-        failure.seed,
-        failure.steps_found,
-        failure.trace.steps.len(),
-        failure.replays,
-    ));
+    printer.say(format!("    seed {} · {}\n", failure.seed, failure.shrinking()));
     printer.draw(Diagram::of(&failure.trace));
     let replayed = entry.replay(&failure.schedule);
     if replayed.trace.hash() != failure.trace.hash() {

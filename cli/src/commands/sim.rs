@@ -263,18 +263,13 @@ fn violated(
     report: &Report,
     printer: &Printer,
 ) -> Result<(), Problem> {
-    let Failure { seed, violation, trace, steps_found, replays, .. } = failure;
+    let Failure { seed, violation, trace, steps_found, decisions_found, replays, .. } = failure;
     let name = format!("{}-{seed}", sim.algorithm);
     printer.say(format!("  ✗ {}: {}", violation.property, violation.reason));
     if let Some(place) = violation.place_in_words() {
         printer.say(format!("    {place}"));
     }
-    printer.say(format!(
-        "    seed {seed} · shrunk from {} to {} steps in {} replays",
-        thousands(*steps_found),
-        trace.steps.len(),
-        thousands(u64::from(*replays)),
-    ));
+    printer.say(format!("    seed {seed} · {}", failure.shrinking()));
     for line in failure.drawn.iter().flat_map(Drawn::lines) {
         printer.say(format!("    {line}"));
     }
@@ -298,6 +293,7 @@ fn violated(
         "strategy": failure.drawn.as_ref().map(|it| it.strategy.map(Strategy::name)),
         "seed": seed, "schedule": file.map(|file| file.display().to_string()), "found": found,
         "dropped": dropped(report), "within_model": report.dropped.is_empty(),
+        "decisions_found": decisions_found, "decisions": failure.schedule.decisions(),
         "steps_found": steps_found, "steps": trace.steps.len(), "replays": replays,
         "trace_hash": trace.hash(),
     }));

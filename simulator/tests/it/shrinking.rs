@@ -261,6 +261,25 @@ fn a_failure_of_bully_is_as_small_as_it_gets() {
     }
 }
 
+#[test]
+fn decisions_are_told_before_steps_and_that_fewer_of_them_took_more_steps() {
+    let report = Simulation::new(&ledger(), 3).run(0..1);
+    let failure = report.expect_failure().clone();
+    let (found, left) = (failure.decisions_found, failure.schedule.decisions());
+    let (replays, steps) = (failure.replays, failure.trace.steps.len());
+    let told = |steps_found| Failure { steps_found, ..failure.clone() }.shrinking();
+    let shorter = format!(
+        "shrunk from {found} to {left} decisions and from 9 to {steps} steps in {replays} replays"
+    );
+    assert_eq!(told(9), shorter);
+    assert_eq!(
+        told(2),
+        format!(
+            "shrunk from {found} to {left} decisions in {replays} replays, with {steps} steps in place of 2"
+        )
+    );
+}
+
 /// Fails if a timer fires before a message arrives: only the delay has to be long.
 #[derive(Clone, Debug, Default, Hash)]
 struct Race {
