@@ -12,6 +12,7 @@
 //!
 //! Every number here is drawn from the position in the run, so equal schedules give equal curves.
 
+mod conditions;
 mod curve;
 mod past;
 mod simulated;
@@ -55,6 +56,10 @@ pub struct Why {
     /// Without a culprit: the step after which it is most likelier than before it that the run fails no later
     /// than it does. `None` if no step stands out either.
     pub hastener: Option<Jump>,
+    /// What was decided before the culprit, or the hastener, and without which the run does not fail, in the order of
+    /// the run: faults, and decisions that are not calm, but no requests of clients. Where not every step was
+    /// probed, the moments around it are those that were.
+    pub conditions: Vec<Jump>,
 }
 
 /// How likely the violation is at one moment.
@@ -101,7 +106,7 @@ pub struct NothingViolated;
 /// anew, under the condition that they have not begun yet. A continuation of an explored run is a
 /// random walk over what can happen; with what was recorded it has twice the steps of the run at most.
 ///
-/// O(steps · `runs`) runs at most.
+/// O(steps · `runs`) runs at most, and one for each decision before the step, to see whether the run fails without it.
 ///
 /// # Errors
 ///
@@ -137,15 +142,15 @@ pub(crate) fn why_simulated(
 
 fn explain(run: &dyn Continued, runs: u32) -> Why {
     let (probed, complete) = curve::probe(run, runs);
-    let steepest = |share| {
-        let rise = curve::steepest(&probed, share);
-        rise.map(|(from, to)| curve::jump(run, &probed, from, to))
-    };
-    let culprit = steepest(curve::FAILED);
-    let hastener = if culprit.is_none() { steepest(curve::IN_TIME) } else { None };
+    let doom = curve::steepest(&probed, curve::FAILED);
+    let haste = if doom.is_none() { curve::steepest(&probed, curve::IN_TIME) } else { None };
+    let until = doom.or(haste).map_or(0, |(from, _)| from);
+    let conditions = conditions::conditions(run, &probed, until);
+    let jump = |(from, to)| curve::jump(run, &probed, from, to);
+    let (culprit, hastener) = (doom.map(jump), haste.map(jump));
     let (trace, violation) = (run.trace().clone(), run.violation().clone());
     let curve = probed.into_values().collect();
-    Why { trace, violation, curve, complete, culprit, hastener }
+    Why { trace, violation, curve, complete, culprit, hastener, conditions }
 }
 
 impl Why {

@@ -86,6 +86,14 @@ fn events(schedule: &Schedule, why: &synod_simulator::Why, printer: &Printer) {
             "after_percent": it.after.in_time_percent(),
         })
     });
+    let is_late = culprit.is_none();
+    let percent = |it: &Point| if is_late { it.in_time_percent() } else { it.percent() };
+    let conditions = why.conditions.iter().map(|it| {
+        json!({
+            "step": it.step, "what": it.what, "decisions": it.decisions,
+            "before_percent": percent(&it.before), "after_percent": percent(&it.after),
+        })
+    });
     printer.event(&json!({
         "event": "why", "algorithm": schedule.algorithm,
         "property": why.violation.property, "reason": why.violation.reason,
@@ -95,6 +103,7 @@ fn events(schedule: &Schedule, why: &synod_simulator::Why, printer: &Printer) {
         "before_percent": culprit.map(|it| it.before.percent()),
         "after_percent": culprit.map(|it| it.after.percent()),
         "decisions": culprit.map(|it| &it.decisions), "hastened": hastener,
+        "made_possible_by": conditions.collect::<Vec<_>>(),
         "start_percent": why.curve.first().map(Point::percent),
         "past": why.past(), "unknown": why.unknown(),
     }));

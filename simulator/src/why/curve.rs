@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::conditions::Condition;
 use super::{Jump, Point};
 use crate::diagram::lanes::{UNICODE, changed, sends};
 use crate::trace::{Step, StepKind, Trace};
@@ -22,6 +23,9 @@ pub(super) trait Continued {
 
     /// What is decided between two moments, as the lines of a schedule say it.
     fn decisions(&self, from: usize, to: usize) -> Vec<String>;
+
+    /// What was decided up to a moment and without which the recorded run does not fail.
+    fn conditions(&self, until: usize) -> Vec<Condition>;
 
     fn trace(&self) -> &Trace;
 
@@ -113,8 +117,16 @@ pub(super) fn jump(run: &dyn Continued, probed: &Probed, from: usize, to: usize)
     let at = |moment| probed.get(&moment).copied().unwrap_or(nowhere);
     let (before, after) = (at(from), at(to));
     let step = after.step.unwrap_or(0);
-    let what = run.trace().steps.get(step).map(words).unwrap_or_default();
-    Jump { step, before, after, what, decisions: run.decisions(from, to) }
+    let decisions = run.decisions(from, to);
+    Jump { step, before, after, what: String::new(), decisions }.seen_in(run.trace(), step)
+}
+
+impl Jump {
+    /// The same at another step.
+    pub(super) fn seen_in(self, trace: &Trace, step: usize) -> Self {
+        let what = trace.steps.get(step).map(words).unwrap_or_default();
+        Self { step, what, ..self }
+    }
 }
 
 /// A step in words: who, what, and what it changed.

@@ -2,21 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use synod_core::Random;
+use synod_core::{NodeId, Random};
 
 use super::NothingViolated;
+use super::conditions::{Condition, tried};
 use super::curve::Continued;
-use crate::choice::{Decision, Moment, Stream};
+use crate::choice::{About, Decision, Moment, Stream};
 use crate::cores::{cores, side_by_side};
 use crate::plan::plan;
 use crate::runnable::Runnable;
 use crate::settings::Settings;
-use crate::trace::Trace;
+use crate::trace::{Step, StepKind, Trace};
 use crate::world::Violation;
 
 /// A simulated run that failed.
 pub(super) struct Simulated<'a> {
     runnable: &'a dyn Runnable,
+    /// The world of the run.
+    recorded: &'a Settings,
     /// The world of the continuations.
     settings: Settings,
     trace: Trace,
@@ -34,18 +37,18 @@ const PLANS_MAX: u32 = 256;
 impl<'a> Simulated<'a> {
     pub(super) fn replay(
         runnable: &'a dyn Runnable,
-        settings: &Settings,
+        recorded: &'a Settings,
         decisions: &[Decision],
     ) -> Result<Self, NothingViolated> {
-        let (outcome, stream) = runnable.run(settings, Stream::replaying(decisions), true);
+        let (outcome, stream) = runnable.run(recorded, Stream::replaying(decisions), true);
         let (trace, violation) = (outcome.trace, outcome.violation.ok_or(NothingViolated)?);
         let mut moments = stream.moments().to_vec();
         // Where nothing was written down in between, the earlier moment has more to decide.
         moments.dedup_by_key(|moment| moment.steps);
         moments.retain(|moment| moment.steps < trace.steps.len());
         let taken = stream.log().to_vec();
-        let settings = going_on(settings, violation.time_us);
-        Ok(Self { runnable, settings, trace, violation, taken, moments })
+        let settings = going_on(recorded, violation.time_us);
+        Ok(Self { runnable, recorded, settings, trace, violation, taken, moments })
     }
 
     /// The choices of a continuation from a moment: random ones from `seed` after it.
@@ -62,6 +65,44 @@ impl<'a> Simulated<'a> {
         let (outcome, _) = self.runnable.run(&self.settings, stream, false);
         let violation = outcome.violation.filter(|it| it.property == self.violation.property);
         violation.map(|it| it.time_us)
+    }
+
+    /// What is decided in the run itself about one message or node at once, each with the moment after it.
+    fn taken_in_run(&self) -> BTreeMap<(usize, About), Vec<Decision>> {
+        let mut taken: BTreeMap<(usize, About), Vec<Decision>> = BTreeMap::new();
+        let in_run = self.taken.iter().filter(|it| !it.label.is_planned()).enumerate();
+        for (asked, decision) in in_run.filter(|(_, it)| 0 < it.choice) {
+            let moment = self.moments.partition_point(|moment| moment.asked <= asked);
+            taken.entry((moment.max(1), decision.label.about)).or_default().push(*decision);
+        }
+        taken
+    }
+
+    /// The first step, from one on, in which a fault shows: a crash within a handler waits for one.
+    fn shows(&self, fault: &Planned, from: usize) -> usize {
+        let node = fault.decisions.first().filter(|it| it.label.what.ends_with(".node"));
+        let node = node.and_then(|it| u32::try_from(it.choice).ok()).map(NodeId);
+        let is_fault = |step: &Step| match step.kind {
+            StepKind::Crash | StepKind::Fault => step.node == node,
+            StepKind::Partition => node.is_none(),
+            _ => false,
+        };
+        let mut later = self.trace.steps.iter().skip(from);
+        later.find(|step| is_fault(step)).map_or(from, |step| step.index)
+    }
+
+    fn fails_without(&self, gone: &[Decision]) -> bool {
+        let is_gone = |it: &Decision| gone.iter().any(|gone| gone == it);
+        let rest = self.taken.iter().filter(|it| 0 < it.choice && !is_gone(it));
+        let rest: Vec<Decision> = rest.copied().collect();
+        let (outcome, _) = self.runnable.run(self.recorded, Stream::replaying(&rest), false);
+        outcome.violation.is_some_and(|it| it.property == self.violation.property)
+    }
+
+    fn lines<'d>(&self, decisions: impl IntoIterator<Item = &'d Decision>) -> Vec<String> {
+        let catalogue = self.runnable.catalogue();
+        let lines = decisions.into_iter().filter(|it| 0 < it.choice);
+        lines.map(|it| it.line(|event| catalogue.name(event))).collect()
     }
 
     /// The decisions of the run, but those about faults that had not begun by a moment drawn anew.
@@ -198,8 +239,28 @@ impl Continued for Simulated<'_> {
             !fault.is_none() && !since.is_some_and(settled) && at(to).is_none_or(settled)
         });
         let begun: Vec<Decision> = begun.flat_map(|fault| fault.decisions).collect();
-        let all = begun.iter().chain(taken).filter(|decision| 0 < decision.choice);
-        all.map(|it| it.line(|event| self.runnable.catalogue().name(event))).collect()
+        self.lines(begun.iter().chain(taken))
+    }
+
+    fn conditions(&self, until: usize) -> Vec<Condition> {
+        let faults = faults(&self.taken).into_iter().filter_map(|((kind, _), fault)| {
+            let begun = |moment: &Moment| fault.is_settled_at(*moment);
+            let moment = self.moments.iter().position(begun).map(|moment| moment.max(1))?;
+            let is_one = kind != "request" && !fault.is_none() && moment <= until;
+            let from = self.step(moment).unwrap_or(0);
+            is_one.then(|| (moment, self.shows(&fault, from), fault.decisions))
+        });
+        let in_run = self.taken_in_run().into_iter().filter(|((moment, _), _)| *moment <= until);
+        let in_run =
+            in_run.map(|((moment, _), taken)| (moment, self.step(moment).unwrap_or(0), taken));
+        let mut decided: Vec<_> = faults.chain(in_run).collect();
+        decided.sort_by_key(|(moment, ..)| *moment);
+        let needed = tried(decided).into_iter().filter(|(.., it)| !self.fails_without(it));
+        let told = needed.map(|(moment, step, decisions)| {
+            let decisions = self.lines(&decisions);
+            Condition { moment, step, decisions }
+        });
+        told.collect()
     }
 
     fn trace(&self) -> &Trace {

@@ -137,6 +137,79 @@ impl Fragile {
     }
 }
 
+/// Nobody may fall alone: n2 has to be down, and n1 to choose its doom, after a choice that means nothing.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Lonely(Doomed);
+
+impl Algorithm for Lonely {
+    const NAME: &'static str = "lonely";
+    const MODEL: Model = Fragile::MODEL;
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::tick)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        if ctx.me() == NodeId(1) {
+            ctx.choose(2);
+        }
+        ctx.after(TICK, &Tick);
+    }
+
+    fn properties() -> Vec<Property<Self>> {
+        vec![Property::always("nobody falls alone", |cluster: &Cluster<'_, Self>| {
+            let falls = cluster.live().any(|(_, state)| state.0.fallen);
+            let is_alone = cluster.live().count() == 1;
+            if falls && is_alone { Err(String::from("n1 fell")) } else { Ok(()) }
+        })]
+    }
+}
+
+impl Lonely {
+    fn tick(&mut self, tick: Tick, ctx: &mut Context) {
+        if ctx.me() == NodeId(1) {
+            self.0.tick(tick, ctx);
+        } else {
+            ctx.after(TICK, &Tick);
+        }
+    }
+}
+
+#[test]
+fn the_fault_that_made_the_decisive_step_possible_is_told_and_nothing_that_the_run_can_do_without()
+{
+    let scenario = Scenario::of(|_| Lonely::default());
+    let settings = Settings { crashes: 1, down_max: 1, down_us: 0, ..Settings::calm(2) };
+    let crash = ["crash.node 1 #1 = 2", "crash.at 1 #1 = 25000"];
+    let lines = [crash[0], crash[1], "choose n1 #1 = 1", "choose n1 #2 = 3"];
+    let why = why(&scenario, &fragile(&settings, &lines), 400).expect("a violation");
+    let culprit = why.culprit.as_ref().expect("the choice decides");
+    assert_eq!(culprit.decisions, ["choose n1 #2 = 3"]);
+    let [condition] = why.conditions.as_slice() else { panic!("{:?}", why.conditions) };
+    assert_eq!(why.trace.steps[condition.step].kind, StepKind::Crash);
+    assert_eq!(
+        (condition.what.as_str(), condition.decisions.as_slice()),
+        ("n2 crashes", &crash.map(String::from)[..])
+    );
+    assert!(condition.before.percent() + 10 < condition.after.percent(), "{condition:?}");
+    assert!((15..=35).contains(&condition.after.percent()), "{condition:?}");
+    let told = why.verdict().join("\n");
+    assert!(told.contains("made possible by") && told.contains(": n2 crashes ("), "{told}");
+}
+
+#[test]
+fn a_crash_within_a_handler_is_told_with_the_step_in_which_the_node_crashes() {
+    let scenario = Scenario::of(|_| Lonely::default());
+    let settings = Settings { crashes: 1, down_max: 1, down_us: 0, ..Settings::calm(2) };
+    let crash = ["crash.node 1 #1 = 2", "crash.at 1 #1 = 25000", "crash.after 1 #1 = 1"];
+    let schedule = fragile(&settings, &[&crash[..], &["choose n1 #2 = 3"]].concat());
+    let why = why(&scenario, &schedule, 50).expect("a violation");
+    let condition = why.conditions.first().expect("the crash");
+    let step = &why.trace.steps[condition.step];
+    assert_eq!((step.kind, step.time_us), (StepKind::Crash, 30_000), "{condition:?}");
+    assert_eq!(condition.decisions, crash);
+}
+
 fn fragile(settings: &Settings, lines: &[&str]) -> Schedule {
     let decisions = lines.iter().map(|line| line.parse().expect("a decision")).collect();
     let run = Recorded::Simulated { settings: settings.clone(), seed: 0, decisions };

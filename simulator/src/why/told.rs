@@ -1,10 +1,14 @@
 //! What there is to say of how a run came to fail, in lines for people.
 
+use std::cmp::Reverse;
+
 use super::curve::{FAILED, IN_TIME, Share};
 use super::{Jump, Point, Why};
 
 /// Decisions of one step that are told, at most.
 const DECISIONS_MAX: usize = 8;
+/// Conditions that are told, at most.
+const CONDITIONS_MAX: usize = 6;
 /// Steps that led to the last one, and are told, at most.
 const PAST_MAX: usize = 10;
 
@@ -28,6 +32,7 @@ impl Why {
     pub fn verdict(&self) -> Vec<String> {
         if let Some(culprit) = &self.culprit {
             let mut told = said("decided", culprit, "fail", Point::percent);
+            told.extend(conditions(&self.conditions, Point::percent));
             // That the last step fails is no news.
             if culprit.step + 1 == self.trace.steps.len() {
                 told.extend(self.origins());
@@ -43,6 +48,7 @@ impl Why {
                 Point::in_time_percent,
             )
         }));
+        told.extend(conditions(&self.conditions, Point::in_time_percent));
         told.extend(self.origins());
         told
     }
@@ -117,6 +123,31 @@ fn said(what: &str, jump: &Jump, fail: &str, percent: fn(&Point) -> u32) -> Vec<
     told
 }
 
+/// What had to be decided before, in the order of the run; of many, those that made it likelier by most.
+fn conditions(all: &[Jump], percent: fn(&Point) -> u32) -> Vec<String> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let rise = |it: &Jump| percent(&it.after).saturating_sub(percent(&it.before));
+    let mut shown: Vec<usize> = (0..all.len()).collect();
+    shown.sort_by_key(|at| all.get(*at).map(|it| Reverse(rise(it))));
+    shown.truncate(CONDITIONS_MAX);
+    shown.sort_unstable();
+    let mut told = vec![String::from(
+        "made possible by what was decided before; without any one of these this run does not fail",
+    )];
+    for condition in shown.into_iter().filter_map(|at| all.get(at)) {
+        let Jump { step, before, after, what, decisions } = condition;
+        let (before, after) = (percent(before), percent(after));
+        told.push(format!("  step {step}: {what} ({before}% before it, {after}% after)"));
+        told.push(format!("    {}", decisions.join(", ")));
+    }
+    if let Some(more @ 1..) = all.len().checked_sub(CONDITIONS_MAX) {
+        told.push(format!("  and {more} more"));
+    }
+    told
+}
+
 fn level(point: &Point, share: Share, ascii: bool) -> Option<char> {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const DIGITS: [char; 10] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
@@ -140,6 +171,28 @@ mod tests {
             decisions: (0..decisions).map(|it| format!("choose n1 #{it} = 1")).collect(),
         };
         said("decided", &jump, "fail", Point::percent)
+    }
+
+    #[test]
+    fn of_many_conditions_those_that_count_most_are_told_in_the_order_of_the_run() {
+        let point = |failed| Point { step: Some(1), failed, in_time: 0, runs: 100 };
+        let condition = |step: u32| Jump {
+            step: step as usize,
+            before: point(0),
+            after: point(if step == 9 { 30 } else { 10 - step }),
+            what: "n2 crashes".into(),
+            decisions: vec!["crash.node 1 #1 = 2".into(), "crash.at 1 #1 = 5".into()],
+        };
+        let all: Vec<Jump> = (1..=9).map(condition).collect();
+        let told = conditions(&all, Point::percent);
+        assert!(told[0].starts_with("made possible by"), "{told:?}");
+        let steps: Vec<&str> = told.iter().filter_map(|it| it.split(':').next()).collect();
+        let steps: Vec<&str> = steps.into_iter().filter(|it| it.starts_with("  step ")).collect();
+        assert_eq!(steps, [1, 2, 3, 4, 5, 9].map(|step| format!("  step {step}")));
+        assert!(told[11].ends_with("(0% before it, 30% after)"), "{told:?}");
+        assert_eq!(told[12], "    crash.node 1 #1 = 2, crash.at 1 #1 = 5");
+        assert_eq!(told.last().map(String::as_str), Some("  and 3 more"));
+        assert_eq!(conditions(&[], Point::percent), [""; 0]);
     }
 
     #[test]

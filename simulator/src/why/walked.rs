@@ -3,6 +3,7 @@
 use synod_core::Random;
 
 use super::NothingViolated;
+use super::conditions::{Condition, tried};
 use super::curve::Continued;
 use crate::action::{Action, Cut};
 use crate::explore::{Program, State, Worker, Wrong};
@@ -16,6 +17,8 @@ pub(super) struct Walked<'a> {
     program: &'a dyn Program,
     trace: Trace,
     violation: Violation,
+    /// Every action by name, the start included where it is one.
+    names: &'a [String],
     actions: &'a [String],
     /// The states on the way, the violation's left out.
     states: Vec<State>,
@@ -29,13 +32,21 @@ const CUT_ONE_IN: u64 = 8;
 impl<'a> Walked<'a> {
     pub(super) fn replay(
         program: &'a dyn Program,
-        actions: &'a [String],
+        names: &'a [String],
     ) -> Result<Self, NothingViolated> {
-        let (trace, violation) = follow(program, actions);
+        let (trace, violation) = follow(program, names);
         let violation = violation.ok_or(NothingViolated)?;
-        let states = quietly(|| states(program, actions));
-        let (_, actions) = Action::start_of(actions);
-        Ok(Self { program, trace, violation, actions, states })
+        let states = quietly(|| states(program, names));
+        let (_, actions) = Action::start_of(names);
+        Ok(Self { program, trace, violation, names, actions, states })
+    }
+
+    /// Whether the path without one of its actions fails too; where another one is then not possible, it ends.
+    fn fails_without(&self, action: usize) -> bool {
+        let mut names = self.names.to_vec();
+        names.remove(self.names.len() - self.actions.len() + action);
+        let (_, violation) = follow(self.program, &names);
+        violation.is_some_and(|it| it.property == self.violation.property)
     }
 
     /// After how many actions of the whole run a continuation fails in the same property, if it does.
@@ -116,6 +127,12 @@ fn states(program: &dyn Program, actions: &[String]) -> Vec<State> {
     states
 }
 
+/// Whether something goes wrong in an action, by its name.
+fn is_fault(action: &str) -> bool {
+    let begins = ["crash ", "lose ", "repeat "];
+    begins.iter().any(|verb| action.starts_with(verb)) || action.contains(" | crashing after ")
+}
+
 fn below(random: &mut Random, count: usize) -> usize {
     usize::try_from(random.below(count.max(1) as u64)).unwrap_or(0)
 }
@@ -145,6 +162,16 @@ impl Continued for Walked<'_> {
 
     fn decisions(&self, from: usize, to: usize) -> Vec<String> {
         self.actions.iter().take(to).skip(from).cloned().collect()
+    }
+
+    fn conditions(&self, until: usize) -> Vec<Condition> {
+        let faults = self.actions.iter().take(until).enumerate().filter(|(_, it)| is_fault(it));
+        let needed = tried(faults.collect()).into_iter().filter(|(at, _)| !self.fails_without(*at));
+        let told = needed.map(|(at, action)| {
+            let (moment, decisions) = (at + 1, vec![action.clone()]);
+            Condition { moment, step: self.step(moment).unwrap_or(0), decisions }
+        });
+        told.collect()
     }
 
     fn trace(&self) -> &Trace {
