@@ -1,14 +1,14 @@
 //! The space-time diagram of a run, for a terminal.
 //!
 //! A row is a step: its number, its time, what it changed. An arrow stands on the row of its delivery, from the sender's lane to the
-//! receiver's, so it is always level; how long the message took is written beside it.
+//! receiver's, so it is always level; how long the message took is written beside it, and whether that is late.
 
 use std::fmt;
 
 use synod_core::NodeId;
 
 use self::lanes::{ASCII, Glyphs, Lanes, UNICODE, millis, words_and_sends};
-use crate::trace::{Step, Trace};
+use crate::trace::{Step, Trace, Unusual};
 
 pub(crate) mod lanes;
 
@@ -51,7 +51,7 @@ const LANES_MAX: usize = 8;
 
 impl<'a> Diagram<'a> {
     /// The picture of `trace`, at most 40 lines in all, the last ones, without the steps that
-    /// changed nothing.
+    /// changed nothing. A message that came late, after one that was sent later, or a second time is no such step.
     #[must_use]
     pub fn of(trace: &'a Trace) -> Self {
         Self { trace, ascii: false, full: false, width: None }
@@ -151,9 +151,15 @@ impl<'a> Diagram<'a> {
         line
     }
 
-    fn row(&self, f: &mut fmt::Formatter<'_>, lanes: &Lanes, step: &Step) -> fmt::Result {
+    fn row(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        lanes: &Lanes,
+        step: &Step,
+        unusual: &Unusual,
+    ) -> fmt::Result {
         let (time, numbers) = (format!("{:.1}ms", millis(step.time_us)), self.numbers());
-        let words = words_and_sends(step, self.glyphs());
+        let words = words_and_sends(step, unusual, self.glyphs());
         let row = format!("{:>numbers$} {time:>9}  {} {words}", step.index, lanes.row(step));
         writeln!(f, "{}", self.fitting(String::from(row.trim_end())))
     }
@@ -175,6 +181,7 @@ impl fmt::Display for Diagram<'_> {
         let lane = self.lane(nodes.len());
         let mut lanes = Lanes::new(nodes, lane, glyphs);
         writeln!(f, "{:margin$}{}", "", lanes.header().trim_end())?;
+        let unusual = Unusual::of(self.trace);
         let mut drawn = rows.into_iter().peekable();
         for step in &self.trace.steps {
             lanes.follow(step);
@@ -183,7 +190,7 @@ impl fmt::Display for Diagram<'_> {
             };
             let what = if is_cut && hidden == step.index { EARLIER } else { QUIET };
             left_out(f, hidden, what)?;
-            self.row(f, &lanes, step)?;
+            self.row(f, &lanes, step, &unusual)?;
             if let Some(wrong) = &step.wrong {
                 writeln!(f, "{:>fold$}  {wrong}", glyphs.wrong)?;
             }
@@ -234,8 +241,10 @@ mod tests {
         trace.push(step(StepKind::Start, 1, None, 0));
         trace.push(step(StepKind::Start, 3, None, 0));
         trace.push(step(StepKind::Deliver, 3, Some(1), 4_000));
-        for _ in 0..2 {
-            trace.push(Step { state: None, ..step(StepKind::Deliver, 3, Some(1), 5_000) });
+        for number in 2..4 {
+            let message = Some(MessageId { from: NodeId(1), number });
+            let quiet = step(StepKind::Deliver, 3, Some(1), 5_000);
+            trace.push(Step { state: None, message, ..quiet });
         }
         trace.push(step(StepKind::Lost, 1, Some(3), 6_000));
         trace
@@ -256,6 +265,31 @@ mod tests {
            x  two lead
 ";
         assert_eq!(picture, expected);
+    }
+
+    #[test]
+    fn a_message_that_comes_late_is_told_and_not_folded_though_it_changes_nothing() {
+        let delivery = |number, delay_us| Step {
+            state: None,
+            message: Some(MessageId { from: NodeId(1), number }),
+            delay_us: Some(delay_us),
+            ..step(StepKind::Deliver, 3, Some(1), 4_000 + delay_us)
+        };
+        let mut trace = trace();
+        for number in [10, 11, 12, 14, 15] {
+            trace.push(delivery(number, 4_000));
+        }
+        trace.push(delivery(13, 9_000));
+        trace.push(delivery(16, 4_000));
+        trace.push(delivery(17, 4_000));
+        let picture = Diagram::of(&trace).ascii().to_string();
+        let end: Vec<&str> = picture.lines().skip(8).collect();
+        let expected = [
+            "           :  (5 steps without a change)",
+            "12    13.0ms  +-------+------->        election +9.0ms late, overtaken",
+            "           :  (2 steps without a change)",
+        ];
+        assert_eq!(end, expected, "{picture}");
     }
 
     #[test]

@@ -14,9 +14,11 @@ use crate::history::ClientEvent;
 
 pub use header::{Header, Source};
 pub use read::BadTrace;
+pub(crate) use unusual::Unusual;
 
 mod header;
 mod read;
+mod unusual;
 
 /// What an indication says of a client's operation, if anything.
 pub(crate) type SeeClients = Arc<dyn Fn(NodeId, &Envelope) -> Option<ClientEvent> + Send + Sync>;
@@ -400,10 +402,14 @@ impl Trace {
     }
 
     /// Whether a picture may leave the step out. Where no node has a summary, each change of a state
-    /// counts.
+    /// counts; and so does each message that came in an [unusual](Unusual) way.
     pub(crate) fn may_fold(&self) -> impl Fn(&Step) -> bool + use<> {
         let has_summaries = self.steps.iter().any(|step| step.state.is_some());
-        move |step| step.is_quiet() && (has_summaries || step.changes.is_empty())
+        let unusual = Unusual::of(self);
+        move |step| {
+            let is_quiet = step.is_quiet() && unusual.word(step).is_none();
+            is_quiet && (has_summaries || step.changes.is_empty())
+        }
     }
 
     pub(crate) fn push(&mut self, mut step: Step) {

@@ -3,7 +3,7 @@
 
 use synod_core::NodeId;
 
-use crate::trace::{Change, Step, StepKind};
+use crate::trace::{Change, Step, StepKind, Unusual};
 
 /// Places of a state that are told if a step changed them, and characters of what is there now.
 const CHANGES_MAX: usize = 4;
@@ -161,9 +161,10 @@ pub(crate) fn words(step: &Step) -> String {
     named(step, name(step), "")
 }
 
-/// The same, and what it sent.
-pub(crate) fn words_and_sends(step: &Step, glyphs: &Glyphs) -> String {
-    named(step, name(step), &sends(step, glyphs))
+/// The same, what is unusual about how it came, and what it sent.
+pub(crate) fn words_and_sends(step: &Step, unusual: &Unusual, glyphs: &Glyphs) -> String {
+    let came = unusual.word(step).map(|word| format!(" {word}")).unwrap_or_default();
+    named(step, name(step), &format!("{came}{}", sends(step, glyphs)))
 }
 
 fn name(step: &Step) -> &str {
