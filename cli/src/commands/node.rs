@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde_json::json;
 use synod_core::{Faults, Model, NodeId, Transport, Workload};
 use synod_runtime::{
-    EndReason, FileStore, Limits, NodeBuilder, NodeHandle, Output, ShutdownReport, Status,
+    EndReason, FileStore, Limits, NodeBuilder, NodeHandle, Output, ShutdownReport, StartError,
+    Status, StoreError,
 };
 use synod_transport_quic::{Bundle, QuicTransport};
 use tokio::net::TcpListener;
@@ -96,7 +97,7 @@ async fn serve(
     // Before anybody can know that the node is there, and tell it to end.
     let mut told_to_end = ToldToEnd::new(asked.exit_with_stdin);
     let started = builder(entry, &settings, &bundle, &transport).start().await;
-    let node = started.map_err(|error| Problem::environment("the node does not start", &error))?;
+    let node = started.map_err(|error| does_not_start(&error))?;
     let certificate_end = CertificateEnd::of(&bundle).ok_or_else(|| {
         Problem::new(Exit::Environment, "the certificate in the bundle cannot be read")
     })?;
@@ -227,13 +228,22 @@ async fn until_the_end(
             return drain(node, told_to_end, printer).await;
         }
     };
-    let problem = Problem::new(Exit::Environment, format!("{} has ended: {reason}", node.id()));
+    let what = format!("{} has ended: {reason}", node.id());
     Err(match reason {
-        EndReason::Outdated(_) => problem.hint(
+        EndReason::Outdated(_) => Problem::new(Exit::Violated, what).hint(
             "do not start it again with this store, if it has one: end the other process, or bring back the newest store",
         ),
-        _ => problem,
+        _ => Problem::new(Exit::Environment, what),
     })
+}
+
+/// Whoever starts nodes anew when they fail is not to try an old store over and over.
+fn does_not_start(error: &StartError) -> Problem {
+    let problem = Problem::environment("the node does not start", error);
+    match error {
+        StartError::Store(StoreError::Fenced { .. }) => Problem { exit: Exit::Violated, ..problem },
+        _ => problem,
+    }
 }
 
 /// Names the file and the key behind an unknown algorithm, unless a flag has named it.

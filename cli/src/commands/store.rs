@@ -130,6 +130,7 @@ fn problem(error: &StoreError) -> Problem {
         StoreError::Log { cause: LogError::Damaged { .. } | LogError::Record { .. }, .. } => {
             Exit::Violated
         }
+        StoreError::Fenced { .. } => Exit::Violated,
         StoreError::Empty { .. } | StoreError::Occupied { .. } => Exit::Usage,
         _ => Exit::Environment,
     };
