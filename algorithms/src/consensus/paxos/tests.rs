@@ -7,9 +7,9 @@ use super::*;
 use crate::cost::cost;
 
 /// Every node proposes a value of its own, at about the same time, n1 two.
-fn all_propose() -> Scenario<Paxos> {
+fn all_propose(nodes: u32) -> Scenario<Paxos> {
     let mut scenario = Scenario::of(|_| Paxos::default());
-    for node in 1..=5 {
+    for node in 1..=nodes {
         let propose = Propose { operation: 1, value: 10 * u64::from(node) };
         scenario = scenario.trigger(NodeId(node), Duration::from_millis(node.into()), &propose);
     }
@@ -56,7 +56,7 @@ fn three_nodes_in_every_schedule_with_a_crash_and_a_recovery() {
 
 #[test]
 fn five_nodes_by_ten_thousand_seeds() {
-    let report = Simulation::new(&all_propose(), 5).run(0..10_000);
+    let report = Simulation::new(&all_propose(5), 5).run(0..10_000);
     report.expect_clean();
     assert!(report.counts.crashes > 2_000, "{:?}", report.counts);
     assert!(report.counts.lost > 5_000, "{:?}", report.counts);
@@ -64,7 +64,7 @@ fn five_nodes_by_ten_thousand_seeds() {
 
 #[test]
 fn four_nodes_of_which_half_are_no_majority() {
-    Simulation::new(&all_propose(), 4).run(0..2_000).expect_clean();
+    Simulation::new(&all_propose(4), 4).run(0..2_000).expect_clean();
 }
 
 /// Two round trips with every other node, and word of what is chosen.
@@ -80,7 +80,7 @@ fn a_proposer_alone_takes_five_messages_for_each_other_node_and_four_delays() {
 
 #[test]
 fn partitions_and_long_delays_do_no_harm_once_they_are_over() {
-    let scenario = all_propose();
+    let scenario = all_propose(5);
     let simulation = Simulation::new(&scenario, 5).with(Fault::Partition).with(Fault::Clog);
     simulation.run(0..1_000).expect_clean();
 }
