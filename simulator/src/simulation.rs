@@ -517,8 +517,8 @@ impl Report {
     /// # Panics
     ///
     /// If a run failed: with the property, the seed, the diagram of the shrunk run and its
-    /// schedule. If a run was not a function of its choices. If a node of no cluster was to trigger something. If something that should happen
-    /// sometimes happened in no run, or a promise was for later than any run went on.
+    /// schedule. If a run was not a function of its choices. If a node of no cluster was to trigger
+    /// something. If something that should happen sometimes happened in no run, or a promise was for later than any run went on.
     pub fn expect_clean(&self) {
         if let Some(divergence) = &self.divergence {
             panic!("{divergence}");

@@ -49,9 +49,10 @@ impl Simulation<'_> {
     /// # Panics
     ///
     /// If a run fails: with everything that is needed to understand it. If a stored schedule cannot
-    /// be read, is one of an exploration, or decides about an event that there is no more. If `SYNOD_BUDGET` is not a time, `SYNOD_RUNS` no number
-    /// from 1, or `SYNOD_SEED` not a number below 2^63. If a node of no cluster is to trigger something. If what should happen sometimes happened in no run, or a
-    /// promise was for later than any run went on.
+    /// be read, is one of an exploration, or decides about an event that there is no more. If
+    /// `SYNOD_BUDGET` is not a time, `SYNOD_RUNS` no number from 1, or `SYNOD_SEED` not a number below
+    /// 2^63. If a node of no cluster is to trigger something. If what should happen sometimes happened
+    /// in no run, or a promise was for later than any run went on.
     #[track_caller]
     pub fn check(&self, name: &str) {
         let place = Location::caller();

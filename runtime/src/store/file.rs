@@ -22,8 +22,8 @@ use super::{Opened, Store, StoreError, marks};
 /// was used before, and peers that are linked with a later life refuse it. What no store can know
 /// by itself is whether the directory as a whole is a copy: where no peer remembers a later life, the
 /// node comes up with what the copy holds. Once a peer has said so, the directory is [fenced](Store::fence),
-/// since each start would raise the number, until it is higher than what the peer remembers. A log that alone was put back, without its note, or next to a later one,
-/// is refused.
+/// since each start would raise the number, until it is higher than what the peer remembers. A log
+/// that alone was put back, without its note, or next to a later one, is refused.
 #[derive(Debug)]
 pub struct FileStore {
     directory: PathBuf,
