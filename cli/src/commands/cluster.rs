@@ -15,9 +15,9 @@ use serde_json::json;
 use synod_core::NodeId;
 use synod_simulator::{Recorded, Schedule, Settings};
 use synod_transport_quic::Authority;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::cert::bundle;
+use super::told_to_end::ToldToEnd;
 use crate::app::App;
 use crate::args::{Cluster, days};
 use crate::entry::Entry;
@@ -392,13 +392,10 @@ fn listen_for_signals(say: Sender<Heard>) -> Result<(), Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
     let inside = runtime.enter();
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut told_to_end = ToldToEnd::new(false);
     drop(inside);
     thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
-        });
+        runtime.block_on(told_to_end.told());
         // Whoever would hear it has ended already.
         let _ = say.send(Heard::Stop);
     });

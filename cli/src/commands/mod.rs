@@ -19,6 +19,7 @@ pub(crate) mod sim;
 pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod sweep;
+mod told_to_end;
 pub(crate) mod trace;
 pub(crate) mod why;
 

@@ -1,7 +1,7 @@
 //! `node`: one node, from its bundle, until it is told to end.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,14 +16,13 @@ use synod_runtime::{
 use synod_transport_quic::{Bundle, QuicTransport};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::doctor::open_to_others;
+use super::told_to_end::ToldToEnd;
 use crate::app::App;
 use crate::args::Node;
 use crate::entry::Entry;
@@ -420,58 +419,11 @@ impl Told {
     }
 }
 
-/// Hears when the process is told to end, from the making of this on: by a signal, or by the end of
-/// its input.
-struct ToldToEnd {
-    terminate: io::Result<Signal>,
-    interrupt: io::Result<Signal>,
-    stdin_ended: Option<oneshot::Receiver<()>>,
-}
-
-impl ToldToEnd {
-    fn new(with_stdin: bool) -> Self {
-        let stdin_ended = with_stdin.then(|| {
-            let (ended, stdin_ended) = oneshot::channel();
-            std::thread::spawn(move || {
-                let _ = io::stdin().read_to_end(&mut Vec::new());
-                let _ = ended.send(());
-            });
-            stdin_ended
-        });
-        let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-        Self { terminate, interrupt, stdin_ended }
-    }
-
-    /// Resolves when it is told once more.
-    async fn told(&mut self) {
-        let stdin_ended = async {
-            match self.stdin_ended.as_mut() {
-                Some(ended) => drop(ended.await),
-                None => std::future::pending().await,
-            }
-        };
-        let from_stdin = tokio::select! {
-            () = received(&mut self.terminate) => false,
-            () = received(&mut self.interrupt) => false,
-            () = stdin_ended => true,
-        };
-        if from_stdin {
-            self.stdin_ended = None;
-        }
-    }
-}
-
-/// Resolves with the next signal; never where there are none to listen to.
-async fn received(signal: &mut io::Result<Signal>) {
-    match signal {
-        Ok(signal) => drop(signal.recv().await),
-        Err(_) => std::future::pending().await,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
+
+    use tokio::sync::oneshot;
 
     use super::*;
 

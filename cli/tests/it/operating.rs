@@ -218,6 +218,20 @@ fn a_node_that_is_told_to_end_twice_ends_at_once_and_says_what_was_not_acknowled
 }
 
 #[test]
+fn a_service_that_is_told_its_files_are_new_goes_on_and_every_signal_to_end_lets_it_drain() {
+    let place = Place::new("signals");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let mut node = Running::node(&bundles[0]);
+    node.says(&["\"event\":\"state\""]);
+    signal("-HUP", &node);
+    node.says(&["SIGHUP", "the files are looked at every few seconds"]);
+    assert_eq!(node.child.try_wait().expect("it can be asked"), None);
+    signal("-QUIT", &node);
+    node.says(&["\"event\":\"stopped\"", "\"drained\":true"]);
+    assert_eq!(node.child.wait().expect("it has ended").code(), Some(0));
+}
+
+#[test]
 fn a_process_that_was_stopped_says_so_when_it_goes_on() {
     let place = Place::new("stopped");
     let bundles = cluster(&place.0, "demo", &["n1"]);
