@@ -67,14 +67,17 @@ impl Reading {
 }
 
 /// Looks at the clocks for as long as the node lives.
-pub(crate) async fn watch(host: Weak<Host>) {
+pub(crate) fn watch(host: Weak<Host>) -> impl Future<Output = ()> {
+    // Now, and not when the future first runs: a process may be stopped before.
     let mut before = Reading::now();
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let Some(host) = host.upgrade().filter(|host| !host.has_ended()) else { return };
-        let now = Reading::now();
-        now.since(&before).into_iter().flatten().for_each(|oddity| tell(&host, oddity));
-        before = now;
+    async move {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let Some(host) = host.upgrade().filter(|host| !host.has_ended()) else { return };
+            let now = Reading::now();
+            now.since(&before).into_iter().flatten().for_each(|oddity| tell(&host, oddity));
+            before = now;
+        }
     }
 }
 
