@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use synod_core::Envelope;
+use synod_core::{Envelope, Tag};
 use tokio::sync::oneshot;
 
 use crate::gate::locked;
@@ -30,8 +30,7 @@ pub(crate) struct Asked<'a> {
 impl Asks {
     /// Opens a question, unless `max` are open.
     pub(crate) fn open(&self, max: usize) -> Option<Asked<'_>> {
-        // Algorithms number their own questions from their incarnation up, below this bit.
-        let number = (1 << 63) | self.next.fetch_add(1, Ordering::Relaxed);
+        let number = Tag::OF_APPLICATION | self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, outcome) = oneshot::channel();
         let mut open = locked(&self.open);
         if max <= open.len() {

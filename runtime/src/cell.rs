@@ -359,7 +359,8 @@ impl Engine {
         match stepped {
             Stepped::Handled => (),
             Stepped::Refused(error) => {
-                host.count_drop(DropReason::from(&error), from, envelope.event());
+                let reason = DropReason::from(&error);
+                host.count_drop_since(reason, from, envelope.event(), Some(&error));
                 if let (Tag::Ask(number), None) = (envelope.tag(), from) {
                     host.asks.resolve(number, Err(error.to_string()));
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use synod_core::{Catalogue, DecodeError, Envelope, Event, Instance, NodeId, Request, Tag};
+use synod_core::{Catalogue, DecodeError, Envelope, Event, Instance, NodeId, Request, Tag, Takes};
 use tokio::time::{Instant, timeout_at};
 
 use crate::failure::EndReason;
@@ -25,6 +25,26 @@ pub enum TriggerError {
     /// No algorithm of the node listens to the event.
     #[error("no algorithm of this node listens to `{event}`")]
     Unhandled {
+        /// The wire name.
+        event: &'static str,
+    },
+    /// The event is a question: its handler takes a [`Call`](synod_core::Call).
+    #[error(
+        "`{event}` is a question, since its handler takes a `Call`: ask it by `NodeHandle::ask`"
+    )]
+    Question {
+        /// The wire name.
+        event: &'static str,
+    },
+    /// The event is asked for, and its handler takes no [`Call`](synod_core::Call): nobody would answer.
+    #[error("no algorithm of this node answers `{event}`: its handler is to take a `Call`")]
+    Unanswered {
+        /// The wire name.
+        event: &'static str,
+    },
+    /// The event is an answer: its handler takes a [`Reply`](synod_core::Reply).
+    #[error("`{event}` is an answer, since its handler takes a `Reply`, and nobody has asked")]
+    Answer {
         /// The wire name.
         event: &'static str,
     },
@@ -127,9 +147,12 @@ impl NodeHandle {
     ///
     /// As [`NodeHandle::trigger`].
     pub async fn trigger_sealed(&self, envelope: &Envelope) -> Result<(), TriggerError> {
+        self.take(self.name_of(envelope), envelope.clone()).await
+    }
+
+    fn name_of(&self, envelope: &Envelope) -> &'static str {
         let known = self.0.catalogue.handled(envelope.event());
-        let name = known.map_or("an event that it does not know", |it| it.name);
-        self.take(name, envelope.clone()).await
+        known.map_or("an event that it does not know", |it| it.name)
     }
 
     /// Asks the node itself, and waits for an answer until `deadline` has passed. What answers is
@@ -143,18 +166,41 @@ impl NodeHandle {
         request: &R,
         deadline: Duration,
     ) -> Result<R::Answer, AskError> {
+        let answer = self.ask_for(R::NAME, Envelope::seal(request), deadline).await?;
+        answer.open().map_err(AskError::Undecodable)
+    }
+
+    /// Asks what is encoded already, and waits for the answer as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`NodeHandle::ask`].
+    pub async fn ask_sealed(
+        &self,
+        request: &Envelope,
+        deadline: Duration,
+    ) -> Result<Envelope, AskError> {
+        self.ask_for(self.name_of(request), request.clone(), deadline).await
+    }
+
+    async fn ask_for(
+        &self,
+        name: &'static str,
+        request: Envelope,
+        deadline: Duration,
+    ) -> Result<Envelope, AskError> {
         let deadline = after(deadline);
         let Some(mut asked) = self.0.asks.open(self.0.limits.asks) else {
             return Err(AskError::Refused(String::from("too many questions are open")));
         };
-        let envelope = Envelope::seal(request).tagged(Tag::Ask(asked.number));
-        match timeout_at(deadline, self.take(R::NAME, envelope)).await {
+        let request = request.tagged(Tag::Ask(asked.number));
+        match timeout_at(deadline, self.take(name, request)).await {
             Ok(Ok(())) => (),
             Ok(Err(error)) => return Err(AskError::Refused(error.to_string())),
             Err(_) => return Err(AskError::Refused(String::from("no room within the deadline"))),
         }
         match timeout_at(deadline, &mut asked.outcome).await {
-            Ok(Ok(Ok(answer))) => answer.open().map_err(AskError::Undecodable),
+            Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(refusal))) => Err(AskError::Refused(refusal)),
             Ok(Err(_)) | Err(_) => Err(AskError::Unknown),
         }
@@ -163,6 +209,7 @@ impl NodeHandle {
     async fn take(&self, name: &'static str, mut envelope: Envelope) -> Result<(), TriggerError> {
         let unhandled = TriggerError::Unhandled { event: name };
         let slot = *self.0.slot_of.get(&envelope.event()).ok_or(unhandled)?;
+        self.check_shape(slot, envelope.tag())?;
         loop {
             while self.0.takes_in() && self.0.is_congested() {
                 tokio::time::sleep(CONGESTION_POLL).await;
@@ -177,6 +224,18 @@ impl NodeHandle {
             if let Some(slot) = self.0.slots.get(slot) {
                 slot.queue.room().await;
             }
+        }
+    }
+
+    /// Whether an event with such a tag is what the handler takes: others would be dropped, or never answered.
+    fn check_shape(&self, slot: usize, tag: Tag) -> Result<(), TriggerError> {
+        let Some(slot) = self.0.slots.get(slot) else { return Ok(()) };
+        let event = slot.name;
+        match (slot.takes, tag) {
+            (Takes::Calls, Tag::Ask(_)) | (Takes::Events, Tag::Plain) => Ok(()),
+            (Takes::Calls, _) => Err(TriggerError::Question { event }),
+            (Takes::Replies, _) => Err(TriggerError::Answer { event }),
+            (Takes::Events, _) => Err(TriggerError::Unanswered { event }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the actors of one node share.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use ractor::ActorRef;
 use synod_core::{
     Acknowledgement, BuildError, Catalogue, Envelope, EventId, Hello, Input, LaneId, Machine,
-    NodeId, Role, Tag, Time, Transport,
+    NodeId, Role, Tag, Takes, Time, Transport,
 };
 use tokio::sync::{Notify, watch};
 
@@ -104,6 +105,7 @@ pub(crate) struct Host {
 pub(crate) struct Slot {
     pub(crate) name: &'static str,
     pub(crate) local: bool,
+    pub(crate) takes: Takes,
     pub(crate) queue: Arc<Queue>,
     pub(crate) handled: AtomicU64,
     pub(crate) refused: AtomicU64,
@@ -266,10 +268,22 @@ impl Host {
     }
 
     pub(crate) fn count_drop(&self, reason: DropReason, peer: Option<NodeId>, event: EventId) {
+        self.count_drop_since(reason, peer, event, None);
+    }
+
+    /// The same, where there is more to say of it.
+    pub(crate) fn count_drop_since(
+        &self,
+        reason: DropReason,
+        peer: Option<NodeId>,
+        event: EventId,
+        why: Option<&dyn Error>,
+    ) {
         if self.drops.add(reason, 1) {
             let (event, count) = (self.catalogue.name(event), self.drops.of(reason));
-            let peer = peer.map(tracing::field::display);
-            tracing::warn!(node = %self.id, peer, event, reason = reason.word(), count, "dropped");
+            let (peer, why) = (peer.map(tracing::field::display), why.map(tracing::field::display));
+            let reason = reason.word();
+            tracing::warn!(node = %self.id, peer, event, reason, why, count, "dropped");
         }
     }
 
@@ -479,9 +493,10 @@ fn others(peers: &[NodeId], id: NodeId) -> impl Iterator<Item = NodeId> {
 }
 
 fn slots(catalogue: &Catalogue, limits: Limits) -> Vec<Slot> {
-    let slot = |name, local, queue_events| Slot {
+    let slot = |name, local, takes, queue_events| Slot {
         name,
         local,
+        takes,
         queue: Arc::new(Queue::new(queue_events)),
         handled: AtomicU64::new(0),
         refused: AtomicU64::new(0),
@@ -489,6 +504,8 @@ fn slots(catalogue: &Catalogue, limits: Limits) -> Vec<Slot> {
         times: Stopwatch::default(),
     };
     let events = catalogue.of(Role::Handler);
-    let events = events.map(|info| slot(info.name, info.local, limits.queue_for(info.bytes_max)));
-    events.chain([slot("results of jobs", true, limits.queue_events)]).collect()
+    let events = events
+        .map(|info| slot(info.name, info.local, info.takes, limits.queue_for(info.bytes_max)));
+    let results = slot("results of jobs", true, Takes::Events, limits.queue_events);
+    events.chain([results]).collect()
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use synod_core::{
-    Acknowledgement, Effect, Envelope, EventId, Framed, Lane, LaneId, NodeId, Receipt, Sent, Tag,
-    Time,
+    Acknowledgement, Effect, Envelope, EventId, Framed, Lane, LaneId, NodeId, Receipt, SendError,
+    Sent, Tag, Time,
 };
 
 use crate::counters::DropReason;
@@ -209,7 +209,7 @@ impl Host {
     fn transmit(&self, to: NodeId, lane: Lane, envelope: &Envelope) {
         match self.transport.send(to, lane, envelope) {
             Ok(()) => self.count_queued(to, 1),
-            Err(error) => self.count_drop(error.into(), Some(to), envelope.event()),
+            Err(error) => self.count_unsent(error, to, envelope.event()),
         }
     }
 
@@ -221,8 +221,12 @@ impl Host {
     fn count_sent(&self, to: NodeId, event: EventId, sent: Sent) {
         self.count_queued(to, sent.queued);
         for error in sent.refused {
-            self.count_drop(error.into(), Some(to), event);
+            self.count_unsent(error, to, event);
         }
+    }
+
+    fn count_unsent(&self, error: SendError, to: NodeId, event: EventId) {
+        self.count_drop_since(error.into(), Some(to), event, Some(&error));
     }
 
     fn count_queued(&self, to: NodeId, events: u64) {

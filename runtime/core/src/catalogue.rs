@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::envelope::{DecodeError, Envelope, LaneId, Tag};
 use crate::event::{EventId, NodeId};
-use crate::handler::Access;
+use crate::handler::{Access, Takes};
 use crate::schema::Schema;
 use crate::symmetry::Renamer;
 use crate::transport::{SendError, WireEvent};
@@ -32,6 +32,8 @@ pub struct EventInfo {
     pub commutes: bool,
     /// What its handler may do with the state.
     pub access: Access,
+    /// How it must come to its handler.
+    pub takes: Takes,
     /// Where its handler was registered; events without a handler have none.
     pub registered: Option<Registration>,
     pub(crate) kind: TypeId,
@@ -307,6 +309,8 @@ impl Catalogue {
                 if let Some(known) = self.events.get_mut(at) {
                     // Of several algorithms that handle it, each has to say so.
                     info.commutes &= known.commutes;
+                    // All of them handle it, or none does.
+                    info.takes = info.takes.max(known.takes);
                     *known = info;
                 }
             }

@@ -266,13 +266,26 @@ impl Context {
 
     /// Makes `record` durable. Effects asked for later wait for it. After a crash, the records
     /// come back through [`Handlers::restore`](crate::Handlers::restore).
+    ///
+    /// # Panics
+    ///
+    /// If no handler of the algorithm restores an `E`: the algorithm is wrong, and its node would not
+    /// start from such a record.
+    #[track_caller]
     pub fn persist<E: Event>(&mut self, record: &E) {
+        self.check_restored::<E>();
         let record = self.seal(Tag::Plain, record);
         self.effects.push(Effect::Persist(record));
     }
 
     /// Makes `record` durable in place of all earlier records of this algorithm instance.
+    ///
+    /// # Panics
+    ///
+    /// As [`Context::persist`].
+    #[track_caller]
     pub fn checkpoint<E: Event>(&mut self, record: &E) {
+        self.check_restored::<E>();
         let record = self.seal(Tag::Plain, record);
         let replaces = self.scope.records.clone().unwrap_or_default();
         self.effects.push(Effect::Checkpoint { record, replaces });
@@ -303,12 +316,22 @@ impl Context {
         Ticket::new(self.me, number)
     }
 
-    /// Answers a request, now or in a later step.
+    /// Answers a request, now or in a later step. A ticket of a node may travel to another one, which
+    /// answers in the place of the one that was asked. One of an application may not: only the node that
+    /// it has asked can answer it.
     ///
     /// # Panics
     ///
-    /// If another node asked, and the answer is local: the algorithm is wrong.
+    /// If another node asked, and the answer is local; or its application did: the algorithm is wrong.
+    #[track_caller]
     pub fn answer<R: Request>(&mut self, ticket: Ticket<R>, answer: &R::Answer) {
+        let Ticket { from, number, .. } = ticket;
+        assert!(
+            from == self.me || number & Tag::OF_APPLICATION == 0,
+            "the application of {from} has asked `{}`, and only {from} can answer it: send {from} an event, \
+             and let its handler answer",
+            R::NAME
+        );
         self.route(ticket.from, Tag::Answer(ticket.number), answer);
     }
 
@@ -367,6 +390,18 @@ impl Context {
     #[must_use]
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// Whether the running algorithm, if one runs, can read such a record.
+    #[track_caller]
+    fn check_restored<E: Event>(&self) {
+        let is_read = self.scope.records.as_ref().is_none_or(|records| records.contains(&E::ID));
+        assert!(
+            is_read,
+            "`{}` is to be durable, and no handler restores it: register one by `Handlers::restore`, or the \
+             node does not start again",
+            E::NAME
+        );
     }
 
     /// Lets an event wait for its turn on this node.
@@ -496,6 +531,5 @@ pub(crate) fn expiry(number: u64, answer: EventId, instance: Instance) -> Envelo
     Envelope::from_parts(answer, instance, Tag::Expired(number), Bytes::new())
 }
 
-/// The lives of a node whose requests have different numbers. The highest bit of a number stays
-/// free for requests of the application.
+/// The lives of a node whose requests have different numbers: no bit of them is [`Tag::OF_APPLICATION`].
 const LIVES_TOLD_APART: u64 = (1 << 31) - 1;

@@ -86,6 +86,11 @@ pub enum Tag {
     Expired(u64),
 }
 
+impl Tag {
+    /// The bit that the numbers of an application's requests have, and those of algorithms do not.
+    pub const OF_APPLICATION: u64 = 1 << 63;
+}
+
 /// How an envelope travels between two nodes.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Lane {

@@ -27,6 +27,8 @@ use crate::schema::Schema;
     message = "this function is not an event handler of `{S}`",
     label = "expected `fn(&mut self, event: E [, from: NodeId] [, ctx: &mut Context])`",
     note = "the state must be `{S}` and the event type must implement `Event`",
+    note = "for an `R` that implements `Request`: `fn(&mut self, call: Call<R>, ctx: &mut Context)`, and \
+            `fn(&mut self, reply: Reply<R>, ctx: &mut Context)`",
     note = "a handler returns nothing and is not `async`: ask the `Context` for effects instead"
 )]
 pub trait IntoHandler<S, M> {
@@ -51,16 +53,18 @@ pub struct Handler<S> {
     pub(crate) info: EventInfo,
     /// How the compiler calls the function, for the author of a table.
     pub(crate) function: &'static str,
-    takes: Takes,
     run: Run<S>,
 }
 
-/// Which tags a handler's shape is for.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Takes {
+/// How an event must come to its handler, read off the shape of that.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Takes {
+    /// In any way: the handler does not look at it.
     Events,
-    Calls,
+    /// As an answer: the handler takes a [`Reply`].
     Replies,
+    /// Asked for: the handler takes a [`Call`].
+    Calls,
 }
 
 /// The erased function: decode, then call. The envelope stays where it is: what was just written is slow
@@ -85,7 +89,7 @@ impl<S> Handler<S> {
         ctx: &mut Context,
     ) -> Result<(), StepError> {
         self.admit(envelope, from, ctx.me)?;
-        if let (Tag::Expired(_), Takes::Events) = (envelope.tag(), self.takes) {
+        if let (Tag::Expired(_), Takes::Events) = (envelope.tag(), self.info.takes) {
             return Ok(()); // A handler that takes the bare answer does not care for none.
         }
         let run = (self.run)(state, &envelope, from, ctx);
@@ -103,13 +107,12 @@ impl<S> Handler<S> {
         if self.info.local && from != me {
             return Err(StepError::LocalOnly { event: self.info.id, from });
         }
-        match (self.takes, envelope.tag()) {
+        match (self.info.takes, envelope.tag()) {
             (Takes::Events, _)
             | (Takes::Calls, Tag::Ask(_))
             | (Takes::Replies, Tag::Answer(_) | Tag::Expired(_)) => Ok(()),
-            (Takes::Calls | Takes::Replies, _) => {
-                Err(self.undecodable(from, DecodeError::new(NO_TICKET)))
-            }
+            (Takes::Calls, _) => Err(self.undecodable(from, DecodeError::new(NOT_ASKED))),
+            (Takes::Replies, _) => Err(self.undecodable(from, DecodeError::new(NO_ANSWER))),
         }
     }
 
@@ -155,9 +158,8 @@ macro_rules! impl_into_handler {
         {
             fn into_handler(self) -> Handler<S> {
                 Handler {
-                    info: info::<$event>(Access::$access),
+                    info: EventInfo { takes: Takes::$takes, ..info::<$event>(Access::$access) },
                     function: std::any::type_name::<F>(),
-                    takes: Takes::$takes,
                     run: Arc::new(move |state, $it, $from, $ctx| {
                         self(state $(, $arg)*);
                         Ok(())
@@ -200,6 +202,7 @@ pub(crate) fn info<E: Event>(access: Access) -> EventInfo {
         bytes_max: E::BYTES_MAX,
         commutes: false,
         access,
+        takes: Takes::Events,
         registered: None,
         kind: TypeId::of::<E>(),
         layout: Schema::layout_of::<E>,
@@ -213,7 +216,7 @@ fn call<R: Request>(envelope: &EnvelopeRef<'_>, from: NodeId) -> Result<Call<R>,
         Tag::Ask(number) => {
             Ok(Call { request: envelope.read()?, ticket: Ticket::new(from, number) })
         }
-        _ => Err(refused(NO_TICKET)),
+        _ => Err(refused(NOT_ASKED)),
     }
 }
 
@@ -225,9 +228,10 @@ fn reply<R: Request>(
     let (number, answer) = match envelope.tag() {
         Tag::Answer(number) => (number, Some((from, envelope.read()?))),
         Tag::Expired(number) => (number, None),
-        Tag::Plain | Tag::Ask(_) => return Err(refused(NO_TICKET)),
+        Tag::Plain | Tag::Ask(_) => return Err(refused(NO_ANSWER)),
     };
     Ok(Reply { ticket: Ticket::new(me, number), answer })
 }
 
-const NO_TICKET: &str = "a request or an answer without a ticket";
+const NOT_ASKED: &str = "its handler takes a `Call`, and it was sent or triggered instead of asked";
+const NO_ANSWER: &str = "its handler takes a `Reply`, and it answers nothing";

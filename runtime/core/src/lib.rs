@@ -51,7 +51,7 @@ pub use envelope::{DecodeError, Envelope, EnvelopeRef, Instance, Lane, LaneId, T
 pub use envelopes::Envelopes;
 pub use event::{Event, EventId, NodeId, PeerDown, PeerUp, Reason, Time};
 pub use framed::Framed;
-pub use handler::{Access, IntoHandler};
+pub use handler::{Access, IntoHandler, Takes};
 pub use keyed::Keyed;
 pub use machine::{Machine, Watched};
 pub use model::{Assumption, Faults, Links, Model, Timing, Tolerance, Topology};

@@ -361,7 +361,10 @@ pub enum SendError {
     Unhandled,
     /// The envelope is larger than a frame of its event may be: see
     /// [`Event::BYTES_MAX`](crate::Event::BYTES_MAX).
-    #[error("the event has {size} bytes, and a frame {size_max} at most")]
+    #[error(
+        "the event has {size} bytes, and a frame {size_max} at most: let it declare more by \
+         `#[event(bytes_max = ..)]`, or send it in pieces"
+    )]
     TooLarge {
         /// Its size in bytes.
         size: usize,

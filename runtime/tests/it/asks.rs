@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Call, Context, Event, HandlerSet, Handlers, Instance, Keyed, NodeId, Reply, Request,
+    Call, Context, Envelope, Event, HandlerSet, Handlers, Instance, Keyed, NodeId, Reply, Request,
 };
 use synod_runtime::{
     AskError, Handling, Limits, MemoryNetwork, NodeBuilder, NodeHandle, Output, PanicPolicy,
+    TriggerError,
 };
 use tokio::task::JoinHandle;
 
@@ -61,10 +62,44 @@ async fn a_question_that_the_node_refuses_is_refused_with_the_reason() {
     let make =
         || (Keyed::new(|_| Oracle).at_most(1), HandlerSet::new(0_u8).on(|_: &mut u8, _: Word| ()));
     let one = start(node(&MemoryNetwork::new(), N1, 1, make)).await;
-    one.trigger_at(Instance::of_key(1), &Question(1)).await.unwrap();
-    one.trigger_at(Instance::of_key(2), &Question(1)).await.unwrap();
-    until("both are refused", || status_of::<Question>(&one).refused == 2).await;
-    assert_eq!(drops(&one, "undecodable"), 2, "a question without a number is no question");
+    let ask = |key| {
+        let request = Envelope::seal(&Question(1)).addressed_to(Instance::of_key(key));
+        let one = one.clone();
+        async move { one.ask_sealed(&request, PATIENCE).await }
+    };
+    assert_eq!(ask(1).await.unwrap().open(), Ok(Answer(1)));
+    let refused = AskError::Refused(String::from("1 instances exist, and there may not be more"));
+    assert_eq!(ask(2).await, Err(refused));
+}
+
+#[tokio::test]
+async fn what_would_be_dropped_or_never_answered_for_its_shape_is_not_taken() {
+    let handlers = || {
+        Handlers::new()
+            .on(|_: &mut (), call: Call<Question>, ctx: &mut Context| {
+                ctx.answer(call.ticket, &Answer(1));
+            })
+            .on(|_: &mut (), _: Reply<Heard>, _: &mut Context| ())
+            .on(|_: &mut (), _: Heard| ())
+    };
+    let one = start(node(&MemoryNetwork::new(), N1, 1, table(handlers))).await;
+    let question = TriggerError::Question { event: "test.question" };
+    assert_eq!(one.trigger(&Question(1)).await, Err(question));
+    let answer = TriggerError::Answer { event: Word::NAME };
+    assert_eq!(one.trigger(&Word(String::new())).await, Err(answer));
+    let unanswered =
+        "no algorithm of this node answers `test.heard`: its handler is to take a `Call`";
+    let asked = one.ask(&Heard, PATIENCE).await;
+    assert_eq!(asked.err(), Some(AskError::Refused(String::from(unanswered))));
+}
+
+/// A question whose handler takes it as a mere event.
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "test.heard", local)]
+struct Heard;
+
+impl Request for Heard {
+    type Answer = Word;
 }
 
 /// Answers every question with the double of it, in the order of asking; 1 waits at the door.

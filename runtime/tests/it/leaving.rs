@@ -57,7 +57,7 @@ impl Transport for Counting {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_events_that_are_sent_in_a_row_are_handed_over_together() {
     let handlers = || {
-        Handlers::new().on(|_: &mut (), _: Number| ()).on(
+        Handlers::new().on(|_: &mut (), _: Number| ()).restore(|_: &mut (), _: Number| ()).on(
             |_: &mut (), _: Word, ctx: &mut Context| {
                 let large = Word("x".repeat(20_000));
                 (0..3).for_each(|_| ctx.send(N2, &large));

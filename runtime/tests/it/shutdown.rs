@@ -45,10 +45,12 @@ async fn a_shutdown_handles_what_is_queued_and_says_good_bye() {
 async fn a_disk_that_does_not_answer_does_not_keep_a_node_that_is_to_end() {
     let (store, door, _syncs) = crate::durability::Slow::new(false);
     let handlers = || {
-        Handlers::new().on(|_: &mut (), number: Number, ctx: &mut Context| {
-            ctx.persist(&number);
-            ctx.trigger(&Seen(number.0));
-        })
+        Handlers::new().restore(|_: &mut (), _: Number| ()).on(
+            |_: &mut (), number: Number, ctx: &mut Context| {
+                ctx.persist(&number);
+                ctx.trigger(&Seen(number.0));
+            },
+        )
     };
     let one = start(node(&MemoryNetwork::new(), N1, 1, table(handlers)).store(store)).await;
     one.trigger(&Number(1)).await.unwrap();
@@ -201,11 +203,13 @@ async fn while_a_node_says_good_bye_no_timer_begins_anything() {
     let ticks = journal.clone();
     let handlers = move || {
         let ticks = ticks.clone();
-        Handlers::new().on(move |_: &mut (), word: Word, ctx: &mut Context| {
-            ticks.write("tick");
-            ctx.persist(&word);
-            ctx.after(Duration::from_millis(1), &word);
-        })
+        Handlers::new().restore(|_: &mut (), _: Word| ()).on(
+            move |_: &mut (), word: Word, ctx: &mut Context| {
+                ticks.write("tick");
+                ctx.persist(&word);
+                ctx.after(Duration::from_millis(1), &word);
+            },
+        )
     };
     let transport = Arc::new(Slow(journal.clone()));
     let one = start(NodeBuilder::new(N1, vec![N1, N2], table(handlers)).transport(transport)).await;

@@ -1,5 +1,7 @@
 //! Questions, answers, and the lack of an answer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Boot, Call, Context, Effect, Envelope, Event, HandlerSet, Input, Node, NodeId, Reply, Request,
@@ -58,6 +60,38 @@ struct Settle;
 struct Peer {
     asked: Vec<Ticket<Get>>,
     kept: Vec<Ticket<Get>>,
+}
+
+/// Hands the right to answer on, as a chain does whose end answers.
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "asks.hand_on")]
+struct HandOn(Ticket<Get>);
+
+#[test]
+fn a_ticket_of_a_node_is_answered_by_whoever_has_it_and_one_of_an_application_by_who_was_asked() {
+    let make = || {
+        let holds = HandlerSet::new(()).on(|(): &mut (), call: Call<Get>, ctx: &mut Context| {
+            ctx.send(N2, &HandOn(call.ticket));
+        });
+        holds.on(|(): &mut (), HandOn(ticket): HandOn, ctx: &mut Context| {
+            ctx.answer(ticket, &Got(1))
+        })
+    };
+    let handed_on = |number| {
+        let asked = Envelope::seal(&Get(1)).tagged(Tag::Ask(number));
+        let effects = step(&mut node(make()), Input::Trigger(asked));
+        let Some((N2, _, ticket)) = sends(&effects).pop() else { panic!("it is handed on") };
+        let input = Input::Deliver { from: N1, envelope: ticket.clone() };
+        let mut second = Node::new(boot(N2), make()).unwrap();
+        catch_unwind(AssertUnwindSafe(|| step(&mut second, input)))
+    };
+    assert_eq!(sends(&handed_on(7).expect("n2 may answer")).len(), 1);
+    let why = handed_on(Tag::OF_APPLICATION | 7).expect_err("only n1 can answer its application");
+    let why = why.downcast_ref::<String>().expect("words");
+    assert!(
+        why.starts_with("the application of n1 has asked `asks.get`, and only n1 can"),
+        "{why}"
+    );
 }
 
 /// Asks when told to; answers even numbers at once, and odd ones when told to.

@@ -51,6 +51,7 @@ impl Algorithm for Gossip {
             .on(Self::up)
             .on(Self::down)
             .when("is_crowded", Self::is_crowded, Self::release)
+            .restore(|_: &mut Self, _: Rumour| ())
     }
 
     fn start(&mut self, ctx: &mut Context) {

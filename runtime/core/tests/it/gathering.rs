@@ -1,7 +1,7 @@
 //! Events that are sent one after the other, as one effect.
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Context, Effect, Envelope, Event, Fingerprint, HandlerSet, Lane, Node};
+use synod_core::{Context, Effect, Envelope, Event, Fingerprint, HandlerSet, Handlers, Lane, Node};
 
 use crate::kit::{N2, N3, node, step, trigger};
 
@@ -23,7 +23,7 @@ struct Loose(u64);
 struct Go;
 
 fn sender() -> Node<HandlerSet<()>> {
-    let handlers = HandlerSet::new(()).on(|(): &mut (), _: Go, ctx: &mut Context| {
+    let handlers = Handlers::new().on(|(): &mut (), _: Go, ctx: &mut Context| {
         for number in 0..5 {
             ctx.send(N2, &Number(number));
         }
@@ -37,7 +37,7 @@ fn sender() -> Node<HandlerSet<()>> {
         ctx.send(N2, &Loose(8));
         ctx.send(N2, &Loose(9));
     });
-    node(handlers)
+    node(HandlerSet::with((), handlers.restore(|(): &mut (), _: Number| ())))
 }
 
 /// The same effects, each event by itself.

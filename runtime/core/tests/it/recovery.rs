@@ -129,10 +129,11 @@ fn a_checkpoint_names_the_records_that_it_stands_for() {
 
 #[test]
 fn a_checkpoint_stands_only_for_the_records_of_its_own_algorithm() {
-    let other = HandlerSet::new(()).on(|(): &mut (), _: Shrink, ctx: &mut Context| {
+    let other = Handlers::new().restore(|(): &mut (), _: All| ());
+    let other = other.on(|(): &mut (), _: Shrink, ctx: &mut Context| {
         ctx.checkpoint(&All(Vec::new()));
     });
-    let mut node = node((List::default(), other));
+    let mut node = node((List::default(), HandlerSet::with((), other)));
     let effects = step(&mut node, deliver(N2, &Shrink));
     let replaced: Vec<usize> = effects
         .iter()
@@ -141,7 +142,7 @@ fn a_checkpoint_stands_only_for_the_records_of_its_own_algorithm() {
             _ => None,
         })
         .collect();
-    assert_eq!(replaced, [2, 0]);
+    assert_eq!(replaced, [2, 1]);
 }
 
 #[test]
@@ -160,6 +161,17 @@ fn each_algorithm_of_a_node_gets_its_own_records_and_those_that_it_shares() {
     step(&mut node, recover(records));
     assert_eq!(node.stack().0.items, [9]);
     assert_eq!(*node.stack().1.state(), 3);
+}
+
+#[test]
+#[should_panic(expected = "`recovery.unread` is to be durable, and no handler restores it")]
+fn what_no_handler_restores_is_not_made_durable() {
+    #[derive(Event, Debug, Serialize, Deserialize)]
+    #[event(name = "recovery.unread", local)]
+    struct Unread;
+    let table = Handlers::new().restore(|(): &mut (), _: Wrote| ());
+    let table = table.on(|(): &mut (), _: Shrink, ctx: &mut Context| ctx.persist(&Unread));
+    step(&mut node(HandlerSet::with((), table)), deliver(N2, &Shrink));
 }
 
 fn refusal(record: Envelope) -> StepError {

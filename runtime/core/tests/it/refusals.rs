@@ -184,11 +184,12 @@ fn who_claims_to_be_the_node_itself_is_refused() {
 }
 
 #[test]
-fn a_request_without_a_ticket_is_refused() {
+fn a_request_that_is_sent_and_not_asked_is_refused() {
     let refused = refuse(&mut started(Sum(1)), deliver(N2, &Read), &deliver(N3, &Add(1)));
     assert_eq!(
         refused.to_string(),
-        "`refusals.read` from n2 does not decode: a request or an answer without a ticket"
+        "`refusals.read` from n2 does not decode: its handler takes a `Call`, and it was sent or triggered \
+         instead of asked"
     );
 }
 

@@ -36,7 +36,8 @@ struct Beat;
 
 /// A state that does `act` upon [`Go`].
 fn upon_go(act: fn(&mut Context)) -> HandlerSet<()> {
-    HandlerSet::new(()).on(move |(): &mut (), _: Go, ctx: &mut Context| act(ctx))
+    let handlers = Handlers::new().on(move |(): &mut (), _: Go, ctx: &mut Context| act(ctx));
+    HandlerSet::with((), handlers.restore(|(): &mut (), _: Local| ()))
 }
 
 fn go(act: fn(&mut Context)) -> Vec<Effect> {
@@ -93,7 +94,7 @@ fn effects_leave_in_the_order_of_asking() {
         Effect::Persist(Envelope::seal(&Local(2))),
         Effect::Timer { id, after: SECOND, envelope: Envelope::seal(&Local(3)) },
         Effect::Job(Envelope::seal(&Local(4))),
-        Effect::Checkpoint { record: Envelope::seal(&Local(5)), replaces: Arc::new([]) },
+        Effect::Checkpoint { record: Envelope::seal(&Local(5)), replaces: Arc::new([Local::ID]) },
         Effect::Send { to: N3, lane, envelope: Envelope::seal(&Count(6)) },
         Effect::Cancel(id),
         Effect::Log(String::from("last")),
