@@ -163,7 +163,7 @@ impl NodeBuilder {
         Self { transport: Some(transport), ..self }
     }
 
-    /// What keeps durable records; a [`MemoryStore`] unless called.
+    /// What keeps durable records; a [`MemoryStore`] unless called. That of another node is refused.
     #[must_use]
     pub fn store(self, store: Box<dyn Store>) -> Self {
         Self { store, ..self }
@@ -257,6 +257,7 @@ impl NodeBuilder {
         let built = leaves_traces.then(|| make(0)).transpose()?;
         let catalogue = built.map(|machine| machine.catalogue()).unwrap_or_default();
         store.expect(catalogue.records());
+        store.own(id);
         let recorder = match record {
             None => None,
             Some((algorithm, path)) => {

@@ -16,7 +16,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use synod_core::durable::{LOG_FILE, LogError};
-use synod_core::{Envelope, EventId, Schema};
+use synod_core::{Envelope, EventId, NodeId, Schema};
 
 pub use copy::{copy_store, inspect_store};
 pub use directory::DirectoryDisk;
@@ -33,6 +33,12 @@ pub trait Store: Debug + Send {
     /// does not outlast its program has nothing to remember.
     fn expect(&mut self, records: BTreeMap<&'static str, Schema>) {
         drop(records);
+    }
+
+    /// Says which node is to use it, before it is opened: one that remembers whose it is refuses to open for
+    /// another. One that does not outlast its program has nothing to remember.
+    fn own(&mut self, node: NodeId) {
+        let _ = node;
     }
 
     /// Begins the next life of the node: raises the incarnation, durably, and reads all records.

@@ -5,7 +5,7 @@ use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
 
 use synod_core::durable::{Disk, DurableLog, LOG_FILE, LogError};
-use synod_core::{Envelope, EventId, Schema};
+use synod_core::{Envelope, EventId, NodeId, Schema};
 
 use super::directory::{DirectoryDisk, sync_directory};
 use super::lock::DirectoryLock;
@@ -52,7 +52,9 @@ impl FileStore {
     }
 
     /// Says whose records these are: which node, of which cluster, of which algorithm. It is written down at the
-    /// first start, and the records of anybody else are not opened.
+    /// first start, and the records of anybody else are not opened. Unless this is called, it is just the node,
+    /// which whoever says more of it must begin with: `n1 of cluster demo` may open what `n1` has left, and
+    /// the other way round.
     #[must_use]
     pub fn owned_by(self, owner: impl Into<String>) -> Self {
         Self { owner: Some(owner.into()), ..self }
@@ -86,6 +88,10 @@ impl FileStore {
 impl Store for FileStore {
     fn expect(&mut self, records: BTreeMap<&'static str, Schema>) {
         self.log.expect(records);
+    }
+
+    fn own(&mut self, node: NodeId) {
+        self.owner.get_or_insert_with(|| node.to_string());
     }
 
     fn open(&mut self) -> Result<Opened, StoreError> {

@@ -34,12 +34,18 @@ pub(super) fn fence(directory: &Path, why: &str) -> Result<(), StoreError> {
 pub(super) fn own(directory: &Path, owner: &str) -> Result<(), StoreError> {
     match read(directory, OWNER_FILE)? {
         None => write(directory, OWNER_FILE, owner),
-        Some(other) if other == owner => Ok(()),
+        Some(other) if says_more(&other, owner) => Ok(()),
+        Some(other) if says_more(owner, &other) => write(directory, OWNER_FILE, owner),
         Some(other) => {
             let (directory, owner) = (directory.to_path_buf(), String::from(owner));
             Err(StoreError::Foreign { directory, other, owner })
         }
     }
+}
+
+/// Whether `whole` is what `part` says of an owner, and perhaps more.
+fn says_more(whole: &str, part: &str) -> bool {
+    whole.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ',']))
 }
 
 /// A copy is the same one's store.
@@ -81,6 +87,11 @@ mod tests {
         own(&directory, "n1 of demo").expect("its own");
         let refused = own(&directory, "n2 of demo").expect_err("n1's").to_string();
         assert!(refused.contains("is the store of n1 of demo, not of n2 of demo"), "{refused}");
+        own(&directory, "n1").expect("who says less of it");
+        own(&directory, "n1 of demo, bully").expect("who says more of it");
+        let refused = own(&directory, "n1 of demo, paxos").expect_err("another one's").to_string();
+        assert!(refused.contains("is the store of n1 of demo, bully"), "{refused}");
+        own(&directory, "n").expect_err("a part of a word is nobody");
         check_unfenced(&directory).expect("not yet");
         fence(&directory, "n2 has known its life 4").expect("written");
         let refused = check_unfenced(&directory).expect_err("fenced").to_string();

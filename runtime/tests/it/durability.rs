@@ -260,3 +260,20 @@ async fn records_with_other_fields_do_not_start_a_node_and_stay_for_the_program_
     assert!(one.shutdown(PATIENCE).await.is_complete());
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+#[tokio::test]
+async fn a_node_does_not_start_from_the_store_of_another_one() {
+    let directory = std::env::temp_dir().join(format!("synod-owner-{}", std::process::id()));
+    let store = || Box::new(FileStore::new(&directory));
+    let network = MemoryNetwork::new();
+    let table = || table(Handlers::new);
+    start(node(&network, N1, 2, table()).store(store())).await.shutdown(PATIENCE).await;
+    let refused = node(&network, N2, 2, table()).store(store()).start().await.unwrap_err();
+    assert!(
+        refused.to_string().ends_with("is the store of n1, not of n2: name the right directory")
+    );
+    let named = store().owned_by("n1 of cluster demo");
+    start(node(&network, N1, 2, table()).store(Box::new(named))).await.shutdown(PATIENCE).await;
+    start(node(&network, N1, 2, table()).store(store())).await.shutdown(PATIENCE).await;
+    std::fs::remove_dir_all(directory).unwrap();
+}
