@@ -1,16 +1,19 @@
 //! A program with every command, over the algorithms that it is given.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::hash::Hash;
 use std::io::{self, Write};
 use std::path::Path;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use serde::Serialize;
 use synod_core::{Algorithm, Catalogue};
+use synod_runtime::{NodeHandle, Outputs};
 use synod_simulator::Scenario;
 
 use crate::args::{Args, Command};
@@ -36,7 +39,17 @@ use crate::problem::{Exit, Problem};
 #[derive(Default)]
 pub struct App {
     entries: Vec<Box<dyn Entry>>,
+    pub(crate) client: Option<Client>,
 }
+
+/// Begins what runs beside a node.
+type Client = Box<dyn Fn(NodeHandle, Outputs) -> Served + Send + Sync>;
+
+/// What runs beside a node, until it has failed or has nothing more to do.
+pub(crate) type Served = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// What a client came to.
+pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 impl App {
     /// A program that knows no algorithm yet.
@@ -65,6 +78,59 @@ impl App {
     {
         self.entries.push(Box::new(Registered(scenario.showing_states())));
         self
+    }
+
+    /// Runs `client` beside every node that `node` and `cluster` start, in its process: what asks the node for
+    /// something, such as a server of its own clients. It is given the node, and what the algorithms indicate
+    /// from the start on.
+    ///
+    /// When it returns, the node goes on; one that is to end is [shut down](NodeHandle::shutdown). When it fails, or
+    /// panics, the node drains, and the program ends with exit code 6 or 70. It runs while the node drains, which
+    /// takes nothing more then, and is dropped after it.
+    ///
+    /// ```no_run
+    /// use std::error::Error;
+    /// use std::time::Duration;
+    /// use synod::runtime::{NodeHandle, Outputs};
+    /// # use synod::{Algorithm, Call, Context, Event, Handlers, Request};
+    /// # #[derive(Event, Debug, serde::Serialize, serde::Deserialize)]
+    /// # #[event(name = "doc.next", local)]
+    /// # struct Next;
+    /// # impl Request for Next { type Answer = Number; }
+    /// # #[derive(Event, Debug, serde::Serialize, serde::Deserialize)]
+    /// # #[event(name = "doc.number", local)]
+    /// # struct Number(u64);
+    /// # #[derive(Clone, Debug, Default, Hash, serde::Serialize)]
+    /// # struct Numbers(u64);
+    /// # impl Algorithm for Numbers {
+    /// #     const NAME: &'static str = "numbers";
+    /// #     fn handlers() -> Handlers<Self> { Handlers::new().on(Self::next) }
+    /// # }
+    /// # impl Numbers {
+    /// #     fn next(&mut self, call: Call<Next>, ctx: &mut Context) {
+    /// #         ctx.answer(call.ticket, &Number(0));
+    /// #     }
+    /// # }
+    ///
+    /// /// `Numbers` answers `Next` with a `Number`.
+    /// async fn client(node: NodeHandle, _: Outputs) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ///     let Number(number) = node.ask(&Next, Duration::from_secs(3)).await?;
+    ///     println!("{} was given {number}", node.id());
+    ///     Ok(())
+    /// }
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     synod::App::new().algorithm::<Numbers>().client(client).run()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn client<F, R>(self, client: F) -> Self
+    where
+        F: Fn(NodeHandle, Outputs) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let client: Client = Box::new(move |node, outputs| Box::pin(client(node, outputs)));
+        Self { client: Some(client), ..self }
     }
 
     /// Does what the command line says. The exit code is 0 if all went well, 1 if a property was

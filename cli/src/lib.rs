@@ -12,8 +12,16 @@
 //! }
 //! ```
 //!
-//! There a node runs by itself. An application that asks its node for something runs it within its
-//! own program; every command still reads what such nodes have recorded and stored:
+//! There a node runs by itself. An application that asks its node for something runs beside it:
+//! [`App::client`]. The node has its settings, its admin port, its certificates and its end upon a signal as
+//! ever.
+//!
+//! A program that wants to do all that by itself builds its nodes; every command still reads what these have
+//! recorded and stored. Nobody looks after them then: a renewed bundle, or a list of revoked certificates, is
+//! taken when the program hands it to
+//! [`QuicTransport::renew`](transport_quic::QuicTransport::renew), metrics are what it makes of
+//! [`NodeHandle::status`](runtime::NodeHandle::status), and a signal ends it without a farewell unless it
+//! listens.
 //!
 //! ```no_run
 //! # use std::{sync::Arc, time::Duration};

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use synod_core::{
     Algorithm, Boot, BuildError, Catalogue, Envelope, Event, Kind, Machine, Member, Model, Node,
-    NodeId, Offer, Peers, Property, Stack, Symmetry,
+    NodeId, Offer, Peers, Property, Stack, Symmetry, Tag, Takes,
 };
 
 use crate::history::ClientEvent;
@@ -79,8 +79,10 @@ impl<A: Algorithm> Scenario<A> {
     #[must_use]
     pub fn with_workload(mut self) -> Self {
         let workload = A::workload();
-        self.inputs.extend(workload.inputs().cloned());
-        self.offers.extend_from_slice(workload.offers());
+        for (node, at, envelope) in workload.inputs() {
+            self.input(*node, *at, envelope.clone());
+        }
+        workload.offers().iter().for_each(|it| self.add_offer(it.clone()));
         self
     }
 }
@@ -212,8 +214,8 @@ impl<T: Stack> Scenario<T> {
         self
     }
 
-    /// Lets the application of `node` trigger `event` at the virtual time `at`. Where the cluster
-    /// has no such node, nothing happens; a test none of whose clusters has it fails, as
+    /// Lets the application of `node` trigger `event` at the virtual time `at`, or ask it where its handler
+    /// takes a [`Call`](synod_core::Call): the answer is indicated then. Where the cluster has no such node, nothing happens; a test none of whose clusters has it fails, as
     /// [`Report::nobody`](crate::Report::nobody) tells it.
     ///
     /// # Panics
@@ -224,8 +226,26 @@ impl<T: Stack> Scenario<T> {
     pub fn trigger<E: Event>(mut self, node: NodeId, at: Duration, event: &E) -> Self {
         assert!(0 < node.0, "nodes are numbered from 1: there is no {node} to trigger anything");
         self.triggers.push((node, Location::caller()));
-        self.inputs.push((node, at, Envelope::seal(event)));
+        self.input(node, at, Envelope::seal(event));
         self
+    }
+
+    fn input(&mut self, node: NodeId, at: Duration, envelope: Envelope) {
+        let number = self.inputs.len() as u64;
+        let is_question = self.is_question(&envelope);
+        let tag = if is_question { Tag::of_application(number) } else { Tag::Plain };
+        self.inputs.push((node, at, envelope.tagged(tag)));
+    }
+
+    fn add_offer(&mut self, offer: Offer) {
+        let is_question = self.is_question(&offer.request(1));
+        self.offers.push(if is_question { offer.asked() } else { offer });
+    }
+
+    /// Whether its handler waits to be asked.
+    fn is_question(&self, envelope: &Envelope) -> bool {
+        let handled = self.catalogue.handled(envelope.event());
+        handled.is_some_and(|it| it.takes == Takes::Calls)
     }
 
     /// What nodes beyond the last of `nodes` are to trigger, each with where that stands.
@@ -239,7 +259,7 @@ impl<T: Stack> Scenario<T> {
     /// of the run has, from 1.
     #[must_use]
     pub fn offer<E: Event>(mut self, make: impl Fn(u64) -> E + Send + Sync + 'static) -> Self {
-        self.offers.push(Offer::of(make));
+        self.add_offer(Offer::of(make));
         self
     }
 

@@ -1,14 +1,17 @@
 //! `node`: one node, from its bundle, until it is told to end.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use serde_json::json;
-use synod_core::{Faults, Model, NodeId, Transport, Workload};
+use synod_core::{Envelope, Faults, Model, NodeId, Takes, Transport, Workload};
 use synod_runtime::{
     EndReason, FileStore, Limits, NodeBuilder, NodeHandle, Output, ShutdownReport, StartError,
     Status, StoreError,
@@ -16,6 +19,7 @@ use synod_runtime::{
 use synod_transport_quic::{Bundle, QuicTransport};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -23,7 +27,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::doctor::open_to_others;
 use super::told_to_end::ToldToEnd;
-use crate::app::App;
+use crate::app::{App, Outcome};
 use crate::args::Node;
 use crate::entry::Entry;
 use crate::operating::admin::{self, Subject, VERSION};
@@ -34,12 +38,14 @@ use crate::operating::renewal::{self, CertificateEnd, Files};
 use crate::operating::service::{self, Systemd};
 use crate::operating::settings::{LogFormat, Settings};
 use crate::printer::{Printer, shown, typed_instead};
-use crate::problem::{Exit, Problem};
+use crate::problem::{Exit, Problem, chain};
 
 /// How often the node looks whether there is something to report.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How long a node that is told to end may take for what it has begun.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+/// How long a question of the workload may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long what is left behind may take to return.
 const LEFT_BEHIND: Duration = Duration::from_millis(100);
 
@@ -117,6 +123,8 @@ async fn serve(
     }
     warn_of_amnesia(&node, entry, settings.store.is_some());
     announce(&node, entry.name(), transport.local_address(), told_at, printer);
+    // The first reader of the outputs is told all of them.
+    let client = app.client.as_ref().map(|begin| tokio::spawn(begin(node.clone(), node.outputs())));
     tokio::spawn(service::tell(node.clone()));
     tokio::spawn(speak(node.clone()));
     tokio::spawn(renewal::watch(asked.bundle.clone(), bundle, transport, certificate_end, files));
@@ -125,7 +133,7 @@ async fn serve(
     }
     #[cfg(feature = "otel")]
     let _exporter = exporter.map(|exporter| exporter.observing(&node));
-    until_the_end(&node, &mut told_to_end, printer).await
+    until_the_end(&node, &mut told_to_end, client, printer).await
 }
 
 /// Opens the node's socket; `seeded` is the bundle with the addresses of the settings.
@@ -215,10 +223,11 @@ fn announce(
     }));
 }
 
-/// Reports what happens, until the node ends or is told to.
+/// Reports what happens, until the node ends or is told to, or its client fails.
 async fn until_the_end(
     node: &NodeHandle,
     told_to_end: &mut ToldToEnd,
+    client: Option<JoinHandle<Outcome>>,
     printer: &Printer,
 ) -> Result<(), Problem> {
     let reason = tokio::select! {
@@ -226,14 +235,40 @@ async fn until_the_end(
         () = told_to_end.told() => {
             return drain(node, told_to_end, printer).await;
         }
+        failed = failure(client) => {
+            let _is_told = drain(node, told_to_end, printer).await;
+            let error = failed.unwrap_or_else(|panic| resume_unwind(panic));
+            let what = format!("the client of {} has failed: {}", node.id(), chain(&*error));
+            return Err(Problem::new(Exit::Environment, what));
+        }
     };
     let what = format!("{} has ended: {reason}", node.id());
+    if reason == EndReason::Shutdown {
+        printer.say(what); // Nobody but the client can have ended it so.
+        return Ok(());
+    }
     Err(match reason {
         EndReason::Outdated(_) => Problem::new(Exit::Violated, what).hint(
             "do not start it again with this store, if it has one: end the other process, or bring back the newest store",
         ),
         _ => Problem::new(Exit::Environment, what),
     })
+}
+
+/// Resolves with what a client has failed of, or with its panic.
+async fn failure(
+    client: Option<JoinHandle<Outcome>>,
+) -> Result<Box<dyn Error + Send + Sync>, Box<dyn Any + Send>> {
+    let ended = match client {
+        Some(client) => client.await,
+        None => Ok(Ok(())),
+    };
+    match ended.map_err(JoinError::try_into_panic) {
+        Ok(Err(error)) => Ok(error),
+        Err(Ok(panic)) => Err(panic),
+        // It has done what it is for, or the program ends.
+        Ok(Ok(())) | Err(Err(_)) => std::future::pending().await,
+    }
 }
 
 /// Whoever starts nodes anew when they fail is not to try an old store over and over.
@@ -357,8 +392,22 @@ async fn ask(node: NodeHandle, workload: Workload) {
     }
     for (_, at, envelope) in inputs() {
         tokio::time::sleep_until(began + *at).await;
-        if let Err(error) = node.trigger_sealed(envelope).await {
+        let handled = node.catalogue().handled(envelope.event());
+        if handled.is_some_and(|it| it.takes == Takes::Calls) {
+            tokio::spawn(answer(node.clone(), envelope.clone()));
+        } else if let Err(error) = node.trigger_sealed(envelope).await {
             tracing::warn!(node = %node.id(), "not asked for: {error}");
+        }
+    }
+}
+
+/// Logs what a question is answered.
+async fn answer(node: NodeHandle, question: Envelope) {
+    match node.ask_sealed(&question, ANSWER_WITHIN).await {
+        Ok(answer) => tracing::info!(node = %node.id(), "{}", node.catalogue().show(&answer)),
+        Err(error) => {
+            let question = node.catalogue().show(&question);
+            tracing::warn!(node = %node.id(), question, "not answered: {error}");
         }
     }
 }

@@ -89,6 +89,12 @@ pub enum Tag {
 impl Tag {
     /// The bit that the numbers of an application's requests have, and those of algorithms do not.
     pub const OF_APPLICATION: u64 = 1 << 63;
+
+    /// The application's question of that number, below 2^63.
+    #[must_use]
+    pub const fn of_application(number: u64) -> Self {
+        Self::Ask(Self::OF_APPLICATION | number)
+    }
 }
 
 /// How an envelope travels between two nodes.

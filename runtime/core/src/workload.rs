@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Tag};
 use crate::event::{Event, NodeId};
 
 /// What the applications of a cluster trigger, and when: a client's operations, a beginning.
@@ -26,12 +26,24 @@ impl Offer {
         Self(Arc::new(move |number| Envelope::seal(&make(number))))
     }
 
+    /// The same as questions of an application, for a handler that takes a [`Call`](crate::Call). What it
+    /// answers, the node indicates.
+    #[must_use]
+    pub fn asked(self) -> Self {
+        Self(Arc::new(move |number| {
+            self.request(number).tagged(Tag::of_application(OF_OFFERS | number))
+        }))
+    }
+
     /// The request of that number.
     #[must_use]
     pub fn request(&self, number: u64) -> Envelope {
         (self.0)(number)
     }
 }
+
+/// Tells the numbers of what clients may ask for from those of what they are known to.
+const OF_OFFERS: u64 = 1 << 32;
 
 impl fmt::Debug for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,8 +52,8 @@ impl fmt::Debug for Offer {
 }
 
 impl Workload {
-    /// The application of `node` also triggers `event`, so long after the start. Where the
-    /// cluster has no such node, nothing happens.
+    /// The application of `node` also triggers `event`, so long after the start, or asks it where its handler
+    /// takes a [`Call`](crate::Call). Where the cluster has no such node, nothing happens.
     #[must_use]
     pub fn trigger<E: Event>(mut self, node: NodeId, at: Duration, event: &E) -> Self {
         self.inputs.push((node, at, Envelope::seal(event)));

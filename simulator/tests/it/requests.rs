@@ -1,14 +1,18 @@
 //! What clients ask for: drawn for each run, and taken away again where a failure does not need it.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Algorithm, Cluster, Context, Event, Handlers, Model, NodeId, Property, Verdict, Workload,
+    Algorithm, Call, Cluster, Context, Envelope, Event, Handlers, Model, NodeId, Property, Request,
+    Verdict, Workload,
 };
 use synod_simulator::{
-    Decision, Fault, Recorded, Scenario, Settings, Simulation, Strategy, replay,
+    Decision, Fault, Recorded, Scenario, Settings, Simulation, Strategy, explore, replay,
 };
 
-use crate::kit::{ms, run_decided, watch};
+use crate::kit::{N1, calm_bounds, ms, run_decided, watch};
 
 /// Every node keeps what it was asked to keep; two replicas of one register without any agreement.
 #[derive(Clone, Debug, Default, Hash, Serialize)]
@@ -162,4 +166,79 @@ fn requests_meet_crashes() {
 
     report.expect_clean();
     assert!(3 <= forgotten.list().len(), "{:?}", forgotten.list());
+}
+
+/// A counter that tells whoever asks how many have asked.
+#[derive(Clone, Debug, Default, Hash, Serialize)]
+struct Counter(u64);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "counter.next", local)]
+struct Next(u64);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "counter.number", local)]
+struct Number {
+    asked: u64,
+    number: u64,
+}
+
+impl Request for Next {
+    type Answer = Number;
+}
+
+impl Algorithm for Counter {
+    const NAME: &'static str = "counter";
+    const MODEL: Model = Model::ASYNCHRONOUS;
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::next).indicates::<Number>()
+    }
+
+    fn workload() -> Workload {
+        let first = Workload::default().trigger(N1, ms(0), &Next(1)).trigger(N1, ms(0), &Next(2));
+        first.offer(|number| Next(2 + number))
+    }
+}
+
+impl Counter {
+    fn next(&mut self, call: Call<Next>, ctx: &mut Context) {
+        self.0 += 1;
+        let (Next(asked), number) = (call.request, self.0);
+        ctx.answer(call.ticket, &Number { asked, number });
+    }
+}
+
+type Told = Arc<Mutex<BTreeSet<(u64, u64)>>>;
+
+/// What clients are told, and that nobody is told twice.
+fn answers() -> (Scenario<Counter>, Told) {
+    let told = Told::default();
+    let notes = Arc::clone(&told);
+    let once = move |answered: &mut BTreeSet<u64>, _: NodeId, indicated: &Envelope| {
+        let Ok(Number { asked, number }) = indicated.open() else { return Ok(()) };
+        notes.lock().expect("nobody has panicked").insert((asked, number));
+        answered.insert(asked).then_some(()).ok_or_else(|| format!("{asked} is answered twice"))
+    };
+    let once = Property::automaton("nobody is answered twice", BTreeSet::new(), once);
+    (Scenario::of(|_| Counter::default()).with_workload().property(once), told)
+}
+
+#[test]
+fn what_takes_a_call_is_asked_by_clients_and_the_answer_is_indicated() {
+    let (scenario, told) = answers();
+    let report = Simulation::new(&scenario, 2).run(0..50);
+    report.expect_clean();
+    assert!(0 < report.counts.requests);
+    let told = told.lock().expect("nobody has panicked");
+    let answered: BTreeSet<u64> = told.iter().map(|(asked, _)| *asked).collect();
+    assert_eq!(answered, (1..=10).collect(), "two known ones, and those that were drawn");
+}
+
+#[test]
+fn an_exploration_asks_what_takes_a_call_too() {
+    let (scenario, told) = answers();
+    explore(&scenario, &calm_bounds(2)).expect_complete();
+    let told = told.lock().expect("nobody has panicked");
+    assert_eq!(*told, [(1, 1), (2, 2)].into());
 }

@@ -74,7 +74,7 @@ fn a_ticket_of_a_node_is_answered_by_whoever_has_it_and_one_of_an_application_by
             ctx.send(N2, &HandOn(call.ticket));
         });
         holds.on(|(): &mut (), HandOn(ticket): HandOn, ctx: &mut Context| {
-            ctx.answer(ticket, &Got(1))
+            ctx.answer(ticket, &Got(1));
         })
     };
     let handed_on = |number| {
