@@ -29,6 +29,8 @@ pub(crate) trait Entry {
     fn monitors(&self) -> Vec<&'static str>;
     /// The properties of which one state that holds them is all that they ask.
     fn sometimes(&self) -> Vec<&'static str>;
+    /// Whether clients may ask for something at any time.
+    fn offers(&self) -> bool;
     /// Tells `underway` which runs have ended, and which are under way.
     fn simulate(&self, asked: &Asked, underway: &Underway) -> Report;
     fn explore(&self, bounds: &Bounds, how: Exploring<'_>) -> Result<Explored, Problem>;
@@ -157,6 +159,10 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
     fn sometimes(&self) -> Vec<&'static str> {
         let properties = self.0.properties().iter();
         properties.filter(|it| it.kind == Kind::Sometimes).map(|it| it.name).collect()
+    }
+
+    fn offers(&self) -> bool {
+        !self.0.offers().is_empty()
     }
 
     fn simulate(&self, asked: &Asked, underway: &Underway) -> Report {

@@ -163,8 +163,13 @@ pub enum NotSymmetric {
 
 impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     /// Of every state of `scenario` within `bounds`, shortest runs first, on one thread.
+    ///
+    /// # Panics
+    ///
+    /// If these are bounds of no node.
     #[must_use]
     pub fn new(scenario: &'a Scenario<T>, bounds: Bounds) -> Self {
+        assert!(0 < bounds.nodes, "a cluster has at least one node");
         let order = Order::Breadth;
         Self { scenario, bounds, threads: 1, order, live: false, group: None, watch: None }
     }
@@ -323,7 +328,9 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
         let Setting { name, catalogue, underway, .. } = ground.setting();
         let long =
             |it: Overdue| format!("the exploration of `{name}` {}", it.in_handler(catalogue));
-        watched(underway, long, || *quietly(|| run(&ground, self.order, self.threads, watch)))
+        let explore = || *quietly(|| run(&ground, self.order, self.threads, watch));
+        let nobody = self.scenario.triggers_beyond(self.bounds.nodes, u64::MAX);
+        Explored { nobody, ..watched(underway, long, explore) }
     }
 
     #[inline(never)] // Its frame is not under the search.
@@ -362,6 +369,7 @@ fn conclude(search: Search<'_, '_>, result: Result<(), Stop>) -> Box<Explored> {
     let Search { program, mut found, never, .. } = search;
     let promises = &program.setting().promises;
     found.never = never.iter().filter_map(|it| promises.get(*it)).map(|it| it.name).collect();
+    found.undue = program.setting().undue();
     found.places = found.places.max(program.places() as u64);
     match result {
         Ok(()) => found.complete = true,

@@ -45,14 +45,17 @@ pub(crate) trait Runnable: fmt::Debug + Sync {
     /// To which nodes inputs are given, in the order of giving.
     fn asked(&self) -> Vec<NodeId>;
 
-    /// What nodes beyond the last of `nodes` are to trigger, in words.
-    fn triggers_beyond(&self, nodes: u32) -> Vec<String>;
+    /// What is to be triggered, and is in no run of so many nodes and microseconds, in words.
+    fn triggers_beyond(&self, nodes: u32, time_us: u64) -> Vec<String>;
 
     /// The names of its properties.
     fn promised(&self) -> Vec<&'static str>;
 
     /// What should happen sometimes.
     fn should_happen(&self) -> Vec<&'static str>;
+
+    /// What is not held against every moment of every run, and has to be held against some.
+    fn due_sometime(&self) -> Vec<&'static str>;
 
     /// What it promises to come to, each with the time that it has for that.
     fn promises(&self) -> Vec<(&'static str, Duration)>;
@@ -99,8 +102,8 @@ impl<T: Stack> Runnable for Scenario<T> {
         self.inputs.iter().map(|(node, ..)| *node).collect()
     }
 
-    fn triggers_beyond(&self, nodes: u32) -> Vec<String> {
-        self.triggers_beyond(nodes)
+    fn triggers_beyond(&self, nodes: u32, time_us: u64) -> Vec<String> {
+        self.triggers_beyond(nodes, time_us)
     }
 
     fn promised(&self) -> Vec<&'static str> {
@@ -110,6 +113,12 @@ impl<T: Stack> Runnable for Scenario<T> {
     fn should_happen(&self) -> Vec<&'static str> {
         let sometimes = self.properties.iter().filter(|it| it.kind == Kind::Sometimes);
         sometimes.map(|it| it.name).collect()
+    }
+
+    fn due_sometime(&self) -> Vec<&'static str> {
+        let at_any_time = |kind| matches!(kind, Kind::Always | Kind::Sometimes);
+        let properties = self.properties.iter().filter(|it| !at_any_time(it.kind));
+        properties.map(|it| it.name).collect()
     }
 
     fn promises(&self) -> Vec<(&'static str, Duration)> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use synod_core::{
-    Algorithm, Boot, BuildError, Catalogue, Envelope, Event, Kind, Machine, Member, Model, Node,
-    NodeId, Offer, Peers, Property, Stack, Symmetry, Tag, Takes,
+    Algorithm, Boot, BuildError, Catalogue, Envelope, Event, EventId, Kind, Machine, Member, Model,
+    Node, NodeId, Offer, Peers, Property, Stack, Symmetry, Tag, Takes,
 };
 
 use crate::history::ClientEvent;
@@ -25,8 +25,8 @@ pub struct Scenario<T: Stack> {
     pub(crate) properties: Vec<Property<T>>,
     pub(crate) catalogue: Catalogue,
     pub(crate) inputs: Vec<(NodeId, Duration, Envelope)>,
-    /// Which nodes its user lets trigger something, each with where that stands.
-    triggers: Vec<(NodeId, &'static Location<'static>)>,
+    /// Which nodes its user lets trigger something, each with when, and where that stands.
+    triggers: Vec<(NodeId, Duration, &'static Location<'static>)>,
     /// What clients may ask for besides.
     pub(crate) offers: Vec<Offer>,
     make: Make<T>,
@@ -76,13 +76,23 @@ impl<A: Algorithm + fmt::Debug> Scenario<A> {
 impl<A: Algorithm> Scenario<A> {
     /// Lets the applications also ask what the algorithm's own [`Workload`](synod_core::Workload)
     /// says.
+    ///
+    /// # Panics
+    ///
+    /// If nothing handles what it says.
     #[must_use]
+    #[track_caller]
     pub fn with_workload(mut self) -> Self {
         let workload = A::workload();
         for (node, at, envelope) in workload.inputs() {
+            self.expect_handled(envelope.event(), &self.catalogue.name(envelope.event()));
             self.input(*node, *at, envelope.clone());
         }
-        workload.offers().iter().for_each(|it| self.add_offer(it.clone()));
+        for offer in workload.offers() {
+            let event = offer.request(1).event();
+            self.expect_handled(event, &self.catalogue.name(event));
+            self.add_offer(offer.clone());
+        }
         self
     }
 }
@@ -215,17 +225,19 @@ impl<T: Stack> Scenario<T> {
     }
 
     /// Lets the application of `node` trigger `event` at the virtual time `at`, or ask it where its handler
-    /// takes a [`Call`](synod_core::Call): the answer is indicated then. Where the cluster has no such node, nothing happens; a test none of whose clusters has it fails, as
+    /// takes a [`Call`](synod_core::Call): the answer is indicated then. Where the cluster has no such node, or a
+    /// run is over by then, nothing happens; a test none of whose runs has it fails, as
     /// [`Report::nobody`](crate::Report::nobody) tells it.
     ///
     /// # Panics
     ///
-    /// If `node` is `n0`: no cluster has that.
+    /// If `node` is `n0`: no cluster has that. If nothing handles the event: a deployed node would refuse it.
     #[must_use]
     #[track_caller]
     pub fn trigger<E: Event>(mut self, node: NodeId, at: Duration, event: &E) -> Self {
         assert!(0 < node.0, "nodes are numbered from 1: there is no {node} to trigger anything");
-        self.triggers.push((node, Location::caller()));
+        self.expect_handled(E::ID, E::NAME);
+        self.triggers.push((node, at, Location::caller()));
         self.input(node, at, Envelope::seal(event));
         self
     }
@@ -248,17 +260,39 @@ impl<T: Stack> Scenario<T> {
         handled.is_some_and(|it| it.takes == Takes::Calls)
     }
 
-    /// What nodes beyond the last of `nodes` are to trigger, each with where that stands.
-    pub(crate) fn triggers_beyond(&self, nodes: u32) -> Vec<String> {
-        let beyond = self.triggers.iter().filter(|(node, _)| nodes < node.0);
-        beyond.map(|(node, place)| format!("{node}, by `trigger` at {place}")).collect()
+    /// What nodes beyond the last of `nodes` are to trigger, or any node after `time_us`, each with where that
+    /// stands.
+    pub(crate) fn triggers_beyond(&self, nodes: u32, time_us: u64) -> Vec<String> {
+        let told = |(node, at, place): &(NodeId, Duration, &Location<'_>)| match node.0 <= nodes {
+            false => Some(format!("{node}, by `trigger` at {place}")),
+            true if time_us < micros(*at) => {
+                Some(format!("{node} at {at:?}, by `trigger` at {place}"))
+            }
+            true => None,
+        };
+        self.triggers.iter().filter_map(told).collect()
+    }
+
+    /// # Panics
+    ///
+    /// If no algorithm of the stack handles the event.
+    #[track_caller]
+    fn expect_handled(&self, event: EventId, name: &str) {
+        let name_of = self.name;
+        assert!(self.catalogue.handled(event).is_some(), "nothing in `{name_of}` handles `{name}`");
     }
 
     /// Lets clients also ask for this, at nodes and times that each run of a simulation draws, as
     /// [`Workload::offer`](synod_core::Workload::offer) does: `make` is given a number that no other request
     /// of the run has, from 1.
+    ///
+    /// # Panics
+    ///
+    /// If nothing handles the event.
     #[must_use]
+    #[track_caller]
     pub fn offer<E: Event>(mut self, make: impl Fn(u64) -> E + Send + Sync + 'static) -> Self {
+        self.expect_handled(E::ID, E::NAME);
         self.add_offer(Offer::of(make));
         self
     }
@@ -273,6 +307,12 @@ impl<T: Stack> Scenario<T> {
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// What clients may ask for besides what is triggered.
+    #[must_use]
+    pub fn offers(&self) -> &[Offer] {
+        &self.offers
     }
 
     /// What it promises.

@@ -64,11 +64,11 @@ pub struct Report {
     pub disk_faults: BTreeMap<&'static str, u64>,
     /// What should happen sometimes, and happened in no run.
     pub never: Vec<&'static str>,
-    /// What was promised within a time that no run went on for after its last fault, so that it was never held
-    /// against any.
+    /// What was never held against any run: promised within a time that none went on for after its last fault,
+    /// or at rest, where none came to rest, or of events that no node indicated.
     pub undue: Vec<&'static str>,
-    /// Which nodes were to [trigger](Scenario::trigger) something, and are in none of the clusters: "n9, by
-    /// `trigger` at tests/it.rs:12:10".
+    /// Which nodes were to [trigger](Scenario::trigger) something, and are in none of the clusters, or when all
+    /// runs are over: "n9, by `trigger` at tests/it.rs:12:10".
     pub nobody: Vec<String>,
     /// Runs that were executed twice and compared.
     pub audited: u64,
@@ -260,7 +260,7 @@ impl<'a> Simulation<'a> {
             treasons: BTreeMap::new(),
             disk_faults: BTreeMap::new(),
             never: self.runnable.should_happen(),
-            undue: self.promised(),
+            undue: self.runnable.due_sometime(),
             nobody: self.nobody(),
             audited: 0,
             trace_hash: String::new(),
@@ -293,15 +293,10 @@ impl<'a> Simulation<'a> {
         report
     }
 
-    /// What the scenario promises to come to.
-    pub(crate) fn promised(&self) -> Vec<&'static str> {
-        self.runnable.promises().into_iter().map(|(name, _)| name).collect()
-    }
-
-    /// Which nodes are to trigger something, and are in no cluster.
+    /// Which nodes are to trigger something, and are in no run.
     pub(crate) fn nobody(&self) -> Vec<String> {
         let largest = self.sizes.iter().max().unwrap_or(&self.settings.nodes);
-        self.runnable.triggers_beyond(*largest)
+        self.runnable.triggers_beyond(*largest, self.settings.time_us)
     }
 
     fn run_block(&self, underway: &Underway, seeds: Range<u64>) -> Block {
@@ -313,7 +308,7 @@ impl<'a> Simulation<'a> {
             treasons: BTreeMap::new(),
             disk_faults: BTreeMap::new(),
             never: self.runnable.should_happen(),
-            undue: self.promised(),
+            undue: self.runnable.due_sometime(),
             audited: 0,
             divergence: None,
             hashes: String::new(),
@@ -517,8 +512,9 @@ impl Report {
     /// # Panics
     ///
     /// If a run failed: with the property, the seed, the diagram of the shrunk run and its
-    /// schedule. If a run was not a function of its choices. If a node of no cluster was to trigger
-    /// something. If something that should happen sometimes happened in no run, or a promise was for later than any run went on.
+    /// schedule. If there was no run, or one that was not a function of its choices. If a node of no cluster was to
+    /// trigger something, or all runs were over by then. If something that should happen sometimes happened in no
+    /// run, or a promise was held against none.
     pub fn expect_clean(&self) {
         if let Some(divergence) = &self.divergence {
             panic!("{divergence}");
@@ -526,18 +522,20 @@ impl Report {
         if let Some(failure) = &self.failure {
             panic!("{}", failure.block());
         }
+        assert!(0 < self.runs, "there was no run: the range of seeds is empty");
         expect_somebody(&self.nobody);
         assert!(self.never.is_empty(), "in {} runs there was never: {:?}", self.runs, self.never);
         let Self { runs, undue, .. } = self;
         assert!(
             undue.is_empty(),
-            "in {runs} runs it was never time for: {undue:?}; {}",
+            "in {runs} runs these were never judged: {undue:?}; {}",
             Self::UNDUE
         );
     }
 
-    /// What helps where promises are for later than runs go on.
-    pub(crate) const UNDUE: &str = "a longer run, or fewer faults, may show whether it is kept";
+    /// What helps where promises were held against no run.
+    pub(crate) const UNDUE: &str = "what holds in time needs a longer run or fewer faults, what holds at rest an \
+        end of messages and timers, what judges clients a client that asks";
 
     /// The failure that the test expects.
     ///
@@ -560,7 +558,7 @@ impl Report {
 pub(crate) fn expect_somebody(nobody: &[String]) {
     assert!(
         nobody.is_empty(),
-        "no run has these nodes, which are to be told something: {nobody:?}"
+        "no run has these nodes, or goes on so long, that are to trigger something: {nobody:?}"
     );
 }
 

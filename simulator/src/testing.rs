@@ -51,8 +51,8 @@ impl Simulation<'_> {
     /// If a run fails: with everything that is needed to understand it. If a stored schedule cannot
     /// be read, is one of an exploration, or decides about an event that there is no more. If
     /// `SYNOD_BUDGET` is not a time, `SYNOD_RUNS` no number from 1, or `SYNOD_SEED` not a number below
-    /// 2^63. If a node of no cluster is to trigger something. If what should happen sometimes happened
-    /// in no run, or a promise was for later than any run went on.
+    /// 2^63. If a node of no cluster is to trigger something, or when all runs are over. If what should happen
+    /// sometimes happened in no run, or a promise was held against none.
     #[track_caller]
     pub fn check(&self, name: &str) {
         let place = Location::caller();
@@ -76,7 +76,8 @@ impl Simulation<'_> {
         };
         let (mut next, mut round) = (first, self.threads_used());
         let (underway, mut longest) = (Underway::default(), (Duration::ZERO, 0));
-        let (mut never, mut undue) = (self.runnable().should_happen(), self.promised());
+        let (mut never, mut undue) =
+            (self.runnable().should_happen(), self.runnable().due_sometime());
         while goes_on(next) {
             let began = now();
             let report = self.run_in(&underway, next..end.min(next + round));
@@ -103,7 +104,7 @@ impl Simulation<'_> {
         );
         assert!(
             undue.is_empty(),
-            "in {runs} runs of `{name}` it was never time for: {undue:?}; {}",
+            "in {runs} runs of `{name}` these were never judged: {undue:?}; {}",
             Report::UNDUE
         );
         let (took, long) = (begin.elapsed().as_secs_f64(), long_round(longest, budget.time));

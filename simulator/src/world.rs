@@ -56,7 +56,8 @@ pub struct Outcome {
     pub trace: Trace,
     /// What should happen sometimes, and did not in this run.
     pub never: Vec<&'static str>,
-    /// What was promised for later than the run goes on after its last fault.
+    /// What was not held against the run: promised for later than it goes on after its last fault, or at rest,
+    /// where it never was, or of events that nobody indicated.
     pub undue: Vec<&'static str>,
     /// What each of its traitors did, by ascending identity: "equivocates".
     pub treasons: Vec<&'static str>,
@@ -162,6 +163,10 @@ pub(crate) struct World<'a, T: Stack> {
     /// What should happen sometimes, and has not yet.
     never: Vec<&'static str>,
     monitors: Vec<(&'static str, Monitor)>,
+    /// Monitors to which nobody has indicated yet what they judge.
+    unshown: Vec<&'static str>,
+    /// Whether there was a moment at which nothing was under way.
+    has_rested: bool,
     /// What a monitor found wrong in the step under way.
     objection: Option<Wrong>,
     /// What disks have done wrong.
@@ -271,7 +276,7 @@ impl<'a, T: Stack> World<'a, T> {
         let trace = Tracer::new(scenario.name, settings.nodes);
         let properties = || scenario.properties.iter();
         let sometimes = properties().filter(|property| property.kind == Kind::Sometimes);
-        let monitors = properties().filter_map(|it| Some((it.name, it.observe()?)));
+        let monitors = || properties().filter_map(|it| Some((it.name, it.observe()?)));
         Self {
             scenario,
             settings,
@@ -297,7 +302,9 @@ impl<'a, T: Stack> World<'a, T> {
             has_held: false,
             effects: Vec::new(),
             never: sometimes.map(|property| property.name).collect(),
-            monitors: monitors.collect(),
+            monitors: monitors().collect(),
+            unshown: monitors().map(|(name, _)| name).collect(),
+            has_rested: false,
             objection: None,
             disk_faults: Vec::new(),
             panicked_at: None,
@@ -376,6 +383,7 @@ impl<'a, T: Stack> World<'a, T> {
     #[inline(always)]
     fn look_at_rest(&mut self) -> Result<(), Wrong> {
         if 0 < self.planned && self.queue.len() == self.planned && self.network.is_whole() {
+            self.has_rested = true;
             return self.check(|kind| kind == Kind::AtRest);
         }
         Ok(())
@@ -384,6 +392,7 @@ impl<'a, T: Stack> World<'a, T> {
     /// Lets the rest of the time pass, in which nothing happens.
     fn end(&mut self) -> Result<(), Wrong> {
         let at_rest = self.queue.is_empty() && self.network.is_whole();
+        self.has_rested |= at_rest;
         self.rest(at_rest);
         self.pass(self.settings.time_us)?;
         self.check(|kind| match kind {

@@ -50,6 +50,12 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
     for left_out in bounds.not_explored(&entry.model()) {
         printer.say(format!("  – {left_out}: not explored, `sim` meets them"));
     }
+    if entry.offers() {
+        printer.say("  – requests that clients offer: not explored, `sim` draws them");
+    }
+    for nobody in &explored.nobody {
+        printer.say(format!("  – no run has {nobody}"));
+    }
     printer.event(&event(check, &bounds, &explored, &cost));
     if let Some(limit) = explored.cut {
         return Err(cut(check, &explored, limit));
@@ -57,6 +63,11 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
     if !explored.never.is_empty() {
         let what = format!("in no state was there ever: {}", explored.never.join(", "));
         let hint = "more --nodes or --crashes may show it";
+        return Err(Problem::new(Exit::Inconclusive, what).hint(hint));
+    }
+    if !explored.undue.is_empty() {
+        let what = format!("in no state were these judged: {}", explored.undue.join(", "));
+        let hint = "what holds at rest needs an end of messages and timers, what judges clients a client that asks";
         return Err(Problem::new(Exit::Inconclusive, what).hint(hint));
     }
     printer.next(cluster::suggested(entry));
@@ -94,6 +105,8 @@ fn verdicts(entry: &dyn Entry, explored: &Explored, for_ever: bool) -> Vec<Strin
             format!("  – {property}: not checked, {why}")
         } else if explored.complete && explored.never.contains(&property) {
             format!("  ? never: {property}")
+        } else if explored.complete && explored.undue.contains(&property) {
+            format!("  ? never judged: {property}")
         // What has been in some state is so, whatever a bound has cut off.
         } else if explored.complete
             || sometimes.contains(&property) && !explored.never.contains(&property)
@@ -367,7 +380,7 @@ fn event(check: &Check, bounds: &Bounds, explored: &Explored, cost: &Cost) -> se
             "permutations": folded.permutations, "states": folded.states,
         })),
         "commuting": explored.collected, "executions": explored.executions, "frontier": explored.frontier, "cut": explored.cut.map(limit),
-        "skipped": explored.skipped, "never": explored.never,
+        "skipped": explored.skipped, "never": explored.never, "undue": explored.undue, "nobody": explored.nobody,
         "seconds": cost.seconds, "states_per_second": cost.states_per_second,
         "peak_bytes": cost.peak_bytes, "bytes_per_state": cost.bytes_per_state,
     })

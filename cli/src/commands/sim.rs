@@ -178,7 +178,7 @@ fn clean(
     for property in entry.properties() {
         let mark = match property {
             it if report.never.contains(&it) => "? never:",
-            it if report.undue.contains(&it) => "? never due:",
+            it if report.undue.contains(&it) => "? never judged:",
             _ => "✓",
         };
         printer.say(format!("  {mark} {property}"));
@@ -224,8 +224,9 @@ fn clean(
     }
     if !report.undue.is_empty() {
         let (runs, undue) = (report.runs, report.undue.join(", "));
-        let what = format!("in {runs} runs it was never time for: {undue}");
-        let hint = "a longer --time, or fewer --faults, may show whether it is kept";
+        let what = format!("in {runs} runs these were never judged: {undue}");
+        let hint = "what holds in time needs a longer --time or fewer --faults, what holds at rest an end of \
+            messages and timers, what judges clients a client that asks";
         return Err(Problem::new(Exit::Inconclusive, what).hint(hint));
     }
     printer.next(format!("check {} --nodes 3", quoted(entry.name())));

@@ -24,6 +24,8 @@ pub struct Property<S: Stack> {
     /// The same of one node, if it is about single ones.
     local: Option<LocalPredicate<S>>,
     monitor: Option<MakeMonitor>,
+    /// Which indications it judges, if those are not all.
+    judges: Option<Judges>,
     automaton: Option<Arc<dyn Automaton>>,
 }
 
@@ -35,6 +37,8 @@ type LocalPredicate<S> = Arc<dyn Fn(NodeId, &S) -> Verdict + Send + Sync>;
 pub type Monitor = Box<dyn FnMut(NodeId, &Envelope) -> Verdict + Send>;
 
 type MakeMonitor = Arc<dyn Fn() -> Monitor + Send + Sync>;
+
+type Judges = Arc<dyn Fn(NodeId, &Envelope) -> bool + Send + Sync>;
 
 /// A monitor whose memory is a value: what it remembers can be copied, and told apart from what it
 /// would remember of another run. So an exploration can make it a part of a state.
@@ -215,6 +219,23 @@ impl<S: Stack> Property<S> {
         Self { automaton, ..self }
     }
 
+    /// Says which of the events that nodes indicate a [monitor](Property::monitor) judges, if those are not
+    /// all. Where nobody indicates one of them, it was not held against anything, and that is no pass.
+    #[must_use]
+    pub fn judging(
+        self,
+        judges: impl Fn(NodeId, &Envelope) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { judges: Some(Arc::new(judges)), ..self }
+    }
+
+    /// Whether it [judges](Property::judging) what a node indicates.
+    #[must_use]
+    pub fn judges(&self, node: NodeId, indicated: &Envelope) -> bool {
+        let is_one = |judges: &Judges| judges(node, indicated);
+        self.kind == Kind::Monitor && self.judges.as_ref().is_none_or(is_one)
+    }
+
     #[track_caller]
     fn of(
         name: &'static str,
@@ -222,7 +243,8 @@ impl<S: Stack> Property<S> {
         holds: impl Fn(&Cluster<'_, S>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         let (place, holds) = (Location::caller(), Arc::new(holds));
-        Self { name, kind, place, holds, local: None, monitor: None, automaton: None }
+        let (local, monitor, automaton, judges) = (None, None, None, None);
+        Self { name, kind, place, holds, local, monitor, judges, automaton }
     }
 
     /// Where in the source it is made, as the compiler names it.
@@ -282,10 +304,10 @@ fn said(holds: impl FnOnce() -> Verdict) -> Verdict {
 
 impl<S: Stack> Clone for Property<S> {
     fn clone(&self) -> Self {
-        let Self { name, kind, place, holds, local, monitor, automaton } = self;
+        let Self { name, kind, place, holds, local, monitor, judges, automaton } = self;
         let (holds, local) = (Arc::clone(holds), local.clone());
-        let (monitor, automaton) = (monitor.clone(), automaton.clone());
-        Self { name, kind: *kind, place, holds, local, monitor, automaton }
+        let (monitor, automaton, judges) = (monitor.clone(), automaton.clone(), judges.clone());
+        Self { name, kind: *kind, place, holds, local, monitor, judges, automaton }
     }
 }
 

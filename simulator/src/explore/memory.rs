@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use synod_core::{Automaton, Effect, Envelope, NodeId, Property, Stack};
 use xxhash_rust::xxh3::Xxh3;
@@ -12,9 +13,17 @@ use crate::quiet::placed;
 /// The memories that came up, and what was indicated to them, by number.
 #[derive(Default)]
 pub(crate) struct Memories {
-    names: Vec<&'static str>,
+    monitors: Vec<Remembered>,
     kept: Pool<Arc<Memory>>,
     told: Pool<Arc<Told>>,
+}
+
+/// A monitor that remembers.
+struct Remembered {
+    name: &'static str,
+    judges: Box<dyn Fn(NodeId, &Envelope) -> bool + Send + Sync>,
+    /// Whether anything was indicated that it judges, in whatever run.
+    is_shown: AtomicBool,
 }
 
 /// What all monitors remember of a run.
@@ -39,10 +48,14 @@ pub(crate) const NOTHING_SEEN: u32 = 0;
 impl Memories {
     /// Of those of `properties` that an exploration can hold as monitors.
     pub(crate) fn of<T: Stack>(properties: &[Property<T>]) -> Self {
-        let known = properties.iter().filter_map(|it| Some((it.name, it.remembering()?)));
-        let (names, automata): (Vec<_>, Vec<_>) =
-            known.map(|(name, it)| (name, Arc::clone(it))).unzip();
-        let memories = Self { names, ..Self::default() };
+        let known = properties.iter().filter_map(|it| Some((it.clone(), it.remembering()?)));
+        let remembered = |(property, automaton): (Property<T>, &Arc<_>)| {
+            let name = property.name;
+            let judges = Box::new(move |node, told: &Envelope| property.judges(node, told));
+            (Remembered { name, judges, is_shown: AtomicBool::new(false) }, Arc::clone(automaton))
+        };
+        let (monitors, automata): (Vec<_>, Vec<_>) = known.map(remembered).unzip();
+        let memories = Self { monitors, ..Self::default() };
         let first = memories.number(automata, None);
         debug_assert_eq!(first, NOTHING_SEEN, "the pool was empty");
         memories
@@ -50,7 +63,13 @@ impl Memories {
 
     /// Whether nobody remembers anything.
     pub(crate) fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.monitors.is_empty()
+    }
+
+    /// To whom nobody has indicated what they judge.
+    pub(crate) fn unshown(&self) -> impl Iterator<Item = &'static str> {
+        let unshown = self.monitors.iter().filter(|it| !it.is_shown.load(Ordering::Relaxed));
+        unshown.map(|it| it.name)
     }
 
     /// Brings a thread's own list up to date.
@@ -84,12 +103,15 @@ impl Memories {
             return memory;
         }
         let mut automata = before.automata.clone();
-        for (automaton, name) in automata.iter_mut().zip(&self.names) {
+        for (automaton, monitor) in automata.iter_mut().zip(&self.monitors) {
             for envelope in &told.indicated {
+                if (monitor.judges)(told.node, envelope) {
+                    monitor.is_shown.store(true, Ordering::Relaxed);
+                }
                 match automaton.after(told.node, envelope) {
                     Ok(after) => *automaton = after,
                     Err(reason) => {
-                        let wrong = (String::from(*name), placed(reason));
+                        let wrong = (String::from(monitor.name), placed(reason));
                         return self.number(Vec::new(), Some(wrong));
                     }
                 }

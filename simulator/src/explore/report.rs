@@ -6,6 +6,7 @@ use synod_core::NodeId;
 
 use crate::diagram::Diagram;
 use crate::schedule::Schedule;
+use crate::simulation::expect_somebody;
 use crate::trace::Trace;
 use crate::world::Violation;
 
@@ -39,6 +40,10 @@ pub struct Explored {
     pub skipped: Vec<&'static str>,
     /// What should hold in some state and did in none.
     pub never: Vec<&'static str>,
+    /// What was held against no state: promised at rest, where none is, or of events that no node indicates.
+    pub undue: Vec<&'static str>,
+    /// Which nodes were to [trigger](crate::Scenario::trigger) something, and are not of the cluster.
+    pub nobody: Vec<String>,
     /// Events of which a reduced exploration has taken deliveries to one node in one order, since
     /// they commute.
     pub collected: Vec<&'static str>,
@@ -137,11 +142,13 @@ impl Explored {
         }
     }
 
-    /// Fails the test if a property is violated, or if not every state was visited.
+    /// Fails the test if a property is violated, or if not every state was visited; also if nothing was shown:
+    /// what should hold in some state held in none, a promise was held against none, or a node was to trigger
+    /// something that is not of the cluster. What is [skipped](Self::skipped) is not asked for.
     ///
     /// # Panics
     ///
-    /// With the property and the diagram of a shortest run, or with the bound that cut.
+    /// With the property and the diagram of a shortest run, with the bound that cut, or with what was not shown.
     pub fn expect_complete(&self) {
         if let Some(failure) = &self.failure {
             panic!("{}", failure.block());
@@ -152,6 +159,10 @@ impl Explored {
         if let Some(cut) = self.cut {
             panic!("stopped after {} states by {cut}: not every state was visited", self.states);
         }
+        let Self { states, never, undue, nobody, .. } = self;
+        expect_somebody(nobody);
+        assert!(never.is_empty(), "in {states} states there was never: {never:?}");
+        assert!(undue.is_empty(), "in {states} states these were never judged: {undue:?}");
     }
 
     /// The violation that the test expects.

@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use synod_core::{Catalogue, Envelope, Kind, Model, NodeId, Role};
@@ -64,6 +65,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) group: Option<Group>,
     /// Where each thread tells which handler runs.
     pub(crate) underway: Underway,
+    /// Whether there was a state in which nothing is under way.
+    pub(crate) has_rested: AtomicBool,
 }
 
 /// A property without its predicate.
@@ -115,6 +118,7 @@ impl<'a> Setting<'a> {
             collects: false,
             group: None,
             underway: Underway::default(),
+            has_rested: AtomicBool::new(false),
         }
     }
 
@@ -122,6 +126,14 @@ impl<'a> Setting<'a> {
     pub(crate) fn declares(&self, property: &str) -> Option<String> {
         let found = self.promises.iter().find(|it| it.name == property);
         found.map(|it| it.place.to_string())
+    }
+
+    /// What is promised at rest, where no state is, or of events that nobody has indicated.
+    pub(crate) fn undue(&self) -> Vec<&'static str> {
+        let never_rests =
+            !self.has_rested.load(Ordering::Relaxed) && !self.bounds.repeats_for_ever();
+        let at_rest = self.promises.iter().filter(|it| never_rests && it.kind == Kind::AtRest);
+        at_rest.map(|it| it.name).chain(self.memories.unshown()).collect()
     }
 
     /// Lets runs without end be judged, where there is no clock, and what has arrived has to arrive no

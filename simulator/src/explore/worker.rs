@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use synod_core::{Effect, Input, NodeId, Verdict};
 
@@ -422,6 +423,9 @@ impl<'a> Worker<'a> {
             return Err(wrong.clone().into());
         }
         let moment = Moment { quiet: state.quiet, at_rest: self.is_at_rest(state) };
+        if moment.at_rest {
+            self.setting().has_rested.store(true, Ordering::Relaxed);
+        }
         self.judge.judge(&state.places, moment)
     }
 

@@ -145,6 +145,7 @@ where
     S::Output: Send,
 {
     let (first, sees) = (Configurations::new(specification.clone()), observe.clone());
+    let judges = observe.clone();
     let monitor = Property::monitor(name, move || {
         let mut judge = Judge::new(specification.clone());
         let observe = observe.clone();
@@ -153,6 +154,7 @@ where
             None => Ok(()),
         }
     });
+    let monitor = monitor.judging(move |node, envelope| judges(node, envelope).is_some());
     monitor.explored_by(first, move |memory, node, envelope| match sees(node, envelope) {
         Some(seen) => memory.see(seen),
         None => Ok(()),

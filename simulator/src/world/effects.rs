@@ -73,6 +73,9 @@ impl<T: Stack> World<'_, T> {
 
     /// Shows the monitors what a node indicates; the first objection is kept.
     fn observe(&mut self, node: NodeId, envelope: &Envelope) {
+        if !self.unshown.is_empty() {
+            self.show(node, envelope);
+        }
         for (name, monitor) in &mut self.monitors {
             if let Err(reason) = monitor(node, envelope) {
                 self.objection.get_or_insert_with(|| (String::from(*name), placed(reason)));

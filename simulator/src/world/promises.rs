@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use synod_core::{Kind, Stack};
+use synod_core::{Envelope, Kind, NodeId, Property, Stack};
 
 use super::{World, Wrong};
 use crate::scenario::micros;
@@ -24,12 +24,25 @@ impl<T: Stack> World<'_, T> {
         due.filter(|due_us| self.now_us < *due_us && self.network.is_whole()).min()
     }
 
-    /// What is promised for later.
+    /// Takes note of the monitors that judge what a node indicates.
+    #[cold]
+    pub(super) fn show(&mut self, node: NodeId, indicated: &Envelope) {
+        let judge = |property: &Property<T>| property.judges(node, indicated);
+        let shown = self.scenario.properties.iter().filter(|it| judge(it)).map(|it| it.name);
+        let shown: Vec<_> = shown.collect();
+        self.unshown.retain(|name| !shown.contains(name));
+    }
+
+    /// What is promised and was not held against the run.
     pub(super) fn undue(&self) -> Vec<&'static str> {
         let is_later =
             |within: Duration| self.now_us < self.last_fault_us.saturating_add(micros(within));
-        let promises = self.scenario.promises();
-        let later = promises.filter(|(_, within)| is_later(*within) || !self.network.is_whole());
-        later.map(|(name, _)| name).collect()
+        let is_undue = |property: &&Property<T>| match property.kind {
+            Kind::Eventually { within } => is_later(within) || !self.network.is_whole(),
+            Kind::AtRest => !self.has_rested,
+            Kind::Monitor => self.unshown.contains(&property.name),
+            _ => false,
+        };
+        self.scenario.properties.iter().filter(is_undue).map(|it| it.name).collect()
     }
 }

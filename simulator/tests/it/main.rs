@@ -40,4 +40,5 @@ mod shrinking;
 mod strategies;
 mod symmetry;
 mod traitors;
+mod unjudged;
 mod windows;

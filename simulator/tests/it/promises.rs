@@ -89,7 +89,7 @@ fn a_promise_for_later_than_any_run_goes_on_is_named_and_is_no_pass() {
     assert_eq!(report.undue, ["all are answered"]);
     let refused = catch_unwind(AssertUnwindSafe(|| report.expect_clean())).expect_err("no pass");
     let told = refused.downcast_ref::<String>().expect("words");
-    assert!(told.contains("in 10 runs it was never time for: [\"all are answered\"]"), "{told}");
+    assert!(told.contains("in 10 runs these were never judged: [\"all are answered\"]"), "{told}");
     let long = Simulation::new(&scenario, 3).calm().run(0..1);
     assert!(long.undue.is_empty(), "{long:?}");
 }
