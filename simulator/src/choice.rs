@@ -53,7 +53,7 @@ pub(crate) const QUESTIONS: &[&str] = &[
     "burst.length",
     "duplicate",
     REDRAW,
-    "choose",
+    CHOOSE,
     "job",
     "notice",
     "clock.fast",
@@ -114,6 +114,9 @@ pub(crate) const QUESTIONS: &[&str] = &[
 
 /// When a message that lost a race arrives: as before, which is calm, or so much later than now.
 pub(crate) const REDRAW: &str = "redraw";
+
+/// What a handler lets be chosen.
+pub(crate) const CHOOSE: &str = "choose";
 
 /// Whether an input of the scenario is given, which is calm, or left out. No seed leaves one out:
 /// only a schedule does.

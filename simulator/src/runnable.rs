@@ -57,6 +57,9 @@ pub(crate) trait Runnable: fmt::Debug + Sync {
     /// What is not held against every moment of every run, and has to be held against some.
     fn due_sometime(&self) -> Vec<&'static str>;
 
+    /// Whether a property is of what is come to, in time or at rest.
+    fn comes_to(&self, property: &str) -> bool;
+
     /// What it promises to come to, each with the time that it has for that.
     fn promises(&self) -> Vec<(&'static str, Duration)>;
 }
@@ -119,6 +122,11 @@ impl<T: Stack> Runnable for Scenario<T> {
         let at_any_time = |kind| matches!(kind, Kind::Always | Kind::Sometimes);
         let properties = self.properties.iter().filter(|it| !at_any_time(it.kind));
         properties.map(|it| it.name).collect()
+    }
+
+    fn comes_to(&self, property: &str) -> bool {
+        let of_an_end = |kind| matches!(kind, Kind::AtRest | Kind::Eventually { .. });
+        self.properties.iter().any(|it| it.name == property && of_an_end(it.kind))
     }
 
     fn promises(&self) -> Vec<(&'static str, Duration)> {

@@ -8,10 +8,11 @@
 //!
 //! The passes do not know the algorithm, only how to execute a candidate.
 
+mod hollow;
 mod passes;
 mod renumber;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use synod_core::{Model, NodeId, Stack};
 
@@ -50,6 +51,9 @@ pub struct Shrunk {
 /// or as many and fewer inputs, or as many of both and fewer nodes; where all these are equal, it
 /// has no more steps.
 ///
+/// Whoever is not asked comes to nothing: of a promise to come to something, in time or at rest, inputs and nodes
+/// stay without which a run fails in which nothing goes wrong, unless the whole cluster fails so, too.
+///
 /// # Panics
 ///
 /// If the run does not violate `property`, or not each time that it is executed.
@@ -80,7 +84,13 @@ pub(crate) fn smallest_of(
         let without_races = stream.decisions_without_races();
         Some(Failed { decisions: stream.decisions(), without_races, steps, ended_us })
     };
-    let program = Program { execute: &execute, model: runnable.model(), inputs: runnable.asked() };
+    let program = Program {
+        execute: &execute,
+        model: runnable.model(),
+        inputs: runnable.asked(),
+        comes_to: runnable.comes_to(property),
+        found: settings,
+    };
     let Smallest { candidate, replays, is_minimal } = smallest(&program, settings, decisions)?;
     let Candidate { settings, decisions } = candidate;
     let (outcome, _) = runnable.run(&settings, Stream::replaying(&decisions), true);
@@ -93,6 +103,10 @@ struct Program<'a> {
     model: &'a Model,
     /// To which nodes the scenario gives its inputs, in the order of giving.
     inputs: Vec<NodeId>,
+    /// Whether the property is of what is come to.
+    comes_to: bool,
+    /// The world of the run that was found.
+    found: &'a Settings,
 }
 
 /// A run that failed in the property.
@@ -197,6 +211,8 @@ struct Search<'a> {
     replays_max: u32,
     /// What was tried: the best only gets cheaper, so what was refused once is refused again.
     tried: BTreeSet<String>,
+    /// Which clusters, asked for less, fail though nothing goes wrong.
+    calm: BTreeMap<hollow::Asked, bool>,
 }
 
 impl<'a> Search<'a> {
@@ -225,6 +241,7 @@ impl<'a> Search<'a> {
             replays,
             replays_max,
             tried,
+            calm: BTreeMap::new(),
         })
     }
 
@@ -280,7 +297,7 @@ impl<'a> Search<'a> {
             return false;
         };
         let cost = Cost::of(&settings, &failed, self.program.inputs.len());
-        let is_cheaper = cost < self.cost;
+        let is_cheaper = cost < self.cost && !self.is_hollow(&settings, &decisions);
         if is_cheaper {
             let Failed { decisions, without_races, ended_us, .. } = failed;
             self.best = Candidate { settings, decisions };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use synod_core::{NodeId, Random};
 
-use crate::choice::{About, Label};
+use crate::choice::{About, CHOOSE, Label};
 use crate::settings::{Settings, Shape};
 
 /// How the seeds of a simulation become runs.
@@ -31,7 +31,7 @@ pub enum Strategy {
     /// order sampling (X. Yuan, J. Yang, R. Gu, "Partial order aware concurrency sampling",
     /// CAV 2018), where the time of a message is its priority. Every fault of the settings is on.
     Pos,
-    /// Everything is calm but a few choices (M. Emmi, S. Qadeer, Z. Rakamaric, "Delay-bounded
+    /// Everything is calm but a few choices, and those of [handlers](synod_core::Context::choose) (M. Emmi, S. Qadeer, Z. Rakamaric, "Delay-bounded
     /// scheduling", POPL 2011).
     DelayBounded,
 }
@@ -231,8 +231,11 @@ impl Driver {
                     .min(options - 1),
                 None => draw(random),
             },
-            // What clients ask for is no disturbance: without it there is little to disturb.
-            Tactic::FewChoices(_) if label.what.starts_with("request.") => draw(random),
+            // What clients ask for is no disturbance: without it there is little to disturb. Nor is a coin
+            // that a handler throws: who counts on chance would never get on with the same side each time.
+            Tactic::FewChoices(_) if label.what.starts_with("request.") || label.what == CHOOSE => {
+                draw(random)
+            }
             Tactic::FewChoices(few) => {
                 few.asked += 1;
                 match few.disturbed.binary_search(&few.asked) {
@@ -332,6 +335,16 @@ mod tests {
         let some =
             (0..100).filter(|seed| delays(Strategy::DelayBounded, *seed).iter().any(|it| *it > 0));
         assert!(30 < some.count());
+    }
+
+    #[test]
+    fn what_handlers_choose_is_drawn_where_all_else_is_calm() {
+        let coin = Label { what: CHOOSE, about: About::Node(NodeId(1)) };
+        let heads = |seed| {
+            let mut driver = Driver::new(Strategy::DelayBounded, seed);
+            (0..64).filter(|_| driver.decide(coin, 2, |it| it.below(2)) == 0).count()
+        };
+        assert!((0..100).all(|seed| (10..55).contains(&heads(seed))));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! A simulation as a test: what failed once runs first, then new seeds until the time is up.
 
-use std::fs;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use synod_core::{EventId, NodeId};
 
@@ -48,14 +48,16 @@ impl Simulation<'_> {
     ///
     /// # Panics
     ///
-    /// If a run fails: with everything that is needed to understand it. If a stored schedule cannot
-    /// be read, is one of an exploration, or decides about an event that there is no more. If
+    /// If a run fails: with everything that is needed to understand it. If `name` cannot begin that of a file. If a
+    /// stored schedule cannot be read, is one of an exploration or of another algorithm, or decides about an event that there is no more. If
     /// `SYNOD_BUDGET` is not a time, `SYNOD_RUNS` no number from 1, or `SYNOD_SEED` not a number below
     /// 2^63. If a node of no cluster is to trigger something, or when all runs are over. If what should happen
     /// sometimes happened in no run, or a promise was held against none.
     #[track_caller]
     pub fn check(&self, name: &str) {
         let place = Location::caller();
+        let is_begin = !name.is_empty() && !name.contains(['/', '\\', '\0']);
+        assert!(is_begin, "`{name}` cannot be the name of a test: that of a file begins with it");
         let directory = &folder();
         let replayed = environment::replayed().map(|path| (read(&path), path));
         let own = |(schedule, _): &((String, Schedule), PathBuf)| {
@@ -66,7 +68,14 @@ impl Simulation<'_> {
         }
         expect_somebody(&self.nobody());
         for path in stored(directory, name) {
-            self.rerun(read(&path), name, place, &path);
+            let schedule = read(&path);
+            let (of, own) = (&schedule.1.algorithm, self.runnable().name());
+            assert!(
+                of == own,
+                "`{}` is of `{of}`, and this test of `{own}`: are two tests called `{name}`?",
+                path.display()
+            );
+            self.rerun(schedule, name, place, &path);
         }
         let (budget, begin) = (environment::budget(), now());
         let first = environment::first_seed();
@@ -83,7 +92,7 @@ impl Simulation<'_> {
             let report = self.run_in(&underway, next..end.min(next + round));
             if let Some(failure) = &report.failure {
                 let stored = store(directory, name, failure);
-                panic!("{}", self.block(failure, name, place, &stored));
+                panic!("{}", self.block(failure, name, place, stored.as_deref()));
             }
             if let Some(divergence) = &report.divergence {
                 panic!("{divergence}");
@@ -152,7 +161,7 @@ impl Simulation<'_> {
             is_minimal: true,
             schedule,
         };
-        panic!("{}", self.block(&failure, name, place, path));
+        panic!("{}", self.block(&failure, name, place, Ok(path)));
     }
 
     /// A schedule of events that were renamed holds whatever the program does.
@@ -171,7 +180,13 @@ impl Simulation<'_> {
     }
 
     /// Everything that is needed to understand a failure: which test it is and where stands above.
-    fn block(&self, failure: &Failure, name: &str, place: &Location<'_>, file: &Path) -> String {
+    fn block(
+        &self,
+        failure: &Failure,
+        name: &str,
+        place: &Location<'_>,
+        stored: Result<&Path, &NotStored>,
+    ) -> String {
         let told = failure.block();
         let (property, rest) = told.split_once('\n').unwrap_or((&told, ""));
         let (source, line) = (place.file(), place.line());
@@ -188,12 +203,16 @@ impl Simulation<'_> {
         if !lines.is_empty() {
             block += &format!("log lines of this run\n{lines}");
         }
-        let (command, file) = (command(name), file.display());
+        let command = command(name);
         github::summarize(failure, name, &command);
+        block += &match stored {
+            Ok(file) => format!(
+                "replay    {command}   (stored schedules run first)\nkeep it   git add {}\n",
+                file.display()
+            ),
+            Err(error) => format!("not kept  {error}\n"),
+        };
         block
-            + &format!(
-                "replay    {command}   (stored schedules run first)\nkeep it   git add {file}\n"
-            )
     }
 
     /// Which step of the run decided that it fails, or which ones led to it.
@@ -273,8 +292,15 @@ fn command(name: &str) -> String {
 
 /// The stored schedules of a test, by name.
 fn stored(directory: &Path, name: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => Some(entries),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => panic!("cannot read `{}`: {error}", directory.display()),
+    };
     let mut found: Vec<PathBuf> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
         .map(|entry| entry.path())
         .filter(|path| {
             let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
@@ -286,8 +312,16 @@ fn stored(directory: &Path, name: &str) -> Vec<PathBuf> {
     found
 }
 
+/// A schedule that could not be written, though it is told.
+#[derive(Debug, thiserror::Error)]
+#[error("the schedule that stands above could not be written to `{}`: {error}", path.display())]
+struct NotStored {
+    path: PathBuf,
+    error: io::Error,
+}
+
 /// Writes the schedule of a failure beside the tests; the file's name tells it from others.
-fn store(directory: &Path, name: &str, failure: &Failure) -> PathBuf {
+fn store(directory: &Path, name: &str, failure: &Failure) -> Result<PathBuf, NotStored> {
     let hash: String = hash_of(&failure.text).chars().take(4).collect();
     let path = directory.join(format!("{name}-{hash}.schedule"));
     // Tests run side by side, and each in a process of its own under some runners.
@@ -297,8 +331,11 @@ fn store(directory: &Path, name: &str, failure: &Failure) -> PathBuf {
         .and_then(|()| fs::write(&partial, &failure.text))
         .and_then(|()| fs::rename(&partial, &path));
     match written {
-        Ok(()) => path,
-        Err(error) => PathBuf::from(format!("not stored: {error}")),
+        Ok(()) => Ok(path),
+        Err(error) => {
+            let _ = fs::remove_file(&partial);
+            Err(NotStored { path, error })
+        }
     }
 }
 

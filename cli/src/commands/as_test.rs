@@ -246,10 +246,8 @@ struct Place {
 impl Place {
     /// By the path that the compiler gives the type, in a program of the crate `own`.
     fn of(type_name: &str, own: &str) -> Self {
-        let prefix = format!("{own}::");
-        let is_within = type_name.contains(&prefix);
-        // Also where the path stands between `<` and `>`.
-        let told = type_name.replace(&prefix, "crate::");
+        let told = within(type_name, own);
+        let is_within = told != type_name;
         let (path, name) = told.rsplit_once("::").unwrap_or(("", &told));
         let (path, name) = match path {
             // In an expression, the parameters of a type would be comparisons.
@@ -262,6 +260,22 @@ impl Place {
         };
         Self { path, name, is_within }
     }
+}
+
+/// The name of a type as the crate `own` calls it, its parameters too.
+fn within(type_name: &str, own: &str) -> String {
+    let prefix = format!("{own}::");
+    let begins = |at: usize| {
+        let before = type_name.get(..at).and_then(|it| it.chars().next_back());
+        before.is_none_or(|it| !it.is_alphanumeric() && it != '_' && it != ':')
+    };
+    let (mut told, mut from) = (String::new(), 0);
+    for (at, _) in type_name.match_indices(&prefix).filter(|(at, _)| begins(*at)) {
+        told += type_name.get(from..at).unwrap_or_default();
+        told += "crate::";
+        from = at + prefix.len();
+    }
+    told + type_name.get(from..).unwrap_or_default()
 }
 
 /// A sentence as the name of a function.
@@ -353,6 +367,12 @@ mod tests {
             called("lib::Over<lease_lock::Lock>", "lease_lock"),
             (None, String::from("<lib::Over<crate::Lock>>"), true)
         );
+        for (of_another, imported) in
+            [("mine::app::Lock", "mine::app::Lock"), ("myapp::Lock", "myapp::Lock")]
+        {
+            let expected = (Some(String::from(imported)), String::from("Lock"), false);
+            assert_eq!(called(of_another, "app"), expected);
+        }
         let advice = advice("it_fails", &Place::of("own::Lock", "own"), true);
         assert!(advice.starts_with("save it as src/it_fails.rs, put `#[cfg(test)] mod it_fails;`"));
         assert!(advice.ends_with(", add the property to its scenario, then: cargo test it_fails"));

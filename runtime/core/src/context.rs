@@ -336,7 +336,9 @@ impl Context {
     }
 
     /// A number below `options`: random in a simulation and in production, every value in turn
-    /// under the checker. 0 should be the calm choice: shrinking prefers it.
+    /// under the checker. 0 should be the calm choice: shrinking prefers it. Where getting on takes different
+    /// choices, as of a coin or of timeouts that must not be equal for ever, a shrunk run that gets nowhere may
+    /// do so by zeros alone.
     ///
     /// # Panics
     ///
@@ -350,7 +352,8 @@ impl Context {
     }
 
     /// 64 random bits from the node's seed. Never enumerated: use it where every value is as good
-    /// as another, for jitter or identifiers.
+    /// as another, for jitter or identifiers. A node draws the same ones in each run of a simulation: in what runs
+    /// are to differ, [choose](Self::choose).
     pub fn random(&mut self) -> u64 {
         self.random.next_u64()
     }

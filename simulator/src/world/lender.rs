@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use synod_core::{Choices, NodeId};
 
-use crate::choice::{About, Label, Stream};
+use crate::choice::{About, CHOOSE, Label, Stream};
 
 /// The stream of a run. It is the world's, which lends it to what may ask while it runs: a node, or
 /// a disk. One owner at a time needs no lock.
@@ -64,7 +64,7 @@ impl DerefMut for Lender {
 
 impl Choices for Stream {
     fn choose(&mut self, node: NodeId, options: u32) -> u32 {
-        let label = Label { what: "choose", about: About::Node(node) };
+        let label = Label { what: CHOOSE, about: About::Node(node) };
         u32::try_from(Self::choose(self, label, u64::from(options))).unwrap_or(0)
     }
 }

@@ -219,3 +219,54 @@ fn the_page_of_a_step_shows_the_diagram_of_a_failure() {
     assert!(text.contains("\n```\n\nReplay: `cargo test "), "{text}");
     fs::remove_dir_all(&folder).expect("removed");
 }
+
+#[test]
+fn a_stored_schedule_of_another_algorithm_is_told_and_no_pass() {
+    let folder = folder("namesakes");
+    let report = Simulation::new(&bully(), 3).with(Fault::Partition).run(0..1_000);
+    let text = &report.expect_failure().text.replace("algorithm bully", "algorithm echo");
+    let stored = folder.join("tests/schedules/calm-0000.schedule");
+    fs::create_dir_all(stored.parent().expect("a folder")).expect("made");
+    fs::write(&stored, text).expect("written");
+    let told = told(PASSING, &folder, &[("SYNOD_RUNS", Path::new("3"))]);
+    let words = "is of `echo`, and this test of `bully`: are two tests called `calm`?";
+    assert!(told.contains(words), "{told}");
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+fn schedules_that_cannot_be_looked_for_are_no_pass() {
+    let folder = folder("unreadable");
+    fs::write(folder.join("tests"), "a file in the place of a folder").expect("written");
+    let told = told(PASSING, &folder, &[("SYNOD_RUNS", Path::new("3"))]);
+    assert!(told.contains("cannot read `tests/schedules`: "), "{told}");
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+#[ignore = "fails on purpose, for the test below"]
+fn the_failing_test_of_a_name_that_no_file_has() {
+    let name = "n".repeat(300);
+    Simulation::new(&Scenario::of(|_| Counts::default()), 3).calm().check(&name);
+}
+
+#[test]
+fn a_schedule_that_cannot_be_kept_is_told_and_so_is_why() {
+    let folder = folder("unwritable");
+    let told = told("in_tests::the_failing_test_of_a_name_that_no_file_has", &folder, &[]);
+    assert!(told.contains("\nsynod schedule 1\nalgorithm counts\n"), "{told}");
+    let words =
+        "\nnot kept  the schedule that stands above could not be written to `tests/schedules/nnn";
+    assert!(told.contains(words) && !told.contains("git add"), "{told}");
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+fn a_name_that_would_lead_out_of_the_folder_is_refused() {
+    for name in ["", "../escape", "a/b", "a\\b"] {
+        let check = || Simulation::new(&bully(), 3).check(name);
+        let panic = std::panic::catch_unwind(check).expect_err("refused");
+        let words = panic.downcast_ref::<String>().expect("words");
+        assert!(words.contains("cannot be the name of a test"), "{words}");
+    }
+}

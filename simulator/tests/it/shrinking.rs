@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use synod_algorithms::Bully;
 use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property, Stack};
 use synod_simulator::{
-    Decision, Failure, Fault, Recorded, Scenario, Settings, Shrunk, Simulation, Stream, replay,
-    run, shrink,
+    About, Decision, Failure, Fault, Recorded, Scenario, Settings, Shrunk, Simulation, Stream,
+    replay, run, shrink,
 };
 
 use crate::kit::{N1, ms};
@@ -330,4 +330,44 @@ fn a_choice_is_made_as_calm_as_it_can_be() {
     let choices: Vec<_> = found.decisions.iter().map(|it| (it.label.what, it.choice)).collect();
     assert_eq!(choices, [("delay", 4_001)]);
     assert_minimal(&scenario, &found.settings, &found.decisions, &property);
+}
+
+/// Counts whom it has heard of; each node says that it is there when it is asked to.
+#[derive(Clone, Debug, Default, Hash)]
+struct Roll(u32);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "roll.call", local)]
+struct Call;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "roll.here")]
+struct Here;
+
+impl Algorithm for Roll {
+    const NAME: &'static str = "roll";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+            .on(|_: &mut Self, _: Call, ctx: &mut Context| ctx.broadcast(&Here))
+            .on(|roll: &mut Self, _: Here| roll.0 += 1)
+    }
+}
+
+#[test]
+fn whoever_is_to_come_to_something_is_asked_for_it_in_the_shrunk_run_too() {
+    let heard = |cluster: &Cluster<'_, Roll>| match cluster.live().find(|(_, it)| it.0 < 2) {
+        Some((node, _)) => Err(format!("{node} has not heard of two")),
+        None => Ok(()),
+    };
+    let scenario = Scenario::of(|_| Roll::default()).property(Property::at_rest("heard", heard));
+    let scenario = (1..=3).fold(scenario, |it, node| it.trigger(NodeId(node), ms(1), &Call));
+    let (_, found) = shrunk(&scenario, &lossy(3));
+    let of_the_cluster = |it: &&Decision| match it.label.about {
+        About::Node(node) => node.0 <= found.settings.nodes,
+        _ => true,
+    };
+    let decided = found.decisions.iter().filter(of_the_cluster).map(|it| it.label.what);
+    assert_eq!(decided.collect::<Vec<_>>(), ["lose"], "and every node of two is asked");
+    assert_eq!(found.settings.nodes, 2);
 }
