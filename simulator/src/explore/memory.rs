@@ -18,10 +18,13 @@ pub(crate) struct Memories {
     told: Pool<Arc<Told>>,
 }
 
+/// Whether a monitor judges what a node indicates.
+type Judges = Box<dyn Fn(NodeId, &Envelope) -> bool + Send + Sync>;
+
 /// A monitor that remembers.
 struct Remembered {
     name: &'static str,
-    judges: Box<dyn Fn(NodeId, &Envelope) -> bool + Send + Sync>,
+    judges: Judges,
     /// Whether anything was indicated that it judges, in whatever run.
     is_shown: AtomicBool,
 }
