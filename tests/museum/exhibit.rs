@@ -129,9 +129,14 @@ impl Exhibit {
 
 /// Asserts that a correct algorithm passes the world in which its defects are found.
 pub(super) fn passes<T: Stack>(scenario: &Scenario<T>, world: World<T>) {
+    all_runs(scenario, world).expect_clean();
+}
+
+/// All runs of what is expected to pass.
+pub(super) fn all_runs<T: Stack>(scenario: &Scenario<T>, world: World<T>) -> Report {
     let asked =
         std::env::var("SYNOD_RUNS").map(|runs| runs.parse().expect("SYNOD_RUNS is a number"));
-    world(scenario).run(0..asked.unwrap_or(RUNS_CLEAN)).expect_clean();
+    world(scenario).run(0..asked.unwrap_or(RUNS_CLEAN))
 }
 
 /// Makes a world as short as what happens in it: its faults are drawn closer together and last no
