@@ -86,7 +86,8 @@ impl App {
     ///
     /// When it returns, the node goes on; one that is to end is [shut down](NodeHandle::shutdown). When it fails, or
     /// panics, the node drains, and the program ends with exit code 6 or 70. It runs while the node drains, which
-    /// takes nothing more then, and is dropped after it.
+    /// takes nothing more then, and is dropped after it. It shares its threads with the node: what blocks belongs
+    /// on a thread of its own.
     ///
     /// ```no_run
     /// use std::error::Error;

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use serde_json::json;
-use synod_core::{Envelope, Faults, Model, NodeId, Takes, Transport, Workload};
+use synod_core::{Catalogue, Envelope, Faults, Model, NodeId, Takes, Transport, Workload};
 use synod_runtime::{
     EndReason, FileStore, Limits, NodeBuilder, NodeHandle, Output, ShutdownReport, StartError,
     Status, StoreError,
@@ -44,6 +44,8 @@ use crate::problem::{Exit, Problem, chain};
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How long a node that is told to end may take for what it has begun.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+/// Bytes of an event that the log shows as it is: a piece of a transfer would fill it.
+const SHOWN_BYTES_MAX: usize = 1_024;
 /// How long a question of the workload may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long what is left behind may take to return.
@@ -374,12 +376,21 @@ async fn speak(node: NodeHandle) {
     while let Some(output) = outputs.next().await {
         match output {
             Output::Event(envelope) => {
-                tracing::info!(node = %node.id(), "{}", node.catalogue().show(&envelope));
+                tracing::info!(node = %node.id(), "{}", line(node.catalogue(), &envelope));
             }
             Output::Gap { missed } => {
                 tracing::warn!(node = %node.id(), missed, "outputs were not read in time");
             }
         }
+    }
+}
+
+/// An event for the log: of a large one only what it is called, and its size.
+fn line(catalogue: &Catalogue, event: &Envelope) -> String {
+    let bytes = event.body().len();
+    match bytes <= SHOWN_BYTES_MAX {
+        true => catalogue.show(event),
+        false => format!("{}, {bytes} bytes", catalogue.name(event.event())),
     }
 }
 
@@ -404,9 +415,9 @@ async fn ask(node: NodeHandle, workload: Workload) {
 /// Logs what a question is answered.
 async fn answer(node: NodeHandle, question: Envelope) {
     match node.ask_sealed(&question, ANSWER_WITHIN).await {
-        Ok(answer) => tracing::info!(node = %node.id(), "{}", node.catalogue().show(&answer)),
+        Ok(answer) => tracing::info!(node = %node.id(), "{}", line(node.catalogue(), &answer)),
         Err(error) => {
-            let question = node.catalogue().show(&question);
+            let question = line(node.catalogue(), &question);
             tracing::warn!(node = %node.id(), question, "not answered: {error}");
         }
     }
@@ -472,9 +483,24 @@ impl Told {
 mod tests {
     use std::sync::mpsc::channel;
 
+    use synod_algorithms::{Bulk, transfer::bulk};
+    use synod_simulator::Scenario;
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::entry::Registered;
+
+    #[test]
+    fn of_a_large_event_the_log_has_its_name_and_its_size() {
+        let known = Registered(Scenario::of(|_| Bulk::default())).catalogue().expect("it fits");
+        let arrived = |size: usize| {
+            let bytes = vec![7; size];
+            let event = bulk::Arrived { from: NodeId(2), transfer: 1, at: 0, bytes };
+            line(&known, &Envelope::seal(&event))
+        };
+        assert_eq!(arrived(1), "Arrived { from: n2, transfer: 1, at: 0, bytes: [7] }");
+        assert_eq!(arrived(32_768), "bulk.arrived, 32774 bytes");
+    }
 
     #[test]
     fn a_handler_that_does_not_return_does_not_keep_the_process() {
