@@ -18,6 +18,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::num::NonZero;
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 use synod_core::{Interchangeable, Kind, NodeId, Property, Stack};
 
@@ -370,6 +371,7 @@ fn conclude(search: Search<'_, '_>, result: Result<(), Stop>) -> Box<Explored> {
     let promises = &program.setting().promises;
     found.never = never.iter().filter_map(|it| promises.get(*it)).map(|it| it.name).collect();
     found.undue = program.setting().undue();
+    found.draws = program.setting().has_drawn.load(Ordering::Relaxed);
     found.places = found.places.max(program.places() as u64);
     match result {
         Ok(()) => found.complete = true,

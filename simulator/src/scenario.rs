@@ -60,13 +60,14 @@ impl<A: Algorithm + fmt::Debug> Scenario<A> {
     ///
     /// # Panics
     ///
-    /// If the algorithm's event types clash: a mistake in its source.
+    /// If the algorithm's event types clash, or two of its properties have one name: a mistake in its source.
     #[must_use]
     #[inline(never)] // What is only needed here is not under what the caller does with it.
     pub fn of(make: impl Fn(NodeId) -> A + Send + Sync + 'static) -> Self {
         match Self::new(A::NAME, A::MODEL, make) {
             Ok(scenario) => {
-                Self { properties: A::properties(), symmetry: A::symmetry(), ..scenario }
+                let scenario = Self { symmetry: A::symmetry(), ..scenario };
+                A::properties().into_iter().fold(scenario, Self::property)
             }
             Err(clash) => panic!("{clash}"),
         }
@@ -218,8 +219,15 @@ impl<T: Stack> Scenario<T> {
     }
 
     /// Holds one more property against every run.
+    ///
+    /// # Panics
+    ///
+    /// If there is one of that name: results go by it.
     #[must_use]
+    #[track_caller]
     pub fn property(mut self, property: Property<T>) -> Self {
+        let (name, known) = (property.name, self.properties.iter());
+        assert!(known.into_iter().all(|it| it.name != name), "two properties are called `{name}`");
         self.properties.push(property);
         self
     }

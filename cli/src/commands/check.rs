@@ -50,6 +50,9 @@ pub(crate) fn run(app: &App, check: &Check, printer: &Printer) -> Result<(), Pro
     for left_out in bounds.not_explored(&entry.model()) {
         printer.say(format!("  – {left_out}: not explored, `sim` meets them"));
     }
+    if explored.draws {
+        printer.say("  – other numbers of `Context::random`: not explored, those of `choose` are");
+    }
     if entry.offers() {
         printer.say("  – requests that clients offer: not explored, `sim` draws them");
     }
@@ -379,7 +382,7 @@ fn event(check: &Check, bounds: &Bounds, explored: &Explored, cost: &Cost) -> se
             "nodes": folded.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "permutations": folded.permutations, "states": folded.states,
         })),
-        "commuting": explored.collected, "executions": explored.executions, "frontier": explored.frontier, "cut": explored.cut.map(limit),
+        "commuting": explored.collected, "draws": explored.draws, "executions": explored.executions, "frontier": explored.frontier, "cut": explored.cut.map(limit),
         "skipped": explored.skipped, "never": explored.never, "undue": explored.undue, "nobody": explored.nobody,
         "seconds": cost.seconds, "states_per_second": cost.states_per_second,
         "peak_bytes": cost.peak_bytes, "bytes_per_state": cost.bytes_per_state,

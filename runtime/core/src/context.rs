@@ -81,6 +81,8 @@ pub(crate) struct Scope {
 pub trait Choices: Any + Send + Sync {
     /// A number below `options`.
     fn choose(&mut self, node: NodeId, options: u32) -> u32;
+    /// Takes note that `node` draws a [random](Context::random) number, about which nobody decides.
+    fn draws(&mut self, _node: NodeId) {}
 }
 
 /// Who decides for a node while its host has lent it somebody. A copy of the node has nobody.
@@ -355,6 +357,9 @@ impl Context {
     /// as another, for jitter or identifiers. A node draws the same ones in each run of a simulation: in what runs
     /// are to differ, [choose](Self::choose).
     pub fn random(&mut self) -> u64 {
+        if let Some(choices) = &mut self.choices.0 {
+            choices.draws(self.me);
+        }
         self.random.next_u64()
     }
 

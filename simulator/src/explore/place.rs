@@ -6,6 +6,7 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -98,6 +99,10 @@ pub(crate) struct Desk {
     /// What the last handler asked for, before the crash in it, if any.
     pub(crate) effects: Vec<Effect>,
     script: Option<Box<Script>>,
+    /// Whether the state after the handler is compared with the one that is kept for it, and if they differ,
+    /// how the two are written.
+    pub(crate) compares: bool,
+    pub(crate) differs: Option<(String, String)>,
 }
 
 /// Holds the properties against states.
@@ -147,6 +152,8 @@ impl<T: Stack> Clone for Place<T> {
 struct Script {
     given: Vec<u32>,
     asked: Vec<u32>,
+    /// Whether a random number was drawn, which nobody is asked for.
+    draws: bool,
 }
 
 impl Choices for Script {
@@ -154,6 +161,10 @@ impl Choices for Script {
         let answer = self.given.get(self.asked.len()).copied().unwrap_or(0);
         self.asked.push(options);
         answer
+    }
+
+    fn draws(&mut self, _: NodeId) {
+        self.draws = true;
     }
 }
 
@@ -290,7 +301,7 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         cut: Option<usize>,
         desk: &mut Desk,
     ) -> Result<Stepped, Wrong> {
-        let Desk { effects, script } = desk;
+        let Desk { effects, script, .. } = &mut *desk;
         effects.clear();
         let before = self.places.get(place);
         let mut host = Host::clone(&before.around.host);
@@ -313,6 +324,9 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         }
         let mut lent = lent.and_then(|it| it.downcast::<Script>().ok()).expect("it was lent");
         let asked = std::mem::take(&mut lent.asked);
+        if std::mem::take(&mut lent.draws) {
+            self.setting.has_drawn.store(true, Ordering::Relaxed);
+        }
         *script = Some(lent);
         let had = effects.len();
         effects.truncate(cut.unwrap_or(had));
@@ -321,7 +335,14 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
             host.timers.clear();
             met = None;
         }
-        Ok(Stepped { place: self.leave(host, &mut met), asked, had })
+        let written = |stack: &T| self.scenario.written(stack);
+        let text = met.as_ref().filter(|_| desk.compares).map(|node| written(node.stack()));
+        let place = self.leave(host, &mut met);
+        if let Some(text) = text {
+            let kept = self.places.get(place).stack.map_or_else(String::new, |it| written(&it));
+            desk.differs = (kept != text).then_some((kept, text));
+        }
+        Ok(Stepped { place, asked, had })
     }
 
     fn tick(&self, place: u32) -> u32 {

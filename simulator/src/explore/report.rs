@@ -44,6 +44,9 @@ pub struct Explored {
     pub undue: Vec<&'static str>,
     /// Which nodes were to [trigger](crate::Scenario::trigger) something, and are not of the cluster.
     pub nobody: Vec<String>,
+    /// Whether handlers drew [random](synod_core::Context::random) numbers: each node has one sequence of them, and
+    /// what comes of others was not visited.
+    pub draws: bool,
     /// Events of which a reduced exploration has taken deliveries to one node in one order, since
     /// they commute.
     pub collected: Vec<&'static str>,

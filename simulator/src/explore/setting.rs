@@ -67,6 +67,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) underway: Underway,
     /// Whether there was a state in which nothing is under way.
     pub(crate) has_rested: AtomicBool,
+    /// Whether a handler drew a random number.
+    pub(crate) has_drawn: AtomicBool,
 }
 
 /// A property without its predicate.
@@ -119,6 +121,7 @@ impl<'a> Setting<'a> {
             group: None,
             underway: Underway::default(),
             has_rested: AtomicBool::new(false),
+            has_drawn: AtomicBool::new(false),
         }
     }
 

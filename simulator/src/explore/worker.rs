@@ -25,6 +25,7 @@ pub(crate) use self::memo::At;
 
 mod actions;
 mod activation;
+mod again;
 mod collectors;
 mod faults;
 mod foresight;

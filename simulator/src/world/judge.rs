@@ -69,7 +69,7 @@ pub(crate) fn judge(
 pub(crate) fn weigh(node: NodeId, envelope: &Envelope, catalogue: &Catalogue) -> Result<(), Wrong> {
     catalogue.fits(envelope).map_err(|error| {
         let name = catalogue.name(envelope.event());
-        let reason = format!("{node} sends `{name}`: {error}; see `bytes_max` of `#[event(..)]`");
+        let reason = format!("{node} sends `{name}`: {error}");
         (String::from("every event fits into its frame"), reason)
     })
 }

@@ -71,7 +71,9 @@ fn watched<T: Stack, V: Ord + Send + 'static>(
         notes.extend(look(cluster));
         Ok(())
     });
-    (scenario.property(property("it is watched", predicate)), Seen(seen))
+    // A scenario may be watched in several ways.
+    let name = format!("it is watched, as property {}", scenario.properties().len());
+    (scenario.property(property(name.leak(), predicate)), Seen(seen))
 }
 
 /// Decisions from the lines of a schedule.

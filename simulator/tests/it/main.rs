@@ -41,4 +41,5 @@ mod strategies;
 mod symmetry;
 mod traitors;
 mod unjudged;
+mod unsteady;
 mod windows;

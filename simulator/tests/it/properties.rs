@@ -244,7 +244,8 @@ fn an_event_that_no_link_would_take_is_a_violation_that_names_its_size() {
     let told = |size| Scenario::of(|_| Stout).trigger(N1, ms(5), &SendBytes(size));
     let refused = |name, size, size_max| {
         let bounds = format!("the event has {size} bytes, and a frame {size_max} at most");
-        format!("n1 sends `{name}`: {bounds}; see `bytes_max` of `#[event(..)]`")
+        let remedy = "let it declare more by `#[event(bytes_max = ..)]`, or send it in pieces";
+        format!("n1 sends `{name}`: {bounds}: {remedy}")
     };
     // Ten bytes stand before a body, three of it are its length.
     for (size, expected) in [

@@ -172,6 +172,12 @@ fn a_workload_that_nothing_handles_is_refused() {
 }
 
 #[test]
+fn two_properties_of_one_name_are_refused() {
+    let twice = || drop(resting().property(never_true()).property(never_true()));
+    assert_eq!(told(twice), "two properties are called `false at rest`");
+}
+
+#[test]
 fn no_run_is_no_pass() {
     let scenario = resting();
     let none = told(|| Simulation::new(&scenario, 2).run(5..5).expect_clean());

@@ -102,7 +102,7 @@ impl<'a> Worker<'a> {
         differs.map_or(Ok(()), |(what, _)| Err(String::from(*what)))
     }
 
-    fn seed(&self, place: u32, cause: &Cause) -> u64 {
+    pub(super) fn seed(&self, place: u32, cause: &Cause) -> u64 {
         let print = match cause {
             Cause::Parcel(parcel) => parcel.print,
             Cause::Timer(id) => u128::from(id.0),
@@ -145,7 +145,7 @@ impl<'a> Worker<'a> {
     }
 
     /// The event of a handler, and where it runs.
-    fn describe(&self, place: u32, cause: &Cause) -> String {
+    pub(super) fn describe(&self, place: u32, cause: &Cause) -> String {
         let catalogue = self.setting().catalogue;
         let node = self.host(place).node;
         let event = match cause {

@@ -1,0 +1,106 @@
+//! That an exploration of handlers which go by more than state and event, or of states that do not hash all
+//! of them, concludes nothing.
+
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde::{Deserialize, Serialize};
+use synod_core::{Algorithm, Context, Event, Handlers, NodeId};
+use synod_simulator::{Scenario, explore};
+
+use crate::kit::{N1, calm_bounds, ms};
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "unsteady.ask", local)]
+struct Ask(u32);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "unsteady.say")]
+struct Say(u32);
+
+/// What no state holds.
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+/// Says how often it was asked in this process.
+#[derive(Clone, Debug, Default, Hash)]
+struct Unsteady;
+
+impl Algorithm for Unsteady {
+    const NAME: &'static str = "unsteady";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+            .on(|_: &mut Self, _: Ask, ctx: &mut Context| {
+                ctx.send(NodeId(2), &Say(ASKED.fetch_add(1, Ordering::Relaxed)));
+            })
+            .on(|_: &mut Self, _: Say| ())
+    }
+}
+
+#[test]
+fn a_handler_that_goes_by_more_than_state_and_event_is_told() {
+    let scenario = Scenario::of(|_| Unsteady).trigger(N1, ms(1), &Ask(1));
+    let explored = explore(&scenario, &calm_bounds(2));
+    let untrue = explored.untrue.expect("it is not deterministic").to_string();
+    let told = "not deterministic: `unsteady.ask` at n1: it sends something else the second time";
+    assert_eq!(untrue, told);
+    assert!(!explored.complete);
+}
+
+/// Holds what it was told, and hashes nothing of it.
+#[derive(Clone, Debug, Default)]
+struct Half {
+    told: u32,
+}
+
+impl Hash for Half {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Algorithm for Half {
+    const NAME: &'static str = "half";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|half: &mut Self, Ask(number): Ask| half.told = number)
+    }
+}
+
+#[test]
+fn a_state_that_does_not_hash_all_of_itself_is_told() {
+    let scenario = Scenario::of(|_| Half::default()).trigger(N1, ms(1), &Ask(7));
+    let untrue = explore(&scenario, &calm_bounds(1)).untrue.expect("it is not hashed").to_string();
+    let told = "not hashed as a whole: `unsteady.ask` at n1: Half { told: 0 } and Half { told: 7 } hash equal";
+    assert_eq!(untrue, told);
+}
+
+/// Tosses a coin that no exploration turns.
+#[derive(Clone, Debug, Default, Hash)]
+struct Tosser {
+    heads: bool,
+}
+
+impl Algorithm for Tosser {
+    const NAME: &'static str = "tosser";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|it: &mut Self, Ask(number): Ask, ctx: &mut Context| {
+            it.heads = match number {
+                0 => ctx.choose(2) == 0,
+                _ => ctx.random().is_multiple_of(2),
+            };
+        })
+    }
+}
+
+#[test]
+fn random_numbers_of_which_one_sequence_was_explored_are_told() {
+    let tossed = |number| {
+        let scenario = Scenario::of(|_| Tosser::default()).trigger(N1, ms(1), &Ask(number));
+        let explored = explore(&scenario, &calm_bounds(1));
+        explored.expect_complete();
+        (explored.states, explored.draws)
+    };
+    // Before and after the toss; of a choice, each of both sides.
+    assert!(tossed(1).1);
+    assert_eq!(tossed(0), (3, false));
+}
