@@ -3,11 +3,13 @@
 //! A row is a step: its number, its time, what it changed. An arrow stands on the row of its delivery, from the sender's lane to the
 //! receiver's, so it is always level; how long the message took is written beside it, and whether that is late.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use synod_core::NodeId;
 
 use self::lanes::{ASCII, Glyphs, Lanes, UNICODE, millis, words_and_sends};
+use crate::settings::Settings;
 use crate::trace::{Step, Trace, Unusual};
 
 pub(crate) mod lanes;
@@ -109,14 +111,16 @@ impl<'a> Diagram<'a> {
 
     /// The nodes whose lanes are drawn: those that a drawn step concerns, if there are many.
     fn lanes(&self, rows: &[(usize, &Step)]) -> Vec<NodeId> {
-        let all = (1..=self.trace.nodes).map(NodeId);
-        if self.full || self.trace.nodes as usize <= LANES_MAX {
-            return all.collect();
+        let nodes = self.trace.nodes;
+        // Nodes of a recorded cluster may have any numbers.
+        if nodes as usize <= LANES_MAX || self.full && nodes <= Settings::NODES_MAX {
+            return (1..=nodes).map(NodeId).collect();
         }
-        let concerns = |step: &Step, node| {
-            step.node == Some(node) || step.message.is_some_and(|message| message.from == node)
-        };
-        all.filter(|node| rows.iter().any(|(_, step)| concerns(step, *node))).collect()
+        let concerned = rows.iter().flat_map(|(_, step)| {
+            step.node.into_iter().chain(step.message.map(|message| message.from))
+        });
+        let lanes: BTreeSet<NodeId> = concerned.collect();
+        lanes.into_iter().filter(|node| (1..=nodes).contains(&node.0)).collect()
     }
 
     /// Columns of the steps' numbers.

@@ -188,7 +188,8 @@ impl<T: Stack> Player<'_, T> {
             let (summary_now, state_now) = self.see(node);
             let tells = summary != summary_now || step.kind == StepKind::Start || is_first;
             step.state = (tells && !summary_now.is_empty()).then(|| summary_now.to_string());
-            step.changes = changes(&state, &state_now);
+            let is_new = step.kind == StepKind::Start;
+            step.changes = changes(if is_new { &Value::Null } else { &state }, &state_now);
         }
         self.notes.take(life, recorded, step, once);
     }

@@ -18,6 +18,7 @@ use crate::why::why_simulated;
 
 mod environment;
 mod github;
+mod page;
 mod state;
 
 /// Seeds between two looks at the clock, at most. Before the first there is one for each thread, and the number
@@ -202,6 +203,9 @@ impl Simulation<'_> {
         let lines = log_lines(&failure.trace);
         if !lines.is_empty() {
             block += &format!("log lines of this run\n{lines}");
+        }
+        if let Some(page) = stored.as_ref().ok().and_then(|file| page::written(failure, file)) {
+            block += &format!("picture   {}   (open it in a browser)\n", page.display());
         }
         let command = command(name);
         github::summarize(failure, name, &command);

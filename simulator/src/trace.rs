@@ -82,8 +82,9 @@ pub struct Step {
     /// The timers that were armed.
     #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
     pub armed: Vec<Armed>,
-    /// What the step changed in the node's state. Empty for some steps where states are large, unless the
-    /// scenario is [`showing_states`](crate::Scenario::showing_states).
+    /// What the step changed in the node's state: as a node starts, all of it; as it comes back, what it has
+    /// forgotten since it crashed. Empty for some steps where states are large, unless the scenario is
+    /// [`showing_states`](crate::Scenario::showing_states).
     #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
     /// The node's summary, where the step changed it.

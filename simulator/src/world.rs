@@ -42,6 +42,7 @@ pub(crate) use judge::{PANICS, judge, weigh};
 pub(crate) use lender::Lender;
 use place::NodePlace;
 use races::Races;
+use seen::Seen;
 use settling::Settling;
 use upon::Upon;
 
@@ -148,6 +149,8 @@ pub(crate) struct World<'a, T: Stack> {
     last_fault_us: u64,
     counts: Counts,
     trace: Option<Tracer>,
+    /// What nodes that are down were as they crashed, in a run with a trace.
+    lost_from_sight: BTreeMap<NodeId, Box<Seen>>,
     settling: Option<Settling>,
     /// What states its nodes go through, if they are to be compared.
     states: Option<States>,
@@ -295,6 +298,7 @@ impl<'a, T: Stack> World<'a, T> {
             last_fault_us: 0,
             counts: Counts::default(),
             trace: traced.then_some(trace),
+            lost_from_sight: BTreeMap::new(),
             settling: None,
             states: None,
             seat: None,

@@ -9,7 +9,7 @@ use synod_simulator::Format;
 #[command(after_help = "\
 Examples:
   synod trace merge recordings/*.recording --out run.jsonl
-  synod trace convert run.jsonl --to svg --out run.svg
+  synod trace convert run.jsonl --to html --out run.html
   synod trace diff before.jsonl target/synod/bully-0.schedule")]
 pub(crate) enum Trace {
     /// Make one trace of a cluster from the recordings of its nodes.
@@ -40,7 +40,7 @@ pub(crate) struct TraceMerge {
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
-  synod trace convert run.jsonl --to svg --out run.svg
+  synod trace convert run.jsonl --to html --out run.html
   synod trace convert target/synod/bully-0.schedule --to shiviz --out run.log
   synod trace convert run.jsonl --to mermaid
   synod trace convert run.jsonl --to history --out history.jsonl
@@ -95,6 +95,8 @@ pub(crate) enum FormatArg {
     Mermaid,
     /// A space-time diagram.
     Svg,
+    /// A page to go through the run in a browser, with all states; one file, no server.
+    Html,
     /// A table with a row for each step.
     Csv,
     /// What clients asked for and were answered, for `history check`.
@@ -109,6 +111,7 @@ impl FormatArg {
             Self::Plantuml => Format::PlantUml,
             Self::Mermaid => Format::Mermaid,
             Self::Svg => Format::Svg,
+            Self::Html => Format::Html,
             Self::Csv => Format::Csv,
             Self::History => Format::History,
         }

@@ -9,7 +9,7 @@ use synod_simulator::{
 
 use self::watcher::{Cost, Watcher};
 use super::progress::{States, telling};
-use super::{cluster, keep};
+use super::{cluster, keep, keep_page};
 use crate::app::App;
 use crate::args::{Check, OrderArg, TimingArg};
 use crate::entry::{Entry, Exploring, Way};
@@ -352,10 +352,11 @@ fn violated(
     // What was found is told, even if it cannot be kept.
     let kept = keep(&check.out, &name, &failure.text);
     let file = kept.as_ref().ok().map(|file| file.display().to_string());
+    let page = keep_page(&check.out, &name, trace, printer);
     let mut line = event(check, bounds, explored, cost);
     let more = json!({
         "property": violation.property, "reason": violation.reason, "place": violation.place,
-        "schedule": file, "dropped": schedule.dropped,
+        "schedule": file, "page": page, "dropped": schedule.dropped,
         "steps": trace.steps.len(), "trace_hash": trace.hash(),
     });
     if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {

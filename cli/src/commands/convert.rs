@@ -44,7 +44,7 @@ fn next(asked: &TraceConvert, format: Format) -> String {
     if let (Format::History, Some(out)) = (format, &asked.out) {
         return format!("history check {} --model register", quoted(out));
     }
-    let other = if format == Format::Svg { Format::Chrome } else { Format::Svg };
+    let other = if format == Format::Html { Format::Chrome } else { Format::Html };
     let (file, ending) = (quoted(&asked.file), other.ending());
     format!("trace convert {file} --to {other} --out run.{ending}")
 }
@@ -56,7 +56,7 @@ fn reader(format: Format) -> &'static str {
         Format::Chrome => "https://ui.perfetto.dev",
         Format::PlantUml => "PlantUML",
         Format::Mermaid => "Mermaid: in Markdown, a block of the language `mermaid`",
-        Format::Svg => "a browser",
+        Format::Svg | Format::Html => "a browser",
         Format::Csv => "a spreadsheet",
         Format::History => "`history check`",
         _ => "another tool",

@@ -9,7 +9,7 @@ use synod_simulator::{
     Bounds, Counterexample, Diagram, Failure, Fault, Trace, Underway, Violation,
 };
 
-use super::{check, cluster, keep, sim};
+use super::{check, cluster, keep, keep_page, sim};
 use crate::app::App;
 use crate::entry::{Asked, Entry, Exploring, Way};
 use crate::loopback::Loopback;
@@ -54,6 +54,7 @@ fn violated(
 ) -> Problem {
     printer.say(format!("  ✗ {}: {}\n", violation.property, violation.reason));
     printer.draw(Diagram::of(trace));
+    keep_page(out, name, trace, printer);
     match keep(out, name, text) {
         Ok(file) => printer.next(format!("replay {}", quoted(file))),
         Err(problem) => return problem,
@@ -123,6 +124,7 @@ fn find(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<Option<PathB
     printer.say(format!("  ✗ {}: {}", violation.property, violation.reason));
     printer.say(format!("    seed {} · {}\n", failure.seed, failure.shrinking()));
     printer.draw(Diagram::of(&failure.trace));
+    let page = keep_page(out, &name, &failure.trace, printer);
     let replayed = entry.replay(&failure.schedule);
     if replayed.trace.hash() != failure.trace.hash() {
         return Err(Problem::new(Exit::Diverged, "the replay is not the run"));
@@ -131,7 +133,7 @@ fn find(entry: &dyn Entry, out: &Path, printer: &Printer) -> Result<Option<PathB
     printer.event(&json!({
         "event": "found", "property": violation.property, "reason": violation.reason,
         "seed": failure.seed, "steps": failure.trace.steps.len(), "schedule": file.display().to_string(),
-        "dropped": failure.schedule.dropped, "trace_hash": failure.trace.hash(),
+        "page": page, "dropped": failure.schedule.dropped, "trace_hash": failure.trace.hash(),
     }));
     Ok(Some(file))
 }

@@ -47,13 +47,13 @@ pub(crate) fn run(app: &App, asked: &TraceDiff, printer: &Printer) -> Result<(),
     let [left, right] = [&asked.left, &asked.right].map(quoted);
     match parts {
         None => {
-            printer.next(format!("trace convert {left} --to svg --out run.svg"));
+            printer.next(format!("trace convert {left} --to html --out run.html"));
             Ok(())
         }
         Some(step) => {
             printer.next(match asked.full {
                 false => format!("trace diff {left} {right} --full"),
-                true => format!("trace convert {left} --to svg --out left.svg"),
+                true => format!("trace convert {left} --to html --out left.html"),
             });
             let what = format!("the runs are not the same: they part at step {step}");
             Err(Problem { told: true, ..Problem::new(Exit::Diverged, what) })

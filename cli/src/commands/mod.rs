@@ -28,11 +28,26 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use synod_simulator::{Format, Trace, convert};
+
+use crate::printer::Printer;
 use crate::problem::{Exit, Problem};
 
 /// Writes the schedule of a violation under `directory`. Returns where.
 fn keep(directory: &Path, name: &str, text: &str) -> Result<PathBuf, Problem> {
-    let path = directory.join(format!("{name}.schedule"));
+    kept(directory, format!("{name}.schedule"), text)
+}
+
+/// Writes the page of a run under `directory`. Returns where; where it cannot, the schedule says more.
+fn keep_page(directory: &Path, name: &str, trace: &Trace, printer: &Printer) -> Option<PathBuf> {
+    let page = convert(trace, Format::Html);
+    let path = kept(directory, format!("{name}.html"), &page).ok()?;
+    printer.say(format!("to go through it in a browser: {}", path.display()));
+    Some(path)
+}
+
+fn kept(directory: &Path, file: String, text: &str) -> Result<PathBuf, Problem> {
+    let path = directory.join(file);
     fs::create_dir_all(directory).map_err(|error| {
         Problem::environment(format!("cannot make `{}`", directory.display()), &error)
     })?;

@@ -69,7 +69,7 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
             Err(Problem::violated(&violation.property))
         }
         None => {
-            printer.next(format!("trace convert {} --to svg --out run.svg", quoted(&asked.file)));
+            printer.next(format!("trace convert {} --to html --out run.html", quoted(&asked.file)));
             diverged(&schedule, &replayed).map_or(Ok(()), Err)
         }
     }

@@ -11,7 +11,7 @@ use synod_simulator::{
 
 use super::progress::{Runs, telling};
 use super::replay::{parse, text};
-use super::{keep, seeds};
+use super::{keep, keep_page, seeds};
 use crate::app::App;
 use crate::args::{Down, FaultArg, Sim};
 use crate::defect;
@@ -284,6 +284,7 @@ fn violated(
     if let Some(found) = &found {
         printer.say(format!("as it was found: {}", found.display()));
     }
+    let page = keep_page(&sim.out, &name, trace, printer);
     printer.event(&json!({
         "event": "sim", "algorithm": sim.algorithm, "nodes": number(&sim.nodes.0),
         "runs": report.runs, "violations": 1,
@@ -292,7 +293,7 @@ fn violated(
         "property": violation.property, "reason": violation.reason, "place": violation.place,
         "drew": failure.drawn.as_ref().map(|it| &it.world),
         "strategy": failure.drawn.as_ref().map(|it| it.strategy.map(Strategy::name)),
-        "seed": seed, "schedule": file.map(|file| file.display().to_string()), "found": found,
+        "seed": seed, "schedule": file.map(|file| file.display().to_string()), "found": found, "page": page,
         "dropped": dropped(report), "within_model": report.dropped.is_empty(),
         "decisions_found": decisions_found, "decisions": failure.schedule.decisions(),
         "steps_found": steps_found, "steps": trace.steps.len(), "replays": replays,

@@ -56,6 +56,6 @@ fn run_merge(app: &App, asked: &TraceMerge, printer: &Printer) -> Result<(), Pro
         "event": "merged", "nodes": nodes.len(), "steps": steps, "matched": merged.matched,
         "unmatched": merged.unmatched, "trace": path, "trace_hash": hash,
     }));
-    printer.next(format!("trace convert {} --to svg --out run.svg", quoted(path)));
+    printer.next(format!("trace convert {} --to html --out run.html", quoted(path)));
     Ok(())
 }

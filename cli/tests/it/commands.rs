@@ -364,7 +364,7 @@ fn the_last_line_says_what_to_type_next_whatever_the_outcome() {
         (&found[..], 1, "replay out/bully-0.schedule"),
         (&["replay", schedule][..], 1, "why out/bully-0.schedule"),
         (&["why", schedule, "--runs", "5"], 0, "replay out/bully-0.schedule --full"),
-        (&["trace", "convert", schedule, "--to", "csv"], 0, "--to svg --out run.svg"),
+        (&["trace", "convert", schedule, "--to", "csv"], 0, "--to html --out run.html"),
         (&["cluster", "hello", "--kill-leader"], 2, "  leave --kill-leader out"),
     ] {
         let called = synod(&place.0, asked);

@@ -7,6 +7,7 @@
 //! | PlantUML | PlantUML                             | a sequence diagram of 200 steps at most  |
 //! | Mermaid  | Mermaid, so most forges' Markdown    | the same                                 |
 //! | SVG      | browsers                             | a space-time diagram of 200 steps at most|
+//! | HTML     | browsers                             | every step, to go through, with states   |
 //! | CSV      | spreadsheets, data frames            | every step, a row each                   |
 //! | History  | `history::read`, `synod history`     | what clients asked for and were answered |
 //!
@@ -16,6 +17,7 @@
 
 mod chrome;
 mod csv;
+mod html;
 mod links;
 mod mermaid;
 mod plantuml;
@@ -46,6 +48,9 @@ pub enum Format {
     Mermaid,
     /// A space-time diagram: lanes from left to right, time downwards.
     Svg,
+    /// A page with the trace in it, to go through the run: it needs no server and no network. Of a trace of more
+    /// than 24 MiB the last steps.
+    Html,
     /// A table with a row for each step, lists as JSON in their cells.
     Csv,
     /// What clients were seen to do, as JSON lines in the order of the trace; only the first line
@@ -55,12 +60,13 @@ pub enum Format {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ShiViz,
         Self::Chrome,
         Self::PlantUml,
         Self::Mermaid,
         Self::Svg,
+        Self::Html,
         Self::Csv,
         Self::History,
     ];
@@ -74,6 +80,7 @@ impl Format {
             Self::PlantUml => "puml",
             Self::Mermaid => "mmd",
             Self::Svg => "svg",
+            Self::Html => "html",
             Self::Csv => "csv",
             Self::History => "history.jsonl",
         }
@@ -88,6 +95,7 @@ impl fmt::Display for Format {
             Self::PlantUml => "plantuml",
             Self::Mermaid => "mermaid",
             Self::Svg => "svg",
+            Self::Html => "html",
             Self::Csv => "csv",
             Self::History => "history",
         })
@@ -113,6 +121,7 @@ pub fn convert(trace: &Trace, format: Format) -> String {
         Format::PlantUml => plantuml::diagram(trace),
         Format::Mermaid => mermaid::diagram(trace),
         Format::Svg => svg::diagram(trace),
+        Format::Html => html::page(trace),
         Format::Csv => csv::table(trace),
         Format::History => lines(trace.steps.iter().flat_map(|step| &step.clients)),
     }

@@ -292,7 +292,7 @@ fn pixels(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX).min(100_000)
 }
 
-fn escape(text: &str, max: usize) -> String {
+pub(super) fn escape(text: &str, max: usize) -> String {
     let mut escaped = String::new();
     for it in visible(text, max).chars() {
         match it {

@@ -1,6 +1,6 @@
 //! Words for pictures.
 
-use crate::diagram::lanes::changed;
+use crate::diagram::lanes::came_to;
 use crate::trace::{Step, StepKind};
 
 /// `text` with every character visible: those that move, reorder or hide text are written as
@@ -62,7 +62,7 @@ pub(super) fn happening(step: &Step) -> String {
 /// What the step changed, indicated and noted, in one line; empty if nothing.
 pub(super) fn effects(step: &Step) -> String {
     let log = if step.kind == StepKind::Lost { &[] } else { step.log.as_slice() };
-    let state = step.state.clone().or_else(|| changed(&step.changes));
+    let state = came_to(step);
     let words: Vec<&str> =
         state.iter().chain(&step.outputs).chain(log).map(String::as_str).collect();
     words.join("; ")

@@ -206,7 +206,7 @@ pub(crate) fn named(step: &Step, name: &str, sends: &str) -> String {
         words = format!("healed: {words}");
     }
     words += sends;
-    let state = step.state.clone().or_else(|| changed(&step.changes));
+    let state = came_to(step);
     if let (Some(node), Some(state)) = (step.node, state) {
         words += &format!("  [{node} {state}]");
     }
@@ -217,8 +217,14 @@ pub(crate) fn named(step: &Step, name: &str, sends: &str) -> String {
     words.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
 
-/// What a step changed in a state that has no summary, in short; none if nothing.
-pub(crate) fn changed(changes: &[Change]) -> Option<String> {
+/// What a step made of its node: its summary, else what changed in its state. Of a node that starts all is new.
+pub(crate) fn came_to(step: &Step) -> Option<String> {
+    let changes = if step.kind == StepKind::Start { &[] } else { step.changes.as_slice() };
+    step.state.clone().or_else(|| changed(changes))
+}
+
+/// What changed in a state, in short; none if nothing.
+fn changed(changes: &[Change]) -> Option<String> {
     let told = changes.iter().take(CHANGES_MAX).map(|Change { path, new, .. }| {
         let new = new.as_str().map_or_else(|| new.to_string(), String::from);
         let value: String = new.chars().take(VALUE_MAX).collect();

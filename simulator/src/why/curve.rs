@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::conditions::Condition;
 use super::{Jump, Point};
-use crate::diagram::lanes::{UNICODE, changed, sends};
+use crate::diagram::lanes::{UNICODE, came_to, sends};
 use crate::trace::{Step, StepKind, Trace};
 use crate::world::Violation;
 
@@ -148,7 +148,7 @@ pub(super) fn words(step: &Step) -> String {
         StepKind::Lost => "lost: ",
         _ => "",
     };
-    let state = step.state.clone().or_else(|| changed(&step.changes));
+    let state = came_to(step);
     let state = state.map(|state| format!("  [{state}]")).unwrap_or_default();
     let words = format!("{who}{kind}{what}{}{state}", sends(step, &UNICODE));
     // Control characters of a payload would move the cursor.

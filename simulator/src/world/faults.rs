@@ -132,6 +132,7 @@ impl<T: Stack> World<'_, T> {
         self.counts.crashes += 1;
         self.disturb(0);
         self.places[node].rare_mut().paused_until_us = 0;
+        self.lose_from_sight(node);
         self.members[node].node = None;
         self.forget_timers(node);
         self.lose_power(node);

@@ -13,12 +13,25 @@ use crate::trace::{Step, StepKind, Tracer, changes};
 pub(super) type Seen = (Summary, Option<Value>, Option<String>);
 
 impl<T: Stack> World<'_, T> {
-    /// What a trace compares of a live node before it acts.
+    /// What a trace compares of a live node before it acts. A node that comes back is what it was when it
+    /// crashed: its first step tells what it has forgotten.
     #[cold]
     pub(super) fn seen_before(&mut self, node: NodeId) -> Box<Seen> {
+        if let Some(seen) = self.lost_from_sight.remove(&node) {
+            return seen;
+        }
         // What is compared whole need not be taken apart.
         let may_look = self.trace.as_ref().is_some_and(Tracer::may_look);
         Box::new(self.seen(node, may_look && self.states.is_none()))
+    }
+
+    /// Takes note of what a node is as it crashes.
+    #[cold]
+    pub(super) fn lose_from_sight(&mut self, node: NodeId) {
+        if self.trace.is_some() && self.members[node].node.is_some() {
+            let seen = self.seen_before(node);
+            self.lost_from_sight.insert(node, seen);
+        }
     }
 
     fn seen(&mut self, node: NodeId, is_looked_at: bool) -> Seen {
@@ -64,9 +77,12 @@ impl<T: Stack> World<'_, T> {
     pub(super) fn tell_changes(&mut self, node: NodeId, step: &mut Step, before: &Seen) {
         let (summary, data, text) = before;
         let (summary_now, data_now, text_now) = self.seen(node, text.is_some());
-        let tells = *summary != summary_now || step.kind == StepKind::Start;
+        let is_new = step.kind == StepKind::Start;
+        let tells = *summary != summary_now || is_new;
         step.state = (tells && !summary_now.is_empty()).then(|| summary_now.to_string());
         step.changes = match (data, data_now, text, text_now) {
+            (_, Some(new), ..) if is_new => changes(&Value::Null, &new),
+            (.., Some(new)) if is_new => changes(&Value::Null, &data_of(&new)),
             (Some(old), Some(new), ..) => changes(old, &new),
             (.., Some(old), Some(new)) if *old != new => changes(&data_of(old), &data_of(&new)),
             _ => Vec::new(),

@@ -26,6 +26,7 @@ mod leaves;
 mod links;
 mod liveness;
 mod noise;
+mod page;
 mod partitions;
 mod peers;
 mod promises;

@@ -181,6 +181,9 @@ fn a_failing_test_stores_its_schedule_which_runs_first_the_next_time() {
     }
     let stored: Vec<_> = fs::read_dir(folder.join("tests/schedules")).expect("stored").collect();
     assert_eq!(stored.len(), 1);
+    let (_, page) = first.split_once("picture   ").expect("a page");
+    let (page, _) = page.split_once("   (open it in a browser)").expect("its path");
+    assert!(fs::read_to_string(page).expect("written").contains("at most one node leads"));
     let again = failing_test_in(&folder);
     assert!(again.contains("in 0 replays"), "the stored schedule runs first: {again}");
     fs::remove_dir_all(&folder).expect("removed");
