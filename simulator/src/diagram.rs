@@ -326,6 +326,14 @@ mod tests {
     }
 
     #[test]
+    fn nodes_may_have_any_numbers() {
+        let mut trace = Trace { nodes: u32::MAX, ..trace() };
+        trace.push(step(StepKind::Start, u32::MAX, None, 8_000));
+        let picture = Diagram::of(&trace).full().to_string();
+        assert!(picture.starts_with("              n1      n3      n4294967295"), "{picture}");
+    }
+
+    #[test]
     fn a_narrow_picture_has_closer_lanes_and_cuts_what_is_too_long() {
         let trace = trace();
         let picture = Diagram::of(&trace).ascii().width(47).to_string();

@@ -45,6 +45,11 @@ impl Part {
     ) -> Self {
         let all = |states: &[StateId]| states.iter().map(|it| describe(*it)).collect::<Vec<_>>();
         let why = match small.culprit.and_then(&shown) {
+            Some(Shown { client, text, .. }) if small.states.is_empty() => {
+                format!(
+                    "`{text}` of client {client} has no place, whatever the order of the others"
+                )
+            }
             Some(Shown { client, text, .. }) => format!(
                 "`{text}` of client {client} has no place: by its return, every order of the others \
                  leaves {}",
@@ -95,6 +100,7 @@ pub(super) struct Small {
     pub(super) is_minimal: bool,
     /// The operation that has no place, if the order is that of time.
     pub(super) culprit: Option<usize>,
+    /// What the orders of the others leave by its return; nothing if that was not looked at.
     pub(super) states: Vec<StateId>,
     /// The states from which it has no order.
     pub(super) starts: Vec<StateId>,

@@ -207,6 +207,25 @@ fn a_crash_within_a_handler_says_which_effects_had_left_and_that_is_no_part_of_t
 }
 
 #[test]
+fn a_node_that_starts_shows_its_whole_state_and_one_that_comes_back_what_it_has_forgotten() {
+    let settings = Settings { crashes: 1, down_max: 1, down_us: 5_000, ..Settings::calm(2) };
+    let lines = ["crash.node 1 #1 = 1", "crash.after 1 #1 = 5"];
+    let steps = run_decided(&writer(false), &settings, &lines).trace.steps;
+    let changes = |kind| {
+        let step = steps.iter().find(|step| step.kind == kind && step.node == Some(N1));
+        let changes = &step.expect("n1 starts and comes back").changes;
+        let told = changes.iter().map(|it| format!("{}: {} → {}", it.path, it.old, it.new));
+        told.collect::<Vec<_>>()
+    };
+    let whole = r#"{"sends_first":false,"life":1,"has_gone":false,"restored":0,"received":0}"#;
+    assert_eq!(changes(StepKind::Start), [format!(": null → {whole}")]);
+    assert_eq!(
+        changes(StepKind::Restart),
+        ["life: 1 → 2", "has_gone: true → false", "restored: 0 → 2"]
+    );
+}
+
+#[test]
 fn what_is_under_way_to_a_node_that_crashes_never_reaches_its_next_life() {
     let scenario = Scenario::of(|_| Writer::default()).trigger(N1, ms(1_000), &Go);
     let settings = Settings {

@@ -225,6 +225,7 @@ const KEYS = {
   n: () => toHit(1), N: () => toHit(-1),
   "/": () => part("search").focus(),
   "?": () => part("help").toggleAttribute("hidden"),
+  Escape: () => part("help").toggleAttribute("hidden", true),
 };
 
 function listen() {

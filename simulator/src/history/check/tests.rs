@@ -259,3 +259,22 @@ fn the_part_is_the_smallest_also_where_an_open_operation_leads_to_ever_more_stat
     let Verdict::Inconsistent(part) = judged else { panic!("{judged:?}") };
     assert!(part.is_minimal, "{part}");
 }
+
+#[test]
+fn what_no_order_comes_to_is_told_with_all_that_was_invoked_before_its_return() {
+    let k = || String::from("k");
+    let done = Some(KvAnswer::Done);
+    // No order comes to the first read. Seen before all orders were tried up to it, it must not be taken for the
+    // second one, which returned before the last append was invoked.
+    let drawn = [
+        (KvCall::Get(k()), Some(KvAnswer::Value("xy".into())), true, 0, 1),
+        (KvCall::Append(k(), "y".into()), done.clone(), true, 0, 103),
+        (KvCall::Get(k()), Some(KvAnswer::Value("x".into())), true, 0, 14),
+        (KvCall::Append(k(), "x".into()), done.clone(), true, 0, 47),
+        (KvCall::Put(k(), "x".into()), done.clone(), true, 0, 74),
+        (KvCall::Append(k(), "x".into()), done, false, 0, 52),
+    ];
+    let often = drawn.iter().map(|(input, output, ..)| (input, output.as_ref()));
+    let often: Vec<_> = std::iter::repeat_n(often, 100).flatten().collect();
+    agrees(&history(&drawn), &Kv::default().focused(&often));
+}

@@ -63,7 +63,7 @@ pub(in crate::history) struct Stuck {
     /// The call that has no place, and before which every other had one; nothing if the order is
     /// not that of time.
     pub(in crate::history) call: Option<u32>,
-    /// The states in which it had none.
+    /// The states in which it had none; nothing if the search did not come to it.
     pub(in crate::history) states: Vec<StateId>,
 }
 
@@ -221,25 +221,24 @@ impl<'a> Walk<'a> {
         let mut frame = Frame::default();
         self.frontier.candidates(&mut frame.candidates);
         frame.nodes.push(Node { state, uses, from: None });
-        if self.is_doomed(&frame, machine) {
+        if let Some(call) = self.doomed(&frame, machine) {
             frame.is_forced = true;
+            self.note_doomed(call);
         } else {
             self.look(&mut frame, machine);
         }
         self.frames.push(frame);
     }
 
-    /// Whether nothing that may come before a call that must come soon can make it possible.
-    fn is_doomed(&self, frame: &Frame, machine: &mut dyn Machine) -> bool {
-        let (Some(doom), Some(node)) = (self.doom, frame.nodes.first()) else {
-            return false;
-        };
+    /// A call that must come soon, if nothing that may come before it can make it possible.
+    fn doomed(&self, frame: &Frame, machine: &mut dyn Machine) -> Option<u32> {
+        let (doom, node) = (self.doom?, frame.nodes.first()?);
         let mut urgent = Vec::new();
         self.frontier.urgent(&mut urgent);
-        { urgent }.into_iter().any(|number| {
-            let call = self.task.calls.get(number as usize);
+        urgent.into_iter().find(|number| {
+            let call = self.task.calls.get(*number as usize);
             let call = call.filter(|call| machine.step(node.state, call.class).is_none());
-            call.is_some_and(|call| !self.has_help(call, number, frame, &node.uses, doom))
+            call.is_some_and(|call| !self.has_help(call, *number, frame, &node.uses, doom))
         })
     }
 
@@ -275,6 +274,13 @@ impl<'a> Walk<'a> {
         }
         if self.stuck.states.len() < STATES_MAX && !self.stuck.states.contains(&state) {
             self.stuck.states.push(state);
+        }
+    }
+
+    /// Remembers that no order may go as far as the return of a call, although the search did not.
+    fn note_doomed(&mut self, call: u32) {
+        if self.stuck.call < Some(call) {
+            self.stuck = Stuck { call: Some(call), states: Vec::new() };
         }
     }
 
