@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{Place, synod};
 
-const FORMATS: [&str; 6] = ["shiviz", "chrome", "plantuml", "mermaid", "svg", "csv"];
+const FORMATS: [&str; 7] = ["shiviz", "chrome", "plantuml", "mermaid", "svg", "html", "csv"];
 
 /// A directory with the schedule of a violation, its path, and that of its trace.
 fn recorded(name: &str) -> (Place, String, String) {
@@ -92,7 +92,7 @@ fn mistakes_are_named_and_have_their_exit_codes() {
     fs::write(place.0.join("strange.schedule"), text.replace("algorithm bully", "algorithm b"))
         .expect("written");
     for (args, exit, says) in [
-        (&[trace.as_str(), "--to", "dot"][..], 2, "shiviz, chrome, plantuml, mermaid, svg, csv"),
+        (&[trace.as_str(), "--to", "dot"][..], 2, "shiviz, chrome, plantuml, mermaid, svg, html, csv"),
         (&[&trace], 2, "--to"),
         (&["nowhere.jsonl", "--to", "svg"], 6, "cannot read `nowhere.jsonl`"),
         (&["damaged.schedule", "--to", "svg"], 2, "`decode` is not one of"),
