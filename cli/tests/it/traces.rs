@@ -92,7 +92,11 @@ fn mistakes_are_named_and_have_their_exit_codes() {
     fs::write(place.0.join("strange.schedule"), text.replace("algorithm bully", "algorithm b"))
         .expect("written");
     for (args, exit, says) in [
-        (&[trace.as_str(), "--to", "dot"][..], 2, "shiviz, chrome, plantuml, mermaid, svg, html, csv"),
+        (
+            &[trace.as_str(), "--to", "dot"][..],
+            2,
+            "shiviz, chrome, plantuml, mermaid, svg, html, csv",
+        ),
         (&[&trace], 2, "--to"),
         (&["nowhere.jsonl", "--to", "svg"], 6, "cannot read `nowhere.jsonl`"),
         (&["damaged.schedule", "--to", "svg"], 2, "`decode` is not one of"),

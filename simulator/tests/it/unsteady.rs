@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
 use synod_core::{Algorithm, Context, Event, Handlers, NodeId};
-use synod_simulator::{Scenario, explore};
+use synod_simulator::{Bounds, Scenario, explore};
 
 use crate::kit::{N1, calm_bounds, ms};
 
@@ -45,6 +45,8 @@ fn a_handler_that_goes_by_more_than_state_and_event_is_told() {
     let told = "not deterministic: `unsteady.ask` at n1: it sends something else the second time";
     assert_eq!(untrue, told);
     assert!(!explored.complete);
+    let unaudited = Bounds { audited: false, ..calm_bounds(2) };
+    assert!(explore(&scenario, &unaudited).untrue.is_none());
 }
 
 /// Holds what it was told, and hashes nothing of it.

@@ -22,6 +22,9 @@ impl Worker<'_> {
         way: Way<'_>,
         moved: Move<'_>,
     ) -> Result<(), Wrong> {
+        if !self.setting().bounds.audited {
+            return Ok(());
+        }
         let is_tried = self.activations <= FIRST || self.seed(place, cause).is_multiple_of(ONE_IN);
         if is_tried { self.hold_against(place, cause, way, moved) } else { Ok(()) }
     }
