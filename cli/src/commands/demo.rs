@@ -228,18 +228,21 @@ mod tests {
     fn shown(app: &App, name: &str) -> (Result<(), Problem>, Vec<String>) {
         let out = std::env::temp_dir().join(format!("synod-demo-{name}-{}", std::process::id()));
         let result = show(app, &out, &Printer::new(Look::default()));
-        let kept = std::fs::read_dir(&out).into_iter().flatten().flatten();
-        let kept = kept.map(|file| std::fs::read_to_string(file.path()).expect("UTF-8")).collect();
+        let files = std::fs::read_dir(&out).into_iter().flatten().flatten();
+        let mut files: Vec<_> = files.map(|file| file.path()).collect();
+        files.sort();
+        let kept = files.iter().map(|file| std::fs::read_to_string(file).expect("UTF-8")).collect();
         let _absent_if_nothing_was_kept = std::fs::remove_dir_all(&out);
         (result, kept)
     }
 
     #[test]
-    fn a_promise_that_is_not_kept_leaves_a_schedule_to_replay() {
+    fn a_promise_that_is_not_kept_leaves_a_page_and_a_schedule_to_replay() {
         let (result, kept) = shown(&App::new().algorithm::<Broken>(), "broken");
         let problem = result.expect_err("a violation");
-        assert_eq!((problem.exit, kept.len()), (Exit::Violated, 1));
-        let schedule: Schedule = kept[0].parse().expect("a schedule");
+        assert_eq!((problem.exit, kept.len()), (Exit::Violated, 2));
+        assert!(kept[0].starts_with("<!doctype html>"));
+        let schedule: Schedule = kept[1].parse().expect("a schedule");
         assert_eq!(schedule.property.as_deref(), Some("nothing starts"));
     }
 
