@@ -328,19 +328,23 @@ struct NotStored {
 fn store(directory: &Path, name: &str, failure: &Failure) -> Result<PathBuf, NotStored> {
     let hash: String = hash_of(&failure.text).chars().take(4).collect();
     let path = directory.join(format!("{name}-{hash}.schedule"));
+    // A test that cannot write still tells the schedule.
+    match replace(&path, &failure.text) {
+        Ok(()) => Ok(path),
+        Err(error) => Err(NotStored { path, error }),
+    }
+}
+
+/// Writes a file as a whole, and the folder that it is to be in.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
     // Tests run side by side, and each in a process of its own under some runners.
     let partial = path.with_extension(format!("{}.partial", std::process::id()));
-    // A test that cannot write still tells the schedule.
-    let written = fs::create_dir_all(directory)
-        .and_then(|()| fs::write(&partial, &failure.text))
-        .and_then(|()| fs::rename(&partial, &path));
-    match written {
-        Ok(()) => Ok(path),
-        Err(error) => {
-            let _ = fs::remove_file(&partial);
-            Err(NotStored { path, error })
-        }
-    }
+    let written = path
+        .parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| fs::write(&partial, text))
+        .and_then(|()| fs::rename(&partial, path));
+    written.inspect_err(|_| drop(fs::remove_file(&partial)))
 }
 
 /// A state as far as a line should go.

@@ -1,9 +1,9 @@
 //! The page of a test that failed.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::replace;
 use crate::convert::{Format, convert};
 use crate::failure::Failure;
 
@@ -15,12 +15,7 @@ const TAG: &str = "CACHEDIR.TAG";
 pub(super) fn written(failure: &Failure, schedule: &Path) -> Option<PathBuf> {
     let program = env::current_exe().ok()?;
     let target = program.ancestors().find(|folder| folder.join(TAG).is_file())?;
-    let folder = target.join("synod");
-    let page = folder.join(schedule.with_extension("html").file_name()?);
-    // Tests run side by side, and each in a process of its own under some runners.
-    let partial = page.with_extension(format!("{}.partial", std::process::id()));
-    fs::create_dir_all(folder).ok()?;
-    fs::write(&partial, convert(&failure.trace, Format::Html)).ok()?;
-    fs::rename(&partial, &page).ok()?;
+    let page = target.join("synod").join(schedule.with_extension("html").file_name()?);
+    replace(&page, &convert(&failure.trace, Format::Html)).ok()?;
     Some(page)
 }

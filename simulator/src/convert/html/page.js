@@ -132,7 +132,7 @@ function details(place) {
   const parts = [html("h2", {}, `step ${step.i} · ${millis(step.t)} · ${who}`), html("p", { class: "event" }, happening(step))];
   if (step.p) parts.push(html("p", { class: "broken" }, `✗ ${step.p}`));
   const origin = run.origins[place];
-  if (origin !== null) parts.push(html("p", {}, "because of ", link_to(origin), step.delay ? `, after ${millis(step.delay)}` : ""));
+  if (origin !== null) parts.push(html("p", {}, "because of ", linkTo(origin), step.delay ? `, after ${millis(step.delay)}` : ""));
   const sources = run.header.handlers?.[step.y] ?? [];
   parts.push(...sources.map((it) => html("p", { class: "source" }, `${it.file}:${it.line} ${it.function}`)));
   parts.push(...listed("sends", step.o, (message) => [`to n${message.to}: ${message.d || message.y} `, ...fate(message)]));
@@ -143,16 +143,15 @@ function details(place) {
   return [...parts, ...states(place)];
 }
 
-function link_to(place) {
+function linkTo(place) {
   const step = run.steps[place];
-  const button = html("button", { class: "link", "data-to": place }, `step ${step.i}`);
-  return button;
+  return html("button", { class: "link", "data-to": place }, `step ${step.i}`);
 }
 
 function fate(message) {
   if (message.x !== undefined) return [html("em", {}, `lost: ${message.x}`)];
   const places = run.fates.get(message.m) ?? [];
-  return places.length === 0 ? [html("em", {}, "never arrives here")] : places.flatMap((place) => [link_to(place), " "]);
+  return places.length === 0 ? [html("em", {}, "never arrives here")] : places.flatMap((place) => [linkTo(place), " "]);
 }
 
 function listed(title, list, words) {

@@ -145,7 +145,9 @@ impl Worker<'_> {
         let stepped = self.program.step(place, &cause, way.choices, cut, &mut desk);
         let at = stepped.and_then(|stepped| {
             let moved = self.outcome(place, &stepped, &desk.effects, &mut sent);
-            self.try_again(place, &cause, way, moved)?;
+            if self.is_audited(place, &cause) {
+                self.try_again(place, &cause, way, moved)?;
+            }
             self.try_other_names(place, &cause, way.choices, moved)?;
             Ok(self.moves.insert(key, way, moved))
         });

@@ -14,23 +14,15 @@ const FIRST: u64 = 256;
 const ONE_IN: u64 = 16;
 
 impl Worker<'_> {
-    /// Holds what came of a handler against what comes of it once more.
-    pub(super) fn try_again(
-        &mut self,
-        place: u32,
-        cause: &Cause,
-        way: Way<'_>,
-        moved: Move<'_>,
-    ) -> Result<(), Wrong> {
-        if !self.setting().bounds.audited {
-            return Ok(());
-        }
-        let is_tried = self.activations <= FIRST || self.seed(place, cause).is_multiple_of(ONE_IN);
-        if is_tried { self.hold_against(place, cause, way, moved) } else { Ok(()) }
+    /// Whether the handler that has just run is to run once more.
+    pub(super) fn is_audited(&self, place: u32, cause: &Cause) -> bool {
+        let is_one = || self.activations <= FIRST || self.seed(place, cause).is_multiple_of(ONE_IN);
+        self.setting().bounds.audited && is_one()
     }
 
+    /// Holds what came of a handler against what comes of it once more.
     #[inline(never)] // Its frame is not under handlers that run once.
-    fn hold_against(
+    pub(super) fn try_again(
         &mut self,
         place: u32,
         cause: &Cause,
