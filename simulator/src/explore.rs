@@ -321,7 +321,7 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
     }
 
     /// Explores. A panic of a handler, or of a property, is a violation. A handler that takes longer than
-    /// ten seconds is told of on the standard error, once.
+    /// ten seconds is told of on the standard error, once, if handlers are [audited](Bounds::audited).
     #[inline(never)] // What it holds is not under its caller's other work.
     pub fn run(mut self) -> Explored {
         let watch = self.watch.take();
@@ -331,7 +331,8 @@ impl<'a, T: Stack + Clone + Hash + Sync> Exploration<'a, T> {
             |it: Overdue| format!("the exploration of `{name}` {}", it.in_handler(catalogue));
         let explore = || *quietly(|| run(&ground, self.order, self.threads, watch));
         let nobody = self.scenario.triggers_beyond(self.bounds.nodes, u64::MAX);
-        Explored { nobody, ..watched(underway, long, explore) }
+        let found = if self.bounds.audited { watched(underway, long, explore) } else { explore() };
+        Explored { nobody, ..found }
     }
 
     #[inline(never)] // Its frame is not under the search.

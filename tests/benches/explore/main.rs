@@ -150,8 +150,9 @@ what suits synod least: a handler runs for each step, and no two states share an
 Paxos and ABD have the same servers and clients on both sides, each client puts once and gets once,
 and the network neither loses, nor doubles, nor orders. A message is gone once it was delivered, also
 one that changes nothing, and the state holds no history. Stateright by itself leaves such a message
-in the network, and keeps the clients' history in the state. Neither runs a handler twice; synod does
-unless it is told not to (`Bounds::audited`), to see that a handler goes by state and event alone.";
+in the network, and keeps the clients' history in the state. Neither runs a handler twice or under
+watch; synod does unless it is told not to (`Bounds::audited`), to see that a handler goes by state and
+event alone, and returns.";
 
 fn explain(programs: &[Program]) {
     println!("{EXPLANATION}");

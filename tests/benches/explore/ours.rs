@@ -40,7 +40,7 @@ fn of<A>(make: impl Fn(NodeId) -> A + Send + Sync + 'static, bounds: &Bounds) ->
 where
     A: Algorithm + Clone + std::fmt::Debug + Hash + Sync,
 {
-    // The other explorer runs no handler twice.
+    // The other explorer runs no handler twice, and none under watch.
     let bounds = Bounds { audited: false, ..bounds.clone() };
     let found = explore(&Scenario::of(make), &bounds);
     found.expect_complete();
