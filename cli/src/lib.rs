@@ -19,7 +19,8 @@
 //! A program that wants to do all that by itself builds its nodes; every command still reads what these have
 //! recorded and stored. Nobody looks after them then: a renewed bundle, or a list of revoked certificates, is
 //! taken when the program hands it to
-//! [`QuicTransport::renew`](transport_quic::QuicTransport::renew), metrics are what it makes of
+//! [`QuicTransport::renew`](transport_quic::QuicTransport::renew), an older list is refused after a restart if
+//! [`QuicTransport::keeping_lists_in`](transport_quic::QuicTransport::keeping_lists_in) has a file, metrics are what it makes of
 //! [`NodeHandle::status`](runtime::NodeHandle::status), and a signal ends it without a farewell unless it
 //! listens.
 //!

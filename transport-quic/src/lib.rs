@@ -61,7 +61,7 @@ mod versions;
 
 pub use identity::{
     Authority, Bundle, CertificateError, CertificateFacts, Cluster, Credentials, FileError,
-    KeyKind, NotACluster, Revocations, inspect,
+    KeyKind, NotACluster, Revocations, TakenLists, inspect,
 };
 pub use limits::Limits;
 pub use probe::{Presence, granted_buffer_bytes, probe};

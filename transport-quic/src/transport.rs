@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,7 +22,7 @@ use crate::channel::Channel;
 use crate::control::{self, Greeting};
 use crate::engine::{Engine, Idle, Opened};
 use crate::gateway::{Failing, Gateway};
-use crate::identity::{Bundle, CertificateError};
+use crate::identity::{Bundle, CertificateError, TakenLists};
 use crate::journal::Journal;
 use crate::life;
 use crate::limits::{INCOMING_BYTES_MAX, LAST_WORDS, Limits};
@@ -59,6 +60,10 @@ pub struct QuicTransport {
     own_address: Option<String>,
     limits: Limits,
     identity: Arc<Current>,
+    /// The lists of revoked certificates that the identity has had.
+    taken: Mutex<TakenLists>,
+    /// Where they are kept.
+    taken_file: Option<PathBuf>,
     peers: Arc<Peers>,
     /// Made with the transport, taken when it starts.
     idle: Mutex<Option<Idle>>,
@@ -91,9 +96,20 @@ impl QuicTransport {
             peers,
             limits,
             identity: Arc::new(Current::new(tls)),
+            taken: Mutex::default(),
+            taken_file: None,
             idle: Mutex::new(Some(idle)),
             engine: OnceLock::new(),
         })
+    }
+
+    /// Keeps in `file`, over restarts, which lists of revoked certificates the node has taken, so that it takes no older
+    /// ones: [`TakenLists`]. It is in a directory that nobody else uses, such as the node's store, which must be there
+    /// when the transport starts. Without a file, only the lists of this process are remembered.
+    #[must_use]
+    pub fn keeping_lists_in(mut self, file: impl Into<PathBuf>) -> Self {
+        self.taken_file = Some(file.into());
+        self
     }
 
     /// Where the node listens: the port that the system chose, if the bundle asks for port 0.
@@ -130,7 +146,8 @@ impl QuicTransport {
     /// # Errors
     ///
     /// [`TransportError`] if the bundle is of another node or cluster, or not valid now, or if its
-    /// list of revoked certificates is older than the one in use. The one before stays in use then.
+    /// list of revoked certificates is older than one that was taken, or what is taken cannot be written down. The
+    /// one before stays in use then.
     pub fn renew(&self, bundle: &Bundle) -> Result<(), TransportError> {
         let unusable = |error: CertificateError| TransportError(error.to_string());
         let before = self.identity.get();
@@ -141,8 +158,10 @@ impl QuicTransport {
             )));
         }
         let tls = Tls::checked(bundle).map_err(unusable)?;
-        tls.trust.check_follows(&before.trust).map_err(unusable)?;
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.take(&tls.trust).map_err(unusable)?;
         self.identity.replace(tls);
+        drop(taken);
         if let Some((_, shared)) = self.shared() {
             renewal::apply(&shared);
         }
@@ -188,6 +207,16 @@ impl QuicTransport {
     fn shared(&self) -> Option<(&Engine, Arc<Shared>)> {
         let engine = self.engine.get()?;
         Some((engine, engine.shared.upgrade()?))
+    }
+
+    /// Takes the lists that the node starts with, unless it has taken later ones in a former life.
+    fn take_lists(&self) -> Result<(), TransportError> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &self.taken_file {
+            *taken =
+                TakenLists::kept_in(file).map_err(|error| TransportError(error.with_cause()))?;
+        }
+        taken.take(&self.identity.get().trust).map_err(|error| TransportError(error.to_string()))
     }
 
     fn launch(&self, hello: &Hello, inbox: Arc<dyn Inbox>) -> Result<Engine, TransportError> {
@@ -303,6 +332,7 @@ impl Transport for QuicTransport {
             return Err(TransportError(text));
         }
         self.limits.check(&hello.events)?;
+        self.take_lists()?;
         let engine = self.launch(&hello, inbox)?;
         self.engine.set(engine).map_err(|_| failed(&"it has been started before"))
     }

@@ -50,6 +50,10 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
     if let Some(bundle) = &bundle {
         findings.add("secrecy", secrecy(path));
         findings.add("certificate", certificate(bundle));
+        if let Some(settings) = settings.as_ref().filter(|settings| settings.store.is_some()) {
+            let words = "none of revoked certificates is older than one that was taken";
+            findings.take("lists", settings.check_lists(bundle), words);
+        }
         findings.add("clock", Finding::fine(format!("{} here", now())));
         let listening = settings.as_ref().map(|settings| settings.listening(bundle));
         let listening = listening.as_ref().unwrap_or(bundle);

@@ -94,6 +94,7 @@ async fn serve(
     let entry = app.entry(settings.algorithm.as_deref());
     let entry = entry.map_err(|problem| blame_the_file(asked, problem))?;
     let bundle = read(asked)?;
+    settings.check_lists(&bundle)?;
     let seeded = settings.applied_to(&bundle)?;
     let handled = settings.program(app)?.from_the_wire();
     let transport = Arc::new(open(asked, &settings, &bundle, &seeded)?);
@@ -145,7 +146,7 @@ fn open(
     bundle: &Bundle,
     seeded: &Bundle,
 ) -> Result<QuicTransport, Problem> {
-    QuicTransport::new(seeded, settings.limits.clone()).map_err(|error| {
+    let opened = QuicTransport::new(seeded, settings.limits.clone()).map_err(|error| {
         let file = bundle.check().is_err().then(|| format!("`{}`: ", asked.bundle.display()));
         let what = file.unwrap_or_default() + &error.to_string();
         let doctor = typed_instead("node", "doctor");
@@ -153,6 +154,10 @@ fn open(
             true => format!("{} may run here already, which tells: {doctor}", bundle.node),
             false => format!("to find out more: {doctor}"),
         })
+    })?;
+    Ok(match settings.taken_lists() {
+        Some(file) => opened.keeping_lists_in(file),
+        None => opened,
     })
 }
 

@@ -6,6 +6,7 @@ use serde_json::json;
 use synod_core::durable::{EntryKind, Inspection, LogError};
 use synod_core::{Catalogue, Envelope, EventId};
 use synod_runtime::{StoreError, check_unfenced, copy_store, inspect_store};
+use synod_transport_quic::TakenLists;
 
 use crate::app::App;
 use crate::args::{Store, StoreBackup, StoreDirectory, StoreRestore};
@@ -89,20 +90,28 @@ fn dump(app: &App, asked: &StoreDirectory, printer: &Printer) -> Result<(), Prob
 }
 
 fn backup(asked: &StoreBackup, printer: &Printer) -> Result<(), Problem> {
-    let copied = copy_store(&asked.directory, &asked.to);
-    told(&copied.map_err(|error| problem(&error))?, &asked.to, printer);
+    let copied = copy(&asked.directory, &asked.to)?;
+    told(&copied, &asked.to, printer);
     printer.next(format!("store check {}", quoted(&asked.to)));
     Ok(())
 }
 
 fn restore(asked: &StoreRestore, printer: &Printer) -> Result<(), Problem> {
-    let copied = copy_store(&asked.from, &asked.directory);
-    told(&copied.map_err(|error| problem(&error))?, &asked.directory, printer);
+    let copied = copy(&asked.from, &asked.directory)?;
+    told(&copied, &asked.directory, printer);
     printer.advise(
         "a node of this store has forgotten what it promised after the copy was made; start it only \
          if the cluster survives that",
     );
     Ok(())
+}
+
+/// Copies the records, and which lists of revoked certificates the node has taken.
+fn copy(from: &Path, to: &Path) -> Result<Inspection, Problem> {
+    let copied = copy_store(from, to).map_err(|error| problem(&error))?;
+    let taken = TakenLists::kept_in(from.join(TakenLists::FILE));
+    let kept = taken.and_then(|taken| taken.copy_to(&to.join(TakenLists::FILE)));
+    kept.map(|()| copied).map_err(|error| Problem::of_file(&error))
 }
 
 fn told(copied: &Inspection, to: &Path, printer: &Printer) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use synod_core::{Catalogue, NodeId};
 use synod_runtime::PanicPolicy;
-use synod_transport_quic::{Bundle, Limits};
+use synod_transport_quic::{Bundle, Limits, TakenLists};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::file;
@@ -174,6 +174,22 @@ impl Settings {
         let fits = self.limits.check(&catalogue.from_the_wire());
         fits.map_err(|error| usage(format!("table `limits`: {error}")))?;
         Ok(catalogue)
+    }
+
+    /// Where it is kept which lists of revoked certificates the node has taken, if it has a store.
+    pub(crate) fn taken_lists(&self) -> Option<PathBuf> {
+        self.store.as_ref().map(|store| store.join(TakenLists::FILE))
+    }
+
+    /// Checks that the lists of revoked certificates in `bundle` are no older than those that the node has taken.
+    ///
+    /// # Errors
+    ///
+    /// A [`Problem`] with the file, and what to do.
+    pub(crate) fn check_lists(&self, bundle: &Bundle) -> Result<(), Problem> {
+        let Some(file) = self.taken_lists() else { return Ok(()) };
+        let taken = TakenLists::kept_in(file).map_err(|error| Problem::of_file(&error))?;
+        taken.check(bundle).map_err(|error| usage(error.to_string()))
     }
 
     /// The bundle with the address that the node listens at.

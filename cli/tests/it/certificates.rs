@@ -305,6 +305,41 @@ fn a_running_node_heeds_a_list_of_revoked_certificates_within_seconds() {
 }
 
 #[test]
+fn a_node_whose_store_knows_a_later_list_of_revoked_certificates_does_not_start_with_an_older_one()
+{
+    let place = Place::new("cert-older-list");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let revoke = |serial| {
+        let args = ["cert", "revoke", "--ca", "demo", "--serial", serial];
+        assert_eq!(synod(&place.0, &args).exit, 0);
+        fs::read(place.0.join("demo/revoked.crl")).expect("a list")
+    };
+    let older = revoke("0a");
+    let latest = revoke("0b");
+    let store = place.0.join("n1");
+    let flags = ["--store", store.to_str().expect("UTF-8")];
+    drop(Running::configured(&bundles[0], &flags).says(&["\"event\":\"started\""]));
+    let checked = synod(&place.0, &["store", "check", "n1"]);
+    assert_eq!(checked.exit, 0, "{}", checked.stderr);
+    assert_eq!(synod(&place.0, &["store", "backup", "n1", "--to", "copy"]).exit, 0);
+    fs::write(place.0.join("demo/revoked.crl"), older).expect("put back");
+    for command in ["node", "doctor"] {
+        for store in ["n1", "copy"] {
+            let refused = synod(&place.0, &[command, "demo/n1.synod", "--store", store]);
+            assert_eq!(refused.exit, 2, "{}", refused.stderr);
+            for words in ["list number 2", "has number 1", "copy it again from the authority"] {
+                assert!(refused.stderr.contains(words), "{}", refused.stderr);
+            }
+        }
+    }
+    fs::write(place.0.join("demo/revoked.crl"), latest).expect("brought back");
+    let healthy = synod(&place.0, &["doctor", "demo/n1.synod", "--store", "n1", "--json"]);
+    let lists = healthy.lines().into_iter().find(|line| line["check"] == "lists");
+    assert_eq!(lists.expect("a line")["state"], "fine");
+    Running::configured(&bundles[0], &flags).says(&["\"event\":\"started\""]);
+}
+
+#[test]
 fn a_damaged_bundle_keeps_no_list_from_being_heeded_nor_a_damaged_list_a_bundle_and_both_are_told()
 {
     let place = Place::new("cert-unusable");

@@ -17,7 +17,7 @@ pub enum FileError {
     /// The system does not let us read or write.
     #[error("cannot {action} `{}`", path.display())]
     System {
-        /// `read` or `write`.
+        /// `read`, `write` or `remove`.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -35,6 +35,14 @@ pub enum FileError {
 }
 
 impl FileError {
+    /// The whole in one sentence.
+    pub(crate) fn with_cause(&self) -> String {
+        match self {
+            Self::System { source, .. } => format!("{self}: {source}"),
+            _ => self.to_string(),
+        }
+    }
+
     pub(crate) fn content(path: &Path, text: impl ToString) -> Self {
         Self::Content { path: path.to_path_buf(), text: text.to_string() }
     }
@@ -86,9 +94,7 @@ pub(crate) fn write_new(path: &Path, text: &str, readers: Readers) -> Result<(),
 pub(crate) fn replace(path: &Path, text: &str, readers: Readers) -> Result<(), FileError> {
     let failed = |source| FileError::System { action: "write", path: path.to_path_buf(), source };
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let mut beside = path.as_os_str().to_os_string();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
+    let beside = beside(path);
     write_new(&beside, text, readers)?;
     let renamed = std::fs::rename(&beside, path).and_then(|()| sync_directory(path));
     renamed.map_err(|error| {
@@ -96,6 +102,24 @@ pub(crate) fn replace(path: &Path, text: &str, readers: Readers) -> Result<(), F
         let _ = std::fs::remove_file(&beside);
         failed(error)
     })
+}
+
+/// The same for a file that nobody else replaces: what a program that was killed midway has left is in nobody's way.
+pub(crate) fn replace_own(path: &Path, text: &str, readers: Readers) -> Result<(), FileError> {
+    let left = beside(path);
+    match std::fs::remove_file(&left) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::System { action: "remove", path: left, source })
+        }
+        _ => replace(path, text, readers),
+    }
+}
+
+/// Where the new text of a file is written.
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_os_string();
+    beside.push(".new");
+    PathBuf::from(beside)
 }
 
 /// Makes the entry of `path` in its directory durable.

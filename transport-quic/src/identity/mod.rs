@@ -10,6 +10,7 @@ mod file;
 mod key;
 mod name;
 mod revocation;
+mod taken;
 mod trust;
 mod x509;
 
@@ -21,4 +22,5 @@ pub use file::FileError;
 pub use key::KeyKind;
 pub use name::{Cluster, NotACluster};
 pub use revocation::Revocations;
+pub use taken::TakenLists;
 pub(crate) use trust::{Side, Trust};

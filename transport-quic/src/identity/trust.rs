@@ -201,26 +201,10 @@ impl Trust {
         Ok(())
     }
 
-    /// Checks that nothing that was taken back before is valid again: of every authority that is
-    /// still trusted, there must be the same list or a later one.
-    pub(crate) fn check_follows(&self, before: &Self) -> Result<(), CertificateError> {
-        for (fingerprint, list) in before.fingerprints.iter().zip(&before.revocations) {
-            let Some(list) = list else { continue };
-            let Some(place) = self.fingerprints.iter().position(|it| it == fingerprint) else {
-                continue;
-            };
-            let now = self.revocations.get(place).and_then(Option::as_ref).map(|list| list.number);
-            if now.is_none_or(|now| now < list.number) {
-                let file = Revocations::FILE;
-                let found = now.map_or_else(|| String::from("none"), |now| format!("number {now}"));
-                return Err(CertificateError::new(format!(
-                    "`{file}` must have list number {} of authority {fingerprint} or a later one, \
-                     and has {found}: copy it again from the authority",
-                    list.number
-                )));
-            }
-        }
-        Ok(())
+    /// Each authority, by its fingerprint, with the number of its list of revoked certificates.
+    pub(super) fn lists(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
+        let numbers = self.revocations.iter().map(|list| list.as_ref().map(|list| list.number));
+        self.fingerprints.iter().map(String::as_str).zip(numbers)
     }
 
     /// A certificate must name exactly one node of this cluster, in the one agreed form.

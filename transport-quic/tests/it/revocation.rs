@@ -2,18 +2,20 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use synod_core::{LinkChange, NodeId, Reason, Transport};
-use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport, Revocations};
+use synod_core::{Inbox, LinkChange, NodeId, Reason, Transport, TransportError};
+use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport, Revocations, TakenLists};
 
 use crate::links::{quick, relay};
 use crate::raw::forge_list;
 use crate::support::{
-    DAY, Directory, LANE, N1, N2, N3, assert_says, authority, bundle, hello, introduce, link,
-    start, start_with,
+    DAY, Directory, LANE, Mailbox, N1, N2, N3, assert_says, authority, bundle, hello, introduce,
+    link, start, start_with,
 };
 
 const ALL: [NodeId; 3] = [N1, N2, N3];
@@ -238,4 +240,55 @@ fn a_list_is_a_file_beside_the_bundle_and_a_damaged_one_is_named() {
     fs::write(&file, signature).unwrap();
     let forged = Bundle::read(&path).map(|bundle| bundle.check().unwrap_err().to_string());
     assert_says(&forged.unwrap_or_else(|error| error.to_string()), &["revoked.crl"]);
+}
+
+/// A life of a node that keeps in `file` which lists it has taken.
+fn keeping(bundle: &Bundle, file: &Path) -> Result<QuicTransport, TransportError> {
+    let transport = QuicTransport::new(bundle, Limits::default()).unwrap().keeping_lists_in(file);
+    let inbox = Arc::new(Mailbox::default()) as Arc<dyn Inbox>;
+    transport.start(hello(bundle.node, &["a"]), inbox).map(|()| transport)
+}
+
+#[test]
+fn a_list_that_is_older_than_one_taken_before_a_restart_is_refused_with_what_to_do() {
+    let directory = Directory::new();
+    let file = directory.file(TakenLists::FILE);
+    let authority = authority();
+    let bundle = bundle(&authority, N1, &ALL);
+    let old = authority.revoke(None, &[]).unwrap();
+    let list = authority.revoke(Some(&old), &[String::from("01")]).unwrap();
+    let life = keeping(&heeding(&bundle, &[&old]), &file).expect("its first list");
+    life.renew(&heeding(&bundle, &[&list])).expect("a later one");
+    drop(life);
+    for (lists, found) in [(vec![&old], "has number 1"), (vec![], "has none")] {
+        let put_back = heeding(&bundle, &lists);
+        let refused = keeping(&put_back, &file).expect_err("an older list").to_string();
+        let path = file.display().to_string();
+        let words = ["`revoked.crl` must have list number 2", &path, found, "copy it again"];
+        assert_says(&refused, &words);
+        let checked = TakenLists::kept_in(&file).unwrap().check(&put_back);
+        assert_eq!(checked.unwrap_err().to_string(), refused, "found out before the start");
+    }
+    let later = authority.revoke(Some(&list), &[]).unwrap();
+    drop(keeping(&heeding(&bundle, &[&later]), &file).expect("a later list"));
+    keeping(&heeding(&bundle, &[&list]), &file).expect_err("what it started with is taken as well");
+}
+
+#[test]
+fn a_list_is_not_used_unless_it_is_written_down_that_it_was_taken() {
+    let directory = Directory::new();
+    let file = directory.file("store").join(TakenLists::FILE);
+    let authority = authority();
+    let bundle = bundle(&authority, N1, &ALL);
+    let list = authority.revoke(None, &[]).unwrap();
+    let heeding = heeding(&bundle, &[&list]);
+    let refused = keeping(&heeding, &file).expect_err("no directory").to_string();
+    assert_says(&refused, &["cannot write", &file.display().to_string()]);
+    let life = keeping(&bundle, &file).expect("nothing is to be written down");
+    let refused = life.renew(&heeding).expect_err("no directory").to_string();
+    assert_says(&refused, &["cannot write"]);
+    life.renew(&bundle).expect("it has no list, as before");
+    fs::create_dir(directory.file("store")).unwrap();
+    life.renew(&heeding).expect("it can be written down");
+    life.renew(&bundle).expect_err("the list is in use");
 }
