@@ -65,5 +65,6 @@ pub use identity::{
 };
 pub use limits::Limits;
 pub use probe::{Presence, granted_buffer_bytes, probe};
+pub use random::random_bits;
 pub use refusal::refusal_kinds;
 pub use transport::QuicTransport;

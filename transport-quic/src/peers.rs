@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::life::Life;
 use crate::link::Link;
-use crate::random;
+use crate::random::random_bits;
 use crate::session::{Counts, SessionId, WireId};
 
 /// All peers of one node. Their set is fixed by the bundle.
@@ -76,7 +76,7 @@ impl Peers {
             let (learned, attempt) = (None, None);
             let dialing = Dialing { listed, learned, attempt, is_greeting: false };
             let dialing = Mutex::new(dialing);
-            let fresh = AtomicU64::new(random::draw());
+            let fresh = AtomicU64::new(random_bits());
             let peer = Peer {
                 link: RwLock::default(),
                 dialing,
@@ -147,7 +147,7 @@ impl Peer {
 
     /// A session has begun: the next one has another name.
     pub(crate) fn renew_fresh(&self) {
-        self.fresh.store(random::draw(), Ordering::Relaxed);
+        self.fresh.store(random_bits(), Ordering::Relaxed);
     }
 
     /// This life of the peer is linked: none that it outdates will be.

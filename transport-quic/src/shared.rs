@@ -24,7 +24,7 @@ use crate::keep;
 use crate::limits::{ByPath, Limits};
 use crate::link::{End, Link, Wire};
 use crate::peers::{Peer, Peers};
-use crate::random;
+use crate::random::random_bits;
 use crate::refusal::{Close, Kind, Turned};
 use crate::session::{Choice, Counts, Misstep, Offer, WireId};
 use crate::tls::Current;
@@ -99,7 +99,7 @@ impl Shared {
 
     /// What this node offers to `peer` on a connection that it has dialled.
     pub(crate) fn offer(&self, peer: &Peer) -> Offer {
-        let (wire, fresh) = (WireId(random::draw()), peer.fresh());
+        let (wire, fresh) = (WireId(random_bits()), peer.fresh());
         match peer.link().filter(|link| !link.has_ended()) {
             Some(link) => link.channel.offer(wire, fresh),
             None => Offer { wire, last_wire: None, live: None, fresh, received: Vec::new() },

@@ -17,7 +17,7 @@ use synod_simulator::{Recorded, Schedule, Settings};
 use synod_transport_quic::Authority;
 
 use super::cert::bundle;
-use super::told_to_end::ToldToEnd;
+use super::told_to_end::when_told_to_end;
 use crate::app::App;
 use crate::args::{Cluster, days};
 use crate::entry::Entry;
@@ -239,7 +239,9 @@ impl Processes {
         let authority = Authority::new("loopback", days(1))
             .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
         let (say, heard) = channel();
-        listen_for_signals(say.clone())?;
+        let tell = say.clone();
+        // Without this the keys in [`Home`] would outlive the process. Whoever would hear it may have ended already.
+        when_told_to_end(move || drop(tell.send(Heard::Stop)))?;
         let (live, shown) = (BTreeMap::new(), BTreeMap::new());
         let mut processes = Self { live, shown, heard };
         for node in peers.keys().copied() {
@@ -384,22 +386,6 @@ impl Drop for Processes {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// Tells when this process is to end. Without that the keys in [`Home`] would outlive it.
-fn listen_for_signals(say: Sender<Heard>) -> Result<(), Problem> {
-    let failed = |error| Problem::environment("cannot listen for signals", &error);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(failed)?;
-    let inside = runtime.enter();
-    let mut told_to_end = ToldToEnd::new(false);
-    drop(inside);
-    thread::spawn(move || {
-        runtime.block_on(told_to_end.told());
-        // Whoever would hear it has ended already.
-        let _ = say.send(Heard::Stop);
-    });
-    Ok(())
 }
 
 /// Free ports of the loopback interface, one for each node.

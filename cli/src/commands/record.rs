@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,10 @@ use synod_runtime::RecordingStatus;
 
 use super::recording;
 use super::status::{node_at, place};
+use super::told_to_end::when_told_to_end;
 use crate::args::Record;
 use crate::operating::client::{self, PATIENCE, odd};
-use crate::operating::recordings::number;
+use crate::operating::recordings::{Begun, number};
 use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
 
@@ -41,6 +43,11 @@ pub(crate) fn run(asked: &Record, printer: &Printer) -> Result<(), Problem> {
     let nodes = asked.nodes.iter().map(|text| found(text, &asked.out));
     let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
     has_room(&nodes)?;
+    let (tell, told_to_end) = channel();
+    when_told_to_end(move || {
+        // Whoever would hear it has ended already.
+        let _ = tell.send(());
+    })?;
     let is_new = !asked.out.exists();
     fs::create_dir_all(&asked.out).map_err(|error| {
         Problem::environment(format!("cannot make `{}`", asked.out.display()), &error)
@@ -53,7 +60,7 @@ pub(crate) fn run(asked: &Record, printer: &Printer) -> Result<(), Problem> {
     for Recorded { node, .. } in &nodes {
         printer.say(format!("{node} is recorded for {} s", asked.seconds));
     }
-    let early = wait_while_recorded(&nodes, &kept);
+    let early = wait_while_recorded(&nodes, &kept, &told_to_end);
     let until = Instant::now() + ENDS_WITHIN;
     let brought = nodes.iter().zip(&kept).map(|(recorded, Kept { file, .. })| {
         let is_early = early.contains(&recorded.node);
@@ -70,8 +77,13 @@ pub(crate) fn run(asked: &Record, printer: &Printer) -> Result<(), Problem> {
     outcomes.into_iter().collect()
 }
 
-/// Waits until the recordings end, or all have ended before. Those that have.
-fn wait_while_recorded(nodes: &[Recorded], kept: &[Kept]) -> BTreeSet<NodeId> {
+/// Waits until the recordings end, or all have ended before, or ends them when this process is told to end. Those
+/// that have ended before.
+fn wait_while_recorded(
+    nodes: &[Recorded],
+    kept: &[Kept],
+    told_to_end: &Receiver<()>,
+) -> BTreeSet<NodeId> {
     let mut early = BTreeSet::new();
     while let Some(rest) = kept
         .iter()
@@ -80,7 +92,10 @@ fn wait_while_recorded(nodes: &[Recorded], kept: &[Kept]) -> BTreeSet<NodeId> {
         .and_then(|it| it.checked_duration_since(Instant::now()))
         && early.len() < nodes.len()
     {
-        thread::sleep(rest.min(WATCH_EVERY));
+        if told_to_end.recv_timeout(rest.min(WATCH_EVERY)).is_ok() {
+            end_all(nodes, kept);
+            return early;
+        }
         for (Recorded { node, address, .. }, Kept { until, .. }) in nodes.iter().zip(kept) {
             let is_over = !matches!(recording_at(*address), Ok(Some(Recording { over: None })));
             if is_over && Instant::now() < *until {
@@ -126,9 +141,19 @@ fn no_answer(name: &str, address: SocketAddr, error: &io::Error) -> Problem {
         .hint("is it started on this machine, and not with --admin off?")
 }
 
+/// Ends what was begun.
+fn end_all(nodes: &[Recorded], kept: &[Kept]) {
+    for (Recorded { address, .. }, Kept { token, .. }) in nodes.iter().zip(kept) {
+        // One that does not answer any more records no more.
+        let _ = client::ask(*address, &format!("POST /record?end={token}"), BEGINS_WITHIN);
+    }
+}
+
 /// Where a node keeps its recording.
 struct Kept {
     file: PathBuf,
+    /// What ends it.
+    token: String,
     /// It goes on until then at least, unless it is ended.
     until: Instant,
 }
@@ -139,12 +164,9 @@ fn begin_all(nodes: &[Recorded], seconds: u64) -> Result<Vec<Kept>, Problem> {
     for recorded in nodes {
         let until = Instant::now() + Duration::from_secs(seconds);
         match begin(recorded, seconds) {
-            Ok(file) => kept.push(Kept { file, until }),
+            Ok(Begun { file, token }) => kept.push(Kept { file, token, until }),
             Err(problem) => {
-                for Recorded { address, .. } in nodes.iter().take(kept.len()) {
-                    // One that does not answer any more records no more.
-                    let _ = client::ask(*address, "POST /record?seconds=0", BEGINS_WITHIN);
-                }
+                end_all(nodes, &kept);
                 return Err(problem);
             }
         }
@@ -152,13 +174,7 @@ fn begin_all(nodes: &[Recorded], seconds: u64) -> Result<Vec<Kept>, Problem> {
     Ok(kept)
 }
 
-/// What a node says that has begun.
-#[derive(Deserialize)]
-struct Begun {
-    file: PathBuf,
-}
-
-fn begin(Recorded { node, address, .. }: &Recorded, seconds: u64) -> Result<PathBuf, Problem> {
+fn begin(Recorded { node, address, .. }: &Recorded, seconds: u64) -> Result<Begun, Problem> {
     let no_answer = |error| no_answer(&node.to_string(), *address, &error);
     let request = format!("POST /record?seconds={seconds}");
     let reply = client::ask(*address, &request, BEGINS_WITHIN).map_err(no_answer)?;
@@ -166,13 +182,13 @@ fn begin(Recorded { node, address, .. }: &Recorded, seconds: u64) -> Result<Path
         let what = format!("{node} is not recorded: {}", reply.page.trim_end());
         return Err(Problem::new(Exit::Environment, what));
     }
-    let begun = serde_json::from_str(&reply.page).map_err(|_| no_answer(odd()))?;
-    let Begun { file } = begun;
+    let begun: Begun = serde_json::from_str(&reply.page).map_err(|_| no_answer(odd()))?;
+    let file = &begun.file;
     // Whoever has taken the port of a node must not say which file is read.
     let is_one = file.file_name().is_some_and(|name| number(name, *node).is_some());
-    let is_file = fs::symlink_metadata(&file).map(|it| it.is_file());
-    match is_file.and_then(|it| File::open(&file).map(|_| it && is_one)) {
-        Ok(true) => Ok(file),
+    let is_file = fs::symlink_metadata(file).map(|it| it.is_file());
+    match is_file.and_then(|it| File::open(file).map(|_| it && is_one)) {
+        Ok(true) => Ok(begun),
         Ok(false) => Err(no_answer(odd())),
         Err(error) => {
             let what = format!("cannot read `{}`, where {node} is recorded", file.display());

@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Read};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::problem::Problem;
+
 /// Hears when the process is told to end, from the making of this on: by a signal, or by the end of its input.
 pub(crate) struct ToldToEnd {
     terminate: io::Result<Signal>,
@@ -53,6 +55,25 @@ impl ToldToEnd {
             self.stdin_ended = None;
         }
     }
+}
+
+/// Does something when this process is told to end by a signal, which then does not end it.
+///
+/// # Errors
+///
+/// A [`Problem`] of the environment.
+pub(super) fn when_told_to_end(act: impl FnOnce() + Send + 'static) -> Result<(), Problem> {
+    let failed = |error| Problem::environment("cannot listen for signals", &error);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(failed)?;
+    let inside = runtime.enter();
+    let mut told_to_end = ToldToEnd::new(false);
+    drop(inside);
+    std::thread::spawn(move || {
+        runtime.block_on(told_to_end.told());
+        act();
+    });
+    Ok(())
 }
 
 /// Resolves with the next signal; never where there are none to listen to.

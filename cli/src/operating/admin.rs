@@ -237,25 +237,38 @@ impl Subject {
         }
     }
 
-    /// Begins to record the node for so many seconds; for none, ends what was begun.
+    /// Begins to record the node for so many seconds, or ends what whoever asks has begun.
     async fn record(&self, asked: &Requested) -> Answer {
-        let seconds = asked.query.strip_prefix("seconds=").and_then(|it| it.parse().ok());
-        let Some(seconds) = seconds.filter(|it| *it == 0 || SECONDS.contains(it)) else {
+        let seconds = match asked.query.split_once('=') {
+            Some(("end", token)) => return self.end_recording(token).await,
+            Some(("seconds", text)) => text.parse().ok().filter(|it| SECONDS.contains(it)),
+            _ => None,
+        };
+        let Some(seconds) = seconds else {
             let most = SECONDS.end();
-            let page = format!("expected /record?seconds=N, N up to {most}, 0 to end it\n");
+            let page = format!(
+                "expected /record?seconds=N, N up to {most}, or /record?end=TOKEN, as it was answered\n"
+            );
             return Answer::text("400 Bad Request", page);
         };
-        if seconds == 0 {
-            self.recordings.end(&self.node).await;
-            return Answer::text(OK, "ended\n");
-        }
         let time = Duration::from_secs(seconds);
         match self.recordings.begin(&self.node, self.algorithm, time).await {
-            Ok(file) => {
-                let page = json!({"file": file, "seconds": seconds}).to_string();
+            Ok(begun) => {
+                let page = json!(begun).to_string();
                 Answer { status: "202 Accepted", kind: "application/json", page }
             }
             Err(words) => Answer::text("409 Conflict", format!("{words}\n")),
+        }
+    }
+
+    async fn end_recording(&self, token: &str) -> Answer {
+        match self.recordings.end(&self.node, token).await {
+            true => Answer::text(OK, "ended\n"),
+            false => {
+                let page =
+                    "nothing is recorded that was begun with this token, and only that ends it\n";
+                Answer::text("403 Forbidden", page)
+            }
         }
     }
 

@@ -5,11 +5,13 @@ use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
+use serde::{Deserialize, Serialize};
 use synod_core::NodeId;
 use synod_runtime::{NodeHandle, RecordError, RecordingStatus};
+use synod_transport_quic::random_bits;
 use tokio::sync::Mutex;
 
 /// For how long a node is recorded at once, in seconds.
@@ -24,12 +26,20 @@ pub(crate) struct Recordings {
     under_way: Arc<Mutex<UnderWay>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct UnderWay {
-    /// How many have been asked for, which tells those apart that were ended.
-    asked: u64,
     /// The file of the last one that was not ended.
     file: Option<PathBuf>,
+    /// What ends it, and when it ends by itself; none for one from the node's start on.
+    asked: Option<(String, Instant)>,
+}
+
+/// What whoever asks for a recording is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Begun {
+    pub(crate) file: PathBuf,
+    /// Whoever says it ends the recording, and nobody else: each user of the machine can call the port.
+    pub(crate) token: String,
 }
 
 impl Recordings {
@@ -38,17 +48,17 @@ impl Recordings {
     pub(crate) fn new(directory: Option<PathBuf>, file: Option<PathBuf>) -> Self {
         // Whoever asks may work in another one.
         let absolute = |it: PathBuf| std::path::absolute(&it).unwrap_or(it);
-        let under_way = UnderWay { asked: 0, file: file.map(absolute) };
+        let under_way = UnderWay { file: file.map(absolute), asked: None };
         Self { directory: directory.map(absolute), under_way: Arc::new(Mutex::new(under_way)) }
     }
 
-    /// Records `node` for so long from now on. Returns the file; or in words why nothing is recorded.
+    /// Records `node` for so long from now on. In words why nothing is recorded.
     pub(super) async fn begin(
         &self,
         node: &NodeHandle,
         algorithm: &str,
         time: Duration,
-    ) -> Result<String, String> {
+    ) -> Result<Begun, String> {
         let mut under_way = self.under_way.lock().await;
         let directory = self.directory.as_ref().ok_or(NO_PLACE)?;
         let named = |error| format!("cannot record in `{}`: {error}", directory.display());
@@ -57,8 +67,9 @@ impl Recordings {
         let kept = kept(directory, node.id()).map_err(named)?;
         let number = kept.last_key_value().map_or(1, |(number, _)| number + 1);
         let file = directory.join(name(node.id(), number));
-        let told = file.to_str().map(String::from);
-        let told = told.ok_or_else(|| format!("`{}` is no UTF-8", file.display()))?;
+        if file.to_str().is_none() {
+            return Err(format!("`{}` is no UTF-8", file.display()));
+        }
         if let Err(error) = node.record(algorithm, &file).await {
             if is_new {
                 let _ = fs::remove_dir(directory); // Nothing is kept there.
@@ -68,33 +79,37 @@ impl Recordings {
         for old in kept.values().rev().skip(KEPT_MAX - 1) {
             let _ = fs::remove_file(old); // It is one more than is kept, no more.
         }
-        *under_way = UnderWay { asked: under_way.asked + 1, file: Some(file) };
-        tracing::info!(node = %node.id(), file = told, ?time, "is recorded");
-        let (this, recordings, node) = (under_way.asked, self.clone(), node.clone());
+        tracing::info!(node = %node.id(), file = %file.display(), ?time, "is recorded");
+        let token = format!("{:016x}{:016x}", random_bits(), random_bits());
+        let asked = Some((token.clone(), Instant::now() + time));
+        *under_way = UnderWay { file: Some(file.clone()), asked };
+        let (this, recordings, node) = (token.clone(), self.clone(), node.clone());
         tokio::spawn(async move {
             tokio::time::sleep(time).await;
-            let mut under_way = recordings.under_way.lock().await;
-            if under_way.asked == this {
-                under_way.file = None;
-                end_now(&node).await;
-            }
+            recordings.end(&node, &this).await;
         });
-        Ok(told)
+        Ok(Begun { file, token })
     }
 
-    /// Ends what was begun.
-    pub(super) async fn end(&self, node: &NodeHandle) {
+    /// Ends the recording that was begun with this token, if it has not been ended. Whether there was such a one.
+    pub(super) async fn end(&self, node: &NodeHandle, token: &str) -> bool {
         let mut under_way = self.under_way.lock().await;
-        *under_way = UnderWay { asked: under_way.asked + 1, file: None };
-        end_now(node).await;
+        let is_its = under_way.asked.as_ref().is_some_and(|(its, _)| its == token);
+        if is_its {
+            *under_way = UnderWay::default();
+            end_now(node).await;
+        }
+        is_its
     }
 }
 
 impl UnderWay {
     /// Why no other one begins.
     fn instead(&self, error: &RecordError) -> String {
+        let left = self.asked.as_ref().map(|(_, until)| until.duration_since(Instant::now()));
+        let left = left.map(|left| format!(", for {} s more", left.as_secs())).unwrap_or_default();
         match (error, &self.file) {
-            (RecordError::Busy, Some(file)) => format!("{error}: `{}`", file.display()),
+            (RecordError::Busy, Some(file)) => format!("{error}: `{}`{left}", file.display()),
             _ => error.to_string(),
         }
     }
@@ -163,18 +178,24 @@ mod tests {
         let place = std::env::temp_dir().join(format!("synod-recordings-{}", std::process::id()));
         let recordings = Recordings::new(Some(place.clone()), None);
         let first = begin(&recordings, short).await.expect("there is a place");
-        assert_eq!(Path::new(&first), place.join("n1-1.recording"));
-        recordings.end(&node).await;
-        begin(&recordings, long).await.expect("the first was ended");
+        assert_eq!(first.file, place.join("n1-1.recording"));
+        assert!(recordings.end(&node, &first.token).await);
+        let second = begin(&recordings, long).await.expect("the first was ended");
         tokio::time::sleep(2 * short).await;
+        for token in [first.token.as_str(), "", &second.token[1..]] {
+            assert!(!recordings.end(&node, token).await, "it is not that of the second one");
+        }
         let twice = begin(&recordings, long).await.expect_err("it is recorded");
-        assert!(twice.contains("recorded already") && twice.contains("n1-2.recording"), "{twice}");
+        for words in ["recorded already", "n1-2.recording`, for 5"] {
+            assert!(twice.contains(words), "{twice}");
+        }
         for name in ["n1-x.recording", "n1-01.recording", "n11-1.recording"] {
             fs::write(place.join(name), "somebody else's").expect("a file");
         }
+        let mut last = second;
         for _ in 0..4 {
-            recordings.end(&node).await;
-            begin(&recordings, long).await.expect("the one before was ended");
+            assert!(recordings.end(&node, &last.token).await);
+            last = begin(&recordings, long).await.expect("the one before was ended");
         }
         let numbers: Vec<u64> = kept(&place, id).expect("a directory").into_keys().collect();
         assert_eq!(numbers, [3, 4, 5, 6]);

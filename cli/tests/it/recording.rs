@@ -222,13 +222,15 @@ fn a_node_that_is_killed_while_it_is_recorded_leaves_its_recording_and_takes_no_
 }
 
 #[test]
-fn a_recording_that_somebody_else_ends_is_told_at_once_and_one_that_is_gone_is_not_named() {
+fn a_recording_is_ended_by_who_began_it_and_by_nobody_else() {
     let place = Place::new("ended-by-others");
     let bundles = cluster(&place.0, "demo", &["n1"]);
     let kept = place.0.join("kept");
     let mut node =
         Running::configured(&bundles[0], &["--recordings", kept.to_str().expect("UTF-8")]);
     let address = admin(&mut node);
+    let post =
+        |what: &str| http(&address, &format!("POST {what} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     for (number, is_removed) in [(1, false), (2, true)] {
         let out = format!("out{number}");
         let asked = ["record", &address, "--for", "60m", "--out", &out];
@@ -243,16 +245,26 @@ fn a_recording_that_somebody_else_ends_is_told_at_once_and_one_that_is_gone_is_n
         let mut line = String::new();
         said.read_line(&mut line).expect("it has begun");
         assert_eq!(line, "n1 is recorded for 3600 s\n");
-        let ended = http(&address, "POST /record?seconds=0 HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        assert!(ended.starts_with("HTTP/1.1 200 "), "{ended}");
+        assert!(post("/record?seconds=0").starts_with("HTTP/1.1 400 "));
+        for guess in ["", "0", "00112233445566778899aabbccddeeff"] {
+            let refused = post(&format!("/record?end={guess}"));
+            assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+        }
+        let twice = ["record", &address, "--for", "1s", "--out", "twice"];
+        fails(&place.0, &twice, 6, "recorded already");
+        fails(&place.0, &twice, 6, &format!("n1-{number}.recording`, for 3"));
         if is_removed {
             fs::remove_file(kept.join(format!("n1-{number}.recording"))).expect("it is there");
         }
+        let interrupted =
+            Command::new("kill").args(["-INT", &asking.id().to_string()]).status().expect("kill");
+        assert!(interrupted.success());
         let recording = asking.wait_with_output().expect("it ends");
         let told = String::from_utf8_lossy(&recording.stderr);
         let exit = if is_removed { 6 } else { 0 };
         assert_eq!(recording.status.code(), Some(exit), "{told}");
-        assert!(told.contains("somebody else has ended it"), "{told}");
+        assert!(!told.contains("not what was asked for"), "{told}");
+        assert_eq!(told.contains("gone from the node, too"), is_removed, "{told}");
         assert_eq!(told.contains("replay out"), !is_removed, "{told}");
         assert!(!told.contains("it stands in"), "{told}");
     }
