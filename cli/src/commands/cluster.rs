@@ -1,10 +1,12 @@
 //! `cluster`: real processes on this machine, over QUIC, with certificates made for the occasion.
 
+mod home;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -16,6 +18,7 @@ use synod_core::NodeId;
 use synod_simulator::{Recorded, Schedule, Settings};
 use synod_transport_quic::Authority;
 
+use self::home::Home;
 use super::cert::bundle;
 use super::told_to_end::when_told_to_end;
 use crate::app::App;
@@ -46,7 +49,7 @@ pub(crate) fn run(app: &App, asked: &Cluster, printer: &Printer) -> Result<(), P
             Problem::environment(format!("cannot make `{}`", directory.display()), &error)
         })?;
     }
-    let mut processes = Processes::spawn(&home.0, entry.name(), asked)?;
+    let mut processes = Processes::spawn(&home.path, entry.name(), asked)?;
     let run = counted(u64::from(asked.nodes), "process runs", "processes run");
     printer.say(format!("{run} {} over QUIC", entry.name()));
     let within = Duration::from_secs(asked.timeout);
@@ -182,26 +185,6 @@ fn is_same(shown: &Shown, summary: &str) -> bool {
     all_of_it && shown.iter().all(|(name, value)| summary.contains(&format!("{name}:{value}")))
 }
 
-/// A directory for the bundles, removed with everything in it.
-struct Home(PathBuf);
-
-impl Home {
-    fn new() -> Result<Self, Problem> {
-        let path = std::env::temp_dir().join(format!("synod-cluster-{}", std::process::id()));
-        fs::create_dir_all(&path).map_err(|error| {
-            Problem::environment(format!("cannot make `{}`", path.display()), &error)
-        })?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        // What cannot be removed holds keys of a cluster that is gone.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// One of the names in [`AGREED`], and its value.
 type Agreed = (&'static str, String);
 
@@ -240,7 +223,7 @@ impl Processes {
             .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
         let (say, heard) = channel();
         let tell = say.clone();
-        // Without this the keys in [`Home`] would outlive the process. Whoever would hear it may have ended already.
+        // Without this the keys in [`Home`] would outlive the process until the next run. Whoever would hear it may have ended already.
         when_told_to_end(move || drop(tell.send(Heard::Stop)))?;
         let (live, shown) = (BTreeMap::new(), BTreeMap::new());
         let mut processes = Self { live, shown, heard };

@@ -1,10 +1,11 @@
 //! Real processes over QUIC on the loopback interface.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -49,25 +50,59 @@ fn three_processes_do_what_the_workload_of_an_algorithm_asks() {
     }
 }
 
-#[test]
-fn a_cluster_that_is_told_to_end_leaves_no_keys_behind() {
-    let place = Place::new("told");
+/// A cluster that runs until it is told to end, with its keys in `place`, and what it says.
+fn lasting(place: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut cluster = Command::new(env!("CARGO_BIN_EXE_synod"))
         .args(["cluster", "bully", "--nodes", "2", "--for", "60", "--json"])
-        .env("TMPDIR", &place.0)
+        .env("TMPDIR", place)
         .stdout(Stdio::piped())
         .spawn()
         .expect("the cluster starts");
     let mut said = BufReader::new(cluster.stdout.take().expect("piped")).lines();
     let elected = said.next().expect("a line").expect("UTF-8");
     assert!(elected.contains("\"event\":\"elected\""), "{elected}");
-    let count = || fs::read_dir(&place.0).expect("a directory").count();
-    assert_eq!(count(), 1);
+    (cluster, said)
+}
+
+fn entries(directory: &Path) -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+/// Tells a cluster to end, and waits until it has.
+fn end(cluster: &mut Child) {
     let told = Command::new("kill").args(["-TERM", &cluster.id().to_string()]).status();
     assert!(told.expect("kill runs").success());
-    assert!(said.next().expect("a line").expect("UTF-8").contains("\"event\":\"ended\""));
     assert_eq!(cluster.wait().expect("it ends").code(), Some(0));
-    assert_eq!(count(), 0);
+}
+
+#[test]
+fn a_cluster_that_is_told_to_end_leaves_no_keys_behind() {
+    let place = Place::new("told");
+    let (mut cluster, mut said) = lasting(&place.0);
+    assert_eq!(entries(&place.0).len(), 1);
+    end(&mut cluster);
+    assert!(said.next().expect("a line").expect("UTF-8").contains("\"event\":\"ended\""));
+    assert_eq!(entries(&place.0).len(), 0);
+}
+
+#[test]
+fn the_keys_of_a_cluster_that_was_killed_are_removed_by_the_next_one_and_nothing_else_is() {
+    let place = Place::new("dead-cluster");
+    let others = ["synod-cluster-notes", "synod-other"].map(|name| place.0.join(name));
+    others.iter().for_each(|other| fs::create_dir(other).expect("made"));
+    fs::write(others[1].join("lock"), "").expect("written");
+    let (mut live, _said) = lasting(&place.0);
+    let kept = entries(&place.0);
+    let (mut killed, _said) = lasting(&place.0);
+    killed.kill().expect("it runs");
+    killed.wait().expect("it ends");
+    assert_eq!(entries(&place.0).len(), kept.len() + 1, "nobody could remove it");
+    let (mut next, _said) = lasting(&place.0);
+    end(&mut next);
+    assert_eq!(entries(&place.0), kept);
+    end(&mut live);
+    assert_eq!(entries(&place.0), others.into());
 }
 
 #[test]
