@@ -45,6 +45,9 @@ pub struct Context {
     /// Whether events for one lane that are sent one after the other become one effect, and those that
     /// are triggered so stand together.
     pub(crate) gathers: bool,
+    /// How many effects had been asked for when the last event of the step was triggered that nobody
+    /// listens to: it leaves after them, so none of them takes what is asked for later.
+    pub(crate) indicated_after: usize,
     /// The names of the events that it was asked for since they were taken, if they are wanted: one that no
     /// algorithm of the node listens to has none elsewhere.
     pub(crate) named: Option<BTreeMap<EventId, &'static str>>,
@@ -175,6 +178,7 @@ impl Context {
             scope: Scope::root(),
             scratch: Scratch::default(),
             gathers: false,
+            indicated_after: 0,
             named: None,
         }
     }
@@ -449,7 +453,8 @@ impl Context {
         let (Lane::Ordered(lane), Tag::Plain, []) = (lane, tag, self.scope.instance.keys()) else {
             return false;
         };
-        if self.local.back().is_some_and(|it| it.after == self.effects.len()) {
+        let asked = self.effects.len();
+        if asked <= self.indicated_after || self.local.back().is_some_and(|it| it.after == asked) {
             return false; // It was triggered in between, and leaves in between if nobody listens to it.
         }
         let Some(last) = self.effects.last_mut() else { return false };

@@ -471,6 +471,7 @@ impl<T: Stack> Node<T> {
             let mut settle = |envelope| {
                 if !self.settle_one(envelope, &mut count) {
                     unheard.push((after, envelope.to_owned()));
+                    self.ctx.indicated_after = after;
                 }
             };
             match &events {
@@ -479,13 +480,13 @@ impl<T: Stack> Node<T> {
             }
         }
         self.output(unheard);
+        self.ctx.indicated_after = 0;
     }
 
     /// Puts what is for the application among the effects, each after as many as were asked for before it.
     fn output(&mut self, unheard: Vec<(usize, Envelope)>) {
-        let Some((first, _)) = unheard.first() else { return };
+        let Some(&(mut asked, _)) = unheard.first() else { return };
         let effects = &mut self.ctx.effects;
-        let mut asked = *first;
         let mut later = effects.split_off(asked).into_iter();
         for (after, envelope) in unheard {
             effects.extend(later.by_ref().take(after - asked));

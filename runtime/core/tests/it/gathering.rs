@@ -87,6 +87,27 @@ fn what_is_triggered_in_between_leaves_in_between_and_is_replayed_as_it_was() {
     assert_eq!(Fingerprint::of(&Ok(()), &effects), Fingerprint::of(&Ok(()), &single));
 }
 
+#[test]
+fn what_a_local_event_sends_leaves_behind_what_was_indicated_before_it() {
+    let sender = || {
+        let handlers = HandlerSet::new(())
+            .on(|(): &mut (), _: Go, ctx: &mut Context| {
+                ctx.send(N2, &Number(0));
+                ctx.trigger(&Text(String::from("unheard")));
+                ctx.trigger(&Loose(1));
+            })
+            .on(|(): &mut (), Loose(number): Loose, ctx: &mut Context| {
+                ctx.send(N2, &Number(number));
+            });
+        node(handlers)
+    };
+    let mut gathering = sender();
+    gathering.gather_sends();
+    let (effects, single) = (step(&mut gathering, trigger(&Go)), step(&mut sender(), trigger(&Go)));
+    assert_eq!(alone(&effects), single);
+    assert_eq!(Fingerprint::of(&Ok(()), &effects), Fingerprint::of(&Ok(()), &single));
+}
+
 /// Logs what it handles, and triggers more upon every second number.
 fn listener() -> Node<HandlerSet<()>> {
     let handlers = HandlerSet::new(())
