@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use crate::catalogue::{BuildError, Catalogue};
 use crate::context::Context;
 use crate::envelope::EnvelopeRef;
-use crate::event::{EventId, NodeId};
+use crate::event::{Event, EventId, NodeId, PeerDown, PeerUp};
 use crate::node::{SnapshotError, Snapshots, States, StatesWriter, StepError};
 use crate::property::Summary;
 use crate::stack::Stack;
@@ -16,6 +16,9 @@ use crate::stack::Stack;
 /// user.
 ///
 /// The key travels in the envelope, so a host can shard by it without decoding the event.
+///
+/// A [link](crate::PeerUp) that comes or goes is told to every state there is, by ascending key. One that is made
+/// later is not told which links are up.
 #[derive(Clone)]
 pub struct Keyed<A> {
     make: fn(u64) -> A,
@@ -61,6 +64,28 @@ impl<A> Keyed<A> {
             return Ok(());
         }
         Err(StepError::Full { instances_max })
+    }
+}
+
+impl<A: Stack> Keyed<A> {
+    /// Tells every instance of a link that has come or gone; false if it is not that.
+    fn tell_of_links(
+        &mut self,
+        tables: &A::Tables,
+        envelope: EnvelopeRef<'_>,
+        from: NodeId,
+        ctx: &mut Context,
+    ) -> Result<bool, StepError> {
+        if !is_of_links::<A>(tables, envelope, from, ctx) {
+            return Ok(false);
+        }
+        for (key, instance) in &mut self.instances {
+            within(*key, ctx, |ctx| {
+                let own = envelope.to_owned().addressed_to(ctx.scope.instance.clone());
+                instance.dispatch(tables, own.by_ref(), from, ctx)
+            })?;
+        }
+        Ok(true)
     }
 }
 
@@ -114,7 +139,7 @@ impl<A: Stack> Stack for Keyed<A> {
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
         let Some(key) = own_key(envelope, ctx) else {
-            return Ok(false);
+            return Ok(is_of_links::<A>(tables, envelope, from, ctx));
         };
         if !A::listens_to(tables, envelope.event()) {
             return Ok(false); // A stranger must not make an instance.
@@ -135,7 +160,7 @@ impl<A: Stack> Stack for Keyed<A> {
         ctx: &mut Context,
     ) -> Result<bool, StepError> {
         let Some(key) = own_key(envelope, ctx) else {
-            return Ok(false);
+            return self.tell_of_links(tables, envelope, from, ctx);
         };
         if !A::listens_to(tables, envelope.event()) {
             return Ok(false);
@@ -180,6 +205,19 @@ impl<A: Stack> Stack for Keyed<A> {
         }
         Ok(())
     }
+}
+
+/// Whether `envelope` tells `A`, which listens to such, of a link: that is for every key.
+fn is_of_links<A: Stack>(
+    tables: &A::Tables,
+    envelope: EnvelopeRef<'_>,
+    from: NodeId,
+    ctx: &Context,
+) -> bool {
+    [PeerUp::ID, PeerDown::ID].contains(&envelope.event())
+        && envelope.instance() == &ctx.scope.instance
+        && from == ctx.me()
+        && A::listens_to(tables, envelope.event())
 }
 
 /// The key under the running instance that `envelope` is for.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use synod_core::{
     Algorithm, Call, Context, Effect, Envelope, Event, HandlerSet, Handlers, Input, Instance,
-    Keyed, NodeId, Reply, Request, StepError, Tag,
+    Keyed, NodeId, PeerDown, PeerUp, Reason, Reply, Request, StepError, Tag,
 };
 
 use crate::kit::{
@@ -355,4 +355,48 @@ fn instances_are_equal_when_their_states_are() {
     step(&mut other, deliver_at(N3, &[4], &Add(1)));
     assert_eq!(crate::kit::fingerprint(&one), crate::kit::fingerprint(&other));
     assert_eq!(step(&mut one, trigger(&Tick)), step(&mut other, trigger(&Tick)));
+}
+
+/// Logs the key of whoever is told of a link.
+fn linked(key: u64) -> HandlerSet<u64> {
+    HandlerSet::new(key)
+        .on(|_: &mut u64, _: Add| ())
+        .on(|key: &mut u64, up: PeerUp, ctx: &mut Context| {
+            ctx.log(format_args!("{key}: {} in life {}", up.peer, up.incarnation));
+        })
+        .on(|key: &mut u64, down: PeerDown, ctx: &mut Context| {
+            ctx.log(format_args!("{key}: {} {:?}", down.peer, down.reason));
+        })
+}
+
+const UP: Input = Input::PeerUp(PeerUp { peer: N2, incarnation: 3 });
+const DOWN: Input = Input::PeerDown(PeerDown { peer: N2, reason: Reason::Silent });
+
+#[test]
+fn a_link_that_comes_or_goes_is_told_to_each_instance_there_is_and_to_nobody_else() {
+    let mut one = node(Keyed::new(linked));
+    assert_eq!(step(&mut one, UP), [], "nobody is there, and it is no output");
+    step(&mut one, deliver_at(N2, &[7], &Add(1)));
+    step(&mut one, deliver_at(N2, &[4], &Add(1)));
+    let effects = step(&mut one, UP);
+    assert_eq!((logs(&effects), effects.len()), (vec!["4: n2 in life 3", "7: n2 in life 3"], 2));
+    let effects = step(&mut one, DOWN);
+    assert_eq!((logs(&effects), effects.len()), (vec!["4: n2 Silent", "7: n2 Silent"], 2));
+    assert_eq!(one.stack().iter().count(), 2);
+}
+
+#[test]
+fn a_link_is_told_through_two_keys_and_beside_an_algorithm_that_does_not_listen() {
+    let mut node = node((Parent::default(), Keyed::new(|_| Keyed::new(linked))));
+    step(&mut node, deliver_at(N2, &[1, 7], &Add(1)));
+    step(&mut node, deliver_at(N2, &[2, 4], &Add(1)));
+    let effects = step(&mut node, UP);
+    assert_eq!((logs(&effects), effects.len()), (vec!["7: n2 in life 3", "4: n2 in life 3"], 2));
+}
+
+#[test]
+fn instances_that_do_not_listen_to_links_are_told_of_none() {
+    let mut node = node(Keyed::new(Counter::new));
+    step(&mut node, deliver_at(N2, &[4], &Add(1)));
+    assert_eq!(step(&mut node, UP), []);
 }
