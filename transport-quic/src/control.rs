@@ -49,6 +49,8 @@ pub(crate) enum Message {
     Inquiry,
     /// The answer to that.
     Introduction(Greeting),
+    /// The dialler's second word: it takes the answer to its hello, so both sides have accepted each other.
+    Confirmed,
 }
 
 impl Message {
@@ -62,9 +64,12 @@ impl Message {
             Self::Acknowledged(counts) => (0, counts.len()),
             Self::Addresses(entries) => (0, entries.len()),
             Self::AddressesTaken(taken) => (0, taken.len()),
-            Self::Refused { .. } | Self::Leaving | Self::Left | Self::DialAgain | Self::Inquiry => {
-                (0, 0)
-            }
+            Self::Refused { .. }
+            | Self::Leaving
+            | Self::Left
+            | Self::DialAgain
+            | Self::Inquiry
+            | Self::Confirmed => (0, 0),
         }
     }
 

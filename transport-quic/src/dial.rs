@@ -86,14 +86,18 @@ pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt, pa
 
 /// The attempt has succeeded: its connection carries the link, unless the peer's own came first.
 async fn take(shared: &Arc<Shared>, peer: &Peer, attempt: &Attempt, answered: Answered) {
-    let Answered { connection, shown, send, receive, speaks, theirs, offer, answer } = answered;
+    let Answered { connection, shown, mut send, receive, speaks, theirs, offer, answer } = answered;
     if !peer.end_attempt(attempt) {
         connection.close(Close::LostTie.code(), b"the other connection stays");
         return;
     }
     let wire = Arc::new(Wire::new(offer.wire, shared.me, shown, speaks, connection));
     match join(shared, peer, &theirs, &offer, &answer, &wire) {
-        Ok(link) => serve::serve(shared, &link, &wire, send, receive).await,
+        Ok(link) => {
+            // If this fails the connection is lost, which `serve` notices.
+            let _ = control::write(&mut send, wire.speaks.version, &Message::Confirmed).await;
+            serve::serve(shared, &link, &wire, send, receive).await;
+        }
         Err(turned) => {
             let text = shared.journal.refuses(Some(theirs.node), &wire.address, &turned);
             wire.connection.close(Close::Refused.code(), turned.reason().as_bytes());

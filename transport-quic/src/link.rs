@@ -23,7 +23,8 @@ use crate::session::WireId;
 use crate::versions::Agreed;
 
 /// A link to a peer: what the host is told is up and down. It outlasts its connections, and ends
-/// once, for the first reason that is given.
+/// once, for the first reason that is given. Until the dialler has confirmed that it takes the answer to its hello, the
+/// acceptor's host knows nothing of it.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) peer: NodeId,
@@ -42,7 +43,9 @@ pub(crate) struct Link {
     ended: Notify,
     /// Wakes whoever watches over the link: a connection has come or gone.
     pub(crate) stirred: Notify,
-    /// Whether the inbox has been told that this link is down: nothing is delivered then.
+    /// Whether the inbox has been told that this link is up. It is told once both sides have accepted each other.
+    pub(crate) is_up: AtomicBool,
+    /// Whether this link is down, whatever the inbox has been told: nothing is delivered then.
     pub(crate) is_down: AtomicBool,
     /// Whether the peer asks for another connection.
     pub(crate) is_asked: AtomicBool,
@@ -169,6 +172,7 @@ impl Link {
             end: Mutex::default(),
             ended: Notify::new(),
             stirred: Notify::new(),
+            is_up: AtomicBool::new(false),
             is_down: AtomicBool::new(false),
             is_asked: AtomicBool::new(false),
             silent_since: Mutex::default(),

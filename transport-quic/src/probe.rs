@@ -23,7 +23,7 @@ use crate::versions::{Agreed, SPOKEN};
 pub struct Presence {
     /// The round trip.
     pub round_trip: Duration,
-    /// Which versions of the protocol this program speaks, as `synod/7` or `synod/7 to synod/8`.
+    /// Which versions of the protocol this program speaks, as `synod/8` or `synod/8 to synod/9`.
     pub ours: String,
     /// Which versions the peer speaks.
     pub theirs: String,

@@ -43,19 +43,69 @@ pub(crate) async fn serve(
             // A connection that was replaced has nothing to say any more.
             End::by_peer(&error).filter(|_| link.channel.carries(wire.id))
         }
-        end = write_lanes(link, wire, &control) => Some(end),
-        end = read_lanes(shared, link, wire) => Some(end),
-        end = reader::read_datagrams(shared, link, wire) => Some(end),
-        end = acknowledge(link, wire, &control) => Some(end),
-        end = tell_addresses(shared, link, wire, &control) => Some(end),
-        end = ask_for_another(wire, &control) => Some(end),
-        end = listen(shared, link, wire, receive, &control) => Some(end),
+        end = carry(shared, link, wire, receive, &control) => Some(end),
     };
     if let Some(end) = end {
         let reason = link.end(end);
         shared.link_down(link, reason);
     }
     shared.wire_lost(link, wire);
+}
+
+/// Carries the link once both sides have accepted each other, until one of them ends it.
+async fn carry(
+    shared: &Arc<Shared>,
+    link: &Arc<Link>,
+    wire: &Arc<Wire>,
+    mut receive: RecvStream,
+    control: &AsyncMutex<SendStream>,
+) -> End {
+    if !link.is_up.load(Ordering::Relaxed)
+        && let Err(end) = confirmed(shared, link, wire, &mut receive).await
+    {
+        return end;
+    }
+    tokio::select! {
+        end = write_lanes(link, wire, control) => end,
+        end = read_lanes(shared, link, wire) => end,
+        end = reader::read_datagrams(shared, link, wire) => end,
+        end = acknowledge(link, wire, control) => end,
+        end = tell_addresses(shared, link, wire, control) => end,
+        end = ask_for_another(wire, control) => end,
+        end = listen(shared, link, wire, receive, control) => end,
+    }
+}
+
+/// Waits until the dialler takes the answer to its hello, which it may yet refuse. Then the link is up.
+async fn confirmed(
+    shared: &Shared,
+    link: &Link,
+    wire: &Wire,
+    receive: &mut RecvStream,
+) -> Result<(), End> {
+    let word = async {
+        match control::read(receive, wire.speaks.version).await {
+            // If the connection has ended as well, that is noticed elsewhere.
+            Err(Silence::Ended) => pending().await,
+            Err(Silence::Turned(turned)) => Err(turned),
+            Ok(message) => Ok(message),
+        }
+    };
+    match timeout(shared.limits.connect_timeout, word).await {
+        Ok(Ok(Message::Confirmed)) => {
+            shared.link_up(link);
+            Ok(())
+        }
+        Ok(Ok(_)) => {
+            let turned = Turned::new(Kind::BadHello, "whoever dials confirms the answer first");
+            Err(shared.refuse(link, wire, &turned))
+        }
+        Ok(Err(turned)) => Err(shared.refuse(link, wire, &turned)),
+        Err(_) => {
+            let text = "the answer to the hello was not confirmed in time";
+            Err(End::new(Reason::Silent, Close::GivenUp, text))
+        }
+    }
 }
 
 /// Writes every lane, each in a task of its own. Once the peer has acknowledged the last of them,
@@ -264,6 +314,8 @@ async fn listen(
                 link.is_asked.store(true, Ordering::Relaxed);
                 link.stirred.notify_one();
             }
+            // Again, on a connection that resumes the link.
+            Ok(Message::Confirmed) => (),
             Ok(Message::Left) => return End::new(Reason::Closed, Close::Leaving, "farewell"),
             Ok(Message::Refused { kind, text }) => {
                 let kind = Kind::of_word(&kind).unwrap_or(Kind::BadHello);

@@ -116,9 +116,14 @@ impl Shared {
         wire: &Arc<Wire>,
         received: &Counts,
     ) -> Result<Arc<Link>, Turned> {
-        match (choice, peer.link()) {
-            (Choice::Resume, Some(link)) => self.attach(&link, wire, received).map(|()| link),
-            (Choice::Resume, None) => Err(Turned::new(Kind::BadHello, "the link has ended")),
+        let link = match (choice, peer.link()) {
+            (Choice::Resume, Some(link)) => {
+                self.attach(&link, wire, received)?;
+                link
+            }
+            (Choice::Resume, None) => {
+                return Err(Turned::new(Kind::BadHello, "the link has ended"));
+            }
             (Choice::Begin(id), old) => {
                 if let Some(old) = old {
                     self.replace(&old, theirs);
@@ -138,10 +143,15 @@ impl Shared {
                 let link = Arc::new(Link::new(theirs, channel));
                 self.attach(&link, wire, received)?;
                 peer.remember(theirs.life);
-                self.link_up(peer, &link);
-                Ok(link)
+                self.put_in_place(peer, &link);
+                link
             }
+        };
+        if wire.dialer == self.me {
+            // The peer has answered, and now this node takes the answer.
+            self.link_up(&link);
         }
+        Ok(link)
     }
 
     /// Whether nobody is let in any more: the node leaves, and no peer has anything to acknowledge.
@@ -160,13 +170,20 @@ impl Shared {
         self.link_down(old, reason);
     }
 
-    fn link_up(self: &Arc<Self>, peer: &Peer, link: &Arc<Link>) {
+    fn put_in_place(self: &Arc<Self>, peer: &Peer, link: &Arc<Link>) {
         peer.set_link(Some(Arc::clone(link)));
         peer.renew_fresh();
-        debug!(node = %self.me, peer = %link.peer, "link up");
-        self.inbox.link(link.peer, LinkChange::Up { incarnation: link.incarnation });
         self.peers.changed.notify_waiters();
         tokio::spawn(keep::keep(Arc::clone(self), Arc::clone(link)));
+    }
+
+    /// Both sides have accepted each other: tells the inbox, once.
+    pub(crate) fn link_up(&self, link: &Link) {
+        if link.is_down.load(Ordering::Relaxed) || link.is_up.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        debug!(node = %self.me, peer = %link.peer, "link up");
+        self.inbox.link(link.peer, LinkChange::Up { incarnation: link.incarnation });
     }
 
     /// From here on `wire` carries the link, and the peer has taken what `received` says. The
@@ -217,8 +234,10 @@ impl Shared {
         if 0 < dropped {
             warn!(node = %self.me, peer = %link.peer, dropped, "events were not acknowledged");
         }
-        debug!(node = %self.me, peer = %link.peer, ?reason, "link down");
-        self.inbox.link(link.peer, LinkChange::Down(reason));
+        if link.is_up.load(Ordering::Relaxed) {
+            debug!(node = %self.me, peer = %link.peer, ?reason, "link down");
+            self.inbox.link(link.peer, LinkChange::Down(reason));
+        }
         self.peers.changed.notify_waiters();
     }
 

@@ -7,7 +7,7 @@ use synod_core::NodeId;
 use crate::refusal::{Kind, Turned};
 
 /// What this program speaks.
-pub(crate) const SPOKEN: Versions = Versions { oldest: 7, newest: 7 };
+pub(crate) const SPOKEN: Versions = Versions { oldest: 8, newest: 8 };
 
 /// Before this version a node said only one number.
 pub(crate) const FIRST_OF_RANGES: u16 = 6;

@@ -39,7 +39,7 @@ fn a_node_with_peers_that_run_is_healthy_before_its_start_and_while_it_runs() {
     let called = synod(&place.0, &["doctor", bundle, "--store", "n1"]);
     assert_eq!(called.exit, 0, "{}{}", called.stdout, called.stderr);
     let row = called.stdout.lines().find(|row| row.starts_with("n2 ")).expect("a row");
-    assert!(row.contains("fine   shakes hands at") && row.ends_with(", speaks synod/7"), "{row}");
+    assert!(row.contains("fine   shakes hands at") && row.ends_with(", speaks synod/8"), "{row}");
     assert!(called.stderr.ends_with("node demo/n1.synod --store n1\n"), "{}", called.stderr);
     assert!(!place.0.join("n1").exists(), "it starts nothing");
     finds(&place.0, &[bundle, "--store", "n1"], "store", 0, "fine", "n1 will be made");

@@ -53,7 +53,7 @@ fn a_node_tells_its_metrics_and_its_health_over_http() {
     let page = get(&address, "/metrics");
     for line in [
         "synod_peer_up{node=\"n1\",peer=\"n2\"} 1",
-        "synod_peer_protocol{node=\"n1\",peer=\"n2\"} 7",
+        "synod_peer_protocol{node=\"n1\",peer=\"n2\"} 8",
         "synod_summary_info{node=\"n1\",key=\"leader\",value=\"n2\"} 1",
         "synod_summary{node=\"n1\",key=\"epoch\"} ",
         "synod_events_handled_total{node=\"n1\",event=\"bully.coordinator\"}",
@@ -115,7 +115,7 @@ fn status_is_a_table_of_nodes_and_peers() {
     assert_eq!(table.exit, 0, "{}", table.stderr);
     let rows: Vec<&str> = table.stdout.lines().collect();
     assert!(rows[1].starts_with("n1") && rows[1].contains("leader:n2"), "{}", table.stdout);
-    assert!(rows[2].contains("n2    up") && rows[2].ends_with("synod/7"), "{}", table.stdout);
+    assert!(rows[2].contains("n2    up") && rows[2].ends_with("synod/8"), "{}", table.stdout);
     assert!(rows[2].contains("at 127.0.0.1:"), "where it is: {}", table.stdout);
     assert!(table.stderr.ends_with(&format!("status {address} --watch\n")), "{}", table.stderr);
     let line = synod(&place.0, &["status", &address, "--json"]).last();

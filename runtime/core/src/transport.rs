@@ -224,7 +224,7 @@ impl Debug for Receipt {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LinkChange {
-    /// Both sides have said hello: the link carries events.
+    /// Both sides have said hello, and accepted each other: the link carries events.
     Up {
         /// Which life of the peer this is.
         incarnation: u64,

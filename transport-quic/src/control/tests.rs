@@ -79,6 +79,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         Just(Message::Left),
         Just(Message::DialAgain),
         Just(Message::Inquiry),
+        Just(Message::Confirmed),
         any_greeting().prop_map(Message::Introduction),
         proptest::collection::vec(any_entry(), 0..5).prop_map(Message::Addresses),
         proptest::collection::vec((any::<u32>(), any_version()), 0..5).prop_map(|taken| {
@@ -160,7 +161,7 @@ fn the_frozen_bytes_of_a_hello() {
     };
     let greeting = [0, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 3, 0x81, 0x80, 4];
     let offered = [5, 1, 4, 0, 6, 1, 7, 0xac, 2];
-    let bytes = [&[31, 0, 0, 0, 7, 0, 7, 0], &greeting[..], &offered].concat();
+    let bytes = [&[31, 0, 0, 0, 8, 0, 8, 0], &greeting[..], &offered].concat();
     assert_eq!(encode_first(&Message::Hello(frozen_greeting(), offer)), bytes);
 }
 
@@ -169,7 +170,7 @@ fn the_frozen_bytes_of_an_answer() {
     let answer = Answer { session: SessionId(6), received: vec![(LaneId(7), 1), (LaneId(8), 2)] };
     let greeting = [1, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 3, 0x81, 0x80, 4];
     let answered = [6, 2, 7, 1, 8, 2, 3, b'a', b':', b'1'];
-    let bytes = [&[32, 0, 0, 0, 7, 0, 7, 0], &greeting[..], &answered].concat();
+    let bytes = [&[32, 0, 0, 0, 8, 0, 8, 0], &greeting[..], &answered].concat();
     let seen = String::from("a:1");
     assert_eq!(encode_first(&Message::HelloAck(frozen_greeting(), answer, seen)), bytes);
 }
@@ -195,9 +196,10 @@ fn the_frozen_bytes_of_what_is_said_later() {
 
 #[test]
 fn the_frozen_bytes_of_a_question_and_its_answer() {
-    assert_eq!(encode_first(&Message::Inquiry), [5, 0, 0, 0, 7, 0, 7, 0, 9]);
+    assert_eq!(encode_first(&Message::Inquiry), [5, 0, 0, 0, 8, 0, 8, 0, 9]);
     let greeting = [10, 4, b'd', b'e', b'm', b'o', 2, 0xac, 2, 9, 1, 1, 1, b'a', 3, 0x81, 0x80, 4];
-    let bytes = [&[22, 0, 0, 0, 7, 0, 7, 0], &greeting[..]].concat();
+    assert_eq!(encode(8, &Message::Confirmed), [3, 0, 0, 0, 8, 0, 11]);
+    let bytes = [&[22, 0, 0, 0, 8, 0, 8, 0], &greeting[..]].concat();
     assert_eq!(encode_first(&Message::Introduction(frozen_greeting())), bytes);
 }
 
@@ -230,7 +232,7 @@ fn a_node_of_too_many_events_does_not_start() {
 #[test]
 fn the_frozen_bytes_of_a_refusal() {
     let refused = Message::Refused { kind: String::from("a"), text: String::from("bc") };
-    let bytes = [10, 0, 0, 0, 7, 0, 7, 0, 2, 1, b'a', 2, b'b', b'c'];
+    let bytes = [10, 0, 0, 0, 8, 0, 8, 0, 2, 1, b'a', 2, b'b', b'c'];
     assert_eq!(encode_first(&refused), bytes);
 }
 
@@ -239,12 +241,12 @@ fn a_hello_of_other_versions_alone_is_refused_before_anything_else_is_read() {
     let of = |newest: u8, oldest: u8| {
         decode_first(&[newest, 0, oldest, 0, 255, 255], ME, PEER).unwrap_err()
     };
-    let later = of(9, 8);
+    let later = of(10, 9);
     assert_eq!(later.kind, Kind::Version);
-    let words = "n2 speaks synod/8 to synod/9 and n1 speaks synod/7: upgrade n1";
+    let words = "n2 speaks synod/9 to synod/10 and n1 speaks synod/8: upgrade n1";
     assert_eq!(later.text, words);
-    assert_eq!(of(8, 9).kind, Kind::BadHello, "{}", of(8, 9));
-    assert_eq!(of(8, 7).kind, Kind::BadHello, "there is a version in common, and no message");
+    assert_eq!(of(9, 10).kind, Kind::BadHello, "{}", of(9, 10));
+    assert_eq!(of(9, 8).kind, Kind::BadHello, "there is a version in common, and no message");
 }
 
 #[test]
@@ -254,7 +256,7 @@ fn hellos_from_before_there_were_ranges_are_refused_with_both_versions() {
         let mut frame = old;
         frame[..2].copy_from_slice(&version.to_le_bytes());
         let turned = decode_first(&frame, ME, PEER).unwrap_err();
-        let words = format!("n2 speaks synod/{version} and n1 speaks synod/7: upgrade n2");
+        let words = format!("n2 speaks synod/{version} and n1 speaks synod/8: upgrade n2");
         assert_eq!((turned.kind, turned.text), (Kind::Version, words));
     }
 }

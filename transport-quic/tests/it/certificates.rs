@@ -346,7 +346,7 @@ fn another_protocol_in_the_handshake_is_refused() {
     let credentials = guarded.authority.issue(N2, crate::support::DAY).unwrap();
     let client = Client::with(&guarded.authority, N2, Some(credentials.clone()), b"synod/2");
     assert!(client.connect(guarded.node.address()).is_err());
-    assert_says(&guarded.refusal("version").text, &["synod/7", "a node of this program?"]);
+    assert_says(&guarded.refusal("version").text, &["synod/8", "a node of this program?"]);
     guarded.assert_untouched();
 
     let server = Server::with(N2, &credentials, b"synod/2");
@@ -355,7 +355,7 @@ fn another_protocol_in_the_handshake_is_refused() {
     assert!(server.accept().is_err());
     let text =
         guarded.node.inbox.wait("an answer", |told| told.unreachable().pop().map(String::from));
-    assert_says(&text, &["n2 at", "synod/7", "a node of this program?"]);
+    assert_says(&text, &["n2 at", "synod/8", "a node of this program?"]);
 }
 
 #[test]

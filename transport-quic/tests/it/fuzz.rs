@@ -144,6 +144,9 @@ impl Liar {
         raw.say(&if is_honest { hello } else { self.dice.damage(hello) });
         if is_honest {
             self.hear(&raw.hear());
+            if self.dice.below(4) != 0 {
+                raw.confirm();
+            }
             self.act_for_a_while(&mut raw);
         } else if self.dice.below(2) == 0 {
             raw.break_off();
@@ -192,7 +195,7 @@ impl Liar {
     fn act(&mut self, raw: &mut Raw) -> ControlFlow<()> {
         match self.dice.below(8) {
             0 => {
-                let kind = u8::try_from(self.dice.below(10)).unwrap();
+                let kind = u8::try_from(self.dice.below(12)).unwrap();
                 let body = self.dice.bytes(40);
                 raw.say(&control_frame(PROTOCOL, kind, &body));
             }

@@ -20,6 +20,7 @@ fn a_peer_that_has_not_said_hello_has_room_for_nothing_else() {
     assert!(raw.try_stream(Duration::from_millis(100)).is_none());
     raw.say(&Greeting::of(N2).hello(PROTOCOL, &Offer::new()));
     raw.hear();
+    raw.confirm();
     assert!(raw.try_stream(Duration::from_secs(5)).is_some());
 }
 

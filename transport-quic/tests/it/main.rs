@@ -6,6 +6,7 @@
     reason = "a test that panics has failed, also in a helper"
 )]
 
+mod accepting;
 mod answers;
 mod bundles;
 mod certificates;

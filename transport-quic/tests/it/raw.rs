@@ -261,11 +261,12 @@ impl Offer {
 /// Connections and sessions have names that are drawn once.
 static NAME: AtomicU64 = AtomicU64::new(1);
 
-pub(crate) const PROTOCOL: u16 = 7;
+pub(crate) const PROTOCOL: u16 = 8;
 const HELLO: u8 = 0;
 const HELLO_ACK: u8 = 1;
 pub(crate) const ACKNOWLEDGED: u8 = 3;
 pub(crate) const ADDRESSES: u8 = 6;
+const CONFIRMED: u8 = 11;
 
 /// A dialler.
 pub(crate) struct Client {
@@ -356,7 +357,7 @@ impl Client {
         })
     }
 
-    /// Dials and says a proper hello, and hears the answer.
+    /// Dials and says a proper hello, hears the answer, and takes it.
     pub(crate) fn link(&self, address: SocketAddr) -> Raw {
         self.link_with(address, &Offer::new()).0
     }
@@ -369,6 +370,7 @@ impl Client {
         let [_, _, _, _, HELLO_ACK, body @ ..] = answer.as_slice() else { panic!("{answer:?}") };
         let (_, session, _): (Greeting, (u64, Counts), String) =
             postcard::from_bytes(body).unwrap();
+        raw.confirm();
         (raw, session)
     }
 }
@@ -499,6 +501,11 @@ impl Raw {
         // The other side may have gone already, which the test will see.
         let _ = self.block(async |_| control.0.write_all(bytes).await);
         self.control = Some(control);
+    }
+
+    /// Takes the answer to its hello.
+    pub(crate) fn confirm(&mut self) {
+        self.say(&control_frame(PROTOCOL, CONFIRMED, &[]));
     }
 
     /// Takes the control stream and reads the hello; none if the connection has ended.

@@ -26,10 +26,10 @@ impl Stage {
         self.node.inbox.wait_until("an event", |told| told.numbers(LANE) == [1]);
         self.node.send(N2, LANE, 2);
         // The acknowledgement of the one, and whatever else is said until it comes.
-        let acknowledges = |frame: &[u8]| frame.starts_with(&[7, 0, ACKNOWLEDGED]);
+        let acknowledges = |frame: &[u8]| frame.starts_with(&[8, 0, ACKNOWLEDGED]);
         while !acknowledges(&raw.hear()) {}
         raw.say(&control_frame(NEXT[0], ACKNOWLEDGED, &[0]));
-        self.ends(raw, "version", &["synod/8", "synod/7 was agreed on"]);
+        self.ends(raw, "version", &["synod/9", "synod/8 was agreed on"]);
     }
 }
 
@@ -39,7 +39,8 @@ fn a_dialler_of_the_next_version_is_let_in_and_spoken_to_in_this_one() {
     let mut raw = Client::new(&stage.authority, N2).connect(stage.node.address()).unwrap();
     raw.say(&Greeting::of(N2).hello_of(NEXT, &Offer::new(), b"what the next version adds"));
     let answer = raw.hear();
-    assert!(answer.starts_with(&[7, 0, 7, 0, 1]), "{answer:?}");
+    assert!(answer.starts_with(&[8, 0, 8, 0, 1]), "{answer:?}");
+    raw.confirm();
     stage.speaks_as_before(&mut raw);
 }
 
@@ -57,7 +58,7 @@ fn an_acceptor_of_the_next_version_is_let_in_and_spoken_to_in_this_one() {
 #[test]
 fn a_peer_that_speaks_only_later_versions_is_refused_and_told_who_is_to_be_upgraded() {
     let frame = Greeting::of(N2).hello_of(LATER, &Offer::new(), &[]);
-    let words = "n2 speaks synod/8 to synod/9 and n1 speaks synod/7: upgrade n1";
+    let words = "n2 speaks synod/9 to synod/10 and n1 speaks synod/8: upgrade n1";
     Stage::new().refuses_hello(&frame, "version", &[words]);
     refuses_answer(
         |offer| Greeting::of(N2).answer_of(LATER, offer.fresh, &[]),
@@ -68,7 +69,7 @@ fn a_peer_that_speaks_only_later_versions_is_refused_and_told_who_is_to_be_upgra
 
 #[test]
 fn a_peer_from_before_there_were_ranges_is_refused_and_told_who_is_to_be_upgraded() {
-    let words = "n2 speaks synod/5 and n1 speaks synod/7: upgrade n2";
+    let words = "n2 speaks synod/5 and n1 speaks synod/8: upgrade n2";
     Stage::new().refuses_hello(&control_frame(5, 0, &[4, b'd']), "version", &[words]);
     // That is how such a node refuses.
     refuses_answer(|_| control_frame(5, 2, &[0, 0]), "version", &[words]);
@@ -76,8 +77,8 @@ fn a_peer_from_before_there_were_ranges_is_refused_and_told_who_is_to_be_upgrade
 
 #[test]
 fn a_peer_that_speaks_nothing_at_all_is_refused() {
-    let frame = Greeting::of(N2).hello_of([7, 8], &Offer::new(), &[]);
-    Stage::new().refuses_hello(&frame, "bad_hello", &["synod/8 to synod/7", "no version"]);
+    let frame = Greeting::of(N2).hello_of([8, 9], &Offer::new(), &[]);
+    Stage::new().refuses_hello(&frame, "bad_hello", &["synod/9 to synod/8", "no version"]);
 }
 
 #[test]
