@@ -32,7 +32,7 @@ use crate::args::Node;
 use crate::entry::Entry;
 use crate::operating::admin::{self, Subject, VERSION};
 #[cfg(feature = "otel")]
-use crate::operating::otlp::Exporter;
+use crate::operating::otlp::Collector;
 use crate::operating::recordings::Recordings;
 use crate::operating::renewal::{self, CertificateEnd, Files};
 use crate::operating::service::{self, Systemd};
@@ -99,7 +99,7 @@ async fn serve(
     let handled = settings.program(app)?.from_the_wire();
     let transport = Arc::new(open(asked, &settings, &bundle, &seeded)?);
     #[cfg(feature = "otel")]
-    let exporter = asked.otlp.as_deref().map(|it| Exporter::to(it, bundle.node)).transpose()?;
+    let collector = asked.otlp.as_deref().map(Collector::of).transpose()?;
     // Nobody has linked with the node if this fails.
     let admin = open_admin(settings.admin.address(&seeded)).await?;
     // Before anybody can know that the node is there, and tell it to end.
@@ -110,7 +110,7 @@ async fn serve(
         Problem::new(Exit::Environment, "the certificate in the bundle cannot be read")
     })?;
     let files = Files::default();
-    let subject = Subject {
+    let subject = Arc::new(Subject {
         displaced: AtomicU64::new(0),
         node: node.clone(),
         algorithm: entry.name(),
@@ -119,10 +119,10 @@ async fn serve(
         bytes_per_peer_max: settings.limits.bytes_per_peer_max(&handled),
         transport: Arc::clone(&transport),
         recordings: Recordings::new(settings.recordings.clone(), settings.record.clone()),
-    };
+    });
     let told_at = admin.as_ref().and_then(|it| it.local_addr().ok());
     if let Some(listener) = admin {
-        tokio::spawn(admin::serve(listener, subject));
+        tokio::spawn(admin::serve(listener, Arc::clone(&subject)));
     }
     warn_of_amnesia(&node, entry, settings.store.is_some());
     announce(&node, entry.name(), transport.local_address(), told_at, printer);
@@ -135,7 +135,7 @@ async fn serve(
         tokio::spawn(ask(node.clone(), entry.workload()));
     }
     #[cfg(feature = "otel")]
-    let _exporter = exporter.map(|exporter| exporter.observing(&node));
+    let _exporter = collector.map(|collector| collector.sent(subject));
     until_the_end(&node, &mut told_to_end, client, printer).await
 }
 

@@ -15,7 +15,8 @@ use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::metrics;
+use super::metrics::metrics;
+use super::openmetrics;
 use super::recordings::{Recordings, SECONDS};
 use super::renewal::{CertificateEnd, Files, since_1970};
 
@@ -75,8 +76,7 @@ impl Subject {
 }
 
 /// Answers whoever calls until the program ends.
-pub(crate) async fn serve(listener: TcpListener, subject: Subject) {
-    let subject = Arc::new(subject);
+pub(crate) async fn serve(listener: TcpListener, subject: Arc<Subject>) {
     let mut clients = Clients::default();
     loop {
         match listener.accept().await {
@@ -276,7 +276,8 @@ impl Subject {
         match path {
             "/metrics" => {
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                Answer { status: OK, kind, page: metrics::text(self) }
+                let page = openmetrics::page(self.node.id(), metrics(self));
+                Answer { status: OK, kind, page }
             }
             "/status" => {
                 let left = self.certificate_end.seconds_left();

@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod client;
 mod file;
 mod metrics;
+mod openmetrics;
 #[cfg(feature = "otel")]
 pub(crate) mod otlp;
 pub(crate) mod recordings;

@@ -1,221 +1,305 @@
 //! Metrics over OTLP, for an OpenTelemetry collector. Only with the feature `otel`.
 
-use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
 
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
-use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{MetricExporter, Protocol, WithExportConfig, WithHttpConfig};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::SdkMeterProvider;
-use synod_core::{LaneCounts, NodeId};
-use synod_runtime::{NodeHandle, PeerStatus, Status};
+use opentelemetry::KeyValue as Attribute;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric as Told, NumberDataPoint,
+    ResourceMetrics, ScopeMetrics, Sum, metric, number_data_point,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_sdk::Resource as Known;
+use prost::Message;
+use synod_core::NodeId;
+use synod_runtime::Timings;
 
+use super::admin::Subject;
+use super::metrics::{Data, Metric, Number, Series, metrics};
 use crate::problem::{Exit, Problem};
 
-/// How long the collector may take for one request.
+/// How long the collector may take for one step of a request.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// An answer is no larger, in bytes.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// How often metrics are sent unless `OTEL_METRIC_EXPORT_INTERVAL` says it, in milliseconds.
+const EVERY: Duration = Duration::from_secs(60);
+/// Where a collector listens that does not say it.
+const PORT: u16 = 4318;
 
-/// The exporter of a node. It sends what it has once more when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Exporter(SdkMeterProvider);
+/// Where a collector takes metrics.
+#[derive(Clone, Debug)]
+pub(crate) struct Collector {
+    /// Host and port.
+    at: String,
+    path: String,
+}
 
-impl Exporter {
-    /// Sends metrics of `node` to the collector at `endpoint` every minute, or as often as
-    /// `OTEL_METRIC_EXPORT_INTERVAL` says in milliseconds.
+impl Collector {
+    /// The collector at `endpoint`.
     ///
     /// # Errors
     ///
     /// A [`Problem`] of usage if `endpoint` is no URL of plain HTTP.
-    pub(crate) fn to(endpoint: &str, node: NodeId) -> Result<Self, Problem> {
+    pub(crate) fn of(endpoint: &str) -> Result<Self, Problem> {
         let wrong = |why: &str| {
             let what = format!("--otlp: `{endpoint}` {why}");
             let hint = "expected http://HOST:PORT, such as http://127.0.0.1:4318";
             Problem::new(Exit::Usage, what).hint(hint)
         };
-        if !endpoint.starts_with("http://") {
-            return Err(wrong("is not plain HTTP"));
+        let rest = endpoint.strip_prefix("http://").ok_or_else(|| wrong("is not plain HTTP"))?;
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let is_name = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_graphic());
+        if !is_name(host) || host.starts_with(':') || host.contains('@') {
+            return Err(wrong("names no host"));
         }
-        let exporter = MetricExporter::builder()
-            .with_http()
-            .with_http_client(Post)
-            .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(format!("{}/v1/metrics", endpoint.trim_end_matches('/')))
-            .with_timeout(PATIENCE)
-            .build()
-            .map_err(|error| wrong(&format!("cannot be used: {error}")))?;
-        let name = KeyValue::new("service.instance.id", node.to_string());
-        let resource = Resource::builder().with_service_name("synod").with_attribute(name).build();
-        let provider = SdkMeterProvider::builder().with_resource(resource);
-        Ok(Self(provider.with_periodic_exporter(exporter).build()))
+        let slash = if path.is_empty() || path.ends_with('/') { "" } else { "/" };
+        let path = format!("/{path}{slash}v1/metrics");
+        if !is_name(&path) {
+            return Err(wrong("has a path that is none"));
+        }
+        let at = if has_port { String::from(host) } else { format!("{host}:{PORT}") };
+        Ok(Self { at, path })
     }
 
-    /// From here on the node is measured.
-    pub(crate) fn observing(self, node: &NodeHandle) -> Self {
-        instruments(&self.0.meter("synod"), node);
-        self
+    /// Sends metrics of a node every minute, until what is returned is dropped: then once more.
+    pub(crate) fn sent(self, subject: Arc<Subject>) -> Exporter {
+        let every = std::env::var("OTEL_METRIC_EXPORT_INTERVAL").ok();
+        let every = every.and_then(|it| it.parse().ok()).filter(|millis| 0 < *millis);
+        let every = every.map_or(EVERY, Duration::from_millis);
+        let (end, ended) = channel::<()>();
+        let since = now();
+        let thread = thread::spawn(move || {
+            let mut has_failed = false;
+            loop {
+                let is_last = ended.recv_timeout(every) != Err(RecvTimeoutError::Timeout);
+                let request = request(metrics(&subject), subject.node.id(), since, now());
+                let sent = self.post(&request.encode_to_vec());
+                if let Err(error) = &sent
+                    && (is_last || !has_failed)
+                {
+                    tracing::warn!(collector = self.at, %error, "metrics do not reach the collector");
+                }
+                has_failed = sent.is_err();
+                if is_last {
+                    return;
+                }
+            }
+        });
+        Exporter { end: Some(end), thread: Some(thread) }
     }
+
+    /// Plain HTTP, one connection for each request.
+    fn post(&self, body: &[u8]) -> io::Result<()> {
+        let address = self.at.to_socket_addrs()?.next();
+        let address = address.ok_or_else(|| io::Error::other("its name has no address"))?;
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-protobuf\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            self.path,
+            self.at,
+            body.len()
+        );
+        stream.write_all(&[head.as_bytes(), body].concat())?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+        let code = answer.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2..5));
+        match code {
+            Some([b'2', ..]) => Ok(()),
+            Some(code) => {
+                let code = String::from_utf8_lossy(code);
+                Err(io::Error::other(format!("it answers with {code}")))
+            }
+            None => Err(io::Error::other("what answers speaks no HTTP")),
+        }
+    }
+}
+
+/// Sends metrics while it lives.
+#[derive(Debug)]
+pub(crate) struct Exporter {
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        if let Err(error) = self.0.shutdown() {
-            tracing::warn!(%error, "the last metrics did not reach the collector");
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // A panic there has been told.
         }
     }
 }
 
-/// What is measured, when it is time to send it.
-fn instruments(meter: &Meter, node: &NodeHandle) {
-    gauge(meter, node, "synod.ready", |status, told| {
-        told.observe(u64::from(status.is_ready()), &[]);
-    });
-    gauge(meter, node, "synod.incarnation", |status, told| told.observe(status.incarnation, &[]));
-    gauge(meter, node, "synod.summary", |status, told| {
-        for (key, value) in &status.summary {
-            if let Ok(number) = value.parse() {
-                told.observe(number, &[KeyValue::new("key", key.clone())]);
+/// In nanoseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// All that is sent at once: what has been counted since the start, at a moment.
+fn request(metrics: Vec<Metric>, node: NodeId, since: u64, at: u64) -> ExportMetricsServiceRequest {
+    let moment = Moment { since, at };
+    let scope = InstrumentationScope { name: String::from("synod"), ..Default::default() };
+    let metrics = metrics.into_iter().map(|metric| moment.told(metric)).collect();
+    let metrics = ScopeMetrics { scope: Some(scope), metrics, ..Default::default() };
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            resource: Some(resource(node)),
+            scope_metrics: vec![metrics],
+            ..Default::default()
+        }],
+    }
+}
+
+/// Who sends them, and what the environment says of it.
+fn resource(node: NodeId) -> Resource {
+    let instance = Attribute::new("service.instance.id", node.to_string());
+    let known = Known::builder().with_service_name("synod").with_attribute(instance).build();
+    Resource::from(&known)
+}
+
+/// From when on is counted, and up to when, in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    since: u64,
+    at: u64,
+}
+
+impl Moment {
+    fn told(self, Metric { name, help, data }: Metric) -> Told {
+        let temporality = AggregationTemporality::Cumulative.into();
+        let data = match data {
+            Data::Gauge(series) => {
+                let points = series.into_iter().map(|(labels, number)| match number {
+                    Number::Whole(number) => {
+                        self.point((labels, number), number_data_point::Value::AsInt)
+                    }
+                    Number::Seconds(number) => {
+                        self.point((labels, number), number_data_point::Value::AsDouble)
+                    }
+                });
+                metric::Data::Gauge(Gauge { data_points: points.collect() })
             }
+            Data::Counter(series) => {
+                let whole = |number: u64| {
+                    number_data_point::Value::AsInt(number.try_into().unwrap_or(i64::MAX))
+                };
+                metric::Data::Sum(Sum {
+                    data_points: series.into_iter().map(|it| self.point(it, whole)).collect(),
+                    aggregation_temporality: temporality,
+                    is_monotonic: true,
+                })
+            }
+            Data::Histogram(series) => metric::Data::Histogram(Histogram {
+                data_points: series.into_iter().map(|it| self.histogram(it)).collect(),
+                aggregation_temporality: temporality,
+            }),
+        };
+        let (name, description) = (format!("synod.{name}"), String::from(help));
+        Told { name, description, data: Some(data), ..Default::default() }
+    }
+
+    fn point<N>(
+        self,
+        (labels, number): Series<N>,
+        value: impl Fn(N) -> number_data_point::Value,
+    ) -> NumberDataPoint {
+        NumberDataPoint {
+            attributes: attributes(labels),
+            start_time_unix_nano: self.since,
+            time_unix_nano: self.at,
+            value: Some(value(number)),
+            ..Default::default()
         }
-    });
-    counter(meter, node, "synod.restarts", |status, told| told.observe(status.restarts, &[]));
-    counter(meter, node, "synod.events.handled", |status, told| {
-        for event in &status.events {
-            told.observe(event.handled, &[KeyValue::new("event", event.name)]);
+    }
+
+    fn histogram(self, (labels, timings): Series<Timings>) -> HistogramDataPoint {
+        HistogramDataPoint {
+            attributes: attributes(labels),
+            start_time_unix_nano: self.since,
+            time_unix_nano: self.at,
+            count: timings.count(),
+            sum: Some(timings.total.as_secs_f64()),
+            bucket_counts: timings.counts.to_vec(),
+            explicit_bounds: Timings::BOUNDS.iter().map(Duration::as_secs_f64).collect(),
+            ..Default::default()
         }
-    });
-    counter(meter, node, "synod.drops", |status, told| {
-        for (reason, times) in &status.drops {
-            told.observe(*times, &[KeyValue::new("reason", *reason)]);
+    }
+}
+
+fn attributes(labels: impl IntoIterator<Item = (&'static str, String)>) -> Vec<KeyValue> {
+    let text = |value| Some(AnyValue { value: Some(any_value::Value::StringValue(value)) });
+    let attribute = |(key, value)| KeyValue {
+        key: String::from(key),
+        value: text(value),
+        ..Default::default()
+    };
+    labels.into_iter().map(attribute).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_of_a_collector_is_taken_with_and_without_port_and_path() {
+        let of = |url: &str| Collector::of(url).map(|Collector { at, path }| (at, path));
+        for (url, at, path) in [
+            ("http://127.0.0.1:4319", "127.0.0.1:4319", "/v1/metrics"),
+            ("http://collector/", "collector:4318", "/v1/metrics"),
+            ("http://[::1]", "[::1]:4318", "/v1/metrics"),
+            ("http://[::1]:1/api/otlp", "[::1]:1", "/api/otlp/v1/metrics"),
+        ] {
+            assert_eq!(of(url).expect(url), (String::from(at), String::from(path)));
         }
-    });
-    counter(meter, node, "synod.peers.rejected", |status, told| {
-        for (reason, times) in &status.refusals {
-            told.observe(*times, &[KeyValue::new("reason", *reason)]);
+        for url in ["https://a", "http://", "http://:1", "http:///x", "http://a b", "http://a/b c"]
+        {
+            of(url).expect_err(url);
         }
-    });
-    for (name, value) in PEER_GAUGES {
-        gauge(meter, node, name, move |status, told| observe_peers(status, told, value));
     }
-    for (name, value) in PEER_COUNTERS {
-        counter(meter, node, name, move |status, told| observe_peers(status, told, value));
+
+    #[test]
+    fn a_histogram_has_all_its_buckets_and_a_counter_has_counted_since_the_start() {
+        let mut timings = Timings { total: Duration::from_millis(1_500), ..Timings::default() };
+        timings.counts[0] = 3;
+        timings.counts[Timings::BOUNDS.len()] = 1;
+        let named = |name, data| Metric { name, help: "", data };
+        let series = vec![(vec![("event", String::from("a"))], timings)];
+        let told = request(
+            vec![
+                named("times", Data::Histogram(series)),
+                named("count", Data::Counter(vec![(Vec::new(), 7)])),
+            ],
+            NodeId(1),
+            10,
+            20,
+        );
+        let read = ExportMetricsServiceRequest::decode(&*told.encode_to_vec()).expect("protobuf");
+        let metrics = &read.resource_metrics[0].scope_metrics[0].metrics;
+        let [times, count] = metrics.as_slice() else { panic!("{metrics:?}") };
+        let Some(metric::Data::Histogram(Histogram { data_points, .. })) = &times.data else {
+            panic!("{times:?}");
+        };
+        let point = &data_points[0];
+        assert_eq!((times.name.as_str(), point.count, point.sum), ("synod.times", 4, Some(1.5)));
+        assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+        assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
+        assert_eq!(point.attributes, attributes([("event", String::from("a"))]));
+        let Some(metric::Data::Sum(sum)) = &count.data else { panic!("{count:?}") };
+        assert!(sum.is_monotonic);
+        let point = &sum.data_points[0];
+        assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (10, 20));
+        assert_eq!(point.value, Some(number_data_point::Value::AsInt(7)));
     }
-    for (name, value) in LANE_GAUGES {
-        gauge(meter, node, name, move |status, told| observe_lanes(status, told, value));
-    }
-    for (name, value) in LANE_COUNTERS {
-        counter(meter, node, name, move |status, told| observe_lanes(status, told, value));
-    }
-}
-
-/// A number of one peer.
-type OfPeer = fn(&PeerStatus) -> u64;
-
-const PEER_GAUGES: [(&str, OfPeer); 3] = [
-    ("synod.peer.up", |peer| u64::from(peer.up)),
-    ("synod.peer.round_trip_us", |peer| {
-        u64::try_from(peer.round_trip.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
-    }),
-    ("synod.peer.outbox_bytes", |peer| u64::try_from(peer.queued_bytes).unwrap_or(u64::MAX)),
-];
-
-const PEER_COUNTERS: [(&str, OfPeer); 2] = [
-    ("synod.peer.events_sent", |peer| peer.sent),
-    ("synod.peer.events_received", |peer| peer.received),
-];
-
-/// A number of one lane.
-type OfLane = fn(&LaneCounts) -> u64;
-
-const LANE_GAUGES: [(&str, OfLane); 2] = [
-    ("synod.lane.queued", |lane| lane.queued),
-    ("synod.lane.unacknowledged", |lane| lane.unacknowledged),
-];
-
-const LANE_COUNTERS: [(&str, OfLane); 2] =
-    [("synod.lane.lost", |lane| lane.lost), ("synod.lane.refused", |lane| lane.refused)];
-
-type Told<'a> = &'a dyn AsyncInstrument<u64>;
-
-fn observe_peers(status: &Status, told: Told<'_>, value: OfPeer) {
-    for peer in &status.peers {
-        told.observe(value(peer), &[KeyValue::new("peer", peer.peer.to_string())]);
-    }
-}
-
-fn observe_lanes(status: &Status, told: Told<'_>, value: OfLane) {
-    for lane in &status.lanes {
-        let peer = KeyValue::new("peer", lane.peer.to_string());
-        told.observe(value(&lane.counts), &[peer, KeyValue::new("lane", lane.lane)]);
-    }
-}
-
-fn gauge(
-    meter: &Meter,
-    node: &NodeHandle,
-    name: &'static str,
-    tell: impl Fn(&Status, Told<'_>) + Send + Sync + 'static,
-) {
-    let node = node.clone();
-    let told = move |told: &dyn AsyncInstrument<u64>| tell(&node.status(), told);
-    let _registered = meter.u64_observable_gauge(name).with_callback(told).build();
-}
-
-fn counter(
-    meter: &Meter,
-    node: &NodeHandle,
-    name: &'static str,
-    tell: impl Fn(&Status, Told<'_>) + Send + Sync + 'static,
-) {
-    let node = node.clone();
-    let told = move |told: &dyn AsyncInstrument<u64>| tell(&node.status(), told);
-    let _registered = meter.u64_observable_counter(name).with_callback(told).build();
-}
-
-/// Plain HTTP, one connection for each request. It blocks, on the exporter's own thread.
-#[derive(Debug)]
-struct Post;
-
-impl HttpClient for Post {
-    fn send_bytes<'life0, 'async_trait>(
-        &'life0 self,
-        request: Request<Bytes>,
-    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(async move { post(&request) })
-    }
-}
-
-fn post(request: &Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-    let (uri, body) = (request.uri(), request.body());
-    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(4318));
-    let address = (host.trim_matches(['[', ']']), port).to_socket_addrs()?.next();
-    let address = address.ok_or_else(|| format!("{host} has no address"))?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut head = format!("POST {} HTTP/1.1\r\nHost: {host}:{port}\r\n", uri.path());
-    for (name, value) in request.headers() {
-        head.push_str(&format!("{name}: {}\r\n", value.to_str()?));
-    }
-    head.push_str(&format!("Content-Length: {}\r\nConnection: close\r\n\r\n", body.len()));
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-    let odd = || io::Error::new(io::ErrorKind::InvalidData, "what answers speaks no HTTP");
-    let code = answer.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2..5)).ok_or_else(odd)?;
-    let code: u16 = std::str::from_utf8(code)?.parse()?;
-    let split = answer.windows(4).position(|at| at == b"\r\n\r\n").ok_or_else(odd)?;
-    let body = answer.get(split + 4..).unwrap_or_default();
-    Ok(Response::builder().status(code).body(Bytes::copy_from_slice(body))?)
 }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
+use crate::operating::{admin, http};
 use crate::running::{Running, cluster};
 use crate::{Place, synod};
 
@@ -33,13 +34,13 @@ fn request(collector: &TcpListener) -> Vec<u8> {
 }
 
 #[test]
-fn a_collector_is_sent_the_metrics_of_a_node_as_protobuf() {
+fn a_collector_is_sent_all_metrics_of_a_node_as_protobuf() {
     let place = Place::new("otlp");
     let bundle = cluster(&place.0, "demo", &["n1"]).remove(0);
     let collector = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let endpoint = format!("http://{}", collector.local_addr().expect("bound"));
     let every = ("OTEL_METRIC_EXPORT_INTERVAL", "100");
-    let _node = Running::with_environment(&bundle, &["--otlp", &endpoint], &[every]);
+    let mut node = Running::with_environment(&bundle, &["--otlp", &endpoint], &[every]);
     let has =
         |request: &[u8], text: &str| request.windows(text.len()).any(|at| at == text.as_bytes());
     let request = (0..20).map(|_| request(&collector)).find(|it| has(it, "synod.ready"));
@@ -48,10 +49,19 @@ fn a_collector_is_sent_the_metrics_of_a_node_as_protobuf() {
         "POST /v1/metrics HTTP/1.1",
         "application/x-protobuf",
         "service.instance.id",
-        "synod.events.handled",
+        "synod.events_handled",
         "bully.",
     ] {
         assert!(has(&request, text), "`{text}` is missing: {}", String::from_utf8_lossy(&request));
+    }
+    let address = admin(&mut node);
+    let page = http(&address, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let names =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE synod_")?.split(' ').next());
+    let names: Vec<&str> = names.collect();
+    assert!(names.contains(&"handler_seconds"), "{page}");
+    for name in names {
+        assert!(has(&request, &format!("synod.{name}")), "`{name}` is on the page alone");
     }
 }
 
