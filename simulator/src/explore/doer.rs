@@ -45,6 +45,11 @@ impl Doer {
         Self { who: self.who.clone(), crashing: false }
     }
 
+    /// The timers of the node that it acts at.
+    pub(super) fn clock(&self) -> Option<Self> {
+        Some(Self { who: Who::Clock(self.node()?), crashing: false })
+    }
+
     pub(super) fn is_clock(&self) -> bool {
         matches!(self.who, Who::Clock(_)) && !self.crashing
     }
@@ -128,6 +133,8 @@ pub(super) struct Event {
     node: Option<NodeId>,
     /// The event that was delivered, if it commutes with others of its kind at this node.
     commutes: Option<EventId>,
+    /// Whether nobody can act because of it.
+    silent: bool,
     global: bool,
     /// Who can act because of it.
     pub(super) sent: Vec<Doer>,
@@ -142,18 +149,23 @@ impl Event {
         let node = if lost { None } else { doer.node() };
         let repeated = matches!(action.act, Act::Repeat { .. });
         let global = doer.is_global() || repeated || (lost && losses_max < u32::MAX);
-        Self { doer, node, commutes: None, global, sent, past: Vec::new() }
+        Self { doer, node, commutes: None, silent: false, global, sent, past: Vec::new() }
     }
 
     /// The same as the delivery of an event that commutes with others of its kind.
-    pub(super) fn commuting(self, commutes: Option<EventId>) -> Self {
-        Self { commutes, ..self }
+    pub(super) fn commuting(self, commutes: Option<EventId>, silent: bool) -> Self {
+        Self { commutes, silent, ..self }
     }
 
-    /// Whether it is one of two deliveries to one node that commute; `other` is what the other one
-    /// delivers.
-    fn commutes_with(&self, other: Option<EventId>) -> bool {
-        self.commutes.is_some() && self.commutes == other
+    /// Whether it is one of two deliveries to one node that commute; `later` is what the later one
+    /// delivers. What comes of this one might come of the other one instead, and so before this one.
+    fn commutes_with(&self, later: Option<EventId>) -> bool {
+        self.commutes.is_some() && self.commutes == later && self.silent
+    }
+
+    /// Whether it changed the state of the node that `doer` acts at.
+    pub(super) fn is_where(&self, doer: &Doer) -> bool {
+        self.node.is_some() && self.node == doer.node()
     }
 
     pub(super) fn is_global(&self) -> bool {

@@ -3,8 +3,10 @@
 //! K. Sagonas, "Optimal dynamic partial order reduction", POPL 2014, algorithm 1).
 //!
 //! Two events depend on each other if they are of one node and not deliveries that commute, if one
-//! brings about what the other consumes, or if one of them is a fault or the passing of time, which concern all nodes. What an
-//! event disables has to be tried before it, since it never comes after it.
+//! brings about what the other consumes, or if one of them is a fault or the passing of time, which
+//! concern all nodes. Deliveries that commute, but the first of which sends or arms a timer, depend on
+//! each other too: what comes of it comes between any two of them. What an event disables has to be
+//! tried before it, since it never comes after it.
 
 use super::doer::{Doer, Event, doers};
 use super::report::Limit;
@@ -124,8 +126,9 @@ impl Reduced<'_, '_, '_> {
         self.search.found.transitions += 1;
         self.search.tell_now_and_then(self.run.len())?;
         let losses_max = self.worker.setting().bounds.losses;
-        let commutes = self.commutes(self.run.len() - 1, &doer);
-        self.happen(Event::new(doer, &action, sent, losses_max).commuting(commutes));
+        let commutes = self.commutes(&doer);
+        let silent = commutes.is_some() && self.is_silent(&doer, &sent, &next);
+        self.happen(Event::new(doer, &action, sent, losses_max).commuting(commutes, silent));
         let sleep = self.still_asleep();
         self.visit(next, sleep, action)?;
         self.try_what_is_disabled();
@@ -186,11 +189,19 @@ impl Reduced<'_, '_, '_> {
         let first = instead.iter().filter(is_first).filter_map(|it| self.events.get(*it));
         let first: Vec<Doer> = first.map(|it| it.doer.clone()).collect();
         let doer = self.events.get(event).map(|it| it.doer.clone());
-        let (Some(doer), Some(frame)) = (doer, self.run.get_mut(before)) else {
+        let Some(doer) = doer else {
             return;
         };
-        // A timer is armed, or first in line, by nothing but what its own node does.
-        let never_before = instead.len() == 1 || doer.is_clock();
+        // A timer is armed, or first in line, by nothing but what its own node does: nothing of that is
+        // tried before it, unless it commutes with what it is tried instead of.
+        let has_own = instead
+            .iter()
+            .filter(|it| **it != event)
+            .any(|it| self.events.get(*it).is_some_and(|it| it.is_where(&doer)));
+        let never_before = instead.len() == 1 || (doer.is_clock() && !has_own);
+        let Some(frame) = self.run.get_mut(before) else {
+            return;
+        };
         if first.iter().any(|it| frame.backtrack.contains(it))
             || (never_before && !frame.doers.contains_key(&doer))
         {
@@ -205,19 +216,44 @@ impl Reduced<'_, '_, '_> {
     }
 
     /// Whose acting still leads to nothing new after the last event.
-    fn still_asleep(&self) -> BTreeSet<Doer> {
-        let (Some(frame), Some(event)) = (self.run.last(), self.events.last()) else {
+    fn still_asleep(&mut self) -> BTreeSet<Doer> {
+        let asleep = self.run.last().map(|frame| frame.sleep.clone()).unwrap_or_default();
+        let asleep: Vec<(Doer, Option<EventId>)> =
+            asleep.into_iter().map(|it| (it.clone(), self.would_commute(&it))).collect();
+        let Some(event) = self.events.last() else {
             return BTreeSet::new();
         };
-        let last = self.run.len() - 1;
-        let sleeps = |doer: &&Doer| !event.disturbs(doer, self.commutes(last, doer));
-        frame.sleep.iter().filter(sleeps).cloned().collect()
+        let sleeping = asleep.into_iter().filter(|(it, commutes)| !event.disturbs(it, *commutes));
+        sleeping.map(|(doer, _)| doer).collect()
     }
 
-    /// The event that `doer` delivers in a state of the run, if it commutes with others of its kind
-    /// and every order leads to the same.
-    fn commutes(&self, frame: usize, doer: &Doer) -> Option<EventId> {
-        let frame = self.run.get(frame)?;
+    /// The event that `doer` would deliver in the last state of the run, if it commutes with others
+    /// of its kind whoever comes first.
+    fn would_commute(&mut self, doer: &Doer) -> Option<EventId> {
+        let event = self.commutes(doer)?;
+        let frame = self.run.last()?;
+        let (action, mut next) = (frame.doers.get(doer)?.first()?, State::default());
+        let moved = self.worker.act(&frame.state, action, &mut next).ok()??;
+        let sends = self.worker.moved(moved).sends.iter();
+        let sent: Vec<Doer> = sends.map(|it| Doer::of_parcel(self.worker.parcel(*it))).collect();
+        self.is_silent(doer, &sent, &next).then_some(event)
+    }
+
+    /// Whether nobody can act because `doer` does in the last state of the run.
+    fn is_silent(&mut self, doer: &Doer, sent: &[Doer], next: &State) -> bool {
+        if !sent.is_empty() {
+            return false;
+        }
+        let (Some(frame), Some(clock)) = (self.run.last(), doer.clock()) else {
+            return true;
+        };
+        frame.doers.contains_key(&clock) || !doers(&mut self.worker, next).contains_key(&clock)
+    }
+
+    /// The event that `doer` delivers in the last state of the run, if it commutes with others of its
+    /// kind and every order leads to the same.
+    fn commutes(&self, doer: &Doer) -> Option<EventId> {
+        let frame = self.run.last()?;
         let action = frame.doers.get(doer)?.first()?;
         self.worker.collected(&frame.state, action)
     }

@@ -33,6 +33,10 @@ enum Kind {
     Indicates,
     /// Chooses.
     Chooses,
+    /// Waits anew for more with each answer, and tells what it has when none comes.
+    Waits,
+    /// Sends a question with the first answer, and keeps what it has when that is answered.
+    Begins,
     /// Sums, with more around it that a seed has made up.
     MadeUp { seed: u64, late: bool },
 }
@@ -69,6 +73,8 @@ impl Collector {
             Kind::Tells => ctx.send(N2, &Told(number)),
             Kind::Indicates => ctx.trigger(&Sum(self.sum)),
             Kind::Chooses => self.sum += ctx.choose(2),
+            Kind::Waits => ctx.after(ms(10), &Late),
+            Kind::Begins if self.heard.len() == 1 => ctx.send(N2, &Told(0)),
             _ => (),
         }
         if self.heard.len() + 1 == ctx.peers().len() {
@@ -84,6 +90,9 @@ impl Collector {
 
     fn told(&mut self, Told(sum): Told, ctx: &mut Context) {
         self.told.push(sum);
+        if self.kind == Kind::Begins && sum == 0 {
+            ctx.send(N1, &Word(0));
+        }
         if let Kind::MadeUp { seed, .. } = self.kind
             && drawn(seed, [u64::from(ctx.me().0), u64::from(sum), 7]).is_multiple_of(3)
         {
@@ -206,4 +215,23 @@ fn a_collector_in_one_order_comes_to_the_same_ends_as_in_all() {
         ends += found.all().len();
     }
     assert!(fewer > 12 && ends > 80, "{fewer}, {ends}");
+}
+
+#[test]
+fn what_comes_between_answers_comes_between_any_of_them() {
+    for kind in [Kind::Waits, Kind::Begins] {
+        for nodes in [3, 4] {
+            let look = || {
+                watch_rest(collector(kind), |cluster| {
+                    Some(cluster.live().map(|(_, it)| format!("{it:?}")).collect::<Vec<_>>())
+                })
+            };
+            let ((scenario, expected), (collecting, found)) = (look(), look());
+            Exploration::new(&scenario, Bounds::calm(nodes)).run().expect_complete();
+            let one = reduced(&collecting, nodes);
+            one.expect_complete();
+            assert_eq!(one.collected, ["collector.answer"]);
+            assert_eq!(found.all(), expected.all(), "{kind:?}, {nodes} nodes");
+        }
+    }
 }
