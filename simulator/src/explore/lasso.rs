@@ -77,8 +77,8 @@ struct Reached {
     queue: VecDeque<State>,
     graph: Graph,
     from: Vec<(u32, u32)>,
-    /// For each state, the promises that it does not keep, as bits.
-    broken: Vec<u64>,
+    /// For each promise, which states do not keep it.
+    broken: Vec<Vec<bool>>,
 }
 
 /// Looks for a run that breaks an `eventually`; every state is within the bounds.
@@ -97,10 +97,8 @@ pub(super) fn search(search: &mut Search<'_, '_>) -> Result<(), Stop> {
     search.found.bytes = search.found.bytes.max(reached.graph.bytes());
     let ends = reached.graph.ends();
     let parts = parts(&reached.graph);
-    for (bit, promise) in promises.iter().enumerate() {
-        let breaks = |state: &u32| {
-            reached.broken.get(*state as usize).is_some_and(|broken| broken & (1 << bit) != 0)
-        };
+    for (promise, broken) in promises.iter().zip(&reached.broken) {
+        let breaks = |state: &u32| broken.get(*state as usize) == Some(&true);
         let end = ends.iter().copied().find(breaks).map(|end| (end, Vec::new()));
         let round = || {
             let fair = parts.iter().filter(|part| reached.graph.is_fair(part));
@@ -147,7 +145,7 @@ fn reach(
     promises: &[usize],
 ) -> Result<Reached, Stop> {
     let mut labels = Labels::default();
-    let mut reached = Reached::default();
+    let mut reached = Reached { broken: vec![Vec::new(); promises.len()], ..Reached::default() };
     for (ordinal, (_, begun)) in (0..).zip(starts(worker)) {
         if let Ok(state) = begun {
             reached.visit(worker, promises, &state, (u32::MAX, ordinal));
@@ -184,8 +182,9 @@ impl Reached {
         let found = self.numbers.number(state.fingerprint(), || ());
         if found as usize == self.from.len() {
             self.from.push(from);
-            let broken = promises.iter().enumerate().filter(|(_, it)| !worker.holds(state, **it));
-            self.broken.push(broken.fold(0, |bits, (bit, _)| bits | (1 << bit)));
+            for (promise, broken) in promises.iter().zip(&mut self.broken) {
+                broken.push(!worker.holds(state, *promise));
+            }
             self.queue.push_back(state.clone());
         }
         found
@@ -215,26 +214,14 @@ pub(crate) fn broken(
 ) -> Option<Wrong> {
     let last = states.last()?;
     let mut labels = Labels::default();
-    let mut able = |worker: &Worker<'_>, state: &State| {
-        let actions = worker.actions(state);
-        let doers = actions.iter().filter_map(|action| labels.of(worker, state, action));
-        doers.map(|edge| edge.doer).collect::<BTreeSet<u32>>()
-    };
-    let ends = able(worker, last).is_empty();
-    let begin = states.iter().rev().skip(1).position(|it| it.fingerprint() == last.fingerprint());
-    let length = begin.map_or(0, |back| back + 1);
-    let round = states.get(states.len() - 1 - length..)?;
-    if !ends {
-        let taken = actions.get(actions.len().checked_sub(length)?..)?;
-        let always =
-            round.iter().map(|state| able(worker, state)).reduce(|one, other| &one & &other);
-        let mut acting = BTreeSet::new();
-        for (state, action) in round.iter().zip(taken) {
-            acting.insert(labels.of(worker, state, action)?.doer);
-        }
-        if length == 0 || !always?.is_subset(&acting) {
-            return None;
-        }
+    let ends = able(&mut labels, worker, last).is_empty();
+    let earlier = states.iter().rev().enumerate().skip(1);
+    let same = earlier.filter(|(_, state)| state.fingerprint() == last.fingerprint());
+    // A round may come by its end more than once, and be fair as a whole only.
+    let mut rounds = same.map(|(length, _)| length);
+    let is_round = |length| goes_round(&mut labels, worker, states, actions, length);
+    if !ends && !rounds.any(is_round) {
+        return None;
     }
     let how = if ends { ENDS } else { REPEATS };
     let promises = worker.setting().promises.iter().enumerate();
@@ -246,4 +233,34 @@ pub(crate) fn broken(
         }
     }
     None
+}
+
+/// Who can act in a state.
+fn able(labels: &mut Labels, worker: &Worker<'_>, state: &State) -> BTreeSet<u32> {
+    let actions = worker.actions(state);
+    let doers = actions.iter().filter_map(|action| labels.of(worker, state, action));
+    doers.map(|edge| edge.doer).collect()
+}
+
+/// Whether the last so many actions are no fault, and whoever can act in each of their states does.
+fn goes_round(
+    labels: &mut Labels,
+    worker: &Worker<'_>,
+    states: &[State],
+    actions: &[Action],
+    length: usize,
+) -> bool {
+    let round = states.len().checked_sub(length + 1).and_then(|first| states.get(first..));
+    let round = round.unwrap_or_default();
+    let taken = actions.len().checked_sub(length).and_then(|first| actions.get(first..));
+    let always =
+        round.iter().map(|state| able(labels, worker, state)).reduce(|one, other| &one & &other);
+    let mut acting = BTreeSet::new();
+    for (state, action) in round.iter().zip(taken.unwrap_or_default()) {
+        match labels.of(worker, state, action) {
+            Some(edge) => acting.insert(edge.doer),
+            None => return false,
+        };
+    }
+    always.is_some_and(|always| always.is_subset(&acting))
 }

@@ -165,3 +165,79 @@ fn liveness_undoes_a_reduction_and_a_reduction_refuses_liveness() {
     let _ = undone.expect_failure();
     assert!(exploration().live().reduced().is_err());
 }
+
+/// Two jobs that never end go two ways from the middle, and back; one of each kind in a row ends all.
+#[derive(Clone, Debug, Default, Hash)]
+struct Crossroads(Place);
+
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+enum Place {
+    #[default]
+    Middle,
+    Left,
+    Right,
+    Gone,
+}
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "crossroads.work", local)]
+struct Work(bool);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "crossroads.done", local)]
+struct Done(bool);
+
+impl Algorithm for Crossroads {
+    const NAME: &'static str = "crossroads";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().job(|Work(left): Work| Done(left)).on(Self::done)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        [true, false].into_iter().for_each(|left| ctx.job(&Work(left)));
+    }
+}
+
+impl Crossroads {
+    fn done(&mut self, Done(left): Done, ctx: &mut Context) {
+        self.0 = match (self.0, left) {
+            (Place::Middle, true) => Place::Left,
+            (Place::Middle, false) => Place::Right,
+            (Place::Left, true) | (Place::Right, false) => Place::Middle,
+            _ => Place::Gone,
+        };
+        if self.0 != Place::Gone {
+            ctx.job(&Work(left));
+        }
+    }
+}
+
+#[test]
+fn a_round_that_comes_by_its_end_twice_is_replayed_as_what_it_was_found_to_be() {
+    let gone =
+        Property::eventually(
+            "it is gone",
+            ms(1),
+            |cluster: &Cluster<'_, Crossroads>| match cluster.state(N1) {
+                Some(Crossroads(Place::Gone)) | None => Ok(()),
+                Some(Crossroads(place)) => Err(format!("it is at {place:?}")),
+            },
+        );
+    let scenario = Scenario::of(|_| Crossroads::default()).property(gone);
+    let explored = Exploration::new(&scenario, calm_bounds(1)).live().run();
+    let failure = explored.expect_failure();
+    let again = replay(&scenario, &failure.schedule).violation.expect("it is broken again");
+    assert_eq!(again.reason, failure.violation.reason);
+}
+
+#[test]
+fn of_more_promises_than_a_word_has_bits_each_is_judged_by_itself() {
+    let names: Vec<&'static str> = (0..66).map(|it| &*format!("promise {it}").leak()).collect();
+    let kept = names.iter().map(|name| Property::eventually(name, ms(1), |_| Ok(())));
+    let scenario = Scenario::of(|_| Player { habit: Habit::SendsOnce, has: false });
+    let scenario = kept.fold(scenario, Scenario::property);
+    Exploration::new(&scenario, calm_bounds(2)).live().run().expect_complete();
+    let explored = Exploration::new(&scenario.property(promise(N2)), calm_bounds(2)).live().run();
+    assert_eq!(explored.expect_failure().violation.property, "it gets there");
+}
