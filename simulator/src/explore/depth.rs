@@ -1,6 +1,8 @@
 //! Depth first, with the visited states: the memory of a fingerprint for each state, and of one
 //! run. A violation is found at the end of a run that may be longer than it has to be.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::orbit::Identity;
 use super::report::Limit;
 use super::search::{Search, Stop, starts};
@@ -22,8 +24,11 @@ struct Depth<'s, 'a, 'w> {
     worker: Worker<'a>,
     visited: Visited,
     run: Vec<Frame>,
-    /// Whether a run was longer than the bound.
-    beyond: bool,
+    /// Where runs are bounded, after how many steps each state was come to, at least: one that is come
+    /// to sooner is gone on from once more.
+    nearest: BTreeMap<u128, u32>,
+    /// The states that are not gone on from, since they are at the bound.
+    cut: BTreeSet<u128>,
 }
 
 /// Visits every state within the bounds, following each run to its end. A violation ends it.
@@ -31,7 +36,8 @@ struct Depth<'s, 'a, 'w> {
 pub(super) fn search(search: &mut Search<'_, '_>) -> Result<(), Stop> {
     let worker = Worker::new(search.program);
     let (visited, run) = (Visited::new(), Vec::new());
-    let mut depth = Depth { search, worker, visited, run, beyond: false };
+    let (nearest, cut) = (BTreeMap::new(), BTreeSet::new());
+    let mut depth = Depth { search, worker, visited, run, nearest, cut };
     let result = depth.search();
     depth.search.found.frontier = depth.run.len() as u64;
     depth.search.found.bytes = depth.visited.bytes();
@@ -55,7 +61,7 @@ impl Depth<'_, '_, '_> {
                 }
             }
         }
-        if self.beyond { Err(Stop::Cut(Limit::Depth)) } else { Ok(()) }
+        if self.cut.is_empty() { Ok(()) } else { Err(Stop::Cut(Limit::Depth)) }
     }
 
     fn take(&mut self, action: Action) -> Result<(), Stop> {
@@ -79,29 +85,41 @@ impl Depth<'_, '_, '_> {
             Ok(identity) => identity,
             Err(wrong) => return Err(Stop::Wrong(self.path(by), wrong)),
         };
-        if !self.visited.insert(print) {
+        let (depth, depth_max) = (self.depth(), self.worker.setting().bounds.depth_max);
+        if self.visited.insert(print) {
+            if self.search.states_max <= self.search.found.states {
+                return Err(Stop::Cut(Limit::States));
+            }
+            self.search.found.states += 1;
+            self.search.found.stand_for(orbit);
+            self.search.found.depth = self.search.found.depth.max(depth);
+            let checked = self.worker.check(state);
+            if let Err(wrong) = checked.and_then(|()| self.worker.try_properties(state, print)) {
+                return Err(Stop::Wrong(self.path(by), wrong));
+            }
+            self.search.note(&mut self.worker, state);
+        } else if self.nearest.get(&print).is_none_or(|nearest| *nearest <= depth) {
             return Ok(());
         }
-        if self.search.states_max <= self.search.found.states {
-            return Err(Stop::Cut(Limit::States));
+        if depth_max < u32::MAX {
+            self.nearest.insert(print, depth);
         }
-        self.search.found.states += 1;
-        self.search.found.stand_for(orbit);
-        let depth = u32::try_from(self.run.len()).unwrap_or(u32::MAX);
-        self.search.found.depth = self.search.found.depth.max(depth);
-        let checked = self.worker.check(state);
-        if let Err(wrong) = checked.and_then(|()| self.worker.try_properties(state, print)) {
-            return Err(Stop::Wrong(self.path(by), wrong));
-        }
-        self.search.note(&mut self.worker, state);
         let mut waiting = self.worker.actions(state);
-        if self.worker.setting().bounds.depth_max <= depth {
-            self.beyond |= !waiting.is_empty();
+        if depth_max <= depth {
+            if !waiting.is_empty() {
+                self.cut.insert(print);
+            }
             return Ok(());
         }
+        self.cut.remove(&print);
         waiting.reverse();
         self.run.push(Frame { state: std::mem::take(state), waiting, by });
         Ok(())
+    }
+
+    /// How many steps the run has.
+    fn depth(&self) -> u32 {
+        u32::try_from(self.run.len()).unwrap_or(u32::MAX)
     }
 
     fn path(&self, last: Action) -> Vec<Action> {

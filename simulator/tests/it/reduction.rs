@@ -264,6 +264,26 @@ fn depth_first_visits_the_same_states_in_another_order() {
 }
 
 #[test]
+fn depth_first_leaves_out_no_state_that_few_steps_lead_to() {
+    let mut cut = 0;
+    for seed in 0..100 {
+        let world = world(seed);
+        for depth_max in [2, 4, 6] {
+            let bounds = Bounds { depth_max, ..bounds(world) };
+            let breadth = found(scenario(world), |it| Exploration::new(it, bounds.clone()).run());
+            let depth = found(scenario(world), |it| {
+                Exploration::new(it, bounds.clone()).depth_first().run()
+            });
+            let states = |found: &Found| (found.explored.states, found.explored.cut);
+            assert_eq!(states(&breadth), states(&depth), "seed {seed}, {depth_max} steps");
+            assert_eq!((breadth.local, breadth.at_rest), (depth.local, depth.at_rest), "{seed}");
+            cut += usize::from(depth.explored.cut.is_some());
+        }
+    }
+    assert!(100 < cut, "{cut} are cut");
+}
+
+#[test]
 fn threads_change_nothing_that_is_found() {
     for seed in 0..60 {
         let world = world(seed);
