@@ -132,7 +132,13 @@ impl Host {
                     dial.changed(self, peer, link, &change);
                     cell.sequence.change(peer, batches, change);
                     drop(cell);
-                    self.work(None).await;
+                    if self.is_open() {
+                        self.work(None).await;
+                    } else {
+                        // Who watches the clock goes on with it. Until then this link may end, and be
+                        // dialled: a node that waits for its peers to begin may wait for long.
+                        self.timers.changed.notify_one();
+                    }
                 }
                 None => self.dial_again(peer, link, &mut dial),
             }

@@ -302,6 +302,28 @@ async fn a_node_that_waits_for_peers_handles_nothing_before_they_are_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_lose_each_other_while_they_wait_for_a_third_one_find_each_other_again() {
+    let (network, journal) = (MemoryNetwork::new(), Journal::new());
+    let waiting = |id, journal: &Journal<String>| {
+        node(&network, id, 3, table(witness(journal))).limits(quick()).start_after(2)
+    };
+    let one = start(waiting(N1, &journal)).await;
+    let two = start(waiting(N2, &Journal::new())).await;
+    let are_linked = |up| [&one, &two].iter().all(|node| node.status().peers[0].up == up);
+    until("both are linked", || are_linked(true)).await;
+    network.cut(N1, N2);
+    until("both know that they are not", || are_linked(false)).await;
+    network.heal(N1, N2);
+    until("both are linked again", || are_linked(true)).await;
+    let three = start(waiting(NodeId(3), &Journal::new())).await;
+    until("all have started", || [&one, &two, &three].iter().all(|it| it.status().started)).await;
+    until("n1 has heard of all", || journal.len() == 4).await;
+    let of_two: Vec<String> =
+        journal.read().into_iter().filter(|it| it.starts_with("n2")).collect();
+    assert_eq!(of_two, ["n2 up", "n2 down Silent", "n2 up"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_step_that_panics_behind_the_barrier_ends_the_node() {
     #[derive(Clone, Debug, Default, Hash, Serialize)]
     struct Broken;
