@@ -125,9 +125,20 @@ pub(super) fn create_directory(directory: &Path) -> Result<(), StoreError> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let parents = parents_of_new(directory);
     builder.recursive(true).create(directory).map_err(io)?;
-    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
-    sync_directory(parent.unwrap_or_else(|| Path::new("."))).map_err(io)
+    parents.into_iter().try_for_each(sync_directory).map_err(io)
+}
+
+/// The directories that hold the name of this one and those of the new ones that lead to it, the innermost
+/// first.
+fn parents_of_new(directory: &Path) -> Vec<&Path> {
+    let mut names = directory.ancestors().filter(|path| !path.as_os_str().is_empty());
+    let last = names.next();
+    let parents =
+        last.into_iter().chain(names.take_while(|path| !path.is_dir())).filter_map(Path::parent);
+    let is_here = |path: &Path| path.as_os_str().is_empty();
+    parents.map(|parent| if is_here(parent) { Path::new(".") } else { parent }).collect()
 }
 
 #[cfg(test)]

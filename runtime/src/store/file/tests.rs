@@ -267,3 +267,16 @@ fn cuts_flipped_bits_and_sectors_out_of_place_are_seen_in_real_files() {
     }
     assert!(!damaged(&bytes));
 }
+
+#[test]
+fn every_name_that_leads_to_a_new_directory_is_made_durable() {
+    let scratch = Scratch::new();
+    let (outer, inner) = (scratch.0.join("a"), scratch.0.join("a").join("b"));
+    let temporary = std::env::temp_dir();
+    assert_eq!(parents_of_new(&inner), [&*outer, &scratch.0, &temporary]);
+    fs::create_dir_all(&scratch.0).unwrap();
+    assert_eq!(parents_of_new(&inner), [&*outer, &scratch.0]);
+    create_directory(&inner).unwrap();
+    assert_eq!((inner.is_dir(), parents_of_new(&inner)), (true, vec![&*outer]));
+    assert_eq!(parents_of_new(Path::new("synod-there-is-no-such-one")), [Path::new(".")]);
+}
