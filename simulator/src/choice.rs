@@ -6,6 +6,7 @@
 //!
 //! This module does not know what is decided, only how it is called.
 
+mod ask;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use synod_core::{EventId, NodeId, Random};
 
 pub use self::text::NotADecision;
-use crate::settings::Shape;
 use crate::strategy::{Driver, Strategy};
 
 /// What a decision is about, by meaning and not by position, so that a recorded schedule finds
@@ -54,6 +54,7 @@ pub(crate) const QUESTIONS: &[&str] = &[
     "duplicate",
     REDRAW,
     CHOOSE,
+    RANDOM,
     "job",
     "notice",
     "clock.fast",
@@ -118,12 +119,12 @@ pub(crate) const REDRAW: &str = "redraw";
 /// What a handler lets be chosen.
 pub(crate) const CHOOSE: &str = "choose";
 
+/// What a node's random numbers begin with in this run: 0, which is calm, or other ones.
+pub(crate) const RANDOM: &str = "random";
+
 /// Whether an input of the scenario is given, which is calm, or left out. No seed leaves one out:
 /// only a schedule does.
 pub(crate) const INPUT: &str = "input";
-
-/// One in so many numbers that are chosen near another is chosen anywhere.
-const ALONE_ONE_IN: u64 = 5;
 
 /// One decision of a recorded run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -149,6 +150,8 @@ pub struct Stream {
     revised: Choices,
     /// The inputs that are left out, by label and ordinal.
     left_out: BTreeSet<(Label, u32)>,
+    /// What the random numbers of nodes begin with, of those that have drawn one.
+    salts: BTreeMap<NodeId, u64>,
     /// Decisions of the schedule that the run did ask for.
     found: usize,
     /// Decisions asked so far that are not about planned faults.
@@ -250,100 +253,11 @@ impl Stream {
             log: recorded.then(Vec::new),
             revised: BTreeMap::new(),
             left_out: BTreeSet::new(),
+            salts: BTreeMap::new(),
             found: 0,
             asked_in_run: 0,
             moments: Vec::new(),
         }
-    }
-
-    /// A number below `options`, each as likely as the others.
-    ///
-    /// # Panics
-    ///
-    /// If `options` is 0.
-    pub fn choose(&mut self, label: Label, options: u64) -> u64 {
-        assert!(0 < options, "nothing to choose from");
-        self.decide(label, options, |random| random.below(options))
-    }
-
-    /// A number below `options`, which is 0 every other time.
-    pub(crate) fn choose_or_calm(&mut self, label: Label, options: u64) -> u64 {
-        self.choose_likely(label, options, 0)
-    }
-
-    /// The same; what is not 0 is mostly one of the first `likely`, if there are any.
-    pub(crate) fn choose_likely(&mut self, label: Label, options: u64, likely: u64) -> u64 {
-        self.decide(label, options, |random| match (random.below(2), random.below(4)) {
-            (0, _) => 0,
-            (_, 1..) if 0 < likely => 1 + random.below(likely.min(options - 1).max(1)),
-            _ => random.below(options),
-        })
-    }
-
-    /// A number below `options`, mostly one of the `span` from `near` on.
-    pub(crate) fn choose_near(&mut self, label: Label, options: u64, near: u64, span: u64) -> u64 {
-        self.decide(label, options, |random| match random.below(ALONE_ONE_IN) {
-            0 => random.below(options),
-            _ => near.saturating_add(random.below(span.max(1))).min(options - 1),
-        })
-    }
-
-    /// A number below `options`, spread as a delay of `shape` above `min`. Every message asks, so
-    /// the label is made only where it matters.
-    #[inline]
-    pub(crate) fn choose_delay(
-        &mut self,
-        about: impl FnOnce() -> About,
-        options: u64,
-        min: u64,
-        shape: Shape,
-    ) -> u64 {
-        if let (Origin::Seeded(driver), None) = (&mut self.origin, &self.log)
-            && let Some(random) = driver.free()
-        {
-            return shape.draw(random.next_u64(), min, options);
-        }
-        self.decide_delay(about(), options, min, shape)
-    }
-
-    #[inline(never)]
-    fn decide_delay(&mut self, about: About, options: u64, min: u64, shape: Shape) -> u64 {
-        let draw = |random: &mut Random| shape.draw(random.next_u64(), min, options);
-        self.decide(Label { what: "delay", about }, options, draw)
-    }
-
-    /// Whether something happens that is not calm, with `per_million` chances in a million.
-    /// Asks nothing if it cannot happen.
-    pub fn chance(&mut self, label: Label, per_million: u32) -> bool {
-        0 < per_million
-            && 0 < self.decide(label, 2, |random| {
-                u64::from(random.below(1_000_000) < u64::from(per_million))
-            })
-    }
-
-    /// Whether something happens that happens once in `one_in` times, drawn aside.
-    pub(crate) fn chance_aside(&mut self, label: Label, one_in: u64) -> bool {
-        let draw = |driver: &mut Driver| u64::from(driver.aside(one_in) == 0);
-        0 < self.decide_by(label, 2, draw, |_| 0)
-    }
-
-    /// A number below `options`, drawn aside: the draw takes nothing from the generator, so that
-    /// where it comes to 0 a seed is the run that it is without the question.
-    pub(crate) fn choose_aside(&mut self, label: Label, options: u64) -> u64 {
-        self.decide_by(label, options, |driver| driver.aside(options), |_| 0)
-    }
-
-    /// Whether the next input to `node` is left out. Not a draw: it takes nothing from the seed.
-    pub(crate) fn leaves_out(&mut self, node: NodeId) -> bool {
-        let label = Label { what: INPUT, about: About::Node(node) };
-        let ordinal = self.asked.entry(label).and_modify(|count| *count += 1).or_insert(1);
-        let left_out = self.left_out.contains(&(label, *ordinal));
-        self.found += usize::from(left_out);
-        if let Some(log) = &mut self.log {
-            let (ordinal, choice) = (*ordinal, u64::from(left_out));
-            log.push(Decision { label, ordinal, options: 2, choice });
-        }
-        left_out
     }
 
     /// The decisions taken so far that are not calm, in the order of taking.

@@ -84,8 +84,10 @@ pub(crate) struct Scope {
 pub trait Choices: Any + Send + Sync {
     /// A number below `options`.
     fn choose(&mut self, node: NodeId, options: u32) -> u32;
-    /// Takes note that `node` draws a [random](Context::random) number, about which nobody decides.
-    fn draws(&mut self, _node: NodeId) {}
+    /// [Random](Context::random) bits for `node`, which has drawn `bits` from its own seed: these, if nobody decides.
+    fn random(&mut self, _node: NodeId, bits: u64) -> u64 {
+        bits
+    }
 }
 
 /// Who decides for a node while its host has lent it somebody. A copy of the node has nobody.
@@ -357,14 +359,15 @@ impl Context {
         }
     }
 
-    /// 64 random bits from the node's seed. Never enumerated: use it where every value is as good
-    /// as another, for jitter or identifiers. A node draws the same ones in each run of a simulation: in what runs
-    /// are to differ, [choose](Self::choose).
+    /// 64 random bits from the node's seed, in each run of a simulation other ones. Never enumerated: use it where every
+    /// value is as good as another, for jitter or identifiers. Where the checker is to visit what comes of each, let
+    /// one be [chosen](Self::choose).
     pub fn random(&mut self) -> u64 {
-        if let Some(choices) = &mut self.choices.0 {
-            choices.draws(self.me);
+        let bits = self.random.next_u64();
+        match &mut self.choices.0 {
+            Some(choices) => choices.random(self.me, bits),
+            None => bits,
         }
-        self.random.next_u64()
     }
 
     /// Keeps a line with the trace; a deployed node logs it. Has no other effect.

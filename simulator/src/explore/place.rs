@@ -163,8 +163,9 @@ impl Choices for Script {
         answer
     }
 
-    fn draws(&mut self, _: NodeId) {
+    fn random(&mut self, _: NodeId, bits: u64) -> u64 {
         self.draws = true;
+        bits
     }
 }
 

@@ -67,4 +67,8 @@ impl Choices for Stream {
         let label = Label { what: CHOOSE, about: About::Node(node) };
         u32::try_from(Self::choose(self, label, u64::from(options))).unwrap_or(0)
     }
+
+    fn random(&mut self, node: NodeId, bits: u64) -> u64 {
+        Self::random(self, node, bits)
+    }
 }

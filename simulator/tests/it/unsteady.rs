@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Algorithm, Context, Event, Handlers, NodeId};
-use synod_simulator::{Bounds, Scenario, explore};
+use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property};
+use synod_simulator::{Bounds, Scenario, Simulation, explore, replay};
 
 use crate::kit::{N1, calm_bounds, ms};
 
@@ -78,7 +78,7 @@ fn a_state_that_does_not_hash_all_of_itself_is_told() {
 /// Tosses a coin that no exploration turns.
 #[derive(Clone, Debug, Default, Hash)]
 struct Tosser {
-    heads: bool,
+    heads: Option<bool>,
 }
 
 impl Algorithm for Tosser {
@@ -86,10 +86,10 @@ impl Algorithm for Tosser {
 
     fn handlers() -> Handlers<Self> {
         Handlers::new().on(|it: &mut Self, Ask(number): Ask, ctx: &mut Context| {
-            it.heads = match number {
+            it.heads = Some(match number {
                 0 => ctx.choose(2) == 0,
                 _ => ctx.random().is_multiple_of(2),
-            };
+            });
         })
     }
 }
@@ -105,4 +105,28 @@ fn random_numbers_of_which_one_sequence_was_explored_are_told() {
     // Before and after the toss; of a choice, each of both sides.
     assert!(tossed(1).1);
     assert_eq!(tossed(0), (3, false));
+}
+
+#[test]
+fn each_simulated_run_draws_other_random_numbers_and_its_schedule_the_same() {
+    let fell = |heads| {
+        move |cluster: &Cluster<'_, Tosser>| cluster.live().any(|(_, it)| it.heads == Some(heads))
+    };
+    let tossed = || Scenario::of(|_| Tosser::default()).trigger(N1, ms(1), &Ask(1));
+    let both = tossed()
+        .property(Property::sometimes("heads", fell(true)))
+        .property(Property::sometimes("tails", fell(false)));
+    Simulation::new(&both, 1).run(0..20).expect_clean();
+
+    for heads in [true, false] {
+        let never = move |cluster: &Cluster<'_, Tosser>| match fell(heads)(cluster) {
+            true => Err(String::from("it fell so")),
+            false => Ok(()),
+        };
+        let scenario = tossed().property(Property::always("it falls otherwise", never));
+        let report = Simulation::new(&scenario, 1).run(0..20);
+        let failure = report.expect_failure();
+        let schedule = failure.text.parse().expect("a schedule");
+        assert_eq!(replay(&scenario, &schedule).trace.hash(), failure.trace.hash());
+    }
 }

@@ -368,6 +368,18 @@ impl Choices for Highest {
     }
 }
 
+struct Flips;
+
+impl Choices for Flips {
+    fn choose(&mut self, _: NodeId, _: u32) -> u32 {
+        0
+    }
+
+    fn random(&mut self, _: NodeId, bits: u64) -> u64 {
+        !bits
+    }
+}
+
 fn chosen<T: synod_core::Stack>(node: &mut Node<T>) -> Vec<u32> {
     let effects = step(node, deliver(N2, &Go));
     logs(&effects).iter().map(|line| line.parse().expect("a number was logged")).collect()
@@ -405,18 +417,23 @@ fn a_seed_fixes_what_a_node_chooses() {
 }
 
 #[test]
-fn random_bits_come_from_the_seed_whoever_decides() {
-    let draw = |decided: bool| {
+fn random_bits_come_from_the_seed_unless_who_decides_makes_others_of_them() {
+    let draw = |decides: Option<Box<dyn Choices>>| {
         let mut node = node(upon_go(|ctx| {
             let bits = ctx.random();
             ctx.log(bits);
         }));
-        if decided {
-            node.decide_by(Box::new(Highest));
+        if let Some(decides) = decides {
+            node.decide_by(decides);
         }
-        step(&mut node, deliver(N2, &Go))
+        let effects = step(&mut node, deliver(N2, &Go));
+        let bits: Vec<u64> = logs(&effects).iter().filter_map(|it| it.parse().ok()).collect();
+        bits
     };
-    assert_eq!(draw(true), draw(false));
+    let drawn = draw(None);
+    assert_eq!((drawn.len(), draw(Some(Box::new(Highest)))), (1, drawn.clone()));
+    let flipped: Vec<u64> = drawn.iter().map(|bits| !bits).collect();
+    assert_eq!(draw(Some(Box::new(Flips))), flipped);
 }
 
 #[test]
