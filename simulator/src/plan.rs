@@ -74,9 +74,11 @@ impl Draft<'_> {
         self.ask(what, number, self.settings.faults_until_us())
     }
 
+    /// Some nodes are back at once: what is about to be done takes some delays, and of times that are all as likely hardly
+    /// one is so short.
     fn ask_down(&mut self, what: &'static str, number: u32) -> u64 {
-        let settings = self.settings;
-        settings.time_down(|options| self.ask(what, number, options))
+        let (settings, label) = (self.settings, Label { what, about: About::Fault(number) });
+        settings.time_down(|options| self.stream.choose_scaled(label, options.max(1)))
     }
 
     /// Mostly one request soon after another: where they overlap with each other and with faults, there
