@@ -28,7 +28,7 @@ impl Side {
     /// How many sides there are to choose from in a cluster; choice 0 is no node.
     pub(crate) fn options(nodes: u32) -> u64 {
         match nodes {
-            0..=BITS_NODES_MAX => 1 << (nodes.max(1) - 1),
+            0..=BITS_NODES_MAX => (1 << nodes.max(1)) - 1,
             // As many ranges as there are, and as many each of the other patterns.
             _ => 1 + 3 * ranges(nodes),
         }
@@ -121,11 +121,32 @@ mod tests {
 
     #[test]
     fn up_to_63_nodes_a_side_is_a_set_of_bits() {
-        assert_eq!((Side::options(1), Side::options(4), Side::options(63)), (1, 8, 1 << 62));
+        assert_eq!([1, 4, 63].map(Side::options), [1, 15, (1 << 63) - 1]);
         let of = |choice, nodes| Side::chosen(choice, nodes).words(nodes, "|");
         assert_eq!(of(5, 4), "n1 n3 | n2 n4");
         assert_eq!(Side::chosen(1 << 61, 63).members(63).collect::<Vec<_>>(), [NodeId(62)]);
         assert_eq!(Side::chosen(0, 4), Side::NONE);
+    }
+
+    #[test]
+    fn each_node_can_be_cut_off_alone_so_that_it_hears_the_others_and_the_other_way_round() {
+        for nodes in [2, 3, 5, 63, 64] {
+            let all = || (1..=nodes).map(NodeId);
+            let sides = || {
+                let last = Side::options(nodes) - 1;
+                let alone = all().map(|node| 1 << (node.0 - 1).min(62));
+                let others = alone.clone().map(move |it| (last + 1).saturating_sub(it));
+                let choices = alone.chain(others).chain(1..=8_064);
+                choices.filter(move |it| *it <= last).map(|it| Side::chosen(it, nodes))
+            };
+            for node in all() {
+                let is_alone = |side: Side| all().all(|it| side.holds(it) == (it == node));
+                let is_left = |side: Side| all().all(|it| side.holds(it) == (it != node));
+                assert!(sides().any(is_alone), "{node} of {nodes} cannot be alone");
+                assert!(sides().any(is_left), "the others than {node} of {nodes} cannot be");
+            }
+            assert!(sides().all(|side| all().any(|node| !side.holds(node))), "{nodes}");
+        }
     }
 
     #[test]
