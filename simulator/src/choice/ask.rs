@@ -8,8 +8,6 @@ use crate::strategy::Driver;
 
 /// One in so many numbers that are chosen near another is chosen anywhere.
 const ALONE_ONE_IN: u64 = 5;
-/// One in so many numbers has its magnitude drawn first, where short times count as long ones do.
-const SCALED_ONE_IN: u64 = 3;
 /// Among so many beginnings of a node's random numbers a run chooses.
 const SALTS: u64 = 1 << 32;
 
@@ -46,11 +44,11 @@ impl Stream {
         })
     }
 
-    /// A number below `options`, one in three times of a magnitude that is drawn first: a short time is then as likely
+    /// A number below `options`, every other time of a magnitude that is drawn first: a short time is then as likely
     /// as a long one.
     pub(crate) fn choose_scaled(&mut self, label: Label, options: u64) -> u64 {
         let magnitudes = u64::from(options.checked_ilog2().unwrap_or(0)) + 1;
-        self.decide(label, options, |random| match random.below(SCALED_ONE_IN) {
+        self.decide(label, options, |random| match random.below(2) {
             0 => {
                 let halved = options >> random.below(magnitudes);
                 random.below(halved)
