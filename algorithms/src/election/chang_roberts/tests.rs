@@ -1,4 +1,3 @@
-use synod_core::NodeId;
 use synod_simulator::{Bounds, Scenario, Settings, Simulation, Stream, explore, run};
 
 use super::*;
@@ -78,8 +77,14 @@ fn the_messages_do_not_depend_on_the_delays() {
 
 #[test]
 fn every_node_follows_the_highest_number_wherever_it_stands() {
-    let scenario = ring(&[2, 9, 4]);
-    let trace = Simulation::new(&scenario, 3).trace(1);
-    let last = trace.steps.iter().rev().find(|step| step.node == Some(NodeId(3)));
-    assert!(last.is_some_and(|step| step.event.starts_with("chang_roberts")));
+    let follows =
+        Property::at_rest("everybody follows 9", |cluster: &Cluster<'_, ChangRoberts>| {
+            let other = cluster.live().find(|(_, state)| state.leader() != Some(9));
+            other
+                .map_or(Ok(()), |(node, state)| Err(format!("{node} follows {:?}", state.leader())))
+        });
+    for numbers in [[2, 9, 4], [9, 2, 4], [4, 2, 9]] {
+        let scenario = ring(&numbers).property(follows.clone());
+        Simulation::new(&scenario, 3).run(0..100).expect_clean();
+    }
 }
