@@ -269,7 +269,7 @@ pub struct Unsubscribe {
     pub topic: u64,
 }
 
-/// Sends an item to all nodes that have subscribed to its topic. From the application.
+/// Sends an item to all other nodes that have subscribed to its topic. From the application.
 #[derive(Event, Clone, Copy, Debug, Serialize, Deserialize)]
 #[event(name = "topics.publish", local)]
 pub struct Publish {

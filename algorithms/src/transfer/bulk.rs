@@ -199,8 +199,10 @@ impl Bulk {
     fn cancel(&mut self, Cancel { to, transfer }: Cancel, ctx: &mut Context) {
         if let Some(outgoing) = self.outgoing.remove(&(to, transfer)) {
             let (attempt, outcome) = (outgoing.attempt, Outcome::Cancelled);
-            ctx.send(to, &Over { transfer, attempt, outcome, by_sender: true });
-            ctx.trigger(&Ended { peer: to, transfer, outcome: Outcome::Cancelled });
+            if self.linked.contains(&to) {
+                ctx.send(to, &Over { transfer, attempt, outcome, by_sender: true });
+            }
+            ctx.trigger(&Ended { peer: to, transfer, outcome });
         }
     }
 
@@ -408,7 +410,7 @@ impl Bulk {
 
 fn window_is_kept(node: NodeId, state: &Bulk) -> Verdict {
     let mut granted = state.outgoing.values().filter(|outgoing| outgoing.granted);
-    match granted.find(|it| it.stored + state.window_bytes < it.wanted) {
+    match granted.find(|it| it.stored.saturating_add(state.window_bytes) < it.wanted) {
         Some(it) => Err(format!("{node} has asked for {} and {} are stored", it.wanted, it.stored)),
         None => Ok(()),
     }

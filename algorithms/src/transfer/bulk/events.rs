@@ -23,7 +23,7 @@ pub enum Outcome {
 #[derive(Event, Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[event(name = "bulk.send", local)]
 pub struct Send {
-    /// The receiver.
+    /// The receiver: a transfer to a node that is not there waits for it.
     pub to: NodeId,
     /// The name of the transfer, one for each receiver.
     pub transfer: u64,

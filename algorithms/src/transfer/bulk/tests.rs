@@ -145,6 +145,19 @@ fn whoever_gives_up_tells_the_other_end() {
 }
 
 #[test]
+fn what_waits_for_a_node_that_is_never_there_can_be_cancelled() {
+    let (to, transfer, at) = (NodeId(3), 7, Duration::from_millis(5));
+    let scenario = scenario(1)
+        .trigger(SENDER, Duration::ZERO, &Send { to, transfer, size: 1 })
+        .trigger(SENDER, at, &Cancel { to, transfer });
+    let ended = Property::at_rest("it has ended", |cluster: &Cluster<'_, Both>| {
+        let ended = cluster.state(SENDER).map(|(_, files)| files.ended.clone()).unwrap_or_default();
+        if ended.contains(&Outcome::Cancelled) { Ok(()) } else { Err(format!("{ended:?}")) }
+    });
+    Simulation::new(&scenario.property(ended), 2).calm().run(0..5).expect_clean();
+}
+
+#[test]
 fn one_transfer_too_many_is_refused_at_once() {
     let mut scenario = scenario(1);
     for transfer in 0..=TRANSFERS_MAX as u64 {
