@@ -131,7 +131,7 @@ fn commands(place: &Place, seen: &mut Seen) {
     for command in [
         "replay SCHEDULE",
         "replay SCHEDULE --as-test",
-        "why SCHEDULE --runs 5",
+        "why SCHEDULE --runs 20",
         "trace diff SCHEDULE SCHEDULE",
     ] {
         seen.call(place, &command.replace("SCHEDULE", schedule));
