@@ -22,7 +22,8 @@ use crate::scenario::micros;
 ///
 /// Faults begin in the first half of a run, and the noise of the network (`tail`, `lose`,
 /// `duplicate`, `burst`) ends with it, so that the second half shows whether the cluster recovers;
-/// `noise_us` says otherwise.
+/// `noise_us` says otherwise. A burst that lasts longer, and a late message until it arrives, count as
+/// faults to what is promised some time after the last one.
 ///
 /// Part of a schedule, so a field keeps its meaning for ever.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -305,6 +306,14 @@ impl Settings {
     /// Whether one more node may go bad while so many are down or traitors.
     pub(crate) fn may_betray(&self, bad: usize) -> bool {
         bad < self.down_max.max(self.traitors) as usize
+    }
+
+    /// How many nodes of a cluster of another size may be down at once: a world within the model stays
+    /// within it, and one beyond it leaves one node up, if there is more than one.
+    pub(crate) fn down_max_of(&self, nodes: u32, model: &Model) -> u32 {
+        let beyond = model.down_max(self.nodes as usize) < self.down_max as usize;
+        let tolerated = narrow(model.down_max(nodes as usize));
+        self.down_max.min(if beyond { (nodes - 1).max(1) } else { tolerated })
     }
 
     /// How many traitors a cluster of another size may have: a world within the model stays within

@@ -370,11 +370,11 @@ impl<'a> Simulation<'a> {
         let drawn = Random::new(seed ^ SIZES).below(self.sizes.len().max(1) as u64);
         let drawn = usize::try_from(drawn).unwrap_or(0);
         if let Some(nodes) = self.sizes.get(drawn) {
-            world.traitors = world.traitors_of(*nodes, self.runnable.model());
+            let model = self.runnable.model();
+            world.traitors = world.traitors_of(*nodes, model);
+            world.down_max = world.down_max_of(*nodes, model);
             world.nodes = *nodes;
             world.links.retain(|link| link.from.0.max(link.to.0) <= *nodes);
-            let tolerated = self.runnable.model().down_max(*nodes as usize);
-            world.down_max = world.down_max.min(u32::try_from(tolerated).unwrap_or(u32::MAX));
         }
         world
     }

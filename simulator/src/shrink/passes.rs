@@ -80,20 +80,13 @@ impl Search<'_> {
         let given = self.given();
         decisions.extend(given.filter(|(it, _)| nodes < it.0).map(omission));
         let whole = &self.best.settings;
-        let (down_max, traitors) =
-            (self.down_max(nodes), whole.traitors_of(nodes, self.program.model));
+        let (down_max, traitors) = (
+            whole.down_max_of(nodes, self.program.model),
+            whole.traitors_of(nodes, self.program.model),
+        );
         let links = whole.links.iter().filter_map(|link| link.among(&kept)).collect();
         let settings = Settings { nodes, down_max, traitors, links, ..whole.clone() };
         self.keeps(settings, decisions)
-    }
-
-    /// How many of fewer nodes may be down at once: a run within the model stays within it.
-    fn down_max(&self, nodes: u32) -> u32 {
-        let whole = &self.best.settings;
-        let tolerated = |nodes: u32| self.program.model.down_max(nodes as usize);
-        let beyond = tolerated(whole.nodes) < whole.down_max as usize;
-        let most = if beyond { nodes as usize - 1 } else { tolerated(nodes) };
-        whole.down_max.min(u32::try_from(most).unwrap_or(u32::MAX))
     }
 
     /// The inputs that are given: the node, and which of its inputs it is, from 1.

@@ -257,7 +257,13 @@ impl<T: Stack> World<'_, T> {
     /// The cluster is not quiet before `length_us` from now.
     pub(super) fn disturb(&mut self, length_us: u64) {
         self.counts.faults += 1;
-        self.last_fault_us = self.last_fault_us.max(self.now_us + length_us);
+        self.disturb_until(self.now_us + length_us);
+    }
+
+    /// The same of what the noise of the network does, which may last longer than the noise.
+    #[cold]
+    pub(super) fn disturb_until(&mut self, until_us: u64) {
+        self.last_fault_us = self.last_fault_us.max(until_us);
     }
 
     pub(super) fn tell_fault(&mut self, node: NodeId, words: String) {

@@ -221,7 +221,9 @@ impl<T: Stack> World<'_, T> {
         if self.befalls("burst", way, self.noise(self.settings.burst)) {
             let label = Label { what: "burst.length", about: way.about() };
             let length_us = self.stream.choose(label, self.settings.burst_us.max(1));
-            self.network.begin_burst(from, to, self.now_us + 1 + length_us);
+            let until_us = self.now_us + 1 + length_us;
+            self.network.begin_burst(from, to, until_us);
+            self.disturb_until(until_us);
         }
         self.network.is_in_burst(from, to, self.now_us).then_some("lost in a burst")
     }
@@ -238,7 +240,11 @@ impl<T: Stack> World<'_, T> {
         let most = if late { tail_max_us } else { max };
         let options = most.saturating_sub(min) + 1;
         let us = min + self.stream.choose_delay(|| way.about(), options, min, shape);
-        Delay { us, max_us: most.max(min) }
+        let max_us = most.max(min);
+        if late {
+            self.disturb_until(self.now_us + if self.settings.races { max_us } else { us });
+        }
+        Delay { us, max_us }
     }
 
     /// How often the network loses, doubles or holds up messages, while it is still allowed to.

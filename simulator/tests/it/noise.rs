@@ -1,7 +1,7 @@
 //! What bursts, clogs and clocks do to a run, to the microsecond.
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Algorithm, Context, Event, Handlers, NodeId};
+use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property};
 use synod_simulator::{Outcome, Scenario, Settings, StepKind};
 
 use crate::kit::{N1, N2, N3, ms, run_decided, steps};
@@ -124,4 +124,74 @@ fn clocks_are_apart_run_at_their_own_speed_and_jump() {
     assert_eq!(clock(&outcome, N2), ahead);
     let jumped = usual().map(|at| (at, if at < 45_000 { at } else { at + 300_000 }));
     assert_eq!(clock(&outcome, N3), jumped.collect::<Vec<_>>());
+}
+
+/// Every node tells the others every 10 ms that it is there, and counts how often in a row it did not hear
+/// all of them meanwhile.
+#[derive(Clone, Debug, Default, Hash)]
+struct Listener {
+    heard: u32,
+    missed: u32,
+}
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "listener.here")]
+struct Here;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "listener.beat", local)]
+struct Beat;
+
+impl Algorithm for Listener {
+    const NAME: &'static str = "listener";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::beat).on(|it: &mut Self, _: Here| it.heard += 1)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        ctx.after(ms(10), &Beat);
+    }
+}
+
+impl Listener {
+    fn beat(&mut self, beat: Beat, ctx: &mut Context) {
+        self.missed = if 0 < self.heard { 0 } else { self.missed + 1 };
+        self.heard = 0;
+        let me = ctx.me();
+        ctx.send_where(&Here, |peer| peer != me);
+        ctx.after(ms(10), &beat);
+    }
+}
+
+/// A promise that two nodes hear each other, which what the noise does to the last message before its end
+/// may break for half a second.
+fn assert_noise_is_a_fault_as_long_as_it_lasts(noisy: Settings, lines: &[&str]) {
+    let silent = |cluster: &Cluster<'_, Listener>| {
+        let silent = cluster.live().find(|(_, it)| 10 < it.missed);
+        silent.map_or(Ok(()), |(node, _)| Err(format!("{node} hears nothing")))
+    };
+    let promise = |name| Property::eventually(name, ms(200), silent);
+    let scenario = Scenario::of(|_| Listener::default()).property(promise("all are heard"));
+    let settings = Settings { noise_us: 1_000_000, time_us: 3_000_000, ..noisy };
+    let outcome = run_decided(&scenario, &settings, lines);
+    assert_eq!((outcome.violation, outcome.undue), (None, Vec::new()));
+    let always = Property::always("all are heard at all times", silent);
+    let outcome = run_decided(&scenario.property(always), &settings, lines);
+    assert!(outcome.violation.is_some(), "it is silent for a while");
+}
+
+#[test]
+fn a_promise_waits_for_the_end_of_a_burst_that_began_in_the_noise() {
+    let burst =
+        ["burst listener.here n1>n2 #99 = 1", "burst.length listener.here n1>n2 #1 = 500000"];
+    let settings = Settings { burst: 1, burst_us: 600_000, ..Settings::calm(2) };
+    assert_noise_is_a_fault_as_long_as_it_lasts(settings, &burst);
+}
+
+#[test]
+fn a_promise_waits_for_a_late_message_that_was_sent_in_the_noise() {
+    let late = ["tail listener.here n1>n2 #99 = 1", "delay listener.here n1>n2 #99 = 500000"];
+    let settings = Settings { tail: 1, tail_max_us: 600_000, ..Settings::calm(2) };
+    assert_noise_is_a_fault_as_long_as_it_lasts(settings, &late);
 }

@@ -8,7 +8,9 @@ use std::{env, fs};
 use serde::{Deserialize, Serialize};
 use synod_algorithms::Bully;
 use synod_algorithms::election::bully::Elected;
-use synod_core::{Algorithm, Context, Event, Handlers, NodeId, Property};
+use synod_core::{
+    Algorithm, Assumption, Context, Event, HandlerSet, Handlers, Model, NodeId, Property,
+};
 use synod_simulator::{Bounds, Fault, Recorded, Scenario, Simulation, Strategy, explore};
 
 fn bully() -> Scenario<Bully> {
@@ -340,4 +342,19 @@ fn a_run_that_drew_again_is_shrunk_to_one_that_does_not() {
         "{}",
         failure.text
     );
+}
+
+#[test]
+fn faults_beyond_the_model_happen_in_clusters_of_every_size_that_is_drawn() {
+    let idle = |_| HandlerSet::with((), Handlers::<()>::new());
+    let scenario = Scenario::new("idle", Model::ASYNCHRONOUS, idle).expect("no events clash");
+    for (fault, sizes) in [(Fault::Crash, 2..=3), (Fault::Leave, 2..=3), (Fault::Crash, 1..=1)] {
+        let simulation = Simulation::new(&scenario, 3).sizes(sizes.clone()).with(fault);
+        let simulation = simulation.strategy(Strategy::Random);
+        let report = simulation.run(0..40);
+        report.expect_clean();
+        assert_eq!(report.dropped, [Assumption::FaultBound]);
+        let happened = report.counts.crashes + report.counts.leaves;
+        assert!(5 < happened, "{fault:?} with {sizes:?} nodes: {happened}");
+    }
 }
