@@ -150,6 +150,8 @@ pub struct Stream {
     revised: Choices,
     /// The inputs that are left out, by label and ordinal.
     left_out: BTreeSet<(Label, u32)>,
+    /// What the coins come from of which no decision tells.
+    coins: Option<u64>,
     /// What the random numbers of nodes begin with, of those that have drawn one.
     salts: BTreeMap<NodeId, u64>,
     /// Decisions of the schedule that the run did ask for.
@@ -246,6 +248,11 @@ impl Stream {
         Self { left_out: left_out.map(|it| (it.label, it.ordinal)).collect(), ..self }
     }
 
+    /// The same, where what handlers let be chosen comes from `seed` and is not calm, unless a decision tells.
+    pub(crate) fn tossing(self, seed: Option<u64>) -> Self {
+        Self { coins: seed, ..self }
+    }
+
     fn from(origin: Origin, recorded: bool) -> Self {
         Self {
             origin,
@@ -253,6 +260,7 @@ impl Stream {
             log: recorded.then(Vec::new),
             revised: BTreeMap::new(),
             left_out: BTreeSet::new(),
+            coins: None,
             salts: BTreeMap::new(),
             found: 0,
             asked_in_run: 0,
@@ -321,7 +329,7 @@ impl Stream {
         seeded: impl Fn(&mut Driver) -> u64,
         draw: impl Fn(&mut Random) -> u64,
     ) -> u64 {
-        let Self { origin, asked, log, found, asked_in_run, .. } = self;
+        let Self { origin, asked, log, found, asked_in_run, coins, .. } = self;
         if let (Origin::Seeded(driver), None) = (&mut *origin, &log) {
             return seeded(driver);
         }
@@ -337,7 +345,11 @@ impl Stream {
         let mut kept = |recorded: &Choices| {
             let choice = recorded.get(&(label, *ordinal));
             *found += usize::from(choice.is_some());
-            choice.map_or(0, |choice| (*choice).min(options - 1))
+            match (choice, &coins) {
+                (Some(choice), _) => (*choice).min(options - 1),
+                (None, Some(seed)) if label.what == CHOOSE => toss(*seed, label, *ordinal, options),
+                (None, _) => 0,
+            }
         };
         let choice = match origin {
             Origin::Seeded(driver) => seeded(driver),
@@ -356,6 +368,16 @@ impl Stream {
 
 fn by_label(decisions: &[Decision]) -> Choices {
     decisions.iter().map(|it| ((it.label, it.ordinal), it.choice)).collect()
+}
+
+/// A coin that depends on nothing else that happens in a run.
+fn toss(seed: u64, label: Label, ordinal: u32, options: u64) -> u64 {
+    let node = match label.about {
+        About::Node(node) => node.0,
+        About::Message { .. } | About::Fault(_) => 0,
+    };
+    let which = u64::from(node) << 32 | u64::from(ordinal);
+    Random::new(Random::new(seed).next_u64() ^ which).below(options)
 }
 
 impl Label {
@@ -378,6 +400,11 @@ impl Decision {
     #[must_use]
     pub fn is_omission(&self) -> bool {
         self.label.what == INPUT && 0 < self.choice
+    }
+
+    /// Whether it is about what a handler lets be chosen.
+    pub(crate) fn is_coin(&self) -> bool {
+        self.label.what == CHOOSE
     }
 
     /// The planned fault that it is about: its kind, and its number.

@@ -43,6 +43,8 @@ pub struct Failure {
     /// Whether every single removal from the shrunk run was tried. False if the bound on replays
     /// came first.
     pub is_minimal: bool,
+    /// Whether the shrunk run fails only as long as each coin that handlers throw shows what it does.
+    pub is_by_chance: bool,
 }
 
 /// What a seed drew before its run began.
@@ -83,8 +85,12 @@ impl Failure {
     pub fn shrinking(&self) -> String {
         let Self { decisions_found, steps_found, replays, .. } = self;
         let (decisions, steps) = (self.schedule.decisions(), self.trace.steps.len() as u64);
+        let chance = match self.is_by_chance {
+            true => ", which fails by chance: with other coins (`Context::choose`) it does not",
+            false => "",
+        };
         let shrunk = format!("shrunk from {decisions_found} to {decisions} decisions");
-        match steps <= *steps_found {
+        let told = match steps <= *steps_found {
             true => {
                 format!("{shrunk} and from {steps_found} to {steps} steps in {replays} replays")
             }
@@ -93,7 +99,8 @@ impl Failure {
                     "{shrunk} in {replays} replays, with {steps} steps in place of {steps_found}"
                 )
             }
-        }
+        };
+        told + chance
     }
 }
 

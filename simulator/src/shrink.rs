@@ -8,6 +8,7 @@
 //!
 //! The passes do not know the algorithm, only how to execute a candidate.
 
+mod coins;
 mod hollow;
 mod passes;
 mod renumber;
@@ -21,7 +22,7 @@ use crate::runnable::Runnable;
 use crate::scenario::Scenario;
 use crate::settings::Settings;
 use crate::trace::hash_of;
-use crate::world::Outcome;
+use crate::world::{Outcome, Violation};
 
 /// Runs that shrinking may spend.
 const REPLAYS_MAX: u32 = 4_000;
@@ -34,7 +35,8 @@ const POLISHED_MAX: u32 = 6;
 pub struct Shrunk {
     /// The world, cut down to what fails.
     pub settings: Settings,
-    /// The decisions that are left: none can be taken away alone, nor once the later ones about one kind of message
+    /// The decisions that are left. Those of [coins](synod_core::Context::choose) stay where a run without them
+    /// fails only since each shows 0; of the others none can be taken away alone, nor once the later ones about one kind of message
     /// are numbered one lower or higher, as far as the bound on replays let that be tried.
     pub decisions: Vec<Decision>,
     /// What the small run does, with its trace.
@@ -44,6 +46,9 @@ pub struct Shrunk {
     /// Whether every single removal was tried: of a decision, a fault, an input, a node. False if
     /// the bound on replays came first.
     pub is_minimal: bool,
+    /// Whether a promise to come to something is broken only as long as each coin that handlers throw shows
+    /// what it does: with others none of several runs fails.
+    pub is_by_chance: bool,
 }
 
 /// Shrinks a run of `scenario` that violates `property`. Every candidate is executed; what is
@@ -74,27 +79,77 @@ pub(crate) fn smallest_of(
     decisions: &[Decision],
     property: &str,
 ) -> Option<Shrunk> {
-    // A panic elsewhere, as that of a node which sends to one that was left out, is another failure.
-    let place = runnable.run(settings, Stream::replaying(decisions), false).0.violation?.place;
-    let execute = |settings: &Settings, decisions: &[Decision]| {
-        let (outcome, stream) = runnable.run(settings, Stream::replaying(decisions), false);
-        let violation = outcome.violation;
-        let violation = violation.filter(|it| it.property == property && it.place == place)?;
+    let failing = Failing::of(runnable, settings, decisions, property)?;
+    match runnable.comes_to(property) {
+        true => failing.fair(settings, decisions),
+        false => failing.shrunk(settings, decisions, None),
+    }
+}
+
+/// A way to fail.
+struct Failing<'a> {
+    runnable: &'a dyn Runnable,
+    property: &'a str,
+    /// A panic elsewhere, as that of a node which sends to one that was left out, is another failure.
+    place: Option<String>,
+}
+
+impl<'a> Failing<'a> {
+    /// That of a run; none if it does not fail.
+    fn of(
+        runnable: &'a dyn Runnable,
+        settings: &Settings,
+        decisions: &[Decision],
+        property: &'a str,
+    ) -> Option<Self> {
+        let (outcome, _) = runnable.run(settings, Stream::replaying(decisions), false);
+        Some(Self { runnable, property, place: outcome.violation?.place })
+    }
+
+    /// Runs a candidate, with coins from a seed where no decision tells; none if it does not fail so.
+    fn execute(
+        &self,
+        settings: &Settings,
+        decisions: &[Decision],
+        coins: Option<u64>,
+    ) -> Option<Failed> {
+        let stream = Stream::replaying(decisions).tossing(coins);
+        let (outcome, stream) = self.runnable.run(settings, stream, false);
+        let is_so = |it: &Violation| it.property == self.property && it.place == self.place;
+        let violation = outcome.violation.filter(is_so)?;
+        let (mut decisions, mut without_races) =
+            (stream.decisions(), stream.decisions_without_races());
+        if coins.is_some() {
+            decisions.retain(|it| !it.is_coin());
+            without_races.retain(|it| !it.is_coin());
+        }
         let (steps, ended_us) = (outcome.counts.steps, violation.time_us);
-        let without_races = stream.decisions_without_races();
-        Some(Failed { decisions: stream.decisions(), without_races, steps, ended_us })
-    };
-    let program = Program {
-        execute: &execute,
-        model: runnable.model(),
-        inputs: runnable.asked(),
-        comes_to: runnable.comes_to(property),
-        found: settings,
-    };
-    let Smallest { candidate, replays, is_minimal } = smallest(&program, settings, decisions)?;
-    let Candidate { settings, decisions } = candidate;
-    let (outcome, _) = runnable.run(&settings, Stream::replaying(&decisions), true);
-    Some(Shrunk { settings, decisions, outcome, replays, is_minimal })
+        Some(Failed { decisions, without_races, steps, ended_us })
+    }
+
+    /// The smallest run that fails so.
+    fn shrunk(
+        &self,
+        settings: &Settings,
+        decisions: &[Decision],
+        coins: Option<u64>,
+    ) -> Option<Shrunk> {
+        let execute =
+            |settings: &Settings, decisions: &[Decision]| self.execute(settings, decisions, coins);
+        let program = Program {
+            execute: &execute,
+            model: self.runnable.model(),
+            inputs: self.runnable.asked(),
+            comes_to: self.runnable.comes_to(self.property),
+            found: settings,
+        };
+        let Smallest { candidate, replays, is_minimal } = smallest(&program, settings, decisions)?;
+        let Candidate { settings, decisions } = candidate;
+        let stream = Stream::replaying(&decisions).tossing(coins);
+        let (outcome, stream) = self.runnable.run(&settings, stream, true);
+        let decisions = if coins.is_some() { stream.decisions() } else { decisions };
+        Some(Shrunk { settings, decisions, outcome, replays, is_minimal, is_by_chance: false })
+    }
 }
 
 /// What the passes know of the program: how a candidate is run, and what it is made for.

@@ -445,7 +445,7 @@ impl<'a> Simulation<'a> {
         let Some(shrunk) = smallest_of(self.runnable, world, decisions, property) else {
             return Err(differs(world, decisions));
         };
-        let Shrunk { settings, decisions, outcome, replays, is_minimal } = shrunk;
+        let Shrunk { settings, decisions, outcome, replays, is_minimal, is_by_chance } = shrunk;
         let Some(violation) = outcome.violation else {
             return Err(differs(&settings, &decisions));
         };
@@ -465,6 +465,7 @@ impl<'a> Simulation<'a> {
             schedule,
             replays,
             is_minimal,
+            is_by_chance,
         })
     }
 

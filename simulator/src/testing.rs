@@ -80,7 +80,7 @@ impl Simulation<'_> {
         }
         let (budget, begin) = (environment::budget(), now());
         let first = environment::first_seed();
-        let end = budget.runs.map_or(u64::MAX, |runs| first + runs);
+        let end = budget.runs.map_or(u64::MAX, |runs| first.saturating_add(runs));
         let goes_on = |next| {
             next < end && (next == first || budget.time.is_none_or(|time| begin.elapsed() < time))
         };
@@ -160,6 +160,7 @@ impl Simulation<'_> {
             decisions_found,
             replays: 0,
             is_minimal: true,
+            is_by_chance: false,
             schedule,
         };
         panic!("{}", self.block(&failure, name, place, Ok(path)));

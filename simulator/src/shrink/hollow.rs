@@ -25,13 +25,7 @@ impl Search<'_> {
         if let Some(known) = self.calm.get(&asked) {
             return *known;
         }
-        let mut world = Settings {
-            nodes: asked.0,
-            races: false,
-            links: Vec::new(),
-            ..self.program.found.clone()
-        };
-        Settings::SWITCHES.iter().for_each(|off| *off(&mut world) = 0);
+        let world = calm(self.program.found, asked.0);
         let left_out = |it: &Name| Decision { label: it.0, ordinal: it.1, options: 2, choice: 1 };
         let decisions: Vec<Decision> = asked.1.iter().map(left_out).collect();
         self.replays += 1;
@@ -39,6 +33,13 @@ impl Search<'_> {
         self.calm.insert(asked, fails);
         fails
     }
+}
+
+/// The same world of so many nodes in which nothing goes wrong.
+pub(super) fn calm(found: &Settings, nodes: u32) -> Settings {
+    let mut world = Settings { nodes, races: false, links: Vec::new(), ..found.clone() };
+    Settings::SWITCHES.iter().for_each(|off| *off(&mut world) = 0);
+    world
 }
 
 fn omitted(decisions: &[Decision]) -> Vec<Name> {

@@ -1,5 +1,7 @@
 //! From a run that fails to a small one that fails in the same way.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use synod_algorithms::Bully;
 use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property, Stack};
@@ -370,4 +372,70 @@ fn whoever_is_to_come_to_something_is_asked_for_it_in_the_shrunk_run_too() {
     let decided = found.decisions.iter().filter(of_the_cluster).map(|it| it.label.what);
     assert_eq!(decided.collect::<Vec<_>>(), ["lose"], "and every node of two is asked");
     assert_eq!(found.settings.nodes, 2);
+}
+
+/// n1 throws a coin until it shows 1, and waits for a word from n2.
+#[derive(Clone, Debug, Default, Hash)]
+struct Gambler {
+    has_won: bool,
+    has_heard: bool,
+}
+
+impl Algorithm for Gambler {
+    const NAME: &'static str = "gambler";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(Self::again).on(|it: &mut Self, _: One| it.has_heard = true)
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        if ctx.me() == N1 {
+            ctx.after(ms(100), &Again);
+        } else {
+            ctx.send(N1, &One);
+        }
+    }
+}
+
+impl Gambler {
+    fn again(&mut self, again: Again, ctx: &mut Context) {
+        self.has_won |= ctx.choose(2) == 1;
+        if !self.has_won {
+            ctx.after(ms(100), &again);
+        }
+    }
+}
+
+fn gambler(is_settled: fn(&Gambler) -> bool) -> Scenario<Gambler> {
+    let settled = move |cluster: &Cluster<'_, Gambler>| match cluster.state(N1) {
+        Some(n1) if !is_settled(n1) => Err(String::from("it waits")),
+        _ => Ok(()),
+    };
+    Scenario::of(|_| Gambler::default()).property(Property::eventually(
+        "settled",
+        ms(8_000),
+        settled,
+    ))
+}
+
+#[test]
+fn coins_are_kept_where_a_run_comes_to_nothing_once_each_shows_0() {
+    let scenario = gambler(|n1| n1.has_won && n1.has_heard);
+    let (_, found) = shrunk(&scenario, &lossy(2));
+    let whats: BTreeSet<&str> = found.decisions.iter().map(|it| it.label.what).collect();
+    assert_eq!(whats.into_iter().collect::<Vec<_>>(), ["choose", "lose"]);
+    assert!(!found.is_by_chance);
+    let mut rest = found.decisions.clone();
+    rest.retain(|it| it.label.what != "lose");
+    assert_eq!(violated(&scenario, &found.settings, &rest), None, "the loss is what breaks it");
+}
+
+#[test]
+fn a_run_that_only_its_coins_break_says_so() {
+    let scenario = gambler(|n1| n1.has_won);
+    let unlucky = shrink(&scenario, &lossy(2), Vec::new(), "settled");
+    assert!(unlucky.is_by_chance, "it comes to nothing with 0 for ever, and with nothing else");
+    let (_, other) = shrunk(&gambler(|n1| n1.has_heard), &lossy(2));
+    assert!(!other.is_by_chance, "whatever the coins show");
+    assert_eq!(other.decisions.iter().map(|it| it.label.what).collect::<Vec<_>>(), ["lose"]);
 }
