@@ -125,7 +125,8 @@ impl Action {
             Act::Fire { node, id } => match worker.timer(state, node, id) {
                 Some(armed) => {
                     let (name, shown) = (catalogue.name(armed.event()), catalogue.show(&armed));
-                    format!("fire {name} {node} {shown}")
+                    // A name is a line of a schedule, whatever an event writes of itself.
+                    format!("fire {name} {node} {}", shown.replace(['\n', '\r'], " "))
                 }
                 None => format!("fire {node}"),
             },

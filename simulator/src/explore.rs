@@ -372,6 +372,9 @@ fn conclude(search: Search<'_, '_>, result: Result<(), Stop>) -> Box<Explored> {
     let promises = &program.setting().promises;
     found.never = never.iter().filter_map(|it| promises.get(*it)).map(|it| it.name).collect();
     found.undue = program.setting().undue();
+    if found.skipped.len() == promises.len() {
+        found.undue.clone_from(&found.skipped); // Nothing was held against anything.
+    }
     found.draws = program.setting().has_drawn.load(Ordering::Relaxed);
     found.places = found.places.max(program.places() as u64);
     match result {

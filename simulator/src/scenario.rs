@@ -222,12 +222,13 @@ impl<T: Stack> Scenario<T> {
     ///
     /// # Panics
     ///
-    /// If there is one of that name: results go by it.
+    /// If there is one of that name: results go by it. If its name is more than one line.
     #[must_use]
     #[track_caller]
     pub fn property(mut self, property: Property<T>) -> Self {
         let (name, known) = (property.name, self.properties.iter());
         assert!(known.into_iter().all(|it| it.name != name), "two properties are called `{name}`");
+        assert!(!name.contains(['\n', '\r']), "a schedule has a line for the property {name:?}");
         self.properties.push(property);
         self
     }

@@ -2,7 +2,9 @@
 
 use std::hash::Hash;
 
-use synod_core::{Catalogue, DecodeError, Input, Lane, LaneId, NodeId, PeerDown, PeerUp, Renamer};
+use synod_core::{
+    Catalogue, DecodeError, EventId, Input, Lane, LaneId, NodeId, PeerDown, PeerUp, Renamer,
+};
 
 use super::bounds::Bounds;
 use super::print::Print;
@@ -82,6 +84,14 @@ impl Parcel {
             other => other.clone(),
         };
         Ok(Self::of(link, input, self.left, (self.ordered, self.stays)))
+    }
+
+    /// The event that it is, if it is one of an algorithm.
+    pub(crate) fn event(&self) -> Option<EventId> {
+        match &self.input {
+            Input::Deliver { envelope, .. } | Input::Trigger(envelope) => Some(envelope.event()),
+            _ => None,
+        }
     }
 
     /// Whether it may be lost, within these bounds.

@@ -40,7 +40,8 @@ pub struct Explored {
     pub skipped: Vec<&'static str>,
     /// What should hold in some state and did in none.
     pub never: Vec<&'static str>,
-    /// What was held against no state: promised at rest, where none is, or of events that no node indicates.
+    /// What was held against no state: promised at rest, where none is, or of events that no node indicates; and what
+    /// is skipped, if that is all there is.
     pub undue: Vec<&'static str>,
     /// Which nodes were to [trigger](crate::Scenario::trigger) something, and are not of the cluster.
     pub nobody: Vec<String>,
@@ -147,7 +148,8 @@ impl Explored {
 
     /// Fails the test if a property is violated, or if not every state was visited; also if nothing was shown:
     /// what should hold in some state held in none, a promise was held against none, or a node was to trigger
-    /// something that is not of the cluster. What is [skipped](Self::skipped) is not asked for.
+    /// something that is not of the cluster. What is [skipped](Self::skipped) is not asked for, unless that is all
+    /// there is.
     ///
     /// # Panics
     ///

@@ -220,7 +220,7 @@ impl<'a> Worker<'a> {
             let moved = self.moves.at(at);
             all_asked.extend(moved.asked);
             // Every node is up, whether or not it has had its turn.
-            moved.sends.iter().for_each(|parcel| self.enqueue(state, *parcel));
+            self.enqueue_all(state, moved.sends.iter().copied());
             let told = moved.told;
             self.remember(state, told);
             self.tell_of_start(state, node, |peer| peer < node);
@@ -320,12 +320,11 @@ impl<'a> Worker<'a> {
         let cut = action.cut.map(|cut| u32::try_from(cut.after).unwrap_or(u32::MAX));
         let at = self.step(next, node, what, Way { choices: action.choices(), cut })?;
         let moved = self.moves.at(at);
-        for parcel in moved.sends {
-            let to = self.parcel(*parcel).link.1;
-            if to == node || self.host(Self::place(next, to)).up {
-                self.enqueue(next, *parcel);
-            }
-        }
+        // The others are as they were before.
+        let is_sent = |to: NodeId| to == node || self.host(Self::place(state, to)).up;
+        let sends = moved.sends.iter().copied();
+        let sends = sends.filter(|parcel| is_sent(self.parcel(*parcel).link.1));
+        self.enqueue_all(next, sends);
         let told = moved.told;
         self.remember(next, told);
         if let Act::Restart { .. } = action.act {

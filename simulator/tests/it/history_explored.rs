@@ -283,7 +283,7 @@ fn a_monitor_of_which_nothing_is_known_is_skipped_and_named() {
         }
     });
     let explored = explore(&roll_call().property(monitor.clone()), &calm_bounds(3));
-    explored.expect_complete();
+    assert!(explored.complete, "but nothing is judged");
     assert_eq!((explored.states, explored.skipped), (8, vec!["nobody is third"]));
     let scenario = roll_call().property(monitor.explored_by(0, |count: &mut u32, _, _| {
         *count += 1;

@@ -114,7 +114,7 @@ fn a_timer_that_goes_on_for_ever_does_not_hold_up_a_message() {
 fn without_being_asked_for_it_is_named_as_not_judged() {
     let scenario = scenario(Habit::Plays, N1);
     let explored = Exploration::new(&scenario, calm_bounds(2)).run();
-    explored.expect_complete();
+    assert!(explored.complete, "but nothing is judged");
     assert_eq!(explored.skipped, ["it gets there"]);
 }
 

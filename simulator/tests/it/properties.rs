@@ -117,7 +117,7 @@ fn a_bound_between_two_ticks_is_not_held_against_the_earlier_one() {
 fn without_a_clock_an_eventual_promise_is_named_as_not_held_against_the_states() {
     let scenario = task(ms(3_000)).property(Property::eventually("done", ms(2_000), is_done));
     let explored = explore(&scenario, &calm_bounds(2));
-    explored.expect_complete();
+    assert!(explored.complete, "but nothing is judged");
     assert_eq!(explored.skipped, ["done"]);
 }
 

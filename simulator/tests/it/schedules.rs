@@ -185,3 +185,59 @@ fn an_action_is_found_again_whatever_its_event_says() {
     assert_eq!((again.decisions, again.found), (2, 2));
     assert_eq!(again.violation.as_ref(), Some(&failure.violation));
 }
+
+/// Takes down in which order it is told something: by its application, by a job, by its timer.
+#[derive(Clone, Debug, Default, Hash)]
+struct Diary {
+    told: Vec<u8>,
+}
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "diary.told", local)]
+struct Told(u8);
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "diary.task", local)]
+struct Task;
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(name = "diary.reminded", local)]
+struct Reminded;
+
+impl std::fmt::Debug for Reminded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("in two\nlines")
+    }
+}
+
+impl Algorithm for Diary {
+    const NAME: &'static str = "diary";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+            .on(|it: &mut Self, Told(what): Told| it.told.push(what))
+            .on(|it: &mut Self, _: Reminded| it.told.push(0))
+            .job(|_: Task| Told(2))
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        ctx.job(&Task);
+        ctx.after(ms(5), &Reminded);
+    }
+}
+
+#[test]
+fn what_a_node_is_told_by_different_ways_is_told_apart() {
+    for first in 0..=2 {
+        let other = move |cluster: &Cluster<'_, Diary>| match cluster.state(N1) {
+            Some(n1) if n1.told.first() == Some(&first) => Err(format!("{first} comes first")),
+            _ => Ok(()),
+        };
+        let scenario = Scenario::of(|_| Diary::default()).trigger(N1, ms(0), &Told(1));
+        let scenario = scenario.property(Property::always("another comes first", other));
+        let explored = explore(&scenario, &calm_bounds(1));
+        let failure = explored.expect_failure();
+        let again = replay(&scenario, &read(&failure.text));
+        assert_eq!(again.violation.as_ref(), Some(&failure.violation), "{}", failure.text);
+    }
+}

@@ -189,3 +189,21 @@ fn a_cluster_of_no_node_is_not_explored() {
     let none = told(|| drop(Exploration::new(&resting(), Bounds::calm(0))));
     assert_eq!(none, "a cluster has at least one node");
 }
+
+#[test]
+fn a_property_that_no_line_of_a_schedule_can_name_is_refused() {
+    let in_two_lines = || Property::always("one\nand two", |_| Ok(()));
+    let told = told(|| drop(resting().property(in_two_lines())));
+    assert_eq!(told, "a schedule has a line for the property \"one\\nand two\"");
+}
+
+#[test]
+fn an_exploration_that_skips_all_that_is_promised_is_no_pass() {
+    let later = || Property::eventually("never", ms(1), |_| Err(String::from("it never is")));
+    let found = explore(&resting().property(later()), &calm_bounds(2));
+    assert_eq!((found.skipped, found.undue), (vec!["never"], vec!["never"]));
+    let alone = || explore(&resting().property(later()), &calm_bounds(2)).expect_complete();
+    assert!(told(alone).contains("never judged: [\"never\"]"));
+    let more = resting().property(later()).property(Property::always("fine", |_| Ok(())));
+    explore(&more, &calm_bounds(2)).expect_complete();
+}

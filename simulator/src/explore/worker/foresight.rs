@@ -3,7 +3,7 @@
 
 use synod_core::NodeId;
 
-use super::wire::WEIGHT;
+use super::wire::weight_behind;
 use super::{Move, Way, What, Worker};
 use crate::action::Act;
 use crate::explore::parcel::Parcel;
@@ -117,6 +117,6 @@ impl Worker<'_> {
         let on_lane = |number: &&u32| self.parcel(**number).link == parcel.link;
         let before = state.wire.iter().chain(sent).filter(on_lane).count();
         let before = before - usize::from(taken.is_some_and(|taken| taken.link == parcel.link));
-        (0..before).fold(parcel.print, |weighed, _| weighed.wrapping_mul(WEIGHT))
+        parcel.print.wrapping_mul(weight_behind(before))
     }
 }

@@ -12,7 +12,12 @@ use crate::explore::state::State;
 const UNKNOWN: u32 = u32::MAX;
 
 /// What a place on an ordered lane is weighed with, one more time for each place before it.
-pub(super) const WEIGHT: u128 = 0xa076_1d64_78bd_642f_e703_7ed1_a0b4_28dd;
+const WEIGHT: u128 = 0xa076_1d64_78bd_642f_e703_7ed1_a0b4_28dd;
+
+/// What the place on an ordered lane behind so many is weighed with.
+pub(super) fn weight_behind(before: usize) -> u128 {
+    WEIGHT.wrapping_pow(u32::try_from(before).expect("fewer than 2^32 parcels"))
+}
 
 impl Worker<'_> {
     /// Computes the sum of a state anew.
@@ -60,22 +65,42 @@ impl Worker<'_> {
 
     /// Puts a parcel behind all of its lane; one without an order where its fingerprint says.
     pub(super) fn enqueue(&self, state: &mut State, number: u32) {
+        self.enqueue_all(state, [number]);
+    }
+
+    /// The same with some, one after the other: those of one lane in a row stand behind one another.
+    pub(super) fn enqueue_all(&self, state: &mut State, numbers: impl IntoIterator<Item = u32>) {
+        let mut last: Option<(Link, usize, u128)> = None;
+        for number in numbers {
+            let parcel = self.parcel(number);
+            let (at, weight) = match last {
+                Some((link, at, weight)) if parcel.ordered && link == parcel.link => {
+                    (at + 1, weight.wrapping_mul(WEIGHT))
+                }
+                _ => self.end_of_lane(state, number),
+            };
+            if parcel.stays && at.checked_sub(1).and_then(|at| state.wire.get(at)) == Some(&number)
+            {
+                continue; // It is under way for ever already.
+            }
+            state.sum = state.sum.wrapping_add(parcel.print.wrapping_mul(weight));
+            state.wire.insert(at, number);
+            last = Some((parcel.link, at, weight));
+        }
+    }
+
+    /// Where a parcel is put, and what it is weighed with there.
+    fn end_of_lane(&self, state: &State, number: u32) -> (usize, u128) {
         let parcel = self.parcel(number);
         let key = |parcel: &Parcel| (parcel.link, if parcel.ordered { 0 } else { parcel.print });
         let mine = key(parcel);
         let at = state.wire.partition_point(|other| key(self.parcel(*other)) <= mine);
-        if parcel.stays && at.checked_sub(1).and_then(|at| state.wire.get(at)) == Some(&number) {
-            return; // It is under way for ever already.
+        if !parcel.ordered {
+            return (at, 1);
         }
         let lane = state.wire.iter().take(at).rev();
         let before = lane.take_while(|other| self.parcel(**other).link == parcel.link).count();
-        let weight = if parcel.ordered {
-            (0..before).fold(1_u128, |weight, _| weight.wrapping_mul(WEIGHT))
-        } else {
-            1
-        };
-        state.sum = state.sum.wrapping_add(parcel.print.wrapping_mul(weight));
-        state.wire.insert(at, number);
+        (at, weight_behind(before))
     }
 
     /// Takes what stands at this place off the wire: the first of its lane, if that has an order.
@@ -126,10 +151,18 @@ impl Worker<'_> {
         state.wire.get(at).map(|number| self.parcel(*number))
     }
 
-    /// How much there is on its lane before what stands at this place of the wire.
+    /// How much there is on its lane before what stands at this place of the wire. What a node has from itself
+    /// may also be on its way by another lane, which nothing else tells apart: then that counts too.
     pub(crate) fn before(&self, state: &State, at: usize) -> usize {
-        let mut before = state.wire.iter().take(at + 1).rev().map(|it| self.parcel(*it).link);
-        let link = before.next();
-        before.take_while(|it| Some(*it) == link).count()
+        let Some(parcel) = self.at(state, at) else {
+            return 0;
+        };
+        let (from, to, lane) = parcel.link;
+        let there = || state.wire.iter().map(|it| self.parcel(*it));
+        let is_same = |other: &Parcel| other.link.2 != lane && other.event() == parcel.event();
+        let own = |other: &&Arc<Parcel>| (other.link.0, other.link.1) == (from, to);
+        let is_doubted = from == to && there().filter(own).any(|it| is_same(it));
+        let before = there().take(at).filter(own);
+        before.filter(|it| is_doubted || it.link == parcel.link).count()
     }
 }
