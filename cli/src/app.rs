@@ -74,7 +74,7 @@ impl App {
     #[must_use]
     pub fn scenario<A>(mut self, scenario: Scenario<A>) -> Self
     where
-        A: Algorithm + Clone + Default + Hash + Serialize + Sync,
+        A: Algorithm + Clone + Default + fmt::Debug + Hash + Serialize + Sync,
     {
         self.entries.push(Box::new(Registered(scenario.showing_states())));
         self

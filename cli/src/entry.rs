@@ -1,5 +1,6 @@
 //! An algorithm behind a pointer: what the commands do with it.
 
+use std::fmt;
 use std::hash::Hash;
 use std::ops::{ControlFlow, Range, RangeInclusive};
 
@@ -11,8 +12,8 @@ use synod_runtime::NodeBuilder;
 use synod_simulator::{
     Bounds, CannotReduce, CannotReplay, Decision, Estimate, Exploration, Explored, Fault,
     LinkDelay, Measures, NotSymmetric, NothingViolated, Progress, Replay, Replayed, Report,
-    Scenario, Schedule, Settings, Simulation, Strategy, Underway, Why, measure, replay,
-    replay_recording, why,
+    Scenario, Schedule, Settings, Simulation, Step, StepKind, Strategy, Trace, Underway, Why,
+    measure, replay, replay_recording, why,
 };
 
 use crate::args::Down;
@@ -42,6 +43,9 @@ pub(crate) trait Entry {
     fn type_name(&self) -> &'static str;
     fn replay_recording(&self, recording: &Recording) -> Result<Replayed, CannotReplay>;
     fn node(&self, id: NodeId, peers: Vec<NodeId>) -> NodeBuilder;
+    /// What a test adds to the algorithm's `Default` so that `schedule` is the run of `trace` there: nothing, or
+    /// what the applications ask for. None if the program's scenario has more than that.
+    fn made_anew(&self, schedule: &Schedule, trace: &Trace) -> Option<&'static str>;
     /// What its applications ask for, for want of any.
     fn workload(&self) -> Workload;
     /// What is known of its events.
@@ -131,7 +135,18 @@ fn not_symmetric(error: NotSymmetric) -> Problem {
 /// The entry of one algorithm.
 pub(crate) struct Registered<A: Algorithm>(pub(crate) Scenario<A>);
 
-impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registered<A> {
+/// Whether the steps are the same, whatever was found wrong in the last one.
+fn is_alike(one: &Trace, other: &Trace) -> bool {
+    let told = |step: &Step| Step { wrong: None, clients: Vec::new(), ..step.clone() };
+    let steps = other.steps.iter().filter(|it| it.kind != StepKind::Tick || it.wrong.is_none());
+    let mut steps = steps.enumerate();
+    steps.all(|(at, step)| one.steps.get(at).is_some_and(|it| told(it) == told(step)))
+}
+
+impl<A> Entry for Registered<A>
+where
+    A: Algorithm + Clone + Default + fmt::Debug + Hash + Serialize + Sync,
+{
     fn name(&self) -> &'static str {
         A::NAME
     }
@@ -238,6 +253,15 @@ impl<A: Algorithm + Clone + Default + Hash + Serialize + Sync> Entry for Registe
 
     fn type_name(&self) -> &'static str {
         std::any::type_name::<A>()
+    }
+
+    fn made_anew(&self, schedule: &Schedule, trace: &Trace) -> Option<&'static str> {
+        let plain = || Scenario::of(|_| A::default()).showing_states();
+        let is_same = |scenario| is_alike(&replay(&scenario, schedule).trace, trace);
+        if !A::workload().is_empty() && is_same(plain().with_workload()) {
+            return Some(".with_workload()");
+        }
+        is_same(plain()).then_some("")
     }
 
     fn replay_recording(&self, recording: &Recording) -> Result<Replayed, CannotReplay> {

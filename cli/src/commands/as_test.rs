@@ -28,7 +28,7 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
         name: &name,
         place: &place,
         is_added,
-        asks: if entry.workload().is_empty() { "" } else { ".with_workload()" },
+        asks: entry.made_anew(&schedule, &replayed.trace),
         schedule: &schedule,
         decided: decided(&text),
         property: &violation.property,
@@ -39,7 +39,7 @@ pub(crate) fn run(app: &App, asked: &Replay, printer: &Printer) -> Result<(), Pr
         "event": "test", "algorithm": schedule.algorithm, "name": name, "code": code,
         "property": violation.property, "reason": violation.reason,
     }));
-    printer.advise(advice(&name, &place, is_added));
+    printer.advise(advice(&name, &place, is_added, test.asks.is_none()));
     Ok(())
 }
 
@@ -50,7 +50,7 @@ fn own_crate() -> String {
 }
 
 /// Where the code belongs, and what is to be done there before it runs.
-fn advice(name: &str, place: &Place, is_added: bool) -> String {
+fn advice(name: &str, place: &Place, is_added: bool, is_other: bool) -> String {
     let saved = match place.is_within {
         true => format!(
             "save it as src/{name}.rs, put `#[cfg(test)] mod {name};` into src/main.rs (src/lib.rs \
@@ -58,7 +58,11 @@ fn advice(name: &str, place: &Place, is_added: bool) -> String {
         ),
         false => format!("save it as tests/{name}.rs"),
     };
-    let add = if is_added { ", add the property to its scenario" } else { "" };
+    let add = match (is_other, is_added) {
+        (true, _) => ", give it the program's own scenario",
+        (false, true) => ", add the property to its scenario",
+        (false, false) => "",
+    };
     format!("{saved}{add}, then: cargo test {name}")
 }
 
@@ -86,8 +90,9 @@ struct Test<'a> {
     place: &'a Place,
     /// Whether the program's scenario promises the property, and the algorithm itself does not.
     is_added: bool,
-    /// What follows where the applications ask for something.
-    asks: &'static str,
+    /// What follows where the applications ask for something. None if the program's scenario begins in another
+    /// way, or asks for more.
+    asks: Option<&'static str>,
     schedule: &'a Schedule,
     decided: Vec<Line<'a>>,
     property: &'a str,
@@ -95,8 +100,8 @@ struct Test<'a> {
 
 impl Test<'_> {
     fn code(&self) -> String {
-        let Self { name, property, asks, .. } = self;
-        let algorithm = &self.place.name;
+        let Self { name, property, .. } = self;
+        let scenario = self.scenario();
         let (world, begin) = self.world();
         let mut uses = vec![format!("use synod::simulator::{{{}}};", self.used().join(", "))];
         uses.extend(self.place.path.as_ref().map(|path| format!("use {path};")));
@@ -113,12 +118,25 @@ impl Test<'_> {
 #[test]
 #[rustfmt::skip] // A decision is a line.
 fn {name}() {{
-{added}    let scenario = Scenario::of(|_| {algorithm}::default()){asks};
+{added}    {scenario}
 {promised}{world}    {begin}
 {lines}        .expect_no_violation(&scenario, {property:?});
 }}
 "
         )
+    }
+
+    /// The statement that makes the scenario: where it cannot be told, the test fails until somebody does.
+    fn scenario(&self) -> String {
+        let algorithm = &self.place.name;
+        match self.asks {
+            Some(asks) => {
+                format!("let scenario = Scenario::of(|_| {algorithm}::default()){asks};")
+            }
+            None => format!(
+                "let scenario: Scenario<{algorithm}> = todo!(\"what the program gives to `App::scenario`: with `Default` this is another run\");"
+            ),
+        }
     }
 
     /// What stands before and after the scenario where the algorithm does not promise the property by itself: a
@@ -301,9 +319,73 @@ fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use synod_simulator::DiskFault;
+    use std::time::Duration;
+
+    use serde::Deserialize;
+    use synod_core::{Algorithm, Event, Handlers, NodeId, Property};
+    use synod_simulator::{DiskFault, Scenario, Simulation};
 
     use super::*;
+    use crate::entry::{Entry, Registered};
+
+    /// Counts what it is told, up to a limit.
+    #[derive(Clone, Debug, Default, Hash, serde::Serialize)]
+    struct Counter {
+        told: u32,
+        most: u32,
+    }
+
+    #[derive(Event, Debug, serde::Serialize, Deserialize)]
+    #[event(name = "counter.more", local)]
+    struct More;
+
+    impl Algorithm for Counter {
+        const NAME: &'static str = "counter";
+
+        fn handlers() -> Handlers<Self> {
+            Handlers::new().on(|it: &mut Self, _: More| it.told += 1)
+        }
+
+        fn properties() -> Vec<Property<Self>> {
+            vec![Property::local("few are told", |_, it: &Self| {
+                if it.told <= it.most { Ok(()) } else { Err(format!("{} are", it.told)) }
+            })]
+        }
+    }
+
+    #[test]
+    fn a_scenario_that_a_test_cannot_make_anew_is_asked_for() {
+        let asked = |scenario: Scenario<Counter>| {
+            let failure = Simulation::new(&scenario, 1).run(0..1).failure.expect("it fails");
+            let entry = Registered(scenario.showing_states());
+            entry.made_anew(&failure.schedule, &entry.replay(&failure.schedule).trace)
+        };
+        let of = |told| Scenario::of(move |_| Counter { told, most: 0 });
+        assert_eq!(asked(of(1)), None, "it begins otherwise");
+        assert_eq!(asked(of(0).trigger(NodeId(1), Duration::ZERO, &More)), None, "it is told more");
+        let place = Place::of("own::Counter", "own");
+        let schedule = Schedule {
+            algorithm: String::from("counter"),
+            property: None,
+            dropped: Vec::new(),
+            run: Recorded::Explored { bounds: Bounds::calm(1), actions: Vec::new() },
+        };
+        let (decided, property) = (Vec::new(), "few are told");
+        let test = Test {
+            name: "kept",
+            place: &place,
+            is_added: false,
+            asks: None,
+            schedule: &schedule,
+            decided,
+            property,
+        };
+        assert!(
+            test.code().contains("let scenario: Scenario<Counter> = todo!("),
+            "{}",
+            test.code()
+        );
+    }
 
     #[test]
     fn names_are_names_of_rust() {
@@ -373,7 +455,7 @@ mod tests {
             let expected = (Some(String::from(imported)), String::from("Lock"), false);
             assert_eq!(called(of_another, "app"), expected);
         }
-        let advice = advice("it_fails", &Place::of("own::Lock", "own"), true);
+        let advice = advice("it_fails", &Place::of("own::Lock", "own"), true, false);
         assert!(advice.starts_with("save it as src/it_fails.rs, put `#[cfg(test)] mod it_fails;`"));
         assert!(advice.ends_with(", add the property to its scenario, then: cargo test it_fails"));
     }

@@ -283,7 +283,8 @@ fn folded(folded: &Folded, states: u64) -> String {
 fn heading(entry: &dyn Entry, bounds: &Bounds) -> String {
     let timing = match bounds.tick_us {
         0 => String::from("delays without a bound"),
-        tick => format!("delays up to {} ms", tick / 1_000),
+        tick if tick % 1_000 == 0 => format!("delays up to {} ms", tick / 1_000),
+        tick => format!("delays up to {tick} us"),
     };
     let timing = match bounds.timers {
         Window::EXACT => timing,

@@ -127,13 +127,13 @@ fn stricter(asked: &HistoryCheck) -> String {
 fn weaker(asked: &HistoryCheck) -> String {
     match asked.consistency {
         ConsistencyArg::Linearizable => format!("{} --consistency sequential", again(asked)),
-        ConsistencyArg::Sequential => format!("{} --json", again(asked)),
+        ConsistencyArg::Sequential => format!("{} --consistency sequential --json", again(asked)),
     }
 }
 
 fn again(asked: &HistoryCheck) -> String {
     let initial =
-        asked.initial.as_ref().map_or_else(String::new, |it| format!(" --initial '{it}'"));
+        asked.initial.as_ref().map_or_else(String::new, |it| format!(" --initial {}", quoted(it)));
     format!("history check {} --model {}{initial}", quoted(&asked.file), asked.model)
 }
 

@@ -112,11 +112,11 @@ fn crashes(sim: &Sim, entry: &dyn Entry, calm: bool, faults: &[Fault]) -> Result
 
 /// How many requests of clients a run draws at most, if that is told.
 fn requests(sim: &Sim, entry: &dyn Entry) -> Result<Option<u32>, Problem> {
-    if sim.requests.is_none_or(|most| most == 0) || !entry.workload().offers().is_empty() {
+    if sim.requests.is_none_or(|most| most == 0) || entry.offers() {
         return Ok(sim.requests);
     }
     let what = format!("`{}` offers clients nothing to ask for", entry.name());
-    let hint = "leave `--requests` out, or let the algorithm's `workload()` offer something";
+    let hint = "leave `--requests` out, or let the algorithm's `workload()` or the `Scenario` offer something";
     Err(Problem::new(Exit::Usage, what).hint(hint))
 }
 
@@ -316,4 +316,45 @@ fn dropped(report: &Report) -> Vec<String> {
 #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
 fn minutes(micros: u64) -> f64 {
     micros as f64 / 60_000_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde::{Deserialize, Serialize};
+    use synod_core::{Algorithm, Event, Handlers};
+    use synod_simulator::Scenario;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    #[derive(Clone, Debug, Default, Hash, Serialize)]
+    struct Shop;
+
+    #[derive(Event, Debug, Serialize, Deserialize)]
+    #[event(name = "shop.buy", local)]
+    struct Buy(u64);
+
+    impl Algorithm for Shop {
+        const NAME: &'static str = "shop";
+
+        fn handlers() -> Handlers<Self> {
+            Handlers::new().on(|_: &mut Self, _: Buy| ())
+        }
+    }
+
+    #[test]
+    fn requests_are_those_that_the_scenario_offers() {
+        let asked = |app: &App| {
+            let args = Args::parse_from(["synod", "sim", "shop", "--requests", "5"]);
+            let Some(Command::Sim(sim)) = args.command else {
+                panic!("a simulation was asked for");
+            };
+            requests(&sim, app.entry(Some("shop")).expect("it is there")).map_err(|it| it.what)
+        };
+        let none = Err(String::from("`shop` offers clients nothing to ask for"));
+        assert_eq!(asked(&App::new().algorithm::<Shop>()), none);
+        let offering = Scenario::of(|_| Shop).offer(Buy);
+        assert_eq!(asked(&App::new().scenario(offering)), Ok(Some(5)));
+    }
 }

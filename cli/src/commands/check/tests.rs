@@ -1,7 +1,7 @@
 use clap::Parser;
 use serde::Serialize;
 use synod_core::{Algorithm, Handlers, Property};
-use synod_simulator::Explored;
+use synod_simulator::{Bounds, Explored};
 
 use super::verdicts;
 use crate::app::App;
@@ -81,4 +81,15 @@ fn symmetry_that_nobody_declares_is_refused() {
     let problem = check(&["--symmetry"]).expect_err("idle declares nothing");
     assert_eq!(problem.exit, Exit::Usage);
     assert_eq!(problem.what, "idle does not declare that its nodes are interchangeable");
+}
+
+#[test]
+fn a_bound_on_delays_is_told_to_the_microsecond() {
+    let app = App::new().algorithm::<Idle>();
+    let entry = app.entry(Some("idle")).expect("it is there");
+    for (tick_us, told) in [(50_000, "delays up to 50 ms"), (1_500, "delays up to 1500 us")] {
+        let bounds = Bounds { tick_us, ..Bounds::calm(3) };
+        let heading = super::heading(entry, &bounds);
+        assert!(heading.contains(&format!(" · {told} · ")), "{heading}");
+    }
 }
