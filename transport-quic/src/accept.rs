@@ -18,7 +18,7 @@ use crate::refusal::{Close, Kind, Turned, turned_by};
 use crate::serve;
 use crate::session::{Answer, Choice, Offer, choose};
 use crate::shared::Shared;
-use crate::tls::Verifier;
+use crate::tls::{Tls, Verifier};
 use crate::versions::Agreed;
 
 /// Lets in whoever may come in, until the endpoint dies.
@@ -117,8 +117,8 @@ struct Guest {
     send: SendStream,
     receive: RecvStream,
     node: NodeId,
-    /// The serial number of the certificate that it was shown.
-    shown: String,
+    /// What it was shown, and whom this node believed then.
+    tls: Arc<Tls>,
     speaks: Agreed,
     theirs: Greeting,
     offer: Offer,
@@ -135,8 +135,8 @@ async fn welcome(shared: Arc<Shared>, incoming: Incoming, handshake: Handshake) 
             None
         }
     };
-    let Some((connection, node, shown)) = known else { return };
-    let guest = receive_guest(&shared, connection.clone(), handshake, (node, shown), address);
+    let Some((connection, node, tls)) = known else { return };
+    let guest = receive_guest(&shared, connection.clone(), handshake, (node, tls), address);
     match timeout_at(deadline, guest).await {
         Ok(Some(guest)) => settle(&shared, guest).await,
         Ok(None) => (),
@@ -154,7 +154,7 @@ async fn receive_guest(
     shared: &Arc<Shared>,
     connection: Connection,
     handshake: Handshake,
-    (node, shown): (NodeId, String),
+    (node, tls): (NodeId, Arc<Tls>),
     address: SocketAddr,
 ) -> Option<Guest> {
     let (mut send, mut receive) = match connection.accept_bi().await {
@@ -183,7 +183,7 @@ async fn receive_guest(
     };
     match hello {
         Ok((theirs, offer, speaks)) => {
-            Some(Guest { handshake, connection, send, receive, node, shown, speaks, theirs, offer })
+            Some(Guest { handshake, connection, send, receive, node, tls, speaks, theirs, offer })
         }
         Err(turned) => {
             shared.journal.refuses(Some(node), &address.to_string(), &turned);
@@ -193,13 +193,13 @@ async fn receive_guest(
     }
 }
 
-/// The TLS handshake, the node behind the certificate that it was made with, and the serial number of
-/// this node's own.
+/// The TLS handshake, the node behind the certificate that it was made with, and the identity that this
+/// node had.
 async fn shake_hands(
     shared: &Shared,
     incoming: Incoming,
     address: SocketAddr,
-) -> Option<(Connection, NodeId, String)> {
+) -> Option<(Connection, NodeId, Arc<Tls>)> {
     let tls = shared.identity.get();
     let (crypto, verifier) = match tls.acceptor() {
         Ok(acceptor) => acceptor,
@@ -224,7 +224,7 @@ async fn shake_hands(
         }
     };
     match identity(&connection, &verifier) {
-        Ok(node) => Some((connection, node, tls.facts.serial.clone())),
+        Ok(node) => Some((connection, node, tls)),
         Err(turned) => {
             shared.journal.refuses(None, &address.to_string(), &turned);
             connection.close(Close::Refused.code(), turned.reason().as_bytes());
@@ -327,11 +327,11 @@ async fn settle(shared: &Arc<Shared>, mut guest: Guest) {
 
 /// Lets the connection carry the link, says so, gives up this node's own attempt, and serves it.
 async fn take(shared: &Arc<Shared>, peer: &Peer, guest: Guest) {
-    let Guest { handshake, connection, mut send, receive, node, shown, speaks, theirs, offer } =
+    let Guest { handshake, connection, mut send, receive, node, tls, speaks, theirs, offer } =
         guest;
     // Before anything else can happen: an attempt that is cancelled now says no hello.
     peer.cancel_attempt();
-    let wire = Arc::new(Wire::new(offer.wire, node, shown, speaks, connection));
+    let wire = Arc::new(Wire::new(offer.wire, node, tls, speaks, connection));
     let (link, answer) = match join(shared, peer, &theirs, &offer, &wire) {
         Ok(joined) => joined,
         Err(turned) => {

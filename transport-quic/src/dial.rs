@@ -25,8 +25,7 @@ use crate::versions::Agreed;
 /// A peer that has answered the hello.
 struct Answered {
     connection: Connection,
-    /// The serial number of the certificate that this node has shown.
-    shown: String,
+    tls: Arc<Tls>,
     send: SendStream,
     receive: RecvStream,
     speaks: Agreed,
@@ -62,19 +61,20 @@ pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt, pa
     match outcome {
         Outcome::Answered(answered) => take(&shared, peer, &attempt, *answered).await,
         Outcome::Failed(text) => {
-            if peer.end_attempt(&attempt) && peer.link().is_none() {
+            if peer.end_attempt(&attempt) && peer.link_that_is_up().is_none() {
                 shared.inbox.link(node, LinkChange::Unreachable(text));
             }
             shared.peers.changed.notify_waiters();
         }
         Outcome::Refused(text) => {
-            if peer.end_attempt(&attempt) {
-                match peer.link() {
-                    // What the peer believes is the certificate of the connection that is there.
-                    Some(link) if link.wire().is_some() => (),
-                    // Nothing is to be resumed any more, so there is nothing to wait for.
-                    Some(link) => drop(link.end(End::new(Reason::Refused, Close::Leaving, &text))),
-                    None => shared.inbox.link(node, LinkChange::Unreachable(text)),
+            // What the peer believes is the certificate of the connection that is there, if one is.
+            let link = peer.link();
+            let is_believed = link.as_ref().is_some_and(|link| link.wire().is_some());
+            if peer.end_attempt(&attempt) && !is_believed {
+                // Nothing is to be resumed any more, so there is nothing to wait for.
+                link.map(|link| link.end(End::new(Reason::Refused, Close::Leaving, &text)));
+                if peer.link_that_is_up().is_none() {
+                    shared.inbox.link(node, LinkChange::Unreachable(text));
                 }
             }
             shared.peers.changed.notify_waiters();
@@ -86,12 +86,12 @@ pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt, pa
 
 /// The attempt has succeeded: its connection carries the link, unless the peer's own came first.
 async fn take(shared: &Arc<Shared>, peer: &Peer, attempt: &Attempt, answered: Answered) {
-    let Answered { connection, shown, mut send, receive, speaks, theirs, offer, answer } = answered;
+    let Answered { connection, tls, mut send, receive, speaks, theirs, offer, answer } = answered;
     if !peer.end_attempt(attempt) {
         connection.close(Close::LostTie.code(), b"the other connection stays");
         return;
     }
-    let wire = Arc::new(Wire::new(offer.wire, shared.me, shown, speaks, connection));
+    let wire = Arc::new(Wire::new(offer.wire, shared.me, tls, speaks, connection));
     match join(shared, peer, &theirs, &offer, &answer, &wire) {
         Ok(link) => {
             // If this fails the connection is lost, which `serve` notices.
@@ -101,7 +101,7 @@ async fn take(shared: &Arc<Shared>, peer: &Peer, attempt: &Attempt, answered: An
         Err(turned) => {
             let text = shared.journal.refuses(Some(theirs.node), &wire.address, &turned);
             wire.connection.close(Close::Refused.code(), turned.reason().as_bytes());
-            if peer.link().is_none() {
+            if peer.link_that_is_up().is_none() {
                 shared.inbox.link(theirs.node, LinkChange::Unreachable(text));
             }
             shared.peers.changed.notify_waiters();
@@ -187,9 +187,9 @@ impl Dialer<'_> {
             connection.close(Close::LostTie.code(), b"the other connection stays");
             return Outcome::Cancelled;
         }
-        let (shown, offer) = (&tls.facts.serial, self.shared.offer(peer));
+        let offer = self.shared.offer(peer);
         let greeted = tokio::select! {
-            greeted = timeout_at(deadline, self.greet(&connection, shown, offer)) => greeted,
+            greeted = timeout_at(deadline, self.greet(&connection, tls, offer)) => greeted,
             () = cancelled.notified() => {
                 connection.close(Close::LostTie.code(), b"the other connection stays");
                 return Outcome::Cancelled;
@@ -238,7 +238,7 @@ impl Dialer<'_> {
     async fn greet(
         &self,
         connection: &Connection,
-        shown: &str,
+        tls: Arc<Tls>,
         offer: Offer,
     ) -> Result<Answered, Outcome> {
         let lost = || self.lost(connection);
@@ -271,8 +271,8 @@ impl Dialer<'_> {
         };
         match self.shared.agree(&theirs, self.node) {
             Ok(()) => {
-                let (connection, shown) = (connection.clone(), String::from(shown));
-                Ok(Answered { connection, shown, send, receive, speaks, theirs, offer, answer })
+                let connection = connection.clone();
+                Ok(Answered { connection, tls, send, receive, speaks, theirs, offer, answer })
             }
             Err(turned) => Err(Outcome::Failed(self.refuse(connection, &turned))),
         }

@@ -150,7 +150,7 @@ impl Watch {
     /// not reach is asked to dial.
     fn show_anew(&mut self, shared: &Arc<Shared>, link: &Link, wire: &Wire) {
         let serial = &shared.identity.get().facts.serial;
-        if wire.shown == *serial {
+        if wire.tls.facts.serial == *serial {
             return;
         }
         let is_recent = |at: &Instant| at.elapsed() < SHOW_AGAIN;

@@ -20,6 +20,7 @@ use crate::identity::CertificateFacts;
 use crate::outlet::Outlets;
 use crate::refusal::{Close, Turned, reason_of};
 use crate::session::WireId;
+use crate::tls::Tls;
 use crate::versions::Agreed;
 
 /// A link to a peer: what the host is told is up and down. It outlasts its connections, and ends
@@ -61,8 +62,8 @@ pub(crate) struct Wire {
     pub(crate) dialer: NodeId,
     /// The peer's address as text.
     pub(crate) address: String,
-    /// The serial number of the certificate that this node has shown on it.
-    pub(crate) shown: String,
+    /// What this node has shown on it, and whom it believed when it was made.
+    pub(crate) tls: Arc<Tls>,
     /// What the two sides speak on it.
     pub(crate) speaks: Agreed,
     pub(crate) connection: Connection,
@@ -75,13 +76,13 @@ impl Wire {
     pub(crate) fn new(
         id: WireId,
         dialer: NodeId,
-        shown: String,
+        tls: Arc<Tls>,
         speaks: Agreed,
         connection: Connection,
     ) -> Self {
         let address = connection.remote_address().to_string();
         let (outlets, wants_another) = (Outlets::default(), Notify::new());
-        Self { id, dialer, address, shown, speaks, connection, outlets, wants_another }
+        Self { id, dialer, address, tls, speaks, connection, outlets, wants_another }
     }
 
     /// When the certificate that the peer has shown on it ends.

@@ -116,6 +116,11 @@ impl Peer {
         self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The link, if both sides have accepted each other.
+    pub(crate) fn link_that_is_up(&self) -> Option<Arc<Link>> {
+        self.link().filter(|link| link.is_up.load(Ordering::Relaxed))
+    }
+
     /// Puts a link in its place, or none. Only the endpoint's thread does so.
     pub(crate) fn set_link(&self, link: Option<Arc<Link>>) {
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
@@ -145,7 +150,7 @@ impl Peer {
         SessionId(self.fresh.load(Ordering::Relaxed))
     }
 
-    /// A session has begun: the next one has another name.
+    /// A session has begun, or another life of this node: the next one has another name.
     pub(crate) fn renew_fresh(&self) {
         self.fresh.store(random_bits(), Ordering::Relaxed);
     }

@@ -26,6 +26,7 @@ use crate::link::{End, Link, Wire};
 use crate::peers::{Peer, Peers};
 use crate::random::random_bits;
 use crate::refusal::{Close, Kind, Turned};
+use crate::renewal;
 use crate::session::{Choice, Counts, Misstep, Offer, WireId};
 use crate::tls::Current;
 use crate::versions::{Agreed, SPOKEN};
@@ -73,6 +74,8 @@ impl Shared {
         *self.greeting.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(greeting);
         for (_, peer) in self.peers.iter() {
             peer.cancel_attempt();
+            // A peer may have taken what the last life has offered.
+            peer.renew_fresh();
             if let Some(link) = peer.link() {
                 let text = "another life of the node begins";
                 let reason = link.end(End::new(Reason::Restarted, Close::Restarted, text));
@@ -147,11 +150,25 @@ impl Shared {
                 link
             }
         };
+        self.judge_by_now(&link, wire)?;
         if wire.dialer == self.me {
             // The peer has answered, and now this node takes the answer.
             self.link_up(&link);
         }
         Ok(link)
+    }
+
+    /// Judges the peer once more if the bundle was renewed since its handshake began: whoever renews it
+    /// looks at the links that are there, so this comes after the link is in its place.
+    fn judge_by_now(&self, link: &Arc<Link>, wire: &Wire) -> Result<(), Turned> {
+        let tls = self.identity.get();
+        if Arc::ptr_eq(&tls, &wire.tls) {
+            return Ok(());
+        }
+        renewal::judge(&tls.trust, self.me, link.peer, wire).inspect_err(|turned| {
+            let reason = link.end(End::refused(turned));
+            self.link_down(link, reason);
+        })
     }
 
     /// Whether nobody is let in any more: the node leaves, and no peer has anything to acknowledge.

@@ -398,7 +398,7 @@ impl Transport for QuicTransport {
 
     fn links(&self) -> Vec<LinkStatus> {
         let status = |(node, peer): (NodeId, &Peer)| {
-            let link = peer.link();
+            let link = peer.link_that_is_up();
             let wire = link.as_ref().and_then(|link| link.wire());
             let silent_for = link.as_ref().and_then(|link| link.silent_for());
             let path = wire.as_ref().map(|wire| wire.connection.stats().path);

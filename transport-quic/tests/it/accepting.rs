@@ -2,11 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use quinn::VarInt;
 use synod_core::Transport;
 use synod_transport_quic::Limits;
 
 use crate::hostile::{Stage, good_frame, lane};
-use crate::raw::{ACKNOWLEDGED, Client, Greeting, Offer, PROTOCOL, Raw, control_frame};
+use crate::raw::{ACKNOWLEDGED, Client, Greeting, Offer, PROTOCOL, Raw, Server, control_frame};
 use crate::support::{
     LANE, N1, N2, N3, Peer, assert_says, authority, bundle, hello, introduce, link, start,
     start_with,
@@ -90,6 +91,8 @@ fn a_link_is_up_once_the_dialler_has_confirmed_the_answer_and_nothing_is_deliver
     stage.friend.send(N1, LANE, 7);
     stage.node.inbox.wait_until("an event", |told| told.numbers(LANE) == [7]);
     assert!(!stage.node.inbox.look(|told| told.is_up(N2)));
+    let links = stage.node.transport.links();
+    assert_eq!(links.iter().filter(|it| it.incarnation.is_some()).count(), 1, "{links:?}");
     raw.confirm();
     stage.node.inbox.wait_until("an event", |told| told.numbers(LANE) == [7, 1]);
     assert!(stage.node.inbox.look(|told| told.is_up(N2)));
@@ -102,6 +105,33 @@ fn a_dialler_that_says_something_else_than_that_it_takes_the_answer_is_refused()
     raw.say(&control_frame(PROTOCOL, ACKNOWLEDGED, &[0]));
     stage.ends(&raw, "bad_hello", &["confirms the answer first"]);
     assert_eq!(stage.node.inbox.look(|told| told.downs()), 0);
+}
+
+#[test]
+fn what_comes_of_dialling_a_peer_that_has_not_taken_the_answer_to_its_own_hello_is_told() {
+    let stage = Stage::new();
+    let raw = answered(&stage);
+    raw.connection.close(GIVEN_UP, b"the answer came too late");
+    let told =
+        stage.node.inbox.wait("an attempt", |told| told.unreachable().pop().map(String::from));
+    assert_says(&told, &["n2 at 127.0.0.1:9"]);
+}
+
+const GIVEN_UP: VarInt = VarInt::from_u32(7);
+
+#[test]
+fn what_one_life_has_offered_begins_no_session_with_the_next_one() {
+    let authority = authority();
+    let one = start(&bundle(&authority, N1, &[N1, N2]));
+    let server = Server::new(&authority, N2);
+    one.transport.set_address(N2, server.address());
+    one.transport.connect(N2);
+    let offered = server.accept().unwrap().hear_hello().expect("a hello");
+    one.transport.restart(hello(N1, &["a"])).expect("another life begins");
+    let live = Some(offered.fresh);
+    let offer = Offer { live, ..Offer::new() };
+    let (_raw, (session, _)) = Client::new(&authority, N2).link_with(one.address(), &offer);
+    assert_eq!(session, offer.fresh);
 }
 
 #[test]

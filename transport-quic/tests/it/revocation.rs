@@ -12,7 +12,7 @@ use synod_core::{Inbox, LinkChange, NodeId, Reason, Transport, TransportError};
 use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport, Revocations, TakenLists};
 
 use crate::links::{quick, relay};
-use crate::raw::forge_list;
+use crate::raw::{Client, Greeting, Offer, PROTOCOL, Server, forge_list};
 use crate::support::{
     DAY, Directory, LANE, Mailbox, N1, N2, N3, assert_says, authority, bundle, hello, introduce,
     link, start, start_with,
@@ -110,6 +110,51 @@ fn a_peer_that_is_revoked_while_its_connection_is_lost_is_out_at_once_on_both_si
         let down = (peer, LinkChange::Down(Reason::Refused));
         assert!(node.inbox.look(|told| told.links.contains(&down)));
     }
+}
+
+#[test]
+fn a_peer_that_is_revoked_between_its_handshake_and_its_hello_is_not_let_in() {
+    let authority = authority();
+    let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
+    let one = start(&first);
+    let credentials = Some(second.credentials.clone());
+    let client = Client::with(&authority, N2, credentials, b"synod/1");
+    let mut raw = client.connect(one.address()).unwrap();
+    while raw.connection.stats().frame_rx.handshake_done == 0 {
+        sleep(Duration::from_millis(1)); // Until then its certificate may not have been looked at.
+    }
+    let list = list(&authority, None, &[&second]);
+    one.transport.renew(&heeding(&first, &[&list])).expect("it is a good list");
+    raw.say(&Greeting::of(N2).hello(PROTOCOL, &Offer::new()));
+    assert_says(&raw.closed(), &["revoked", "was revoked by its authority"]);
+    assert!(one.inbox.look(|told| told.links.is_empty()));
+    one.inbox.wait("a refusal", |told| told.refusal("revoked").cloned());
+}
+
+#[test]
+fn a_peer_that_is_revoked_or_taken_off_the_list_while_it_is_dialled_is_not_linked() {
+    let authority = authority();
+    let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
+    let list = list(&authority, None, &[&second]);
+    let without = without_peer(first.clone(), N2);
+    for (renewed, kind) in [(heeding(&first, &[&list]), "revoked"), (without, "unknown_node")] {
+        let one = start(&first);
+        let server = Server::with(N2, &second.credentials, b"synod/1");
+        one.transport.set_address(N2, server.address());
+        one.transport.connect(N2);
+        let mut raw = server.accept().unwrap();
+        let offer = raw.hear_hello().expect("a hello");
+        one.transport.renew(&renewed).expect("it is a good bundle");
+        raw.say(&Greeting::of(N2).answer(PROTOCOL, offer.fresh));
+        assert_says(&raw.closed(), &[kind]);
+        one.inbox.wait_until("the outcome", |told| told.unreachable().len() == 1);
+        assert_eq!(one.inbox.look(|told| told.links.len()), 1);
+    }
+}
+
+fn without_peer(mut bundle: Bundle, peer: NodeId) -> Bundle {
+    bundle.peers.remove(&peer);
+    bundle
 }
 
 /// Where nobody listens.
