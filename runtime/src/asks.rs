@@ -15,7 +15,7 @@ pub(crate) type Outcome = Result<Envelope, String>;
 /// The open questions.
 #[derive(Debug, Default)]
 pub(crate) struct Asks {
-    next: AtomicU64,
+    asked: AtomicU64,
     open: Mutex<BTreeMap<u64, oneshot::Sender<Outcome>>>,
 }
 
@@ -28,14 +28,21 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Asks {
-    /// Opens a question, unless `max` are open.
-    pub(crate) fn open(&self, max: usize) -> Option<Asked<'_>> {
-        let number = Tag::OF_APPLICATION | self.next.fetch_add(1, Ordering::Relaxed);
+    /// Opens a question in this life of the node, unless `max` are open. A ticket may outlast a life in its
+    /// records: what is answered to it then is no answer to a question of a later one.
+    pub(crate) fn open(&self, life: u64, max: usize) -> Option<Asked<'_>> {
         let (sender, outcome) = oneshot::channel();
         let mut open = locked(&self.open);
         if max <= open.len() {
             return None;
         }
+        let number = loop {
+            let count = self.asked.fetch_add(1, Ordering::Relaxed);
+            let number = Tag::OF_APPLICATION | Tag::number(life, count);
+            if !open.contains_key(&number) {
+                break number;
+            }
+        };
         open.insert(number, sender);
         Some(Asked { asks: self, number, outcome })
     }

@@ -190,7 +190,8 @@ impl NodeHandle {
         deadline: Duration,
     ) -> Result<Envelope, AskError> {
         let deadline = after(deadline);
-        let Some(mut asked) = self.0.asks.open(self.0.limits.asks) else {
+        let asked = self.0.asks.open(self.0.incarnation(), self.0.limits.asks);
+        let Some(mut asked) = asked else {
             return Err(AskError::Refused(String::from("too many questions are open")));
         };
         let request = request.tagged(Tag::Ask(asked.number));

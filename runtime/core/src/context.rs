@@ -314,9 +314,7 @@ impl Context {
     /// As [`Context::send`]; but a node may ask itself a local request.
     pub fn ask<R: Request>(&mut self, to: NodeId, request: &R, deadline: Duration) -> Ticket<R> {
         assert!(self.peers.place_of(to).is_some(), "{to} is not of this cluster");
-        self.next_ticket += 1;
-        // Numbers of different lives differ, so an answer to a former life finds no question.
-        let number = ((self.incarnation & LIVES_TOLD_APART) << 32) | self.next_ticket;
+        let number = self.next_number();
         self.asked.insert(number, R::Answer::ID);
         self.route(to, Tag::Ask(number), request);
         let expiry = expiry(number, R::Answer::ID, self.scope.instance.clone());
@@ -324,8 +322,28 @@ impl Context {
         Ticket::new(self.me, number)
     }
 
-    /// Answers a request, now or in a later step. A ticket of a node may travel to another one, which
-    /// answers in the place of the one that was asked. One of an application may not: only the node that
+    /// A number that no open request has.
+    fn next_number(&mut self) -> u64 {
+        loop {
+            self.next_ticket += 1;
+            let number = Tag::number(self.incarnation, self.next_ticket);
+            if !self.asked.contains_key(&number) {
+                return number;
+            }
+        }
+    }
+
+    /// The instance that has asked the open question of that number, which `answer` would answer. O(timers).
+    pub(crate) fn asker(&self, number: u64, answer: EventId) -> Option<Instance> {
+        if self.asked.get(&number) != Some(&answer) {
+            return None;
+        }
+        let expires = self.timers.keys().find(|timer| timer.tag() == Tag::Expired(number))?;
+        Some(expires.instance().clone())
+    }
+
+    /// Answers a request, now or in a later step. A ticket may travel to another instance, and one of a node to
+    /// another node, which answers in the place of the one that was asked. One of an application may not: only the node that
     /// it has asked can answer it.
     ///
     /// # Panics
@@ -546,6 +564,3 @@ impl Context {
 pub(crate) fn expiry(number: u64, answer: EventId, instance: Instance) -> Envelope {
     Envelope::from_parts(answer, instance, Tag::Expired(number), Bytes::new())
 }
-
-/// The lives of a node whose requests have different numbers: no bit of them is [`Tag::OF_APPLICATION`].
-const LIVES_TOLD_APART: u64 = (1 << 31) - 1;

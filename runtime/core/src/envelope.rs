@@ -90,12 +90,22 @@ impl Tag {
     /// The bit that the numbers of an application's requests have, and those of algorithms do not.
     pub const OF_APPLICATION: u64 = 1 << 63;
 
+    /// The number of a life's request after so many: no two lives of a node that follow one another have one in
+    /// common, so an answer to a former life finds no question. They come again after 2^32.
+    #[must_use]
+    pub const fn number(incarnation: u64, count: u64) -> u64 {
+        ((incarnation & LIVES_TOLD_APART) << 32) | (count & (u32::MAX as u64))
+    }
+
     /// The application's question of that number, below 2^63.
     #[must_use]
     pub const fn of_application(number: u64) -> Self {
         Self::Ask(Self::OF_APPLICATION | number)
     }
 }
+
+/// The lives of a node whose requests have different numbers: no bit of them is [`Tag::OF_APPLICATION`].
+const LIVES_TOLD_APART: u64 = (1 << 31) - 1;
 
 /// How an envelope travels between two nodes.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

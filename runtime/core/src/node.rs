@@ -229,11 +229,7 @@ impl<T: Stack> Node<T> {
     ///
     /// # Errors
     ///
-    /// As [`Node::step`].
-    ///
-    /// # Panics
-    ///
-    /// As [`Node::step`].
+    /// As [`Node::step`], and it panics as that does.
     #[inline]
     pub fn deliver(
         &mut self,
@@ -419,7 +415,7 @@ impl<T: Stack> Node<T> {
         }
     }
 
-    /// An answer counts once, while its request is open, and ends the wait for it.
+    /// An answer counts once, while its request is open, whichever instance gives it, and ends the wait for it.
     fn answered(
         &mut self,
         number: u64,
@@ -428,7 +424,9 @@ impl<T: Stack> Node<T> {
     ) -> Result<(), StepError> {
         let expiry = expiry(number, envelope.event(), envelope.instance().clone());
         if !self.ctx.timers.contains_key(&expiry) {
-            return Err(StepError::Stale { number, from });
+            let stale = StepError::Stale { number, from };
+            let asker = self.ctx.asker(number, envelope.event()).ok_or(stale)?;
+            return self.answered(number, envelope.to_owned().addressed_to(asker).by_ref(), from);
         }
         self.dispatch_known(envelope, from)?;
         self.ctx.asked.remove(&number);
@@ -506,9 +504,9 @@ impl<T: Stack> Node<T> {
         );
         match self.local(envelope) {
             Ok(heard) => heard,
-            // A peer may bring an algorithm to open instances, but not to crash its node.
-            Err(full @ StepError::Full { .. }) => {
-                self.ctx.effects.push(Effect::Log(format!("an event was dropped: {full}")));
+            // A peer may bring an algorithm to open instances, or to answer what nobody asks, but not to crash its node.
+            Err(error @ (StepError::Full { .. } | StepError::Stale { .. })) => {
+                self.ctx.effects.push(Effect::Log(format!("an event was dropped: {error}")));
                 true
             }
             Err(error) => panic!("an event of this very node was refused: {error}"),

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Call, Context, Envelope, Event, HandlerSet, Handlers, Instance, Keyed, NodeId, Reply, Request,
+    Algorithm, Call, Context, Envelope, Event, HandlerSet, Handlers, Instance, Keyed, NodeId,
+    Reply, Request, Ticket,
 };
 use synod_runtime::{
-    AskError, Handling, Limits, MemoryNetwork, NodeBuilder, NodeHandle, Output, PanicPolicy,
-    TriggerError,
+    AskError, FileStore, Handling, Limits, MemoryNetwork, NodeBuilder, NodeHandle, Output,
+    PanicPolicy, TriggerError,
 };
 use tokio::task::JoinHandle;
 
@@ -51,7 +52,7 @@ async fn a_question_is_answered_refused_or_of_unknown_outcome() {
 async fn a_question_that_the_node_refuses_is_refused_with_the_reason() {
     #[derive(Clone, Debug, Hash)]
     struct Oracle;
-    impl synod_core::Algorithm for Oracle {
+    impl Algorithm for Oracle {
         const NAME: &'static str = "oracle";
         fn handlers() -> Handlers<Self> {
             Handlers::new().on(|_: &mut Self, call: Call<Question>, ctx: &mut Context| {
@@ -116,6 +117,52 @@ fn oracle(door: &Door, asked: &Journal<u64>) -> NodeBuilder {
         })
     };
     node(&MemoryNetwork::new(), N1, 1, table(handlers))
+}
+
+/// A ticket that is kept for later, durably.
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "test.kept")]
+struct Kept(Ticket<Question>);
+
+/// Keeps the first question, and answers it when there is another one, before that.
+#[derive(Clone, Debug, Default, Hash)]
+struct Patient(Option<Ticket<Question>>);
+
+impl Algorithm for Patient {
+    const NAME: &'static str = "patient";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+            .on(|me: &mut Self, call: Call<Question>, ctx: &mut Context| match me.0.take() {
+                None => {
+                    ctx.persist(&Kept(call.ticket));
+                    me.0 = Some(call.ticket);
+                }
+                Some(kept) => {
+                    ctx.answer(kept, &Answer(0));
+                    ctx.answer(call.ticket, &Answer(call.request.0));
+                }
+            })
+            .restore(|me: &mut Self, kept: Kept| me.0 = Some(kept.0))
+    }
+}
+
+#[tokio::test]
+async fn what_a_former_process_was_asked_is_no_question_of_this_one() {
+    let directory = std::env::temp_dir().join(format!("synod-asks-{}", std::process::id()));
+    let life = || {
+        let builder = node(&MemoryNetwork::new(), N1, 1, Patient::default);
+        start(builder.store(Box::new(FileStore::new(&directory))))
+    };
+    let one = life().await;
+    let kept = one.ask(&Question(1), Duration::from_millis(20)).await;
+    assert_eq!(kept, Err(AskError::Unknown));
+    one.shutdown(PATIENCE).await;
+    let one = life().await;
+    assert_eq!(one.ask(&Question(2), PATIENCE).await, Ok(Answer(2)));
+    assert_eq!(drops(&one, "stale"), 1, "nobody waits for the answer to the other one");
+    one.shutdown(PATIENCE).await;
+    std::fs::remove_dir_all(&directory).expect("it is there");
 }
 
 type Pending = JoinHandle<Result<Answer, AskError>>;

@@ -4,13 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 use synod_core::{
-    Boot, Call, Context, Effect, Envelope, Event, HandlerSet, Input, Node, NodeId, Reply, Request,
-    StepError, Tag, Ticket,
+    Algorithm, Boot, Call, Context, Effect, Envelope, Event, HandlerSet, Handlers, Input, Keyed,
+    Node, NodeId, Reply, Request, StepError, Tag, Ticket,
 };
 
 use crate::kit::{
-    N1, N2, N3, SECOND, armed, asked, boot, deliver, lane, logs, node, outputs, refuse, sends,
-    step, trigger,
+    N1, N2, N3, SECOND, armed, asked, boot, deliver, instance, lane, logs, node, outputs, refuse,
+    sends, step, trigger,
 };
 
 #[derive(Event, Debug, Serialize, Deserialize)]
@@ -92,6 +92,84 @@ fn a_ticket_of_a_node_is_answered_by_whoever_has_it_and_one_of_an_application_by
         why.starts_with("the application of n1 has asked `asks.get`, and only n1 can"),
         "{why}"
     );
+}
+
+#[test]
+fn an_instance_may_answer_what_another_one_has_asked_on_its_node_or_another_one() {
+    type Nodes = (HandlerSet<()>, Keyed<Child>);
+    let make = || -> Nodes {
+        let parent = HandlerSet::new(())
+            .on(|(): &mut (), Ask(whom): Ask, ctx: &mut Context| {
+                ctx.ask(whom, &Get(7), SECOND);
+            })
+            .on(|(): &mut (), call: Call<Get>, ctx: &mut Context| {
+                ctx.trigger_at(u64::from(call.request.0), &HandOn(call.ticket));
+            })
+            .on(|(): &mut (), reply: Reply<Get>, ctx: &mut Context| {
+                ctx.log(format_args!("{:?}", reply.answer.map(|(from, Got(value))| (from, value))));
+            });
+        (parent, Keyed::new(|_| Child))
+    };
+    let (mut one, mut two) = (node(make()), Node::new(boot(N2), make()).unwrap());
+    let own = step(&mut one, trigger(&Ask(N1)));
+    assert_eq!(logs(&own), ["Some((n1, 70))"]);
+    let asked = step(&mut one, trigger(&Ask(N2)));
+    let [(N2, _, question)] = sends(&asked)[..] else { panic!("{asked:?}") };
+    let input = Input::Deliver { from: N1, envelope: question.clone() };
+    let answered = step(&mut two, input);
+    let [(N1, _, answer)] = sends(&answered)[..] else { panic!("{answered:?}") };
+    assert_eq!(answer.instance(), &instance(&[7]));
+    let heard = Input::Deliver { from: N2, envelope: answer.clone() };
+    assert_eq!(logs(&step(&mut one, heard.clone())), ["Some((n2, 70))"]);
+    assert_eq!(one.timers().count(), 0, "nobody waits any more");
+    let again = one.step(SECOND, &heard, &mut Vec::new());
+    assert!(matches!(again, Err(StepError::Stale { from: N2, .. })), "{again:?}");
+}
+
+#[derive(Clone, Debug, Hash)]
+struct Child;
+
+impl Algorithm for Child {
+    const NAME: &'static str = "child";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new().on(|_: &mut Self, HandOn(ticket): HandOn, ctx: &mut Context| {
+            ctx.answer(ticket, &Got(70));
+        })
+    }
+}
+
+#[test]
+fn a_ticket_that_a_peer_has_made_up_is_answered_in_vain_and_harms_nobody() {
+    let make = HandlerSet::new(())
+        .on(|(): &mut (), Ask(whom): Ask, ctx: &mut Context| {
+            ctx.ask(whom, &Peek, SECOND);
+        })
+        .on(|(): &mut (), HandOn(ticket): HandOn, ctx: &mut Context| {
+            ctx.answer(ticket, &Got(1));
+        })
+        .on(|(): &mut (), _: Reply<Peek>, _: &mut Context| ());
+    let mut node = node(make);
+    let number = asked(&step(&mut node, trigger(&Ask(N2))));
+    let made_up = postcard::to_allocvec(&(N1, number)).expect("numbers serialize");
+    let ticket: Ticket<Get> =
+        postcard::from_bytes(&made_up).expect("a ticket is who, and a number");
+    let effects = step(&mut node, deliver(N2, &HandOn(ticket)));
+    assert!(logs(&effects)[0].contains("comes too late"), "{effects:?}");
+    assert_eq!(node.timers().count(), 1, "the question is still open");
+}
+
+#[test]
+fn requests_beyond_four_billion_have_no_number_of_the_next_life() {
+    let lives = [1, 2, (1 << 31) - 1, 1 << 31];
+    let counts = [0, 1, u64::from(u32::MAX), 1 << 32, (1 << 32) + 1, u64::MAX];
+    for (life, next) in lives.into_iter().zip(lives.into_iter().skip(1)) {
+        for (one, other) in counts.into_iter().flat_map(|one| counts.map(|other| (one, other))) {
+            let number = Tag::number(life, one);
+            assert_ne!(number, Tag::number(next, other), "{life}: {one} and {other}");
+            assert_eq!(number & Tag::OF_APPLICATION, 0);
+        }
+    }
 }
 
 /// Asks when told to; answers even numbers at once, and odd ones when told to.
