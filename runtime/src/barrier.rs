@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use synod_core::Input;
+use synod_core::{Input, LinkStatus};
 
 use crate::cell::Stepped;
 use crate::failure::EndReason;
 use crate::host::Host;
 
-/// Waits until `peers` are linked at the same time, and starts the algorithms.
+/// Waits until `peers` are linked at the same time, and starts the algorithms. One that has come and gone so
+/// often that it is let in no more, before the algorithms have been told of it, counts as well: it would wait
+/// for them, and they for it.
 pub(crate) async fn wait(host: Arc<Host>, peers: usize) {
-    let linked = || host.transport.links().iter().filter(|link| link.incarnation.is_some()).count();
+    let is_there = |link: &&LinkStatus| link.incarnation.is_some() || !host.admits(link.peer);
+    let linked = || host.transport.links().iter().filter(is_there).count();
     while !host.has_ended() && linked() < peers {
         tokio::time::sleep(POLL).await;
     }

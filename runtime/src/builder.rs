@@ -196,7 +196,8 @@ impl NodeBuilder {
     }
 
     /// Starts the algorithms only when so many peers are linked at the same time; at once unless
-    /// called. Events wait until then. More than there are peers means all of them.
+    /// called. Events wait until then. More than there are peers means all of them. One that has come and gone as
+    /// often as [`Limits::link_changes`] allows counts as well: it is let in again once they have started.
     ///
     /// Only the first life of a node waits: one that comes back from its store goes on at once,
     /// since those that it would wait for may be down by now.

@@ -393,8 +393,10 @@ impl Host {
 
         let mut cell = self.cell.lock().await;
         self.timers.clear();
-        let peers = self.links.keys().copied();
-        let lost = lost + locked(&self.outgoing).begin_life(incarnation, peers);
+        // A peer may have been faster than this life.
+        let unlinked =
+            self.links.iter().filter(|(_, link)| !link.is_linked()).map(|(peer, _)| *peer);
+        let lost = lost + locked(&self.outgoing).begin_life(incarnation, unlinked);
         self.drops.add(DropReason::LifeEnded, lost as u64);
         cell.engine.replace(machine, self.now());
         match cell.engine.step(self, &Input::Recover(records)) {

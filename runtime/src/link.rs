@@ -80,6 +80,12 @@ impl Link {
         }
     }
 
+    /// Whether it is up, as far as the transport has said so far.
+    pub(crate) fn is_linked(&self) -> bool {
+        let is_down = |notice: &Notice| matches!(notice, Notice::Change(_, LinkChange::Down(_)));
+        self.up.load(Ordering::Acquire) && !locked(&self.notices).iter().any(is_down)
+    }
+
     fn done(&self) {
         locked(&self.notices).pop_front();
     }
@@ -190,7 +196,10 @@ impl Dial {
                 link.up.store(true, Ordering::Release);
                 link.ups.fetch_add(1, Ordering::Relaxed);
                 locked(&link.last_error).take();
-                host.release_early(peer);
+                // What waits for it is not for a link that has ended since.
+                if link.is_linked() {
+                    host.release_early(peer);
+                }
                 // After a long partition the others would be dialled ten seconds later.
                 host.links.values().for_each(Link::hasten);
             }

@@ -59,12 +59,16 @@ impl Outgoing {
         self.is_durable() && !self.early.contains_key(&to)
     }
 
-    /// A new life begins: what was held is lost with the old one, and no peer is linked. Returns
+    /// A new life begins: what was held is lost with the old one, and these peers are not linked. Returns
     /// how many effects are lost.
-    pub(crate) fn begin_life(&mut self, life: u64, peers: impl Iterator<Item = NodeId>) -> usize {
+    pub(crate) fn begin_life(
+        &mut self,
+        life: u64,
+        unlinked: impl Iterator<Item = NodeId>,
+    ) -> usize {
         self.life = life;
-        let no_peer = peers.map(|peer| (peer, VecDeque::new())).collect();
-        let early = std::mem::replace(&mut self.early, no_peer);
+        let nothing = unlinked.map(|peer| (peer, VecDeque::new())).collect();
+        let early = std::mem::replace(&mut self.early, nothing);
         let held = std::mem::take(&mut self.held);
         let held = held.iter().filter(|held| matches!(held.what, Waiting::Effect(..))).count();
         held + early.values().map(VecDeque::len).sum::<usize>()

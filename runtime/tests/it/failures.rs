@@ -1,6 +1,7 @@
 //! Panics of handlers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -10,8 +11,8 @@ use synod_core::{
 use synod_runtime::{EndReason, Limits, MemoryNetwork, NodeBuilder, PanicPolicy, StartError};
 
 use crate::support::{
-    Journal, N1, N2, Number, PATIENCE, Seen, Word, drops, next, node, start, status_of, table,
-    until,
+    Door, Journal, N1, N2, Number, PATIENCE, Seen, Word, drops, next, node, start, status_of,
+    table, until,
 };
 
 const RESTART: PanicPolicy =
@@ -114,6 +115,36 @@ async fn a_panic_begins_a_new_life_from_the_records_and_the_queue_survives() {
     assert_eq!((status.last_panic.as_deref(), drops(&one, "poison")), (Some("thirteen"), 2));
     assert!(before + 2 <= status.incarnation);
     assert!(one.shutdown(PATIENCE).await.is_complete());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_new_life_sends_reaches_a_peer_that_was_linked_again_before_it_began() {
+    let (network, journal, door) = (MemoryNetwork::new(), Journal::new(), Door::default());
+    let (lives, gate) = (AtomicUsize::new(0), door.clone());
+    let make = move || {
+        if lives.fetch_add(1, Ordering::Relaxed) == 1 {
+            tokio::task::block_in_place(|| gate.pass());
+        }
+        HandlerSet::new(()).on(|(): &mut (), number: Number, ctx: &mut Context| {
+            assert!(number.0 != 13, "thirteen");
+            ctx.send(N2, &number);
+        })
+    };
+    let backoff = Duration::from_millis(5);
+    let limits = Limits { backoff_min: backoff, backoff_max: backoff, ..Limits::default() };
+    let one = start(node(&network, N1, 2, make).on_panic(RESTART).limits(limits)).await;
+    let seen = journal.clone();
+    let sees = move || {
+        let seen = seen.clone();
+        Handlers::new().on(move |(): &mut (), number: Number| seen.write(number.0))
+    };
+    let _two = start(node(&network, N2, 2, table(sees)).limits(limits)).await;
+    until("they are linked", || one.status().peers[0].up).await;
+    one.trigger(&Number(13)).await.unwrap();
+    until("they are linked again", || one.status().peers[0].ups == 2).await;
+    door.open();
+    one.trigger(&Number(5)).await.unwrap();
+    until("it has arrived", || journal.read() == [5]).await;
 }
 
 #[tokio::test]

@@ -324,6 +324,29 @@ async fn nodes_that_lose_each_other_while_they_wait_for_a_third_one_find_each_ot
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_waits_for_peers_starts_although_one_has_come_and_gone_as_often_as_it_may() {
+    let (network, journal) = (MemoryNetwork::new(), Journal::new());
+    let limits = Limits { link_changes: 2, ..quick() };
+    let waiting = node(&network, N1, 3, table(witness(&journal))).limits(limits).start_after(2);
+    let one = start(waiting).await;
+    let other = |id| node(&network, id, 3, table(witness(&Journal::new()))).limits(quick());
+    let two = start(other(N2)).await;
+    until("it is linked", || one.status().peers[0].up).await;
+    network.cut(N1, N2);
+    until("it is not", || two.status().peers[0].downs == 1).await;
+    network.heal(N1, N2);
+    let is_refused = |text: String| text.contains("have not heard");
+    until("it is let in no more", || {
+        two.status().peers[0].last_error.clone().is_some_and(is_refused)
+    })
+    .await;
+    assert!(!one.status().started);
+    let _three = start(other(NodeId(3))).await;
+    until("it has started", || one.status().started).await;
+    until("both are linked", || one.status().peers.iter().all(|peer| peer.up)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_step_that_panics_behind_the_barrier_ends_the_node() {
     #[derive(Clone, Debug, Default, Hash, Serialize)]
     struct Broken;
