@@ -49,7 +49,7 @@ enum Outcome {
 /// until it ends.
 pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt, patience: Duration) {
     let Some(peer) = shared.peers.get(node) else { return };
-    let outcome = match peer.address() {
+    let outcome = match peer.next_address() {
         Some(address) => {
             Dialer { shared: &shared, node, address, patience }.attempt(peer, &attempt).await
         }
@@ -61,6 +61,7 @@ pub(crate) async fn dial(shared: Arc<Shared>, node: NodeId, attempt: Attempt, pa
     match outcome {
         Outcome::Answered(answered) => take(&shared, peer, &attempt, *answered).await,
         Outcome::Failed(text) => {
+            peer.look_elsewhere();
             if peer.end_attempt(&attempt) && peer.link_that_is_up().is_none() {
                 shared.inbox.link(node, LinkChange::Unreachable(text));
             }

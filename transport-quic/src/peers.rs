@@ -37,12 +37,16 @@ pub(crate) struct Peer {
     newest: Mutex<Option<Life>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Dialing {
     /// Where the peer is by the bundle, or the host.
     listed: Option<String>,
     /// Where it is by its own account, as the peers pass it on.
     learned: Option<String>,
+    /// Where it was connected last, and has shown its certificate.
+    found: Option<String>,
+    /// Whether the next attempt goes there, and not where it is said to be.
+    goes_back: bool,
     attempt: Option<Attempt>,
     /// Whether the attempt has come as far as its hello. Before that it can be cancelled without
     /// the peer having heard of it.
@@ -73,9 +77,7 @@ pub(crate) type Attempt = Arc<Notify>;
 impl Peers {
     pub(crate) fn new(addresses: impl Iterator<Item = (NodeId, Option<String>)>) -> Self {
         let peers = addresses.map(|(node, listed)| {
-            let (learned, attempt) = (None, None);
-            let dialing = Dialing { listed, learned, attempt, is_greeting: false };
-            let dialing = Mutex::new(dialing);
+            let dialing = Mutex::new(Dialing { listed, ..Dialing::default() });
             let fresh = AtomicU64::new(random_bits());
             let peer = Peer {
                 link: RwLock::default(),
@@ -132,6 +134,27 @@ impl Peer {
         dialing.listed.clone().or_else(|| dialing.learned.clone())
     }
 
+    /// Where the next attempt looks for the peer. What its peers say of it and where it was found last take turns, if
+    /// they differ: one that says what is not so must not keep two others apart.
+    pub(crate) fn next_address(&self) -> Option<String> {
+        let dialing = self.dialing();
+        let Dialing { listed, learned, found, goes_back, .. } = &*dialing;
+        let told =
+            learned.as_ref().map(|told| found.as_ref().filter(|_| *goes_back).unwrap_or(told));
+        listed.as_ref().or(told).cloned()
+    }
+
+    /// The peer is connected from there.
+    pub(crate) fn found_at(&self, address: &str) {
+        self.dialing().found = Some(String::from(address));
+    }
+
+    /// An attempt has failed: the next one looks elsewhere, if there is another place.
+    pub(crate) fn look_elsewhere(&self) {
+        let mut dialing = self.dialing();
+        dialing.goes_back = !dialing.goes_back;
+    }
+
     pub(crate) fn set_address(&self, address: SocketAddr) {
         self.dialing().listed = Some(address.to_string());
     }
@@ -141,6 +164,7 @@ impl Peer {
         let mut dialing = self.dialing();
         let is_new = dialing.learned.as_deref() != Some(address);
         dialing.learned = Some(String::from(address));
+        dialing.goes_back &= !is_new;
         is_new && dialing.listed.is_none()
     }
 

@@ -119,6 +119,7 @@ impl Shared {
         wire: &Arc<Wire>,
         received: &Counts,
     ) -> Result<Arc<Link>, Turned> {
+        self.judge_by_now(wire, theirs.node)?;
         let link = match (choice, peer.link()) {
             (Choice::Resume, Some(link)) => {
                 self.attach(&link, wire, received)?;
@@ -150,7 +151,12 @@ impl Shared {
                 link
             }
         };
-        self.judge_by_now(&link, wire)?;
+        // Whoever renews the bundle looks at the links that are there, and may not have seen this one.
+        self.judge_by_now(wire, theirs.node).inspect_err(|turned| {
+            let reason = link.end(End::refused(turned));
+            self.link_down(&link, reason);
+        })?;
+        peer.found_at(&wire.address);
         if wire.dialer == self.me {
             // The peer has answered, and now this node takes the answer.
             self.link_up(&link);
@@ -158,17 +164,11 @@ impl Shared {
         Ok(link)
     }
 
-    /// Judges the peer once more if the bundle was renewed since its handshake began: whoever renews it
-    /// looks at the links that are there, so this comes after the link is in its place.
-    fn judge_by_now(&self, link: &Arc<Link>, wire: &Wire) -> Result<(), Turned> {
+    /// Judges the peer once more if the bundle was renewed since its handshake began.
+    fn judge_by_now(&self, wire: &Wire, peer: NodeId) -> Result<(), Turned> {
         let tls = self.identity.get();
-        if Arc::ptr_eq(&tls, &wire.tls) {
-            return Ok(());
-        }
-        renewal::judge(&tls.trust, self.me, link.peer, wire).inspect_err(|turned| {
-            let reason = link.end(End::refused(turned));
-            self.link_down(link, reason);
-        })
+        let is_same = Arc::ptr_eq(&tls, &wire.tls);
+        if is_same { Ok(()) } else { renewal::judge(&tls.trust, self.me, peer, wire) }
     }
 
     /// Whether nobody is let in any more: the node leaves, and no peer has anything to acknowledge.

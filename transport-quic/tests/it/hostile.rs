@@ -1,17 +1,18 @@
 //! Peers with a good certificate and bad manners.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use synod_core::{EventId, Hello, LinkChange, Reason, Refusal, Schema, Transport};
-use synod_transport_quic::{Authority, Limits};
+use synod_core::{EventId, Hello, LinkChange, NodeId, Reason, Refusal, Schema, Transport};
+use synod_transport_quic::{Authority, Bundle, Limits};
 
 use crate::raw::{
-    ACKNOWLEDGED, ADDRESSES, Client, Greeting, Offer, PROTOCOL, Raw, Server, control_frame,
-    first_frame, told,
+    ACKNOWLEDGED, ADDRESSES, ADDRESSES_TAKEN, Client, Greeting, Offer, PROTOCOL, Raw, Server,
+    control_frame, first_frame, told,
 };
 use crate::support::{
-    LANE, LARGE, LAYOUT, N1, N2, N3, Peer, assert_heard, assert_says, authority, bundle, event,
-    hello, large_hello, link, start_with,
+    LANE, LARGE, LAYOUT, N1, N2, N3, Peer, Told, assert_heard, assert_says, authority, bundle,
+    event, hello, large_hello, link, start_with,
 };
 
 /// A node with a live peer that must not notice anything.
@@ -210,6 +211,35 @@ fn an_acknowledgement_of_what_was_never_sent_ends_the_link() {
     let counts = postcard::to_allocvec(&vec![(7_u64, 1_u64)]).unwrap();
     raw.say(&control_frame(PROTOCOL, ACKNOWLEDGED, &counts));
     stage.ends(&raw, "bad_lane", &["1 frames", "said to have arrived"]);
+}
+
+#[test]
+fn a_peer_that_lies_about_the_address_of_another_one_does_not_keep_it_away() {
+    let authority = authority();
+    let members: BTreeSet<NodeId> = [N1, N2, N3].into();
+    let bundle = |node| Bundle { members: members.clone(), ..bundle(&authority, node, &[N1, N3]) };
+    let limits = Limits { connect_timeout: Duration::from_millis(300), ..Limits::default() };
+    let one = start_with(&bundle(N1), hello(N1, &["a"]), limits);
+    let two = crate::support::start(&bundle(N2));
+    two.transport.set_address(N1, one.address());
+    two.transport.connect(N1);
+    one.wait_up(N2);
+    let mut liar = Client::new(&authority, N3).link(one.address());
+    let latest = (u64::MAX, u64::MAX);
+    let lie = postcard::to_allocvec(&vec![(N2, latest, "127.0.0.1:9")]).unwrap();
+    liar.say(&control_frame(PROTOCOL, ADDRESSES, &lie));
+    while liar.hear()[2] != ADDRESSES_TAKEN {}
+    one.transport.disconnect(N2, Reason::Closed);
+    one.wait_down(N2);
+    for failed in 1..10 {
+        one.transport.connect(N2);
+        let outcome = |told: &Told| told.is_up(N2) || failed <= told.unreachable().len();
+        one.inbox.wait_until("an outcome", outcome);
+        if one.inbox.look(|told| told.is_up(N2)) {
+            return;
+        }
+    }
+    panic!("it is not found any more");
 }
 
 #[test]

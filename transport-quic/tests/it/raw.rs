@@ -266,6 +266,7 @@ const HELLO: u8 = 0;
 const HELLO_ACK: u8 = 1;
 pub(crate) const ACKNOWLEDGED: u8 = 3;
 pub(crate) const ADDRESSES: u8 = 6;
+pub(crate) const ADDRESSES_TAKEN: u8 = 7;
 const CONFIRMED: u8 = 11;
 
 /// A dialler.

@@ -125,10 +125,13 @@ fn a_peer_that_is_revoked_between_its_handshake_and_its_hello_is_not_let_in() {
     }
     let list = list(&authority, None, &[&second]);
     one.transport.renew(&heeding(&first, &[&list])).expect("it is a good list");
-    raw.say(&Greeting::of(N2).hello(PROTOCOL, &Offer::new()));
+    let pretends = Greeting { incarnation: u64::MAX, ..Greeting::of(N2) };
+    raw.say(&pretends.hello(PROTOCOL, &Offer::new()));
     assert_says(&raw.closed(), &["revoked", "was revoked by its authority"]);
     assert!(one.inbox.look(|told| told.links.is_empty()));
     one.inbox.wait("a refusal", |told| told.refusal("revoked").cloned());
+    let renewed = Bundle { credentials: authority.issue(N2, DAY).unwrap(), ..second };
+    link(&start(&renewed), &one);
 }
 
 #[test]
