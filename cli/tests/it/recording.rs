@@ -1,9 +1,12 @@
 //! Recording a cluster of processes, replaying it, and merging what its nodes tell.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 
 use serde_json::Value;
 use synod::{Fingerprint, RecordedStep, Recording, RecordingWriter};
@@ -201,14 +204,14 @@ fn a_node_that_is_killed_while_it_is_recorded_leaves_its_recording_and_takes_no_
     let addresses: Vec<String> = nodes.iter_mut().map(admin).collect();
     let [one, two] = &addresses[..] else { panic!("two nodes: {addresses:?}") };
     let asked = ["record", two, one, "--for", "2s", "--out", "incident", "--json"];
-    let recording = std::thread::scope(|scope| {
+    let recording = thread::scope(|scope| {
         let asked = scope.spawn(|| synod(&place.0, &asked));
         nodes.last_mut().expect("two nodes").says(&["is recorded"]);
         // It is asked next: the other one has answered.
         nodes.first_mut().expect("two nodes").says(&["is recorded"]);
         let file = Path::new(kept.last().expect("two places")).join("n2-1.recording");
         while fs::metadata(&file).expect("it has begun").len() == 0 {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         nodes.pop();
         asked.join().expect("no panic")
@@ -268,6 +271,56 @@ fn a_recording_is_ended_by_who_began_it_and_by_nobody_else() {
         assert_eq!(told.contains("replay out"), !is_removed, "{told}");
         assert!(!told.contains("it stands in"), "{told}");
     }
+}
+
+/// Listens in the place of the admin port at `address`, and passes on what is asked and answered. Where that is, and
+/// the answers that have a token in them.
+fn overheard(address: String) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let here = listener.local_addr().expect("bound").to_string();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.expect("a connection"));
+            let mut request = String::new();
+            while !request.ends_with("\r\n\r\n") {
+                if stream.read_line(&mut request).expect("UTF-8") == 0 {
+                    break;
+                }
+            }
+            let answer = http(&address, &request);
+            stream.get_mut().write_all(answer.as_bytes()).expect("sent");
+            if answer.contains("\"token\"") {
+                let _the_test_may_be_over = tell.send(answer);
+            }
+        }
+    });
+    (here, told)
+}
+
+#[test]
+fn a_recording_that_somebody_else_has_ended_is_brought_with_a_word_of_that() {
+    let place = Place::new("ended-early");
+    let bundles = cluster(&place.0, "demo", &["n1"]);
+    let kept = place.0.join("kept");
+    let mut node =
+        Running::configured(&bundles[0], &["--recordings", kept.to_str().expect("UTF-8")]);
+    let address = admin(&mut node);
+    let (here, told) = overheard(address.clone());
+    let asked = ["record", &here, "--for", "60m", "--out", "out"];
+    let called = thread::scope(|scope| {
+        let asked = scope.spawn(|| synod(&place.0, &asked));
+        let begun = told.recv().expect("it has begun");
+        let (_, token) = begun.split_once("\"token\":\"").expect("a token");
+        let (token, _) = token.split_once('"').expect("its end");
+        let end = format!("POST /record?end={token} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(http(&address, &end).starts_with("HTTP/1.1 2"));
+        asked.join().expect("no panic")
+    });
+    assert_eq!(called.exit, 0, "{}", called.stderr);
+    let words = "the recording of n1 is not what was asked for: somebody else has ended it";
+    assert!(called.stderr.contains(words), "{}", called.stderr);
+    assert_eq!(synod(&place.0, &["replay", "out/n1.recording"]).exit, 0);
 }
 
 #[test]
