@@ -40,10 +40,11 @@ impl Clock {
         Duration::from_micros(drifted.saturating_add(self.ahead_us))
     }
 
-    /// How long the run waits while this clock counts `after_us`.
+    /// How long the run waits until this clock has counted `after_us`: a timer is never early by its own clock.
     #[inline]
     pub(crate) fn takes(self, after_us: u64) -> u64 {
-        scaled(after_us, MILLION, MILLION + self.fast)
+        let takes = scaled(after_us, MILLION, MILLION + self.fast);
+        takes.saturating_add(u64::from(scaled(takes, MILLION + self.fast, MILLION) < after_us))
     }
 
     pub(crate) fn jump(&mut self, by_us: u64) {
@@ -69,6 +70,12 @@ mod tests {
         let clock = Clock { ahead_us: 7, fast: 100_000 };
         assert_eq!(clock.reads(1_000_000), Duration::from_micros(1_100_007));
         assert_eq!(clock.takes(1_100_000), 1_000_000);
+        let slow = Clock { ahead_us: 0, fast: -300_000 };
+        for (clock, from_us, after_us) in [(clock, 0, 10), (clock, 3, 1), (slow, 7, 999)] {
+            let until_us = from_us + clock.takes(after_us);
+            let counted = clock.reads(until_us) - clock.reads(from_us);
+            assert!(Duration::from_micros(after_us) <= counted, "{counted:?} of {after_us} us");
+        }
         let exact = Clock::default();
         assert_eq!((exact.reads(5), exact.takes(5)), (Duration::from_micros(5), 5));
     }
