@@ -129,12 +129,15 @@ fn {name}() {{
     /// The statement that makes the scenario: where it cannot be told, the test fails until somebody does.
     fn scenario(&self) -> String {
         let algorithm = &self.place.name;
+        // In a type, its own parameters need no brackets around it.
+        let bare = algorithm.strip_prefix('<').and_then(|it| it.strip_suffix('>'));
+        let bare = bare.unwrap_or(algorithm);
         match self.asks {
             Some(asks) => {
                 format!("let scenario = Scenario::of(|_| {algorithm}::default()){asks};")
             }
             None => format!(
-                "let scenario: Scenario<{algorithm}> = todo!(\"what the program gives to `App::scenario`: with `Default` this is another run\");"
+                "let scenario: Scenario<{bare}> = todo!(\"what the program gives to `App::scenario`: with `Default` this is another run\");"
             ),
         }
     }
@@ -363,28 +366,27 @@ mod tests {
         let of = |told| Scenario::of(move |_| Counter { told, most: 0 });
         assert_eq!(asked(of(1)), None, "it begins otherwise");
         assert_eq!(asked(of(0).trigger(NodeId(1), Duration::ZERO, &More)), None, "it is told more");
-        let place = Place::of("own::Counter", "own");
         let schedule = Schedule {
             algorithm: String::from("counter"),
             property: None,
             dropped: Vec::new(),
             run: Recorded::Explored { bounds: Bounds::calm(1), actions: Vec::new() },
         };
-        let (decided, property) = (Vec::new(), "few are told");
-        let test = Test {
-            name: "kept",
-            place: &place,
-            is_added: false,
-            asks: None,
-            schedule: &schedule,
-            decided,
-            property,
-        };
-        assert!(
-            test.code().contains("let scenario: Scenario<Counter> = todo!("),
-            "{}",
-            test.code()
-        );
+        for name in ["own::Counter", "mine::Over<mine::Link>"] {
+            let place = Place::of(name, "own");
+            let test = Test {
+                name: "kept",
+                place: &place,
+                is_added: false,
+                asks: None,
+                schedule: &schedule,
+                decided: Vec::new(),
+                property: "few are told",
+            };
+            let named = name.trim_start_matches("own::");
+            let told = format!("let scenario: Scenario<{named}> = todo!(");
+            assert!(test.code().contains(&told), "{}", test.code());
+        }
     }
 
     #[test]
