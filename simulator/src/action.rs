@@ -63,6 +63,13 @@ impl Cut {
     }
 }
 
+impl Cut {
+    /// What a trace says of it.
+    pub(crate) fn in_words(self) -> String {
+        format!("crashes after {} effects", self.after)
+    }
+}
+
 impl Action {
     /// The first words of their names.
     pub(crate) const VERBS: [&str; 8] =
@@ -210,9 +217,7 @@ impl Action {
                 }
             }
         };
-        if let Some(cut) = self.cut {
-            step.log.push(format!("crashes after {} effects", cut.after));
-        }
+        step.log.extend(self.cut.map(Cut::in_words));
         step
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::Value;
 use synod_core::{Assumption, Effect, EventId, Links, Monitor, NodeId};
 
-use crate::action::{Act, Action};
+use crate::action::{Act, Action, Cut};
 use crate::explore::{Counterexample, Program, State, Worker, Wrong, broken};
 use crate::quiet::{place_of_panic, placed, quietly};
 use crate::scenario::micros;
@@ -123,9 +123,10 @@ impl Follower<'_> {
         let (start, names) = Action::start_of(names);
         let mut state = State::default();
         self.worker.start(&start, &mut state)?;
-        for (node, effects) in self.worker.start_effects(&start) {
+        for (node, effects, cut) in self.worker.start_effects(&start) {
             let place = Worker::place(&state, node);
             let mut step = Step::says(StepKind::Start, Some(node), "starts");
+            step.log.extend(cut.map(Cut::in_words));
             step.state = self.worker.program().summary(place);
             step.changes = changes(&Value::Null, &self.worker.program().shown(place));
             self.observe(node, effects, &mut step);

@@ -11,7 +11,7 @@
 //! | Liveness  | `SETTLED_WITHIN` after the last crash or recovery, every live node follows the     |
 //! |           | highest one                                                                        |
 //! | Messages  | O(n²) for an election, n−1 for a heartbeat                                         |
-//! | Checked   | 3 nodes, 1 crash anywhere and its recovery, delays up to the bound: 51,215 states  |
+//! | Checked   | 3 nodes, 1 crash anywhere and its recovery, delays up to the bound: 51,221 states  |
 //!
 //! ```text
 //! upon <Start>:                       elect()

@@ -95,7 +95,7 @@ fn every_schedule_of_three_nodes_is_visited() {
     let place = Place::new("check");
     let called = synod(&place.0, &["check", "bully", "--nodes", "3", "--json"]);
     assert_eq!(called.exit, 0, "{}", called.stderr);
-    assert!(called.stdout.contains("\"states\":51215,\"complete\":true,\"violations\":0"));
+    assert!(called.stdout.contains("\"states\":51221,\"complete\":true,\"violations\":0"));
 }
 
 #[test]

@@ -58,6 +58,13 @@ pub(crate) struct Worker<'a> {
     scratch: State,
 }
 
+/// How a node starts: what its handler is answered, and where in it the node crashes, if it does.
+struct Beginning<'c> {
+    node: NodeId,
+    choices: &'c [u32],
+    cut: Option<Cut>,
+}
+
 /// Only asked for what it holds, so its order is nobody's.
 #[expect(clippy::disallowed_types, reason = "it is never iterated")]
 type Remembered = std::collections::HashMap<(u32, u32), u32, BuildHasherDefault<Folding>>;
@@ -213,37 +220,70 @@ impl<'a> Worker<'a> {
             let link = (*node, *node, APPLICATION);
             self.send(state, link, Input::Trigger(envelope.clone()), left);
         }
-        let mut all_asked = Vec::new();
-        for node in self.nodes() {
-            let choices = start.choices().get(all_asked.len()..).unwrap_or_default();
-            let at = self.step(state, node, What::Start, Way { choices, cut: None })?;
+        let (beginnings, all_asked) = self.beginnings(start)?;
+        for Beginning { node, choices, cut } in &beginnings {
+            let cut = cut.map(|cut| u32::try_from(cut.after).unwrap_or(u32::MAX));
+            let at = self.step(state, *node, What::Start, Way { choices, cut })?;
             let moved = self.moves.at(at);
-            all_asked.extend(moved.asked);
             // Every node is up, whether or not it has had its turn.
             self.enqueue_all(state, moved.sends.iter().copied());
             let told = moved.told;
             self.remember(state, told);
-            self.tell_of_start(state, node, |peer| peer < node);
+            self.tell_of_start(state, *node, |peer| peer < *node);
+        }
+        for Beginning { node, cut, .. } in &beginnings {
+            if let Some(cut) = cut {
+                self.crash(state, *node, cut.losing);
+            }
         }
         self.weigh(state);
         Ok(all_asked)
     }
 
-    /// What each node asks for as it starts with these choices.
-    pub(crate) fn start_effects(&self, start: &Action) -> Vec<(NodeId, Vec<Effect>)> {
-        let (mut all, mut asked) = (Vec::new(), 0);
-        let mut desk = Desk::default();
+    /// How each node starts with these choices, and the options of all that is asked: by the handlers, and then where
+    /// nodes crash in their start, so that choices that do not know of that mean what they say.
+    fn beginnings<'c>(
+        &mut self,
+        start: &'c Action,
+    ) -> Result<(Vec<Beginning<'c>>, Vec<u32>), Wrong> {
+        let rest = |asked: &[u32]| start.choices().get(asked.len()..).unwrap_or_default();
+        let (mut all, mut all_asked, mut all_had) = (Vec::new(), Vec::new(), Vec::new());
         for node in self.nodes() {
-            let choices = start.choices().get(asked..).unwrap_or_default();
-            let vacant = self.program.vacant(node);
-            let stepped = self.program.step(vacant, &Cause::Start, choices, None, &mut desk);
-            let Ok(stepped) = stepped else {
-                break;
-            };
-            asked += stepped.asked.len();
-            all.push((node, desk.effects.clone()));
+            let choices = rest(&all_asked);
+            let way = Way { choices, cut: None };
+            let at = self.activate(self.program.vacant(node), What::Start, way)?;
+            let moved = self.moves.at(at);
+            all.push(Beginning { node, choices, cut: None });
+            all_asked.extend(moved.asked);
+            all_had.push(moved.had);
         }
-        all
+        let bounds = self.setting().bounds;
+        let mut crashes = bounds.crashes.min(bounds.down_max);
+        for (beginning, had) in all.iter_mut().zip(all_had) {
+            let cuts: Vec<Cut> = if 0 < crashes { Cut::all(had).collect() } else { Vec::new() };
+            if !cuts.is_empty() {
+                let choice = rest(&all_asked).first().and_then(|it| it.checked_sub(1));
+                beginning.cut = choice.and_then(|it| cuts.get(it as usize)).copied();
+                crashes -= u32::from(beginning.cut.is_some());
+                all_asked.push(u32::try_from(cuts.len() + 1).unwrap_or(u32::MAX));
+            }
+        }
+        Ok((all, all_asked))
+    }
+
+    /// What each node asks for as it starts with these choices, and where it crashes in that.
+    pub(crate) fn start_effects(
+        &mut self,
+        start: &Action,
+    ) -> Vec<(NodeId, Vec<Effect>, Option<Cut>)> {
+        let beginnings = self.beginnings(start).map(|(all, _)| all).unwrap_or_default();
+        let mut desk = Desk::default();
+        let effects = beginnings.into_iter().map(|Beginning { node, choices, cut }| {
+            let (vacant, after) = (self.program.vacant(node), cut.map(|cut| cut.after));
+            let stepped = self.program.step(vacant, &Cause::Start, choices, after, &mut desk);
+            (node, stepped.map(|_| desk.effects.clone()).unwrap_or_default(), cut)
+        });
+        effects.collect()
     }
 
     /// Takes each transition of `state` in turn, the calm first, until `each` has seen enough.

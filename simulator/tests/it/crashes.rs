@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use synod_core::{Algorithm, Context, Event, Faults, Handlers, Model, Property, Tolerance};
 use synod_simulator::{
-    Bounds, Outcome, Scenario, Settings, Simulation, StepKind, Stream, explore, run,
+    Bounds, Outcome, Scenario, Settings, Simulation, StepKind, Stream, explore, replay, run,
 };
 
 use crate::kit::{N1, N2, N3, calm_bounds, ms, run_clean, run_decided, steps, watch, watch_rest};
@@ -469,7 +469,7 @@ fn a_node_that_joins_late_starts_once_and_in_its_first_life() {
 
 /// Upon its very first start, a node writes a record and tells n2; in later lives it tells n2 how
 /// many records it has found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Starter {
     found: u32,
     heard: Vec<u32>,
@@ -535,4 +535,27 @@ fn seeds_crash_a_node_in_its_very_first_start() {
     (0..1_000).for_each(|seed| run_clean(&scenario, &settings, seed));
     // The start told nothing, and the next life tells what was durable of it.
     assert!(seen.all().is_superset(&BTreeSet::from([0, 1])), "{:?}", seen.all());
+}
+
+#[test]
+fn the_exploration_crashes_a_node_in_its_very_first_start_too() {
+    let (scenario, seen) = watch_rest(Scenario::of(|_| Starter::default()), |cluster| {
+        Some(cluster.state(N2)?.heard.clone())
+    });
+    let bounds = Bounds::within(&Starter::MODEL, 2);
+    explore(&scenario, &bounds).expect_complete();
+    // What the next life finds: nothing, the first record, or both; and the number before it, if that has left.
+    let found = [vec![0], vec![1], vec![2], vec![100, 1], vec![100, 2]];
+    assert!(seen.all().is_superset(&found.into()), "{:?}", seen.all());
+    let hears_0 = |cluster: &synod_core::Cluster<'_, Starter>| match cluster.state(N2) {
+        Some(n2) if n2.heard.contains(&0) => Err(String::from("it does")),
+        _ => Ok(()),
+    };
+    let scenario = scenario.property(Property::always("n2 never hears 0", hears_0));
+    let explored = explore(&scenario, &bounds);
+    let failure = explored.expect_failure();
+    assert!(failure.text.contains("\nact start | choosing "), "{}", failure.text);
+    let again = replay(&scenario, &failure.text.parse().expect("a schedule"));
+    assert_eq!(again.violation.as_ref(), Some(&failure.violation));
+    assert_eq!(again.trace.steps[0].log, ["crashes after 1 effects"]);
 }
