@@ -107,8 +107,30 @@ function follow() {
   check("nothing is asked of a network", performance.getEntriesByType("resource").length === 0);
 }
 
+function bookmark() {
+  choose(run.places.get(3));
+  press("b");
+  check("a bookmark awaits its note", document.activeElement === part("note"));
+  part("note").value = "who & why?";
+  part("note").dispatchEvent(new Event("input"));
+  check("it is listed", part("bookmarks").textContent === "step 3 who & why?");
+  part("note").dispatchEvent(new KeyboardEvent("keydown", { key: "x", bubbles: true, cancelable: true }));
+  check("what is written is no key", chosen() === 3);
+  part("note").blur();
+  check("the address holds it", location.hash === "#step=3&note3=who%20%26%20why%3F");
+  press("G");
+  bookmarks.clear();
+  readAddress();
+  check("and is read back", bookmarks.get(3) === "who & why?" && bookmarks.size === 1);
+  press("g");
+  press("B");
+  check("B is the next bookmark", chosen() === 3 && part("note").value === "who & why?");
+  press("b");
+  check("b takes it away", part("note") === null && part("bookmarks").textContent === "" && location.hash === "#step=3");
+}
+
 try {
-  for (const act of [walk, filter, find, cones, follow]) act();
+  for (const act of [walk, filter, find, cones, follow, bookmark]) act();
 } catch (error) {
   failed.push(`${error.message} ${error.stack}`);
 }

@@ -14,6 +14,8 @@ const look = {
   hiddenEvents: new Set(),
   fold: run.steps.length > 500,
 };
+/** Notes of the reader, by step; they stand in the address. */
+const bookmarks = new Map();
 let layout = null;
 let marks = null;
 
@@ -71,8 +73,54 @@ function choose(place) {
     scroll.scrollTop = y - scroll.clientHeight / 2;
   }
   redraw();
-  part("details").replaceChildren(...details(place));
-  history.replaceState(null, "", `#step=${run.steps[place].i}`);
+  part("details").replaceChildren(...bookmarked(place), ...details(place));
+  tellAddress();
+}
+
+/** Lets the address name the step and the bookmarks: as a link, it shows another reader the same. */
+function tellAddress() {
+  const notes = [...bookmarks].map(([step, note]) => `&note${step}=${encodeURIComponent(note)}`);
+  history.replaceState(null, "", `#step=${run.steps[look.chosen].i}${notes.join("")}`);
+}
+
+/** Takes the bookmarks that an address names. Returns the place of its step, if it is one of the run's. */
+function readAddress() {
+  const named = new URLSearchParams(location.hash.slice(1));
+  for (const [key, note] of named) {
+    const step = Number(/^note(\d+)$/.exec(key)?.[1] ?? NaN);
+    if (run.places.has(step)) bookmarks.set(step, note);
+  }
+  return run.places.get(Number(named.get("step") ?? NaN));
+}
+
+/** The bookmark at a step, whose note can be changed. */
+function bookmarked(place) {
+  const step = run.steps[place].i;
+  if (!bookmarks.has(step)) return [];
+  const note = html("input", { id: "note", "aria-label": "note", placeholder: "bookmark: a note", value: bookmarks.get(step) });
+  note.addEventListener("input", () => {
+    bookmarks.set(step, note.value);
+    tellAddress();
+    listBookmarks();
+  });
+  note.addEventListener("keydown", (event) => ["Enter", "Escape"].includes(event.key) && note.blur());
+  return [note];
+}
+
+function toggleBookmark() {
+  if (look.chosen === null) return;
+  const step = run.steps[look.chosen].i;
+  const isGone = bookmarks.delete(step);
+  if (!isGone) bookmarks.set(step, "");
+  listBookmarks();
+  choose(look.chosen);
+  if (!isGone) part("note").focus();
+}
+
+function listBookmarks() {
+  const inOrder = [...bookmarks].sort(([one], [other]) => one - other);
+  const line = ([step, note]) => html("p", {}, linkTo(run.places.get(step)), ` ${note}`);
+  part("bookmarks").replaceChildren(...inOrder.map(line));
 }
 
 function move(way, isAsked = () => true) {
@@ -218,6 +266,7 @@ const KEYS = {
   e: () => move(1, (step) => (step.s ?? []).length > 0 || step.summary !== undefined),
   x: () => move(1, isFault),
   v: () => choose(run.broken[0] ?? null),
+  b: toggleBookmark, B: () => move(1, (step) => bookmarks.has(step.i)),
   p: toCause, c: turnCone, t: () => toggle("isTime"), z: () => toggle("fold"),
   "+": () => zoom(1.25), "-": () => zoom(0.8),
   g: () => choose(layout.places[0] ?? null), G: () => choose(layout.places.at(-1) ?? null),
@@ -229,7 +278,7 @@ const KEYS = {
 
 function listen() {
   document.addEventListener("keydown", (event) => {
-    const isWriting = event.target instanceof HTMLInputElement && event.target.type === "search";
+    const isWriting = event.target instanceof HTMLInputElement && event.target.type !== "checkbox";
     const act = KEYS[event.key];
     if (isWriting || !act || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
@@ -255,10 +304,12 @@ function listen() {
     const top = part("picture").getBoundingClientRect().top;
     choose(layout.nearest(event.clientY - top));
   });
-  part("details").addEventListener("click", (event) => {
-    const to = event.target.dataset?.to;
-    if (to !== undefined) choose(Number(to));
-  });
+  for (const id of ["details", "bookmarks"]) {
+    part(id).addEventListener("click", (event) => {
+      const to = event.target.dataset?.to;
+      if (to !== undefined) choose(Number(to));
+    });
+  }
   const scrub = (event) => {
     if (event.buttons === 0 && event.type !== "click") return;
     const share = event.offsetX / part("overview").clientWidth;
@@ -276,12 +327,11 @@ function listen() {
 
 /** The step that the address names, else the one that went wrong, else the first. */
 function first() {
-  const named = /^#step=(\d+)$/.exec(location.hash);
-  const place = named ? run.places.get(Number(named[1])) : undefined;
-  return place ?? run.broken[0] ?? (run.steps.length > 0 ? 0 : null);
+  return readAddress() ?? run.broken[0] ?? (run.steps.length > 0 ? 0 : null);
 }
 
 filters();
 listen();
 arrange();
 choose(first());
+listBookmarks();
