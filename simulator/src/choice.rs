@@ -298,6 +298,12 @@ impl Stream {
         revised.filter(|it| 0 < it.choice).collect()
     }
 
+    /// How many coins handlers have thrown, in a run that is recorded or follows a schedule.
+    pub(crate) fn coins(&self) -> u64 {
+        let coins = self.asked.iter().filter(|(label, _)| label.what == CHOOSE);
+        coins.map(|(_, count)| u64::from(*count)).sum()
+    }
+
     /// How many decisions of the schedule the run asked for.
     pub fn found(&self) -> usize {
         self.found

@@ -13,6 +13,9 @@ use crate::treason::{Betrayal, Treason};
 
 /// How many effects of a handler may leave, at most, before the crash within it.
 const CRASH_AFTER_MAX: u64 = 8;
+/// A crash is mostly at once, or within a handler before one of its first effects: so many places in all. What is
+/// done by half shows most.
+const CRASH_AFTER_LIKELY: u64 = 5;
 /// One in so many crashes within a handler is in the one that starts the node.
 const CRASH_IN_START_ONE_IN: u64 = 8;
 /// How long after another request one mostly comes, at most, in greatest delays: some overlap, and some
@@ -106,7 +109,8 @@ impl Draft<'_> {
     fn crash(&mut self, number: u32) {
         let node = self.ask_node("crash.node", number);
         let at_us = self.ask_time("crash.at", number);
-        let after = self.ask("crash.after", number, CRASH_AFTER_MAX + 1);
+        let label = Label { what: "crash.after", about: About::Fault(number) };
+        let after = self.stream.choose_near(label, CRASH_AFTER_MAX + 1, 0, CRASH_AFTER_LIKELY);
         let losing = 0 < self.ask("crash.losing", number, 2);
         let down_us = self.ask_down("crash.down", number);
         let in_handler = node.is_some() && 0 < after;

@@ -15,7 +15,7 @@ const RUNS_MAX: u64 = 10_000;
 /// How many runs of the same world a correct algorithm must pass, unless `SYNOD_RUNS` says more.
 const RUNS_CLEAN: u64 = 2_000;
 /// The steps of a shrunk run, at most.
-const STEPS_MAX: usize = 50;
+const STEPS_MAX: usize = 80;
 /// How long finding and shrinking may take.
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
 

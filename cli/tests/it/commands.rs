@@ -520,11 +520,11 @@ fn the_environment_says_what_no_flag_does() {
         command.args(args).current_dir(&place.0).envs(variables.iter().copied());
         Called::from(command.output().expect("the binary starts"))
     };
-    let variables = [("SYNOD_SEED", "3"), ("SYNOD_RUNS", "2"), ("SYNOD_OUT", "elsewhere")];
+    let variables = [("SYNOD_SEED", "2"), ("SYNOD_RUNS", "2"), ("SYNOD_OUT", "elsewhere")];
     let asked = ["sim", "bully", "--faults", "partition", "--json"];
     let last = called(&asked, &variables).last();
-    assert_eq!((&last["runs"], &last["seed"]), (&2.into(), &4.into()), "{last}");
-    assert_eq!(last["schedule"], "elsewhere/bully-4.schedule");
+    assert_eq!((&last["runs"], &last["seed"]), (&2.into(), &3.into()), "{last}");
+    assert_eq!(last["schedule"], "elsewhere/bully-3.schedule");
     let flags = [&asked[..], &["--seed", "0", "--seeds", "1"]].concat();
     let last = called(&flags, &variables).last();
     assert_eq!((&last["runs"], &last["seed"]), (&1.into(), &0.into()), "{last}");

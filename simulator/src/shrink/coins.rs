@@ -3,11 +3,13 @@
 
 use super::hollow::calm;
 use super::{Failing, Shrunk};
-use crate::choice::Decision;
+use crate::choice::{Decision, Stream};
 use crate::settings::Settings;
 
 /// Sequences of coins that are tried.
 const TOSSES: u64 = 8;
+/// Who counts on chance throws again and again: a run with fewer coins does not come to nothing for them alone.
+const COINS_MANY: u64 = 16;
 
 impl Failing<'_> {
     /// The smallest run, where the coins of which no decision tells show 0, unless it fails for that alone: then
@@ -21,16 +23,23 @@ impl Failing<'_> {
         let toss =
             |keeps: &dyn Fn(u64) -> bool| (1..=TOSSES).find(|it| keeps(*it) && as_found(*it));
         if self.fails(&calm, &[], None)
+            && self.throws_many(&calm, &[])
             && let Some(coins) = toss(&holds)
         {
             return self.shrunk(settings, &rest, Some(coins));
         }
         let shrunk = self.shrunk(settings, decisions, None)?;
-        if (1..=TOSSES).any(|it| self.fails(&shrunk.settings, &shrunk.decisions, Some(it))) {
+        let fails = |coins| self.fails(&shrunk.settings, &shrunk.decisions, Some(coins));
+        if !self.throws_many(&shrunk.settings, &shrunk.decisions) || (1..=TOSSES).any(fails) {
             return Some(shrunk);
         }
         let fair = toss(&|_| true).and_then(|coins| self.shrunk(settings, &rest, Some(coins)));
         Some(fair.unwrap_or(Shrunk { is_by_chance: true, ..shrunk }))
+    }
+
+    fn throws_many(&self, settings: &Settings, decisions: &[Decision]) -> bool {
+        let (_, stream) = self.runnable.run(settings, Stream::replaying(decisions), false);
+        COINS_MANY <= stream.coins()
     }
 
     fn fails(&self, settings: &Settings, decisions: &[Decision], coins: Option<u64>) -> bool {
