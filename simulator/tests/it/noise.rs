@@ -1,8 +1,8 @@
 //! What bursts, clogs and clocks do to a run, to the microsecond.
 
 use serde::{Deserialize, Serialize};
-use synod_core::{Algorithm, Cluster, Context, Event, Handlers, NodeId, Property};
-use synod_simulator::{Outcome, Scenario, Settings, StepKind};
+use synod_core::{Algorithm, Cluster, Context, Event, Handlers, Model, NodeId, Property, Timing};
+use synod_simulator::{Outcome, Scenario, Settings, StepKind, Stream, run};
 
 use crate::kit::{N1, N2, N3, ms, run_decided, steps};
 
@@ -194,4 +194,18 @@ fn a_promise_waits_for_a_late_message_that_was_sent_in_the_noise() {
     let late = ["tail listener.here n1>n2 #99 = 1", "delay listener.here n1>n2 #99 = 500000"];
     let settings = Settings { tail: 1, tail_max_us: 600_000, ..Settings::calm(2) };
     assert_noise_is_a_fault_as_long_as_it_lasts(settings, &late);
+}
+
+#[test]
+fn a_promise_is_held_against_noisy_runs_of_a_model_with_long_delays() {
+    let timing = Timing::PartiallySynchronous { delay_max: ms(300) };
+    let settings = Settings::within(&Model { timing, ..Model::ASYNCHRONOUS }, 3);
+    assert!(0 < settings.tail, "late messages are what keeps a run from coming to rest");
+    let promise = Property::eventually("nothing more", ms(200), |_: &Cluster<'_, Listener>| Ok(()));
+    let scenario = Scenario::of(|_| Listener::default()).property(promise);
+    for races in [false, true] {
+        let settings = Settings { races, ..settings.clone() };
+        let (outcome, _) = run(&scenario, &settings, Stream::seeded(1), false);
+        assert!(outcome.undue.is_empty(), "it is held against no moment of the run");
+    }
 }
