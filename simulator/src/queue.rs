@@ -1,5 +1,7 @@
 //! What is going to happen, in the order of virtual time.
 
+use std::hint::select_unpredictable;
+
 use synod_core::{Envelope, Input, NodeId, TimerId};
 
 use crate::disk::DiskFault;
@@ -142,6 +144,20 @@ impl Entry {
     fn due(&self) -> Due {
         (self.at_us, self.turn)
     }
+
+    /// One or the other, without a branch.
+    #[inline]
+    fn either(is_one: bool, one: Self, other: Self) -> Self {
+        let turn = Turn(select_unpredictable(is_one, one.turn.0, other.turn.0));
+        let place = Place(select_unpredictable(is_one, one.place.0, other.place.0));
+        Self { at_us: select_unpredictable(is_one, one.at_us, other.at_us), turn, place }
+    }
+
+    /// The same as one number, which is compared without a branch.
+    #[inline]
+    fn rank(&self) -> u128 {
+        u128::from(self.at_us) << 64 | u128::from(self.turn.0)
+    }
 }
 
 /// A place of the slab. It fills a line of a cache, and never touches a second.
@@ -245,8 +261,7 @@ impl Queue {
             level.filled &= level.filled - 1;
             let first = level.buckets.get_mut(digit)?;
             if first.len() <= SORTED_MAX || height == 0 {
-                self.next.append(first);
-                self.next.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.due()));
+                sort_into(&mut self.next, first);
                 self.later_from = self.next.first()?.due();
                 return Some(());
             }
@@ -299,9 +314,8 @@ impl Queue {
     #[inline(never)]
     fn file_next(&mut self, due: Due, place: Place) {
         if self.next.len() < SORTED_MAX {
-            let earlier = self.next.iter().position(|other| other.due() < due);
             let (at_us, turn) = due;
-            self.next.insert(earlier.unwrap_or(self.next.len()), Entry { at_us, turn, place });
+            sort_in(&mut self.next, Entry { at_us, turn, place });
             return;
         }
         // The later half waits with the rest again.
@@ -354,6 +368,30 @@ impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting == 0
     }
+}
+
+/// Moves entries to where there are none yet, the earliest last.
+fn sort_into(sorted: &mut Vec<Entry>, entries: &mut Vec<Entry>) {
+    if entries.len() <= SORTED_MAX {
+        entries.drain(..).for_each(|entry| sort_in(sorted, entry));
+    } else {
+        sorted.append(entries);
+        sorted.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.due()));
+    }
+}
+
+/// Puts an entry among a few, the earliest last. All are looked at, since no processor can foretell where a
+/// search would end.
+#[inline]
+fn sort_in(sorted: &mut Vec<Entry>, entry: Entry) {
+    let mut carried = entry;
+    for other in &mut *sorted {
+        let is_earlier = other.rank() < entry.rank();
+        let found = *other;
+        *other = Entry::either(is_earlier, carried, found);
+        carried = Entry::either(is_earlier, found, carried);
+    }
+    sorted.push(carried);
 }
 
 /// Bits of a digit. More make the way down shorter, and a level larger.

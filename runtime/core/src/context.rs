@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::hint::select_unpredictable;
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -415,8 +416,11 @@ impl Context {
     #[must_use]
     #[inline]
     pub fn successor(&self) -> NodeId {
-        let after = self.peers.place_of(self.me).and_then(|place| self.peers.nodes.get(place + 1));
-        after.or_else(|| self.peers.nodes.first()).copied().unwrap_or(self.me)
+        let nodes = &self.peers.nodes;
+        let after = self.peers.place_of(self.me).map_or(0, |place| place + 1);
+        // Where the ring closes is nothing that a processor could foretell.
+        let after = select_unpredictable(after < nodes.len(), after, 0);
+        nodes.get(after).copied().unwrap_or(self.me)
     }
 
     /// The time since the start of the run.
