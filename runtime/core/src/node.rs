@@ -115,7 +115,7 @@ pub enum StepError {
         #[source]
         cause: DecodeError,
     },
-    /// A peer sent an event that never comes from the wire. The peer is to blame.
+    /// A peer sent what never comes from the wire: a local event, or the question of an application.
     #[error("{from} sent {event:?}, which is local to each node")]
     LocalOnly {
         /// The event.
@@ -409,9 +409,11 @@ impl<T: Stack> Node<T> {
             return Err(StepError::Stranger(from));
         }
         match envelope.tag() {
-            Tag::Plain | Tag::Ask(_) => self.dispatch_known(envelope, from),
+            Tag::Plain | Tag::Ask(..Tag::OF_APPLICATION) => self.dispatch_known(envelope, from),
             Tag::Answer(number) => self.answered(number, envelope, from),
-            Tag::Expired(_) => Err(StepError::LocalOnly { event: envelope.event(), from }),
+            Tag::Ask(_) | Tag::Expired(_) => {
+                Err(StepError::LocalOnly { event: envelope.event(), from })
+            }
         }
     }
 

@@ -169,6 +169,13 @@ fn a_missing_answer_cannot_be_forged_by_a_peer() {
 }
 
 #[test]
+fn a_question_of_an_application_cannot_be_forged_by_a_peer() {
+    let asked = Envelope::seal(&Read).tagged(Tag::of_application(7));
+    let refused = refuse(&mut started(Sum(1)), from_peer(asked), &deliver(N3, &Add(1)));
+    assert_eq!(refused, StepError::LocalOnly { event: Read::ID, from: N2 });
+}
+
+#[test]
 fn a_stranger_is_refused() {
     let refused = refuse(&mut started(Sum(1)), deliver(STRANGER, &Add(1)), &deliver(N3, &Add(1)));
     assert_eq!(refused, StepError::Stranger(STRANGER));
