@@ -38,7 +38,7 @@ use crate::trace::{Step, StepKind, Trace, Tracer};
 use crate::treason::Traitor;
 use crate::underway::Seat;
 use judge::Halted;
-pub(crate) use judge::{PANICS, judge, weigh};
+pub(crate) use judge::{PANICS, employed, judge, weigh};
 pub(crate) use lender::Lender;
 use place::NodePlace;
 use races::Races;

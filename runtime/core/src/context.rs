@@ -460,6 +460,7 @@ impl Context {
         if self.gathers && self.gather(to, lane, tag, event) {
             return;
         }
+        self.name::<E>();
         let instance = &self.scope.instance;
         // Made where it stays: `push` would copy what was just written.
         self.effects.extend(iter::once_with(|| {
@@ -549,12 +550,18 @@ impl Context {
 
     #[inline(always)]
     fn seal<E: Event>(&mut self, tag: Tag, event: &E) -> Envelope {
-        if let Some(named) = &mut self.named {
-            named.insert(E::ID, E::NAME);
-        }
+        self.name::<E>();
         let mut envelope = self.blank::<E>(tag);
         self.scratch.encode(event, envelope.body_mut());
         envelope
+    }
+
+    /// Notes how an `E` is called, if that is wanted.
+    #[inline(always)]
+    fn name<E: Event>(&mut self) {
+        if let Some(named) = &mut self.named {
+            named.insert(E::ID, E::NAME);
+        }
     }
 
     /// The envelope of an `E` that is still to be encoded.

@@ -21,7 +21,7 @@ use super::print::Print;
 use super::setting::{Moment, Setting, Wrong};
 use crate::quiet::placed;
 use crate::scenario::{SEED, Scenario};
-use crate::world::{judge, weigh};
+use crate::world::{employed, judge, weigh};
 
 /// The nodes of an exploration, by the numbers of their local states.
 ///
@@ -319,8 +319,10 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         let lent: Option<Box<dyn Any>> = node.take_choices().map(|it| -> Box<dyn Any> { it });
         judge(host.node, stepped, self.setting.catalogue)?;
         for effect in effects.iter() {
-            if let Effect::Send { envelope, .. } = effect {
-                weigh(host.node, envelope, self.setting.catalogue)?;
+            match effect {
+                Effect::Send { envelope, .. } => weigh(host.node, envelope, self.setting.catalogue)?,
+                Effect::Job(job) => drop(employed(host.node, job, self.setting.catalogue)?),
+                _ => (),
             }
         }
         let mut lent = lent.and_then(|it| it.downcast::<Script>().ok()).expect("it was lent");

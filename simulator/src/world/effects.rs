@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use synod_core::{Effect, Envelope, Input, NodeId, Stack};
 
-use super::World;
+use super::{World, employed};
 use crate::choice::{About, Label};
 use crate::queue::Happening;
 use crate::quiet::placed;
@@ -93,8 +93,13 @@ impl<T: Stack> World<'_, T> {
 
     /// A job is done at once; when its node learns of it is a choice.
     fn work(&mut self, node: NodeId, job: &Envelope) {
-        let Some(Ok(result)) = self.scenario.catalogue.job(job.event()).map(|run| run(job)) else {
-            return;
+        let result = match employed(node, job, self.catalogue()).map(|run| run(job)) {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => return,
+            Err(wrong) => {
+                self.objection.get_or_insert(wrong);
+                return;
+            }
         };
         let label = Label { what: "job", about: About::Node(node) };
         let at_us = self.now_us + 1 + self.stream.choose(label, self.settings.delay_max_us.max(1));

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use synod_core::{Catalogue, Envelope, NodeId, Stack, StepError};
+use synod_core::{Catalogue, Envelope, JobFn, NodeId, Stack, StepError};
 
 use super::upon::Upon;
 use super::{World, Wrong};
@@ -71,5 +71,21 @@ pub(crate) fn weigh(node: NodeId, envelope: &Envelope, catalogue: &Catalogue) ->
         let name = catalogue.name(envelope.event());
         let reason = format!("{node} sends `{name}`: {error}");
         (String::from("every event fits into its frame"), reason)
+    })
+}
+
+/// The function of a job. A deployed node that has none goes on without a result, and nobody would learn of
+/// it but the operator.
+pub(crate) fn employed<'c>(
+    node: NodeId,
+    job: &Envelope,
+    catalogue: &'c Catalogue,
+) -> Result<&'c JobFn, Wrong> {
+    catalogue.job(job.event()).ok_or_else(|| {
+        let name = catalogue.name(job.event());
+        let reason = format!(
+            "{node} asks for the job `{name}`, and nothing computes it: register a function by `Handlers::job`"
+        );
+        (String::from("every job has a function"), reason)
     })
 }

@@ -263,6 +263,37 @@ fn an_event_that_no_link_would_take_is_a_violation_that_names_its_size() {
     }
 }
 
+/// Has work done by a function that it has forgotten to register.
+#[derive(Clone, Debug, Default, Hash)]
+struct Idle;
+
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "idle.work", local)]
+struct Work;
+
+impl Algorithm for Idle {
+    const NAME: &'static str = "idle";
+
+    fn handlers() -> Handlers<Self> {
+        Handlers::new()
+    }
+
+    fn start(&mut self, ctx: &mut Context) {
+        ctx.job(&Work);
+    }
+}
+
+#[test]
+fn a_job_without_a_function_is_a_violation() {
+    let scenario = Scenario::of(|_| Idle);
+    let found = run(&scenario, &Settings::calm(1), Stream::seeded(1), true).0.violation;
+    let found = found.expect("nothing computes it");
+    assert_eq!(found.property, "every job has a function");
+    assert!(found.reason.starts_with("n1 asks for the job `idle.work`, and nothing"), "{found:?}");
+    let explored = explore(&scenario, &calm_bounds(1));
+    assert_eq!(explored.expect_failure().violation.property, "every job has a function");
+}
+
 #[test]
 fn an_event_without_a_handler_is_a_violation_that_names_both() {
     let scenario = Scenario::of(|_| Clumsy).trigger(N1, ms(5), &Shout);
@@ -402,6 +433,10 @@ struct Mumbles;
 #[event(name = "mumbles.word")]
 struct Word(u8);
 
+#[derive(Event, Debug, Serialize, Deserialize)]
+#[event(name = "mumbles.hint")]
+struct Hint;
+
 impl Algorithm for Mumbles {
     const NAME: &'static str = "mumbles";
 
@@ -412,7 +447,7 @@ impl Algorithm for Mumbles {
     fn start(&mut self, ctx: &mut Context) {
         ctx.trigger(&Word(7));
         if ctx.me() == N1 {
-            ctx.send(N2, &Word(8));
+            ctx.send(N2, &Hint);
         }
     }
 }
@@ -423,10 +458,10 @@ fn an_event_that_no_algorithm_listens_to_has_its_name_in_a_trace() {
     let steps = &outcome.trace.steps;
     assert_eq!(
         (&steps[0].outputs, &steps[0].sends[0].event),
-        (&vec!["mumbles.word, 1 bytes".into()], &"mumbles.word".into())
+        (&vec!["mumbles.word, 1 bytes".into()], &"mumbles.hint".into())
     );
     let violation = outcome.violation.expect("n2 does not know it");
-    assert_eq!(violation.reason, "n2 has no handler for `mumbles.word`");
+    assert_eq!(violation.reason, "n2 has no handler for `mumbles.hint`");
 }
 
 #[test]
