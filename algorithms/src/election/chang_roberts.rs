@@ -37,7 +37,7 @@ impl Algorithm for ChangRoberts {
     const MODEL: Model = Model::ASYNCHRONOUS.on(Topology::Ring);
 
     fn handlers() -> Handlers<Self> {
-        Handlers::new().on(Self::claim).on(Self::elected)
+        Handlers::new().on(Self::claim).on(Self::elected).indicates::<Chosen>()
     }
 
     fn snapshots() -> Snapshots<Self> {

@@ -320,10 +320,10 @@ impl<T: Stack + Clone + Hash + Sync> Program for Ground<'_, T> {
         judge(host.node, stepped, self.setting.catalogue)?;
         for effect in effects.iter() {
             match effect {
-                Effect::Send { envelope, .. } => weigh(host.node, envelope, self.setting.catalogue)?,
-                Effect::Job(job) => drop(employed(host.node, job, self.setting.catalogue)?),
-                _ => (),
-            }
+                Effect::Send { envelope, .. } => weigh(host.node, envelope, self.setting.catalogue),
+                Effect::Job(job) => employed(host.node, job, self.setting.catalogue).map(drop),
+                _ => Ok(()),
+            }?;
         }
         let mut lent = lent.and_then(|it| it.downcast::<Script>().ok()).expect("it was lent");
         let asked = std::mem::take(&mut lent.asked);

@@ -88,3 +88,10 @@ fn every_node_follows_the_highest_number_wherever_it_stands() {
         Simulation::new(&scenario, 3).run(0..100).expect_clean();
     }
 }
+
+#[test]
+fn a_trace_tells_who_is_chosen() {
+    let (outcome, _) = run(&ring(&[1, 2]), &Settings::calm(2), Stream::seeded(1), true);
+    let outputs: Vec<&String> = outcome.trace.steps.iter().flat_map(|it| &it.outputs).collect();
+    assert_eq!(outputs, ["Chosen(2)", "Chosen(2)"]);
+}

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use synod_core::{Cluster, Event};
+use synod_core::{Boot, Cluster, Effect, Envelope, Event, Input, Node, Reason};
 use synod_simulator::{Bounds, Fault, Report, Scenario, Simulation, explore};
 
 use super::*;
@@ -108,7 +108,7 @@ fn two_nodes_in_every_schedule_with_a_crash_and_a_recovery() {
     let scenario = scenario(5).property(Property::at_rest("complete", is_complete));
     let explored = explore(&scenario, &Bounds::within(&Bulk::MODEL, 2));
     explored.expect_complete();
-    assert_eq!(explored.states, 608, "the header says so");
+    assert_eq!(explored.states, 639, "the header says so");
 }
 
 #[test]
@@ -171,4 +171,54 @@ fn one_transfer_too_many_is_refused_at_once() {
     });
     // To a node that is never there, beside the one of the application itself.
     Simulation::new(&scenario.property(refused), 2).calm().run(0..5).expect_clean();
+}
+
+/// What a node of two does, its application included.
+fn step(node: &mut Node<Bulk>, input: Input) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    node.step(Duration::ZERO, &input, &mut effects).expect("it takes the input");
+    effects
+}
+
+#[test]
+fn transfers_to_which_senders_do_not_come_back_leave_room_for_others() {
+    let boot = Boot { id: RECEIVER, peers: vec![SENDER, RECEIVER], incarnation: 1, seed: 0 };
+    let mut node = Node::new(boot, Bulk::default()).expect("it is a member");
+    let open = |transfer, attempt| {
+        let envelope = Envelope::seal(&Open { transfer, attempt, size: 9 });
+        Input::Deliver { from: SENDER, envelope }
+    };
+    let up = |incarnation| Input::PeerUp(PeerUp { peer: SENDER, incarnation });
+    let offers = |effects: &[Effect], transfer| {
+        let offered = Envelope::seal(&Offered { from: SENDER, transfer, size: 9 });
+        effects.contains(&Effect::Output(offered))
+    };
+    step(&mut node, up(1));
+    let last = TRANSFERS_MAX as u64;
+    for transfer in 0..last {
+        assert!(offers(&step(&mut node, open(transfer, transfer + 1)), transfer));
+    }
+    assert!(!offers(&step(&mut node, open(last, last + 1)), last), "all are under way");
+    step(&mut node, Input::PeerDown(PeerDown { peer: SENDER, reason: Reason::Restarted }));
+    step(&mut node, up(2));
+    step(&mut node, open(0, 1));
+    let effects = step(&mut node, open(last, 2));
+    assert!(offers(&effects, last), "{effects:?}");
+    let (peer, transfer, outcome) = (SENDER, 1, Outcome::Cancelled);
+    let ended = Effect::Output(Envelope::seal(&Ended { peer, transfer, outcome }));
+    assert!(effects.contains(&ended), "the application is told which one: {effects:?}");
+}
+
+#[test]
+fn no_two_lives_of_a_sender_have_an_attempt_in_common() {
+    let attempt = |incarnation| {
+        let boot = Boot { id: SENDER, peers: vec![SENDER, RECEIVER], incarnation, seed: 0 };
+        let mut node = Node::new(boot, Bulk::default()).expect("it is a member");
+        step(&mut node, Input::PeerUp(PeerUp { peer: RECEIVER, incarnation: 1 }));
+        let sends = Envelope::seal(&Send { to: RECEIVER, transfer: TRANSFER, size: 9 });
+        let effects = step(&mut node, Input::Trigger(sends));
+        let [Effect::Send { envelope, .. }] = &effects[..] else { panic!("{effects:?}") };
+        envelope.open::<Open>().expect("it asks").attempt
+    };
+    assert_ne!(attempt(1), attempt(2));
 }
