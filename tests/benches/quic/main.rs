@@ -140,23 +140,34 @@ impl Row {
     }
 }
 
-/// What was measured: by the clock on the wall, and by the processor time of all processes.
+/// What was measured.
 #[derive(Default)]
-struct Figures(BTreeMap<(Row, Program), Vec<Figure>>);
+struct Figures {
+    by_clock: Cells,
+    by_processor: Cells,
+}
 
-/// By the clock on the wall, and, where it is another figure, by processor time.
-type Figure = (f64, Option<f64>);
+/// The figures of each row and program.
+type Cells = BTreeMap<(Row, Program), Vec<f64>>;
+
+/// What came of the rounds of a turn together: the system counts processor time in steps that are long beside
+/// a single one.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    amount: f64,
+    processor: f64,
+}
 
 impl Figures {
-    fn add(&mut self, row: Row, program: Program, wall: f64, processor: Option<f64>) {
-        self.0.entry((row, program)).or_default().push((wall, processor));
+    fn add(&mut self, row: Row, program: Program, by_clock: f64) {
+        self.by_clock.entry((row, program)).or_default().push(by_clock);
     }
 
     /// Lets each program connect for the first time, several times over.
     fn connect(&mut self, programs: &[Program]) {
         for _ in 0..STARTS {
             for (program, session) in sessions(programs, |it| Session::start(it, 1, Cores::Any)) {
-                self.add(Row::Connect, program, session.ready_after * 1e3, None);
+                self.add(Row::Connect, program, session.ready_after * 1e3);
             }
         }
     }
@@ -180,13 +191,18 @@ impl Figures {
 
     fn rounds(&mut self, sessions: &mut [(Program, Session)], work: Work) {
         let mut done = BTreeSet::new();
+        let mut spent: BTreeMap<Program, Spent> = BTreeMap::new();
         for _ in 0..ROUNDS {
             for (program, session) in &mut *sessions {
                 if done.contains(program) {
                     continue;
                 }
                 let took = match session.measure(work.order) {
-                    Ok(Some(measured)) => self.note(work, *program, &measured),
+                    Ok(Some(measured)) => {
+                        let spent = spent.entry(*program).or_default();
+                        spent.processor += measured.processor;
+                        self.note(work, *program, &measured, &mut spent.amount)
+                    }
                     Ok(None) => LONG, // It knows no such thing.
                     Err(error) => {
                         println!("{}: {error}", program.title());
@@ -198,63 +214,66 @@ impl Figures {
                 }
             }
         }
+        let of_floods = spent.into_iter().filter(|(_, spent)| 0.0 < spent.amount);
+        for (program, Spent { amount, processor }) in of_floods {
+            let cells = self.by_processor.entry((work.row, program)).or_default();
+            cells.push(amount / processor);
+        }
     }
 
-    /// Writes down what came of some work; returns the seconds that a flood took.
-    fn note(&mut self, work: Work, program: Program, measured: &Measured) -> f64 {
+    /// Writes down what came of some work, and adds how much it was; returns the seconds that a flood took.
+    fn note(&mut self, work: Work, program: Program, measured: &Measured, amount: &mut f64) -> f64 {
         let Measured { times, processor } = measured;
         let (events, bytes) = match work.order {
             Order::Flood { events, bytes } | Order::Within { events, bytes } => (events, bytes),
             Order::Ping { pings, .. } => {
                 for (row, time) in [Row::Half, Row::Most].into_iter().zip(times) {
-                    self.add(row, program, time * 1e6, None);
+                    self.add(row, program, time * 1e6);
                 }
-                self.add(Row::PingProcessor, program, processor * 1e6 / pings as f64, None);
+                self.add(Row::PingProcessor, program, processor * 1e6 / pings as f64);
                 return 0.0;
             }
             Order::Resume => {
-                times.iter().for_each(|time| self.add(work.row, program, time * 1e3, None));
+                times.iter().for_each(|time| self.add(work.row, program, time * 1e3));
                 return 0.0;
             }
         };
         let all = (events * u64::from(work.receivers.max(1))) as f64;
-        let amount = if work.row == Row::Bulk { all * bytes as f64 / 1e6 } else { all };
-        let (wall, processor) = measured.rates(amount);
-        self.add(work.row, program, wall, Some(processor));
-        amount / wall
+        let handled = if work.row == Row::Bulk { all * bytes as f64 / 1e6 } else { all };
+        let took = times.first().copied().unwrap_or(f64::NAN);
+        *amount += handled;
+        self.add(work.row, program, handled / took);
+        took
     }
 
     fn print(&self, programs: &[Program]) {
         let names = programs.iter().map(|program| format!("{:>20}", program.title()));
         println!("\n{:<32}{}", "by the clock on the wall", names.collect::<String>());
         for row in Row::ALL {
-            self.print_row(row, programs, |(wall, _)| Some(*wall));
+            print_row(row, programs, &self.by_clock);
         }
         println!("\nby the processor time of all processes");
         for row in Row::ALL.into_iter().filter(|row| row.is_rate()) {
-            self.print_row(row, programs, |(_, processor)| *processor);
+            print_row(row, programs, &self.by_processor);
         }
         println!("{EXPLANATION}");
     }
+}
 
-    /// Each median, and how many times as good that of synod is.
-    fn print_row(&self, row: Row, programs: &[Program], figure: impl Fn(&Figure) -> Option<f64>) {
-        let cell = |program: Program| {
-            let all = self.0.get(&(row, program)).into_iter().flatten();
-            median(all.filter_map(&figure).collect())
-        };
-        let ours = cell(Program::Synod);
-        let cells = programs.iter().map(|program| match (cell(*program), ours) {
-            (None, _) => String::from("-"),
-            (Some(other), Some(ours)) if *program != Program::Synod => {
-                let times = if row.is_rate() { ours / other } else { other / ours };
-                format!("{} ({times:.2}x)", grouped(other, row.digits()))
-            }
-            (Some(figure), _) => grouped(figure, row.digits()),
-        });
-        let cells: String = cells.map(|cell| format!("{cell:>20}")).collect();
-        println!("{:<32}{cells}", row.title());
-    }
+/// Each median, and how many times as good that of synod is.
+fn print_row(row: Row, programs: &[Program], figures: &Cells) {
+    let cell = |program: Program| median(figures.get(&(row, program))?.clone());
+    let ours = cell(Program::Synod);
+    let cells = programs.iter().map(|program| match (cell(*program), ours) {
+        (None, _) => String::from("-"),
+        (Some(other), Some(ours)) if *program != Program::Synod => {
+            let times = if row.is_rate() { ours / other } else { other / ours };
+            format!("{} ({times:.2}x)", grouped(other, row.digits()))
+        }
+        (Some(figure), _) => grouped(figure, row.digits()),
+    });
+    let cells: String = cells.map(|cell| format!("{cell:>20}")).collect();
+    println!("{:<32}{cells}", row.title());
 }
 
 const EXPLANATION: &str = "\

@@ -153,14 +153,6 @@ pub(crate) struct Measured {
     pub(crate) processor: f64,
 }
 
-impl Measured {
-    /// So much in that time, for each second on the wall and of processor time.
-    pub(crate) fn rates(&self, amount: f64) -> (f64, f64) {
-        let wall = self.times.first().copied().unwrap_or(f64::NAN);
-        (amount / wall, amount / self.processor)
-    }
-}
-
 impl Session {
     /// A process that sends to itself; none if the program is not measured so.
     pub(crate) fn alone(program: Program) -> Result<Option<Self>, String> {
