@@ -136,7 +136,14 @@ impl<'de> Reader<'de> {
 
     fn text(&mut self) -> Result<&'de str, Refused> {
         let length = self.length()?;
-        std::str::from_utf8(self.take(length)?).map_err(|_| refused("a text in it is not UTF-8"))
+        std::str::from_utf8(self.take(length)?).map_err(|_| refused(NO_TEXT))
+    }
+
+    /// The same as a copy, for who would make one anyway: memory of its own begins where a word does, and so
+    /// is looked at by words.
+    fn owned_text(&mut self) -> Result<String, Refused> {
+        let length = self.length()?;
+        String::from_utf8(self.take(length)?.to_vec()).map_err(|_| refused(NO_TEXT))
     }
 
     /// Takes the room of one value out of the budget. Nothing is one byte, or it would be free.
@@ -212,7 +219,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         deserialize_f32: visit_f32(it) f32::from_le_bytes(it.array()?);
         deserialize_f64: visit_f64(it) f64::from_le_bytes(it.array()?);
         deserialize_str: visit_borrowed_str(it) it.text()?;
-        deserialize_string: visit_borrowed_str(it) it.text()?;
+        deserialize_string: visit_string(it) it.owned_text()?;
         deserialize_bytes: visit_borrowed_bytes(it) { let length = it.length()?; it.take(length)? };
         deserialize_byte_buf: visit_borrowed_bytes(it) { let length = it.length()?; it.take(length)? };
     }
@@ -459,6 +466,7 @@ fn misread(why: Misread) -> Refused {
 }
 
 const END: &str = "the bytes end too early";
+const NO_TEXT: &str = "a text in it is not UTF-8";
 
 /// Bytes of memory that the values of an event may take for each byte of it. A list of options or
 /// of small structs takes a few dozen.
