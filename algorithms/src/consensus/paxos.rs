@@ -46,6 +46,9 @@ pub const SETTLED_WITHIN: Duration = DELAY_MAX.saturating_mul(160);
 const BALLOT: u32 = 5;
 /// How much longer the next higher node waits, in delays, so that one of them is undisturbed.
 const APART: u32 = 3;
+/// From this many lower nodes on, all wait as long: the longest wait is well below [`SETTLED_WITHIN`], and
+/// of those that begin at once the highest one is undisturbed.
+const RANK_MAX: u32 = 8;
 /// From this ballot of a proposer on, it does not wait longer each time.
 const PATIENCE_MAX: u32 = 3;
 /// Operations that wait at one node at most. Beyond, one is refused: it is not invoked.
@@ -294,9 +297,8 @@ impl Paxos {
     /// Longer with each ballot, and for each node another time, so that they get out of step.
     fn patience(&self, ctx: &Context) -> Duration {
         let lower = ctx.peers().iter().filter(|peer| **peer < ctx.me()).count();
-        let rank = u32::try_from(lower).unwrap_or(u32::MAX);
-        let delays = APART.saturating_mul(rank).saturating_add(BALLOT);
-        DELAY_MAX.saturating_mul(delays).saturating_mul(self.ballots.min(PATIENCE_MAX))
+        let rank = u32::try_from(lower).unwrap_or(RANK_MAX).min(RANK_MAX);
+        DELAY_MAX * (BALLOT + APART * rank) * self.ballots.min(PATIENCE_MAX)
     }
 
     fn settle(&mut self, ctx: &mut Context) {

@@ -94,3 +94,16 @@ fn nothing_returns_while_a_majority_is_down() {
     let explored = explore(&scenario, &bounds);
     assert_eq!(explored.expect_failure().violation.property, "every proposal returns");
 }
+
+#[test]
+fn proposals_return_in_time_in_a_large_cluster_too() {
+    let nodes = 40;
+    let mut scenario = Scenario::of(|_| Paxos::default());
+    for node in nodes - 2..=nodes {
+        let propose = Propose { operation: 1, value: node.into() };
+        let at = 7 * Duration::from_millis((nodes - node).into());
+        scenario = scenario.trigger(NodeId(node), at, &propose);
+    }
+    let simulation = Simulation::new(&scenario, nodes).settings(|world| world.lose *= 8);
+    simulation.run(0..300).expect_clean();
+}
