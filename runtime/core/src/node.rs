@@ -1,5 +1,6 @@
 //! One node, one step at a time.
 
+mod local;
 mod names;
 mod snapshot;
 
@@ -8,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::catalogue::{BuildError, Catalogue};
-use crate::context::{Choices, Context, Effect, Lent, Local, TimerId, Triggered, expiry};
+use crate::context::{Choices, Context, Effect, Lent, TimerId, expiry};
 use crate::envelope::{DecodeError, Envelope, EnvelopeRef, Tag};
 use crate::event::{EventId, NodeId, PeerDown, PeerUp, Time};
 use crate::peers::Peers;
@@ -214,8 +215,9 @@ impl<T: Stack> Node<T> {
     ///
     /// # Panics
     ///
-    /// If a handler does, or if handlers trigger each other without end: the algorithm is wrong,
-    /// and its state is not to be used any more. Nothing has been appended to `out`.
+    /// If a handler does, or if handlers trigger each other without end, which shows after 10,000 local events one
+    /// upon the other, or a million: the algorithm is wrong, and its state is not to be used any more. Nothing has
+    /// been appended to `out`.
     pub fn step(
         &mut self,
         now: Time,
@@ -455,81 +457,6 @@ impl<T: Stack> Node<T> {
         }
     }
 
-    /// Runs the events that handlers have triggered, if there are any.
-    #[inline]
-    fn settle(&mut self) {
-        if !self.ctx.local.is_empty() {
-            self.run_local();
-        }
-    }
-
-    /// Runs the events that handlers have triggered, first in, first out.
-    #[inline(never)]
-    fn run_local(&mut self) {
-        let (mut count, mut unheard) = (0, Vec::new());
-        while let Some(Triggered { after, events }) = self.ctx.local.pop_front() {
-            let mut settle = |envelope| {
-                if !self.settle_one(envelope, &mut count) {
-                    unheard.push((after, envelope.to_owned()));
-                    self.ctx.indicated_after = after;
-                }
-            };
-            match &events {
-                Local::One(envelope) => settle(envelope.by_ref()),
-                Local::Several(envelopes) => envelopes.each().for_each(settle),
-            }
-        }
-        self.output(unheard);
-        self.ctx.indicated_after = 0;
-    }
-
-    /// Puts what is for the application among the effects, each after as many as were asked for before it.
-    fn output(&mut self, unheard: Vec<(usize, Envelope)>) {
-        let Some(&(mut asked, _)) = unheard.first() else { return };
-        let effects = &mut self.ctx.effects;
-        let mut later = effects.split_off(asked).into_iter();
-        for (after, envelope) in unheard {
-            effects.extend(later.by_ref().take(after - asked));
-            effects.push(Effect::Output(envelope));
-            asked = after;
-        }
-        effects.extend(later);
-    }
-
-    /// Whether any algorithm listens to the event.
-    #[inline]
-    fn settle_one(&mut self, envelope: EnvelopeRef<'_>, count: &mut usize) -> bool {
-        *count += 1;
-        assert!(
-            *count <= LOCAL_EVENTS_MAX,
-            "more than {LOCAL_EVENTS_MAX} local events in one step"
-        );
-        match self.local(envelope) {
-            Ok(heard) => heard,
-            // A peer may bring an algorithm to open instances, or to answer what nobody asks, but not to crash its node.
-            Err(error @ (StepError::Full { .. } | StepError::Stale { .. })) => {
-                self.ctx.effects.push(Effect::Log(format!("an event was dropped: {error}")));
-                true
-            }
-            Err(error) => panic!("an event of this very node was refused: {error}"),
-        }
-    }
-
-    /// Runs an event of this very node; whether any algorithm listens to it. What none does is for the
-    /// application, and so is the answer to a question that no algorithm has open.
-    fn local(&mut self, envelope: EnvelopeRef<'_>) -> Result<bool, StepError> {
-        let me = self.ctx.me;
-        match envelope.tag() {
-            Tag::Answer(number) if self.ctx.asked.contains_key(&number) => {
-                self.answered(number, envelope, me).map(|()| true)
-            }
-            Tag::Answer(_) => Ok(false),
-            Tag::Plain | Tag::Ask(_) => self.dispatch(envelope, me),
-            // Whoever asked and does not listen does not care for the lack of an answer either.
-            Tag::Expired(_) => self.dispatch(envelope, me).map(|_| true),
-        }
-    }
-
     /// Runs an event that somebody must listen to.
     #[inline]
     fn dispatch_known(&mut self, envelope: EnvelopeRef<'_>, from: NodeId) -> Result<(), StepError> {
@@ -595,6 +522,3 @@ fn hash_future<'t, H: Hasher>(
     timers.len().hash(hasher);
     timers.for_each(|envelope| envelope.hash(hasher));
 }
-
-/// A bound on the local events of one step.
-const LOCAL_EVENTS_MAX: usize = 10_000;

@@ -401,3 +401,20 @@ fn instances_that_do_not_listen_to_links_are_told_of_none() {
     step(&mut node, deliver_at(N2, &[4], &Add(1)));
     assert_eq!(step(&mut node, UP), []);
 }
+
+#[test]
+fn each_of_twenty_thousand_instances_may_do_something_upon_a_link() {
+    let make = |_| {
+        HandlerSet::new(0_u16)
+            .on(|_: &mut u16, _: Add| ())
+            .on(|_: &mut u16, _: PeerUp, ctx: &mut Context| ctx.broadcast(&Sum(1)))
+            .on(|sum: &mut u16, Sum(more): Sum| *sum += more)
+    };
+    let mut node = node(Keyed::new(make));
+    for key in 0..20_000 {
+        step(&mut node, deliver_at(N2, &[key], &Add(1)));
+    }
+    let effects = step(&mut node, Input::PeerUp(PeerUp { peer: N2, incarnation: 1 }));
+    assert_eq!(sends(&effects).len(), 40_000);
+    assert!(node.stack().iter().all(|(_, instance)| *instance.state() == 1));
+}
