@@ -23,7 +23,7 @@ use crate::defect;
 use crate::entry::{Entry, Registered};
 use crate::help;
 use crate::look::Look;
-use crate::printer::Printer;
+use crate::printer::{Printer, words};
 use crate::problem::{Exit, Problem};
 
 /// A program with the commands `demo`, `sim`, `check`, `replay`, `why`, `sweep`, `cluster`, `node`,
@@ -268,7 +268,7 @@ impl App {
 
 /// The name of the file that runs.
 fn called() -> String {
-    let called = std::env::args().next().unwrap_or_default();
+    let called = words().next().unwrap_or_default();
     Path::new(&called).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -280,12 +280,12 @@ fn configured(
     command: Command,
     printer: &Printer,
 ) -> Result<Command, Problem> {
-    let (words, keys) = configured::completed(all, matches, typed)?;
+    let (all_words, keys) = configured::completed(all, matches, typed)?;
     if keys.is_empty() {
         return Ok(command);
     }
     printer.note(format!("of {}: {}", configured::FILE, keys.join(", ")));
-    let parsed = all.clone().try_get_matches_from(words);
+    let parsed = all.clone().try_get_matches_from(all_words);
     let args = parsed.and_then(|it| Args::from_arg_matches(&it));
     Ok(args.expect("each was read before").command.unwrap_or(command))
 }
@@ -294,7 +294,7 @@ fn configured(
 fn variable(all: &clap::Command, error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(told)) = error.get(ContextKind::InvalidArg) else { return None };
     let flag = told.split(' ').next()?;
-    if std::env::args().any(|word| word.split('=').next() == Some(flag)) {
+    if words().any(|word| word.split('=').next() == Some(flag)) {
         return None;
     }
     let long = flag.strip_prefix("--")?;
@@ -307,7 +307,7 @@ fn variable(all: &clap::Command, error: &clap::Error) -> Option<String> {
 /// Tells programs why the command line is wrong, and all where that stands if it is not there; the rest
 /// people have been told.
 fn refused(error: &clap::Error, variable: Option<String>) -> ExitCode {
-    let is_for_programs = std::env::args().any(|argument| argument == "--json");
+    let is_for_programs = words().any(|argument| argument == "--json");
     let text = error.to_string();
     let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
     let hint = match variable {

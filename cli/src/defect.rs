@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use synod_simulator::Running;
 
-use crate::printer::{quoted, typed, typed_again};
+use crate::printer::{quoted, typed, typed_again, words};
 use crate::problem::{Exit, Problem};
 
 /// What a panic said: the first one, since what follows in other threads may follow from it; where nodes run,
@@ -73,17 +73,17 @@ impl Defect {
 
 /// The command line as it was typed, for one seed.
 fn with_seed(seed: &str) -> String {
-    let mut words = Vec::new();
-    let mut given = std::env::args().skip(1);
+    let mut again = Vec::new();
+    let mut given = words().skip(1);
     while let Some(word) = given.next() {
         match &*word {
             "--seed" | "--seeds" => drop(given.next()),
             other if other.starts_with("--seed=") || other.starts_with("--seeds=") => (),
-            _ => words.push(word),
+            _ => again.push(word),
         }
     }
-    words.extend(["--seed", seed, "--seeds", "1"].map(String::from));
-    typed(words.iter().map(quoted).collect::<Vec<_>>().join(" "))
+    again.extend(["--seed", seed, "--seeds", "1"].map(String::from));
+    typed(again.iter().map(quoted).collect::<Vec<_>>().join(" "))
 }
 
 /// Keeps what panics say instead of printing it, where a `caught` one is told anyway; where nodes run,

@@ -28,7 +28,7 @@ pub(crate) struct Printer {
     colors: [bool; 2],
     /// What to do next: the last line, below what went wrong.
     next: Mutex<Option<String>>,
-    /// Why a part of the result could not be written.
+    /// Why a part of the result could not be written: nobody reads any more, or what is told in the end.
     failed: Mutex<Option<io::Error>>,
 }
 
@@ -99,18 +99,21 @@ impl Printer {
     /// Writes to the standard output, to whomever it is.
     pub(crate) fn write(&self, text: &str) {
         let mut stdout = io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            // Whoever reads may have left, as `head` does.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                locked(&self.failed).get_or_insert(error);
-            }
-            _ => (),
+        if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            locked(&self.failed).get_or_insert(error);
         }
     }
 
-    /// Whether all of the result could be written.
+    /// Whether nothing that is said arrives any more.
+    pub(crate) fn is_unheard(&self) -> bool {
+        locked(&self.failed).is_some()
+    }
+
+    /// Whether all of the result could be written, as far as somebody read it.
     pub(crate) fn is_written(&self) -> Result<(), Problem> {
-        match locked(&self.failed).as_ref() {
+        let failed = locked(&self.failed);
+        // Whoever reads may have left, as `head` does.
+        match failed.as_ref().filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
             None => Ok(()),
             Some(error) => Err(Problem::environment("cannot write to the standard output", error)),
         }
@@ -193,8 +196,13 @@ pub(crate) fn program() -> String {
     if std::env::var_os("CARGO").is_some() {
         return String::from("cargo run --");
     }
-    let called = std::env::args().next();
-    called.unwrap_or_else(|| String::from("synod"))
+    words().next().unwrap_or_else(|| String::from("synod"))
+}
+
+/// The command line, word by word, the name of the program first, for people: what is no UTF-8 in it is shown as well as
+/// it can be.
+pub(crate) fn words() -> impl Iterator<Item = String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned())
 }
 
 /// A command of this program, as the reader types it.
@@ -204,7 +212,7 @@ pub(crate) fn typed(command: impl Display) -> String {
 
 /// The command line as it was typed, for people, each word as `changed`; none leaves it out.
 pub(crate) fn typed_again(changed: impl Fn(String) -> Option<String>) -> String {
-    let words = std::env::args().skip(1).filter(|it| it != "--json").filter_map(changed);
+    let words = words().skip(1).filter(|it| it != "--json").filter_map(changed);
     typed(words.map(quoted).collect::<Vec<_>>().join(" "))
 }
 
@@ -218,6 +226,11 @@ pub(crate) fn typed_instead(of: &str, command: &str) -> String {
 pub(crate) fn shown(text: &str) -> String {
     let char = |char: char| if char.is_control() { '\u{fffd}' } else { char };
     text.chars().map(char).collect()
+}
+
+/// A path as JSON has it, which is UTF-8.
+pub(crate) fn named(path: impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
 }
 
 /// A path as a word of a shell's command line.

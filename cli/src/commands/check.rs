@@ -13,7 +13,7 @@ use super::{cluster, keep, keep_page};
 use crate::app::App;
 use crate::args::{Check, OrderArg, TimingArg};
 use crate::entry::{Entry, Exploring, Way};
-use crate::printer::{Printer, quoted, thousands, typed_again};
+use crate::printer::{Printer, named, quoted, thousands, typed_again};
 use crate::problem::{Exit, Problem};
 
 pub(crate) mod watcher;
@@ -352,12 +352,12 @@ fn violated(
     printer.draw(Diagram::of(trace));
     // What was found is told, even if it cannot be kept.
     let kept = keep(&check.out, &name, &failure.text);
-    let file = kept.as_ref().ok().map(|file| file.display().to_string());
+    let file = kept.as_ref().ok().map(named);
     let page = keep_page(&check.out, &name, trace, printer);
     let mut line = event(check, bounds, explored, cost);
     let more = json!({
         "property": violation.property, "reason": violation.reason, "place": violation.place,
-        "schedule": file, "page": page, "dropped": schedule.dropped,
+        "schedule": file, "page": page.map(named), "dropped": schedule.dropped,
         "steps": trace.steps.len(), "trace_hash": trace.hash(),
     });
     if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {

@@ -8,7 +8,7 @@ use synod_simulator::{Format, Schedule, Trace, convert};
 use super::{recording, replace, spared, text};
 use crate::app::App;
 use crate::args::TraceConvert;
-use crate::printer::{Printer, quoted, typed};
+use crate::printer::{Printer, named, quoted, typed};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &TraceConvert, printer: &Printer) -> Result<(), Problem> {
@@ -32,7 +32,7 @@ pub(crate) fn run(app: &App, asked: &TraceConvert, printer: &Printer) -> Result<
     }
     printer.event(&json!({
         "event": "converted", "to": format.to_string(), "algorithm": trace.algorithm,
-        "steps": trace.steps.len(), "bytes": text.len(), "out": asked.out,
+        "steps": trace.steps.len(), "bytes": text.len(), "out": asked.out.as_ref().map(named),
         "text": asked.out.is_none().then_some(&text),
     }));
     printer.next(next(asked, format));

@@ -6,7 +6,7 @@ use synod_simulator::{Comparison, Likeness, SideBySide, Step, Trace};
 use super::convert::read;
 use crate::app::App;
 use crate::args::TraceDiff;
-use crate::printer::{Printer, counted, quoted};
+use crate::printer::{Printer, counted, named, quoted};
 use crate::problem::{Exit, Problem};
 use crate::terminal;
 
@@ -36,8 +36,8 @@ pub(crate) fn run(app: &App, asked: &TraceDiff, printer: &Printer) -> Result<(),
     let parts = comparison.parts_at();
     printer.event(&json!({
         "event": "diff", "algorithm": left.algorithm,
-        "left": {"file": asked.left, "steps": left.steps.len(), "wrong": wrong(&left)},
-        "right": {"file": asked.right, "steps": right.steps.len(), "wrong": wrong(&right)},
+        "left": {"file": named(&asked.left), "steps": left.steps.len(), "wrong": wrong(&left)},
+        "right": {"file": named(&asked.right), "steps": right.steps.len(), "wrong": wrong(&right)},
         "parts_at": parts,
         "equal": comparison.count(Likeness::Equal), "shifted": comparison.count(Likeness::Shifted),
         "changed": comparison.count(Likeness::Changed),

@@ -7,7 +7,7 @@ use synod_simulator::history::read::{Form, Model, check_text, value_of};
 use synod_simulator::history::{Checked, Limit, Limited, Part, Verdict};
 
 use crate::args::{ConsistencyArg, History, HistoryCheck};
-use crate::printer::{Printer, quoted, thousands};
+use crate::printer::{Printer, named, quoted, thousands};
 use crate::problem::{Exit, Problem};
 
 /// Bytes of a history that are read.
@@ -147,7 +147,7 @@ fn event(asked: &HistoryCheck, form: Form, checked: &Checked, printer: &Printer)
     let mut line = json!({
         "event": "history", "verdict": verdict, "valid": holds, "model": asked.model,
         "format": form.to_string(), "operations": checked.operations, "open": checked.open,
-        "failed": checked.failed, "parts": checked.parts, "steps": checked.steps, "file": asked.file,
+        "failed": checked.failed, "parts": checked.parts, "steps": checked.steps, "file": named(&asked.file),
     });
     if let (Verdict::Inconsistent(part), Some(fields)) = (&checked.verdict, line.as_object_mut()) {
         fields.extend(described(part).as_object().cloned().unwrap_or_default());

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::args::{Down, FaultArg, Sim};
 use crate::defect;
 use crate::entry::{Asked, Entry};
-use crate::printer::{Printer, counted, quoted, thousands};
+use crate::printer::{Printer, counted, named, quoted, thousands};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, sim: &Sim, printer: &Printer) -> Result<(), Problem> {
@@ -293,7 +293,7 @@ fn violated(
         "property": violation.property, "reason": violation.reason, "place": violation.place,
         "drew": failure.drawn.as_ref().map(|it| &it.world),
         "strategy": failure.drawn.as_ref().map(|it| it.strategy.map(Strategy::name)),
-        "seed": seed, "schedule": file.map(|file| file.display().to_string()), "found": found, "page": page,
+        "seed": seed, "schedule": file.map(named), "found": found.map(named), "page": page.map(named),
         "dropped": dropped(report), "within_model": report.dropped.is_empty(),
         "decisions_found": decisions_found, "decisions": failure.schedule.decisions(),
         "steps_found": steps_found, "steps": trace.steps.len(), "replays": replays,

@@ -33,6 +33,9 @@ pub(crate) fn run(asked: &Status, printer: &Printer) -> Result<(), Problem> {
             printer.clear();
         }
         tell(&answers, printer);
+        if asked.watch && printer.is_unheard() {
+            return Ok(()); // It is told in the end where anybody but the reader is to blame.
+        }
         if !asked.watch {
             let silent = answers.iter().find(|(_, _, answer)| answer.is_err());
             return match silent {

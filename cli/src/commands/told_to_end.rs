@@ -1,6 +1,6 @@
 //! How a process that runs nodes is told to end.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -22,7 +22,7 @@ impl ToldToEnd {
         let stdin_ended = with_stdin.then(|| {
             let (ended, stdin_ended) = oneshot::channel();
             std::thread::spawn(move || {
-                let _ = io::stdin().read_to_end(&mut Vec::new());
+                let _ = io::copy(&mut io::stdin(), &mut io::sink());
                 let _ = ended.send(());
             });
             stdin_ended

@@ -8,7 +8,7 @@ use synod_simulator::merge;
 use super::{convert, diff, recording};
 use crate::app::App;
 use crate::args::{Trace, TraceMerge};
-use crate::printer::{Printer, quoted};
+use crate::printer::{Printer, named, quoted};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &Trace, printer: &Printer) -> Result<(), Problem> {
@@ -54,7 +54,7 @@ fn run_merge(app: &App, asked: &TraceMerge, printer: &Printer) -> Result<(), Pro
     printer.say(format!("trace {hash}"));
     printer.event(&json!({
         "event": "merged", "nodes": nodes.len(), "steps": steps, "matched": merged.matched,
-        "unmatched": merged.unmatched, "trace": path, "trace_hash": hash,
+        "unmatched": merged.unmatched, "trace": named(path), "trace_hash": hash,
     }));
     printer.next(format!("trace convert {} --to html --out run.html", quoted(path)));
     Ok(())
