@@ -114,6 +114,14 @@ pub enum StoreError {
         #[source]
         cause: LogError,
     },
+    /// A copy cannot be written there, or does not read as it was written. Nothing is left of it.
+    #[error("no copy is made in {directory}: {cause}", directory = directory.display(), cause = cause.in_short())]
+    Copy {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        cause: LogError,
+    },
     /// There is no log in the directory. Nothing was written.
     #[error("there is no {LOG_FILE} in {directory}", directory = directory.display())]
     Empty {

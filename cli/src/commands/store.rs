@@ -10,7 +10,7 @@ use synod_transport_quic::TakenLists;
 
 use crate::app::App;
 use crate::args::{Store, StoreBackup, StoreDirectory, StoreRestore};
-use crate::printer::{Printer, counted, quoted, thousands, typed};
+use crate::printer::{Printer, counted, named, quoted, thousands, typed};
 use crate::problem::{Exit, Problem};
 
 pub(crate) fn run(app: &App, asked: &Store, printer: &Printer) -> Result<(), Problem> {
@@ -108,10 +108,8 @@ fn restore(asked: &StoreRestore, printer: &Printer) -> Result<(), Problem> {
 
 /// Copies the records, and which lists of revoked certificates the node has taken.
 fn copy(from: &Path, to: &Path) -> Result<Inspection, Problem> {
-    let copied = copy_store(from, to).map_err(|error| problem(&error))?;
-    let taken = TakenLists::kept_in(from.join(TakenLists::FILE));
-    let kept = taken.and_then(|taken| taken.copy_to(&to.join(TakenLists::FILE)));
-    kept.map(|()| copied).map_err(|error| Problem::of_file(&error))
+    TakenLists::kept_in(from.join(TakenLists::FILE)).map_err(|error| Problem::of_file(&error))?;
+    copy_store(from, to, &[TakenLists::FILE]).map_err(|error| problem(&error))
 }
 
 fn told(copied: &Inspection, to: &Path, printer: &Printer) {
@@ -124,7 +122,7 @@ fn told(copied: &Inspection, to: &Path, printer: &Printer) {
         thousands(copied.intact_bytes),
     ));
     printer.event(&json!({
-        "event": "copied", "to": to, "records": records, "incarnation": copied.incarnation,
+        "event": "copied", "to": named(to), "records": records, "incarnation": copied.incarnation,
         "bytes": copied.intact_bytes,
     }));
 }

@@ -26,7 +26,7 @@ mod old;
 mod record;
 mod scan;
 
-pub use copy::copy;
+pub use copy::Image;
 pub use disk::{Disk, DiskError, DiskErrorKind};
 pub use error::LogError;
 pub use log::{DurableLog, Opened};

@@ -8,7 +8,7 @@ use super::StoreError;
 use super::directory::{private_file, sync_directory};
 
 /// The file that says whose store it is.
-const OWNER_FILE: &str = "owner";
+pub(super) const OWNER_FILE: &str = "owner";
 /// The file that says why no node may start from it.
 const FENCE_FILE: &str = "fenced";
 
@@ -48,9 +48,9 @@ fn says_more(whole: &str, part: &str) -> bool {
     whole.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ',']))
 }
 
-/// A copy is the same one's store.
-pub(super) fn copy_owner(from: &Path, to: &Path) -> Result<(), StoreError> {
-    read(from, OWNER_FILE)?.map_or(Ok(()), |owner| write(to, OWNER_FILE, &owner))
+/// Copies what a file says, where there is one: a copy is the same one's store.
+pub(super) fn copy_mark(from: &Path, to: &Path, file: &str) -> Result<(), StoreError> {
+    read(from, file)?.map_or(Ok(()), |text| write(to, file, &text))
 }
 
 fn read(directory: &Path, file: &str) -> Result<Option<String>, StoreError> {

@@ -54,15 +54,6 @@ impl TakenLists {
         Ok(Self { numbers, file: Some(file) })
     }
 
-    /// Writes the numbers durably to another file, as for a copy of the store.
-    ///
-    /// # Errors
-    ///
-    /// [`FileError`] if the system refuses.
-    pub fn copy_to(&self, file: &Path) -> Result<(), FileError> {
-        if self.numbers.is_empty() { Ok(()) } else { write(&self.numbers, file) }
-    }
-
     /// Checks that `bundle` has the lists that were taken, or later ones.
     ///
     /// # Errors
@@ -140,7 +131,7 @@ mod tests {
         // What a program that was killed midway has left.
         let half = file.with_extension("new");
         std::fs::write(&half, "0123").unwrap();
-        taken.copy_to(&file).unwrap();
+        write(&taken.numbers, &file).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
         assert!(!half.exists());
         for damaged in ["0123456789abcdef", "0123456789abcdef -1", "0123 7", "0123456789abcdeg 7"] {

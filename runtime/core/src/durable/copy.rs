@@ -1,29 +1,46 @@
 //! Copying a log to another disk.
 
-use super::{Disk, Inspection, LOG_FILE, LogError, NEW_FILE, inspect, note, scan};
+use bytes::Bytes;
 
-/// Copies the intact records of a log to a disk that is empty, durably, and checks the copy;
-/// `None` if there is no log. The log may grow meanwhile: the copy is what it was at some moment.
-/// O(size).
-///
-/// # Errors
-///
-/// [`LogError`]; a log that is damaged is not copied.
-pub fn copy(from: &mut dyn Disk, to: &mut dyn Disk) -> Result<Option<Inspection>, LogError> {
-    let Some((found, bytes)) = scan::read(from)? else {
-        return Ok(None);
-    };
-    let length = usize::try_from(found.intact_bytes).unwrap_or(usize::MAX);
-    to.create(NEW_FILE)?;
-    to.write_at(NEW_FILE, 0, bytes.get(..length).unwrap_or(&bytes))?;
-    to.sync(NEW_FILE)?;
-    to.rename(NEW_FILE, LOG_FILE)?;
-    to.sync_names()?;
-    if found.is_present_format() {
-        note::create(to)?;
-        note::write(to, 0, found.tail)?;
-        to.sync(super::NOTE_FILE)?;
-        to.sync_names()?;
+use super::{Disk, Inspection, LOG_FILE, LogError, NEW_FILE, NOTE_FILE, inspect, note, scan};
+
+/// The intact records of a log, as another disk may hold them.
+#[derive(Clone, Debug)]
+pub struct Image {
+    found: Inspection,
+    bytes: Bytes,
+}
+
+impl Image {
+    /// Reads and checks a log; `None` if there is none. The log may grow meanwhile: the image is what it was at some
+    /// moment. O(size).
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`]; there is no image of a log that is damaged.
+    pub fn of(disk: &mut dyn Disk) -> Result<Option<Self>, LogError> {
+        Ok(scan::read(disk)?.map(|(found, bytes)| Self { found, bytes }))
     }
-    inspect(to)
+
+    /// Writes it to a disk that is empty, durably, and checks what that holds then. O(size).
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] of that disk.
+    pub fn write_to(&self, disk: &mut dyn Disk) -> Result<Inspection, LogError> {
+        let Self { found, bytes } = self;
+        let length = usize::try_from(found.intact_bytes).unwrap_or(usize::MAX);
+        disk.create(NEW_FILE)?;
+        disk.write_at(NEW_FILE, 0, bytes.get(..length).unwrap_or(bytes))?;
+        disk.sync(NEW_FILE)?;
+        disk.rename(NEW_FILE, LOG_FILE)?;
+        disk.sync_names()?;
+        if found.is_present_format() {
+            note::create(disk)?;
+            note::write(disk, 0, found.tail)?;
+            disk.sync(NOTE_FILE)?;
+            disk.sync_names()?;
+        }
+        inspect(disk)?.ok_or_else(|| scan::damaged(0, 0, "it is gone"))
+    }
 }

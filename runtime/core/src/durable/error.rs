@@ -80,6 +80,20 @@ pub enum LogError {
     Failed,
 }
 
+impl LogError {
+    /// What is wrong, without what to do about it where the log is that of a node.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        match self {
+            Self::Disk(error) => error.to_string(),
+            Self::Damaged { file, offset, what, .. } => {
+                format!("{file} is damaged at byte {offset}: {what}")
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
 fn advice(kind: DiskErrorKind) -> &'static str {
     match kind {
         DiskErrorKind::Full => "; make room and start the node again: nothing acknowledged is lost",

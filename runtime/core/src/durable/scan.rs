@@ -234,7 +234,7 @@ fn read_old(bytes: &Bytes) -> Result<Inspection, LogError> {
     })
 }
 
-fn damaged(offset: u64, record: u64, what: impl Into<String>) -> LogError {
+pub(super) fn damaged(offset: u64, record: u64, what: impl Into<String>) -> LogError {
     LogError::Damaged { file: LOG_FILE, offset, record, what: what.into() }
 }
 

@@ -222,16 +222,16 @@ fn a_copy_of_a_store_in_use_is_what_was_written_and_goes_only_where_nothing_is()
         store.append(&record).unwrap();
         store.sync().unwrap();
         let copy = Scratch::new();
-        let copied = copy_store(&scratch.0, &copy.0).unwrap();
+        let copied = copy_store(&scratch.0, &copy.0, &[]).unwrap();
         assert_eq!(copied.records().count(), count + 1);
     }
     store.checkpoint(&numbered(1)[0], &[EventId::of("vote")]).unwrap();
-    copy_store(&scratch.0, &copy.0).unwrap();
+    copy_store(&scratch.0, &copy.0, &[]).unwrap();
     let opened = copy.store().open().unwrap();
     assert_eq!((opened.records, opened.incarnation), (numbered(1), 2));
-    let occupied = copy_store(&scratch.0, &copy.0);
+    let occupied = copy_store(&scratch.0, &copy.0, &[]);
     assert!(matches!(occupied, Err(StoreError::Occupied { .. })), "{occupied:?}");
-    let empty = copy_store(&scratch.0.join("nothing"), &Scratch::new().0);
+    let empty = copy_store(&scratch.0.join("nothing"), &Scratch::new().0, &[]);
     assert!(matches!(empty, Err(StoreError::Empty { .. })), "{empty:?}");
 }
 
