@@ -21,6 +21,7 @@ mod recording;
 mod running;
 mod shell;
 mod store;
+mod surroundings;
 mod sweep;
 mod traces;
 mod why;

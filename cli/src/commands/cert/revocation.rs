@@ -1,5 +1,6 @@
 //! Certificates are taken back: `cert revoke`, and what a list of them says.
 
+use std::fs::File;
 use std::path::Path;
 
 use serde_json::json;
@@ -12,6 +13,7 @@ use crate::problem::{Exit, Problem};
 
 pub(super) fn revoke(asked: &CertRevoke, printer: &Printer) -> Result<(), Problem> {
     let authority = authority(&asked.ca, printer)?;
+    let _until_it_is_signed = alone(&asked.ca)?;
     let mut serials = asked.serials.clone();
     for path in &asked.files {
         serials.push(serial_in(path, &authority)?);
@@ -38,6 +40,13 @@ pub(super) fn revoke(asked: &CertRevoke, printer: &Printer) -> Result<(), Proble
     let file = quoted(asked.ca.join(Revocations::FILE));
     printer.next(format!("cert inspect {file}     (and copy it beside the bundle of every node)"));
     Ok(())
+}
+
+/// Keeps every other process from signing a list of the authority: it would leave out what this one adds.
+fn alone(ca: &Path) -> Result<File, Problem> {
+    let key = ca.join(Authority::KEY_FILE);
+    let locked = File::open(&key).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|error| Problem::environment(format!("cannot lock `{}`", key.display()), &error))
 }
 
 /// What a list says.
