@@ -73,7 +73,7 @@ pub use on_demand::RecordError;
 pub use outputs::{Output, Outputs};
 pub use status::{EventStatus, Handling, LaneStatus, PeerStatus, RecordingStatus, Status};
 pub use store::{
-    DirectoryDisk, FileStore, MemoryStore, Opened, Store, StoreError, check_unfenced,
+    DirectoryDisk, FileStore, MemoryStore, Opened, Store, StoreError, check_owner, check_unfenced,
     check_unlocked, copy_store, inspect_store,
 };
 pub use timings::Timings;

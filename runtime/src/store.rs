@@ -22,7 +22,7 @@ pub use copy::{copy_store, inspect_store};
 pub use directory::DirectoryDisk;
 pub use file::FileStore;
 pub use lock::check_unlocked;
-pub use marks::check_unfenced;
+pub use marks::{check_owner, check_unfenced};
 pub use memory::MemoryStore;
 pub use synod_core::durable::Opened;
 

@@ -67,6 +67,8 @@ pub(crate) struct Wire {
     /// What the two sides speak on it.
     pub(crate) speaks: Agreed,
     pub(crate) connection: Connection,
+    /// When both sides had said hello.
+    pub(crate) made: SystemTime,
     pub(crate) outlets: Outlets,
     /// Wakes whoever asks the peer for another connection.
     pub(crate) wants_another: Notify,
@@ -81,8 +83,9 @@ impl Wire {
         connection: Connection,
     ) -> Self {
         let address = connection.remote_address().to_string();
-        let (outlets, wants_another) = (Outlets::default(), Notify::new());
-        Self { id, dialer, address, tls, speaks, connection, outlets, wants_another }
+        let (made, outlets) = (SystemTime::now(), Outlets::default());
+        let wants_another = Notify::new();
+        Self { id, dialer, address, tls, speaks, connection, made, outlets, wants_another }
     }
 
     /// When the certificate that the peer has shown on it ends.

@@ -1,7 +1,5 @@
 //! What a new bundle means for the links that are up.
 
-use std::time::SystemTime;
-
 use rustls::pki_types::CertificateDer;
 use synod_core::NodeId;
 
@@ -21,7 +19,8 @@ pub(crate) fn apply(shared: &Shared) {
     }
 }
 
-/// The judgement of `me`, which trusts so now, on the peer at the other end of a connection.
+/// The judgement of `me`, which trusts so now, on the peer at the other end of a connection. A certificate that has
+/// ended since it was shown is no reason to end a link.
 pub(crate) fn judge(trust: &Trust, me: NodeId, peer: NodeId, wire: &Wire) -> Result<(), Turned> {
     if !trust.peers().contains(&peer) {
         let text = format!("{peer} is not in the peer list of {me} any more");
@@ -31,7 +30,7 @@ pub(crate) fn judge(trust: &Trust, me: NodeId, peer: NodeId, wire: &Wire) -> Res
     let chain = shown.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
     let side = if wire.dialer == peer { Side::Dialer } else { Side::Acceptor };
     match chain.as_deref().map(Vec::as_slice) {
-        Some([leaf, rest @ ..]) => trust.identify(leaf, rest, SystemTime::now(), side).map(|_| ()),
+        Some([leaf, rest @ ..]) => trust.identify(leaf, rest, wire.made, side).map(|_| ()),
         _ => Err(Turned::new(Kind::NoCertificate, "a certificate is wanted and none was shown")),
     }
 }

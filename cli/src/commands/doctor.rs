@@ -2,20 +2,20 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use synod_core::{Catalogue, NodeId, Schema, WireEvent};
-use synod_runtime::{StoreError, check_unfenced, check_unlocked, inspect_store};
+use synod_runtime::{StoreError, check_owner, check_unfenced, check_unlocked, inspect_store};
 use synod_transport_quic::{Bundle, Limits, Presence, granted_buffer_bytes, probe};
 use tokio::task::JoinSet;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime as LogTime};
 
-use super::node::forgets;
+use super::node::{forgets, owner, untold};
 use super::status;
 use crate::app::App;
 use crate::args::Doctor;
@@ -60,6 +60,9 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
         let admin = settings.as_ref().and_then(|settings| settings.admin.address(listening));
         running = admin.and_then(|it| status::running_at(it, bundle.node));
         findings.add("port", port(listening, running.is_some()));
+        if let Some(admin) = admin {
+            findings.add("admin", admin_port(admin, running.is_some()));
+        }
         if let Some(fault) = running.as_ref().and_then(|it| it.fault.clone()) {
             findings.add("links", Finding::new(Severity::Environment, fault));
         }
@@ -67,7 +70,17 @@ pub(crate) fn run(app: &App, asked: &Doctor, printer: &Printer) -> Result<(), Pr
     let limits = settings.as_ref().map_or_else(Limits::default, |it| it.limits.clone());
     findings.add("buffers", buffers(&limits));
     if let Some(store) = settings.as_ref().and_then(|settings| settings.store.as_ref()) {
-        findings.add("store", store_at(store, running.as_ref().map(|it| it.process), &program));
+        let entry = settings.as_ref().and_then(|it| app.entry(it.algorithm.as_deref()).ok());
+        let owner = bundle.as_ref().zip(entry).map(|(it, entry)| owner(it, entry.name()));
+        let found = store_at(store, running.as_ref().map(|it| it.process), &program);
+        let foreign = owner.and_then(|owner| check_owner(store, &owner).err());
+        findings.add(
+            "store",
+            match foreign.filter(|_| found.severity == Severity::Fine) {
+                Some(error) => Finding::new(Severity::Environment, error.to_string()),
+                None => found,
+            },
+        );
     }
     let seeded = match (&settings, bundle) {
         (Some(settings), Some(bundle)) => {
@@ -246,6 +259,19 @@ fn port(bundle: &Bundle, runs: bool) -> Finding {
             )),
         },
         Err(error) => wrong(format!("cannot listen on {listen}/udp: {error}")),
+    }
+}
+
+/// Whether the node can tell of itself, or does.
+fn admin_port(address: SocketAddr, runs: bool) -> Finding {
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::fine(format!("{address}/tcp is free")),
+        Err(_) if runs => Finding::fine(format!("it tells of itself at {address}/tcp")),
+        Err(error) => {
+            let Problem { what, hint, .. } = untold(address, &error);
+            let words = format!("{what}: {}", hint.unwrap_or_default());
+            Finding::new(Severity::Environment, words)
+        }
     }
 }
 

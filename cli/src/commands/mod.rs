@@ -24,7 +24,7 @@ pub(crate) mod trace;
 pub(crate) mod why;
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -117,16 +117,47 @@ pub(crate) fn text(path: &Path, most: usize, hint: &str) -> Result<String, Probl
 /// Writes a file as a whole: what was there before, or nothing, stays until all of it is written. A
 /// symbolic link stays one: what it leads to is written.
 fn replace(path: &Path, text: &str) -> Result<(), Problem> {
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    if path.exists() && !path.is_file() {
-        let what = format!("`{}` is not a regular file, and is not replaced", path.display());
-        return Err(Problem::new(Exit::Environment, what));
+    Partial::create(path)?.finish(text)
+}
+
+/// A file that appears under its name when it is whole. What is not finished is removed.
+struct Partial {
+    path: PathBuf,
+    partial: PathBuf,
+    file: File,
+}
+
+impl Partial {
+    /// Before there is a text, so that a wrong name costs nothing.
+    fn create(path: &Path) -> Result<Self, Problem> {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        if path.exists() && !path.is_file() {
+            let kind = if path.is_dir() { "a directory" } else { "not a regular file" };
+            let what = format!("`{}` is {kind}, and is not replaced", path.display());
+            return Err(Problem::new(Exit::Environment, what));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+        match File::create(&partial) {
+            Ok(file) => Ok(Self { path, partial, file }),
+            Err(error) => Err(cannot_write(&path, &error)),
+        }
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(|error| {
-        // If it cannot be removed either, the first reason is the one to tell.
-        let _ = fs::remove_file(&partial);
-        Problem::environment(format!("cannot write `{}`", path.display()), &error)
-    })
+
+    fn finish(mut self, text: &str) -> Result<(), Problem> {
+        let written = self.file.write_all(text.as_bytes());
+        let renamed = written.and_then(|()| fs::rename(&self.partial, &self.path));
+        renamed.map_err(|error| cannot_write(&self.path, &error))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // There is none where it has its name already. If it cannot be removed, that is not what went wrong first.
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Problem {
+    Problem::environment(format!("cannot write `{}`", path.display()), error)
 }

@@ -180,13 +180,18 @@ fn builder(
         .on_panic(settings.on_panic)
         .start_after(settings.start_after);
     if let Some(directory) = &settings.store {
-        let owner = format!("{} of cluster {}, {}", bundle.node, bundle.cluster, entry.name());
+        let owner = owner(bundle, entry.name());
         builder = builder.store(Box::new(FileStore::new(directory).owned_by(owner)));
     }
     if let Some(file) = &settings.record {
         builder = builder.record(entry.name(), file);
     }
     builder
+}
+
+/// Whose a store of the node is that runs this algorithm.
+pub(super) fn owner(bundle: &Bundle, algorithm: &str) -> String {
+    format!("{} of cluster {}, {algorithm}", bundle.node, bundle.cluster)
 }
 
 /// What to know of a restart, where the algorithm writes down nothing that a node could go on from.
@@ -249,17 +254,22 @@ async fn until_the_end(
             return Err(Problem::new(Exit::Environment, what));
         }
     };
-    let what = format!("{} has ended: {reason}", node.id());
     if reason == EndReason::Shutdown {
-        printer.say(what); // Nobody but the client can have ended it so.
+        printer.say(format!("{} has ended: {reason}", node.id())); // Nobody but the client can have ended it so.
         return Ok(());
     }
-    Err(match reason {
+    Err(ended(node, &reason))
+}
+
+/// A node that has ended by itself.
+fn ended(node: &NodeHandle, reason: &EndReason) -> Problem {
+    let what = format!("{} has ended: {reason}", node.id());
+    match reason {
         EndReason::Outdated(_) => Problem::new(Exit::Violated, what).hint(
             "do not start it again with this store, if it has one: end the other process, or bring back the newest store",
         ),
         _ => Problem::new(Exit::Environment, what),
-    })
+    }
 }
 
 /// Resolves with what a client has failed of, or with its panic.
@@ -314,6 +324,10 @@ async fn drain(
             (node.shutdown(Duration::ZERO).await, String::from("when it was told to end again"))
         }
     };
+    let reason = node.wait().await;
+    if reason != EndReason::Shutdown {
+        return Err(ended(node, &reason)); // It has ended amid what was left to do.
+    }
     let words = words(&report, &until);
     printer.say(format!("{} ends: {words}", node.id()));
     printer.event(&json!({
@@ -332,11 +346,14 @@ async fn drain(
 /// Opens the admin port, if there is to be one. Nobody is answered yet.
 async fn open_admin(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Problem> {
     let Some(address) = address else { return Ok(None) };
-    TcpListener::bind(address).await.map(Some).map_err(|error| {
-        let what = format!("cannot tell of the node at {address}/tcp");
-        let hint = "choose another port by --admin 127.0.0.1:PORT, or none by --admin off";
-        Problem::environment(what, &error).hint(hint)
-    })
+    TcpListener::bind(address).await.map(Some).map_err(|error| untold(address, &error))
+}
+
+/// The admin port cannot be had.
+pub(super) fn untold(address: SocketAddr, error: &io::Error) -> Problem {
+    let what = format!("cannot tell of the node at {address}/tcp");
+    let hint = "choose another port by --admin 127.0.0.1:PORT, or none by --admin off";
+    Problem::environment(what, error).hint(hint)
 }
 
 /// What an orderly end came to.
@@ -488,12 +505,55 @@ impl Told {
 mod tests {
     use std::sync::mpsc::channel;
 
+    use serde::Serialize;
     use synod_algorithms::{Bulk, transfer::bulk};
+    use synod_core::{Algorithm, Context, Event, Handlers};
+    use synod_runtime::{MemoryNetwork, PanicPolicy};
     use synod_simulator::Scenario;
     use tokio::sync::oneshot;
 
     use super::*;
     use crate::entry::Registered;
+    use crate::look::Look;
+
+    #[derive(Event, Debug, Serialize, serde::Deserialize)]
+    #[event(name = "test.fall", local)]
+    struct Fall;
+
+    /// Panics a while after it is asked to.
+    #[derive(Clone, Debug, Default, Hash, Serialize)]
+    struct Fragile;
+
+    impl Algorithm for Fragile {
+        const NAME: &'static str = "fragile";
+
+        fn handlers() -> Handlers<Self> {
+            Handlers::new().on(Self::fall)
+        }
+    }
+
+    impl Fragile {
+        fn fall(&mut self, _: Fall, _: &mut Context) {
+            std::thread::sleep(Duration::from_millis(200));
+            panic!("it falls");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_that_ends_by_itself_while_it_drains_has_not_done_everything() {
+        let (network, id) = (MemoryNetwork::new(), NodeId(1));
+        let builder = NodeBuilder::new(id, vec![id], Fragile::default)
+            .transport(Arc::new(network.transport(id)))
+            .on_panic(PanicPolicy::Stop);
+        let node = builder.start().await.expect("it starts");
+        let mut told_to_end = ToldToEnd::new(false);
+        node.trigger(&Fall).await.expect("it is taken");
+        let drained = drain(&node, &mut told_to_end, &Printer::new(Look::default())).await;
+        let problem = drained.expect_err("a handler has panicked");
+        assert_eq!(problem.exit, Exit::Environment);
+        assert!(problem.what.contains("n1 has ended: "), "{}", problem.what);
+        assert!(problem.what.contains("it falls"), "{}", problem.what);
+    }
 
     #[test]
     fn of_a_large_event_the_log_has_its_name_and_its_size() {

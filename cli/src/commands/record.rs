@@ -131,7 +131,7 @@ fn has_room(nodes: &[Recorded]) -> Result<(), Problem> {
     }
     let names: BTreeSet<NodeId> = nodes.iter().map(|it| it.node).collect();
     if names.len() < nodes.len() {
-        return Err(Problem::new(Exit::Usage, "one node is named twice").hint(hint));
+        return Err(Problem::new(Exit::Usage, "one node is named twice"));
     }
     Ok(())
 }

@@ -1,13 +1,10 @@
 //! `sweep`: a grid of worlds, and what an algorithm costs in each of them.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
 use serde_json::json;
 use synod_core::{Assumption, Model};
 use synod_simulator::{Fault, Measures, Settings, Spread};
 
+use super::Partial;
 use crate::app::App;
 use crate::args::Sweep;
 use crate::printer::{Printer, quoted, thousands};
@@ -57,9 +54,9 @@ pub(crate) fn run(app: &App, asked: &Sweep, printer: &Printer) -> Result<(), Pro
         printer.event(&row.json(&asked.algorithm));
         rows.push(row);
     }
-    if let Some(partial) = partial {
-        partial.finish(&rows)?;
-        let (count, file) = (thousands(rows.len() as u64), partial.path.display());
+    if let (Some(partial), Some(out)) = (partial, &asked.out) {
+        partial.finish(&table(&rows))?;
+        let (count, file) = (thousands(rows.len() as u64), out.display());
         printer.say(format!("{count} worlds of {} runs each: {file}", thousands(asked.seeds)));
     }
     verdict(asked, &rows, printer)
@@ -198,44 +195,10 @@ fn number(text: &str) -> serde_json::Value {
     text.parse::<f64>().map_or(serde_json::Value::Null, |number| json!(number))
 }
 
-/// A file that appears under its name when it is whole.
-struct Partial {
-    path: PathBuf,
-    partial: PathBuf,
-    file: File,
-}
-
-impl Partial {
-    /// Before the first run, so that a wrong name costs nothing.
-    fn create(path: &Path) -> Result<Self, Problem> {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file = match File::create(&partial) {
-            Ok(file) if !path.is_dir() => file,
-            Ok(_) => {
-                let _ = fs::remove_file(&partial);
-                let what = format!("`{}` is a directory", path.display());
-                return Err(Problem::new(Exit::Environment, what).hint("name a file with --out"));
-            }
-            Err(error) => return Err(cannot_write(path, &error)),
-        };
-        Ok(Self { path: path.to_path_buf(), partial, file })
-    }
-
-    fn finish(&self, rows: &[Row]) -> Result<(), Problem> {
-        let lines = std::iter::once(String::from(COLUMNS)).chain(rows.iter().map(Row::csv));
-        let text: String = lines.map(|line| line + "\n").collect();
-        (&self.file)
-            .write_all(text.as_bytes())
-            .and_then(|()| self.file.sync_all())
-            .and_then(|()| fs::rename(&self.partial, &self.path))
-            .map_err(|error| cannot_write(&self.path, &error))
-    }
-}
-
-fn cannot_write(path: &Path, error: &std::io::Error) -> Problem {
-    Problem::environment(format!("cannot write `{}`", path.display()), error)
+/// The rows as a file has them.
+fn table(rows: &[Row]) -> String {
+    let lines = std::iter::once(String::from(COLUMNS)).chain(rows.iter().map(Row::csv));
+    lines.map(|line| line + "\n").collect()
 }
 
 /// Tells what was outside the model, and which command looks closer.

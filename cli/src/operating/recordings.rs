@@ -97,7 +97,8 @@ impl Recordings {
         let is_its = under_way.asked.as_ref().is_some_and(|(its, _)| its == token);
         if is_its {
             *under_way = UnderWay::default();
-            end_now(node).await;
+            // Whoever asks may be gone before the handler that runs has returned.
+            let _it_ends_anyway = tokio::spawn(end_now(node.clone())).await;
         }
         is_its
     }
@@ -115,7 +116,7 @@ impl UnderWay {
     }
 }
 
-async fn end_now(node: &NodeHandle) {
+async fn end_now(node: NodeHandle) {
     if let Some(RecordingStatus { steps, bytes, over, .. }) = node.end_recording().await {
         let why = over.unwrap_or_default();
         tracing::info!(node = %node.id(), steps, bytes, why, "is recorded no more");
@@ -200,6 +201,15 @@ mod tests {
         let numbers: Vec<u64> = kept(&place, id).expect("a directory").into_keys().collect();
         assert_eq!(numbers, [3, 4, 5, 6]);
         assert_eq!(fs::read_dir(&place).expect("a directory").count(), 7);
+        // Who asks for the end is gone before there is an answer.
+        let end = recordings.end(&node, &last.token);
+        let _gone = tokio::time::timeout(Duration::ZERO, end).await;
+        let over = || node.status().recording.and_then(|it| it.over);
+        let began = Instant::now();
+        while over().is_none() && began.elapsed() < Duration::from_secs(10) {
+            tokio::time::sleep(short).await;
+        }
+        assert_eq!(over().as_deref(), Some(RecordingStatus::ENDED));
         node.shutdown(Duration::ZERO).await;
         fs::remove_dir_all(place).expect("it is there");
     }

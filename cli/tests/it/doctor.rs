@@ -1,7 +1,7 @@
 //! What `doctor` finds, and what it tells to do.
 
 use std::fs::{self, Permissions};
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -104,6 +104,22 @@ fn each_fault_is_told_in_words_with_an_exit_code() {
     let soon = ["cert", "renew", "--ca", "demo", "--days", "5", bundle];
     assert_eq!(synod(&place.0, &soon).exit, 0);
     finds(&place.0, &quick(&[]), "certificate", 6, "look", "cert renew");
+}
+
+#[test]
+fn a_store_of_another_node_and_a_taken_admin_port_are_told_before_the_node_is_started() {
+    let place = Place::new("doctor-foreign");
+    let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    let store = place.0.join("store");
+    let flags = ["--store", store.to_str().expect("UTF-8")];
+    Running::configured(&bundles[1], &flags).says(&["\"event\":\"started\""]);
+    let asked = ["demo/n1.synod", "--store", "store"];
+    let words = "store is the store of n2 of cluster demo, bully, not of n1 of cluster demo, bully";
+    finds(&place.0, &asked, "store", 6, "wrong", words);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("free");
+    let admin = taken.local_addr().expect("bound").to_string();
+    let asked = ["demo/n1.synod", "--admin", &admin];
+    finds(&place.0, &asked, "admin", 6, "wrong", "choose another port by --admin");
 }
 
 #[test]

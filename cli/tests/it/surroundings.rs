@@ -191,3 +191,26 @@ fn certificates_that_are_revoked_at_once_are_all_revoked() {
     assert_eq!(told["number"], 6);
     assert_eq!(told["serials"].as_array().map(Vec::len), Some(6));
 }
+
+#[test]
+fn a_sweep_replaces_its_file_as_a_whole_and_nothing_that_is_none() {
+    let place = Place::new("sweep-replaces");
+    let sweep = |seeds: &str| {
+        ["sweep", "hello", "--nodes", "2..5", "--seeds", seeds, "--out", "costs.csv"]
+            .map(String::from)
+            .to_vec()
+    };
+    for told in at_once(&place, ["90", "100", "110", "120"].map(sweep)) {
+        assert_eq!(told.exit, 0, "{}", told.stderr);
+    }
+    let costs = fs::read_to_string(place.0.join("costs.csv")).expect("written");
+    let runs: Vec<_> = costs.lines().skip(1).filter_map(|line| line.split(',').nth(4)).collect();
+    assert!(runs.len() == 4 && runs.iter().all(|it| *it == runs[0]), "of two sweeps: {costs}");
+    assert_eq!(fs::read_dir(&place.0).expect("there").count(), 1, "something is left besides");
+    let made = Command::new("mkfifo").arg(place.0.join("pipe")).status();
+    assert!(made.expect("mkfifo").success());
+    let told =
+        synod(&place.0, &["sweep", "hello", "--nodes", "2", "--seeds", "1", "--out", "pipe"]);
+    assert_eq!(told.exit, 6, "{}", told.stderr);
+    assert!(told.stderr.contains("is not a regular file"), "{}", told.stderr);
+}

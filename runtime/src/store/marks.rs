@@ -30,16 +30,28 @@ pub(super) fn fence(directory: &Path, why: &str) -> Result<(), StoreError> {
     write(directory, FENCE_FILE, why)
 }
 
-/// Writes down whose the store is, or refuses if it is another one's.
-pub(super) fn own(directory: &Path, owner: &str) -> Result<(), StoreError> {
+/// Says whether the store in a directory may be used by `owner`, as [`FileStore::owned_by`](super::FileStore::owned_by)
+/// tells it: it is that one's, or nobody's yet. Changes nothing.
+///
+/// # Errors
+///
+/// [`StoreError::Foreign`]; [`StoreError::Io`].
+pub fn check_owner(directory: &Path, owner: &str) -> Result<(), StoreError> {
     match read(directory, OWNER_FILE)? {
-        None => write(directory, OWNER_FILE, owner),
-        Some(other) if says_more(&other, owner) => Ok(()),
-        Some(other) if says_more(owner, &other) => write(directory, OWNER_FILE, owner),
-        Some(other) => {
+        Some(other) if !says_more(&other, owner) && !says_more(owner, &other) => {
             let (directory, owner) = (directory.to_path_buf(), String::from(owner));
             Err(StoreError::Foreign { directory, other, owner })
         }
+        _ => Ok(()),
+    }
+}
+
+/// Writes down whose the store is, or refuses if it is another one's.
+pub(super) fn own(directory: &Path, owner: &str) -> Result<(), StoreError> {
+    check_owner(directory, owner)?;
+    match read(directory, OWNER_FILE)? {
+        Some(known) if says_more(&known, owner) => Ok(()),
+        _ => write(directory, OWNER_FILE, owner),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A node takes another bundle while it runs.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use synod_core::{LinkChange, NodeId, Reason, Transport};
 use synod_transport_quic::{Authority, Bundle};
@@ -93,6 +93,27 @@ fn of_several_new_certificates_in_a_row_each_is_shown_at_once() {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+    assert_eq!((one.inbox.look(|told| told.downs()), two.inbox.look(|told| told.downs())), (0, 0));
+}
+
+#[test]
+fn a_link_stays_up_when_a_certificate_ends_also_if_the_other_side_is_renewed_then() {
+    let authority = authority();
+    let short = Bundle {
+        credentials: authority.issue(N2, Duration::from_secs(3)).unwrap(),
+        ..bundle(&authority, N2, &ALL)
+    };
+    let (one, two) = (start(&bundle(&authority, N1, &ALL)), start(&short));
+    link(&one, &two);
+    let end = one.transport.certificate_ends()[&N2] + Duration::from_secs(1);
+    std::thread::sleep(end.duration_since(SystemTime::now()).unwrap());
+    one.transport.renew(&bundle(&authority, N1, &ALL)).expect("it is a good bundle");
+    one.send(N2, LANE, 1);
+    two.inbox.wait_until("an event", |told| told.numbers(LANE) == [1]);
+    one.inbox
+        .wait_until("a refusal of another connection", |told| told.refusal("expired").is_some());
+    one.send(N2, LANE, 2);
+    two.inbox.wait_until("another event", |told| told.numbers(LANE) == [1, 2]);
     assert_eq!((one.inbox.look(|told| told.downs()), two.inbox.look(|told| told.downs())), (0, 0));
 }
 
