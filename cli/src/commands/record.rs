@@ -18,7 +18,7 @@ use super::recording;
 use super::status::{node_at, place};
 use super::told_to_end::when_told_to_end;
 use crate::args::Record;
-use crate::operating::client::{self, PATIENCE, odd};
+use crate::operating::client::{self, PATIENCE, STATUS, odd};
 use crate::operating::recordings::{Begun, number};
 use crate::printer::{Printer, quoted};
 use crate::problem::{Exit, Problem};
@@ -230,7 +230,7 @@ fn wait_for_the_end(address: SocketAddr, until: Instant) -> Option<String> {
 
 /// What the node at an address says of its last recording, if there is one.
 fn recording_at(address: SocketAddr) -> io::Result<Option<Recording>> {
-    let reply = client::ask(address, "GET /status", PATIENCE)?;
+    let reply = client::ask(address, STATUS, PATIENCE)?;
     let page: Option<Page> = serde_json::from_str(&reply.page).ok();
     Ok(page.and_then(|page| page.status.recording))
 }

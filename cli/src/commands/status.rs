@@ -13,7 +13,7 @@ use synod_core::NodeId;
 use synod_transport_quic::Bundle;
 
 use crate::args::Status;
-use crate::operating::client::{self, PATIENCE, odd};
+use crate::operating::client::{self, PATIENCE, STATUS, odd};
 use crate::operating::settings::beside;
 use crate::printer::{Printer, quoted, shown};
 use crate::problem::{Exit, Problem};
@@ -320,7 +320,7 @@ pub(super) fn running_at(address: SocketAddr, node: NodeId) -> Option<Running> {
 
 /// Asks the admin port at `address`.
 fn ask(address: SocketAddr) -> io::Result<(Value, Answer)> {
-    let reply = client::ask(address, "GET /status", PATIENCE)?;
+    let reply = client::ask(address, STATUS, PATIENCE)?;
     let told = serde_json::from_str(&reply.page).ok().filter(|_| reply.code == 200);
     let whole: Value = told.ok_or_else(odd)?;
     let answer = Answer::deserialize(&whole).map_err(|_| odd())?;

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use super::client::BRIEF;
 use super::metrics::metrics;
 use super::openmetrics;
 use super::recordings::{Recordings, SECONDS};
@@ -28,6 +29,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// The head of a request, in bytes and in header lines, at most.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 100;
+
+/// Bytes of a dead letter in a status that is brief.
+const BRIEF_BYTES_MAX: usize = 256;
 
 /// The version of the program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -232,7 +236,7 @@ impl Subject {
         match (asked.method.as_str(), asked.path.as_str()) {
             ("POST", "/record") if !asked.is_from_a_page => self.record(asked).await,
             ("POST", "/record") => Answer::text("403 Forbidden", "no page may ask for that\n"),
-            ("GET", path) => self.page(path),
+            ("GET", path) => self.page(path, &asked.query),
             _ => Answer::text("405 Method Not Allowed", "only GET, and POST /record\n"),
         }
     }
@@ -272,7 +276,7 @@ impl Subject {
         }
     }
 
-    fn page(&self, path: &str) -> Answer {
+    fn page(&self, path: &str, query: &str) -> Answer {
         match path {
             "/metrics" => {
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -290,7 +294,7 @@ impl Subject {
                     "peer_certificate_seconds_left": self.peer_certificates(),
                     "bytes_per_peer_max": self.bytes_per_peer_max,
                     "unusable": self.unusable(),
-                    "status": self.node.status(),
+                    "status": shown(self.node.status(), query),
                 });
                 Answer { status: OK, kind: "application/json", page: status.to_string() }
             }
@@ -299,6 +303,16 @@ impl Subject {
             _ => Answer::text("404 Not Found", "there is /metrics /status /livez /readyz\n"),
         }
     }
+}
+
+/// A status with all that its dead letters hold, or, to whoever wants it brief, the first bytes of each: all of them may be
+/// hundreds of megabytes.
+fn shown(mut status: Status, query: &str) -> Status {
+    if query == BRIEF {
+        let letters = status.dead_letters.iter_mut();
+        letters.for_each(|letter| letter.bytes.truncate(BRIEF_BYTES_MAX));
+    }
+    status
 }
 
 /// Whether the process does what it is for; whoever starts it may start it anew otherwise.
@@ -335,6 +349,25 @@ mod tests {
             assert_eq!(answer.status, UNAVAILABLE);
             assert_eq!(answer.page, "the handler of `a` has run for 20 s\n");
         }
+    }
+
+    #[tokio::test]
+    async fn a_brief_status_is_small_whatever_the_dead_letters_hold() {
+        let (network, node) = (synod_runtime::MemoryNetwork::new(), synod_core::NodeId(1));
+        let make = || synod_core::HandlerSet::new(0_u8);
+        let builder = synod_runtime::NodeBuilder::new(node, vec![node], make);
+        let node = builder.transport(Arc::new(network.transport(node))).start().await;
+        let mut status = node.expect("it starts").status();
+        let letter = synod_runtime::DeadLetter {
+            event: String::from("a.large"),
+            from: None,
+            bytes: vec![255; 65_536],
+            panic: String::from("too large"),
+            incarnation: 1,
+        };
+        status.dead_letters = vec![letter; 64];
+        let bytes = |query| json!(shown(status.clone(), query)).to_string().len();
+        assert!(16_000_000 < bytes("") && bytes(BRIEF) < 100_000, "{}", bytes(BRIEF));
     }
 
     #[test]

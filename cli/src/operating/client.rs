@@ -6,8 +6,12 @@ use std::time::Duration;
 
 /// How long a node may take to tell of itself.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
-/// An answer is no larger, in bytes.
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// An answer is no larger, in bytes: a cluster may have thousands of peers and lanes.
+const ANSWER_BYTES_MAX: u64 = 1 << 24;
+/// The query of whoever wants no dead letters as a whole.
+pub(crate) const BRIEF: &str = "brief";
+/// What a node is asked that is to tell of itself.
+pub(crate) const STATUS: &str = "GET /status?brief";
 
 /// What a node has answered.
 pub(crate) struct Reply {

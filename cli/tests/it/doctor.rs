@@ -108,17 +108,18 @@ fn each_fault_is_told_in_words_with_an_exit_code() {
 
 #[test]
 fn a_store_of_another_node_and_a_taken_admin_port_are_told_before_the_node_is_started() {
-    let place = Place::new("doctor-foreign");
+    let place = Place::new("doctor-not-its-own");
     let bundles = cluster(&place.0, "demo", &["n1", "n2"]);
+    fs::write(place.0.join("quick.toml"), "[limits]\nconnect_timeout_ms = 100").expect("written");
     let store = place.0.join("store");
     let flags = ["--store", store.to_str().expect("UTF-8")];
     Running::configured(&bundles[1], &flags).says(&["\"event\":\"started\""]);
-    let asked = ["demo/n1.synod", "--store", "store"];
+    let asked = ["demo/n1.synod", "--config", "quick.toml", "--store", "store"];
     let words = "store is the store of n2 of cluster demo, bully, not of n1 of cluster demo, bully";
     finds(&place.0, &asked, "store", 6, "wrong", words);
     let taken = TcpListener::bind("127.0.0.1:0").expect("free");
     let admin = taken.local_addr().expect("bound").to_string();
-    let asked = ["demo/n1.synod", "--admin", &admin];
+    let asked = ["demo/n1.synod", "--config", "quick.toml", "--admin", &admin];
     finds(&place.0, &asked, "admin", 6, "wrong", "choose another port by --admin");
 }
 

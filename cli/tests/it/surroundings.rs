@@ -147,11 +147,11 @@ fn of_a_copy_for_which_there_is_no_room_nothing_is_left_and_the_words_are_of_the
 #[test]
 fn a_store_is_not_copied_without_what_stands_beside_its_records() {
     let place = Place::new("copy-beside");
-    for (name, file) in [("n1", "revoked"), ("n2", "owner")] {
+    for (name, file, exit) in [("n1", "revoked", 2), ("n2", "owner", 6)] {
         written(&place, name);
         fs::write(place.0.join(name).join(file), b"\xff").expect("damaged");
         let told = synod(&place.0, &["store", "backup", name, "--to", "copy"]);
-        assert_eq!(told.exit, 6, "{}", told.stderr);
+        assert_eq!(told.exit, exit, "{}", told.stderr);
         assert!(told.stderr.contains(&format!("{name}/{file}")), "{}", told.stderr);
         assert!(!place.0.join("copy").exists(), "a copy without `{file}` is left");
     }
@@ -213,4 +213,29 @@ fn a_sweep_replaces_its_file_as_a_whole_and_nothing_that_is_none() {
         synod(&place.0, &["sweep", "hello", "--nodes", "2", "--seeds", "1", "--out", "pipe"]);
     assert_eq!(told.exit, 6, "{}", told.stderr);
     assert!(told.stderr.contains("is not a regular file"), "{}", told.stderr);
+}
+
+#[test]
+fn a_bundle_that_names_files_is_not_written_anew_and_one_that_is_not_utf_8_is_malformed() {
+    let place = Place::new("bundle-files");
+    cluster(&place.0, "demo", &["n1"]);
+    let file = place.0.join("demo/n1.synod");
+    let text = fs::read_to_string(&file).expect("a bundle");
+    let (before, rest) = text.split_once("key = \"\"\"\n").expect("a key");
+    let (key, after) = rest.split_once("\"\"\"").expect("its end");
+    fs::write(place.0.join("demo/n1.key"), key).expect("written");
+    let naming = format!("{before}key = \"n1.key\"{after}");
+    fs::write(&file, &naming).expect("written");
+    for command in ["renew", "trust"] {
+        let told = synod(&place.0, &["cert", command, "--ca", "demo", "demo/n1.synod"]);
+        assert_eq!(told.exit, 2, "{}", told.stderr);
+        assert!(told.stderr.contains("names `demo/n1.key` in the place"), "{}", told.stderr);
+    }
+    assert_eq!(fs::read_to_string(&file).expect("a bundle"), naming);
+    fs::write(&file, b"\xff").expect("written");
+    for asked in [&["cert", "inspect", "demo/n1.synod"][..], &["node", "demo/n1.synod"]] {
+        let told = synod(&place.0, asked);
+        assert_eq!(told.exit, 2, "{}", told.stderr);
+        assert!(told.stderr.contains("`demo/n1.synod`: not UTF-8"), "{}", told.stderr);
+    }
 }

@@ -139,6 +139,18 @@ impl Bundle {
         Ok(self)
     }
 
+    /// The files that the bundle in `path` names in the place of what stands in them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bundle::read`].
+    pub fn files_beside(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+        let bundle = Self::parse(&file::read(path)?).map_err(|it| FileError::content(path, it))?;
+        let Credentials { certificate_pem, key_pem } = &bundle.credentials;
+        let texts = [certificate_pem, key_pem].into_iter().chain(&bundle.authorities);
+        Ok(texts.filter_map(|text| pem_file(path, text)).collect())
+    }
+
     /// The files that the private key of the bundle in `path` stands in: the bundle, and the one that it names.
     ///
     /// # Errors

@@ -62,7 +62,10 @@ pub(crate) fn read(path: &Path) -> Result<String, FileError> {
         let text = format!("{size} bytes are too many, {FILE_BYTES_MAX} are allowed");
         return Err(FileError::content(path, text));
     }
-    std::fs::read_to_string(path).map_err(failed)
+    std::fs::read_to_string(path).map_err(|source| match source.kind() {
+        io::ErrorKind::InvalidData => FileError::content(path, "not UTF-8"),
+        _ => failed(source),
+    })
 }
 
 pub(crate) fn refuse_existing(path: &Path) -> Result<(), FileError> {

@@ -196,9 +196,20 @@ fn words_of(files: &[PathBuf]) -> String {
     files.join(" ")
 }
 
-/// The bundle in the file, if it is one of the authority's cluster.
+/// The bundle in the file, if it is one of the authority's cluster, and all of it stands there: written anew, it would no
+/// longer follow the files that it names.
 fn of_cluster(authority: &Authority, path: &Path) -> Result<Bundle, Problem> {
     let bundle = Bundle::read_alone(path).map_err(|error| Problem::of_file(&error))?;
+    let named = Bundle::files_beside(path).map_err(|error| Problem::of_file(&error))?;
+    if let Some(named) = named.first() {
+        let what = format!(
+            "`{}` names `{}` in the place of what stands in it, and is not written anew",
+            path.display(),
+            named.display()
+        );
+        let hint = "change what stands in that file: a running node takes it from there";
+        return Err(Problem::new(Exit::Usage, what).hint(hint));
+    }
     if bundle.cluster == *authority.cluster() {
         return Ok(bundle);
     }
