@@ -314,7 +314,7 @@ pub(crate) struct Check {
     pub(crate) live: bool,
     /// Only say how many runs there may be, from so many random ones: --estimate=1000.
     #[arg(long, value_name = "PROBES", num_args = 0..=1, require_equals = true,
-        default_missing_value = "100", value_parser = clap::value_parser!(u32).range(1..),
+        default_missing_value = "100", value_parser = clap::value_parser!(u32).range(1..=PROBES_MAX),
         conflicts_with_all = ["order", "live", "reduce", "symmetry", "max_states", "max_time", "threads"])]
     pub(crate) estimate: Option<u32>,
     /// Where to write the schedule of a violation.
@@ -356,6 +356,9 @@ fn seconds<T: TryFrom<u64>>(text: &str, range: std::ops::RangeInclusive<u64>) ->
     let (least, most) = range.into_inner();
     count.ok_or_else(|| format!("expected {least} to {most} seconds, such as 30, 30s or 1m"))
 }
+
+/// Random runs of an estimate at most: what each of them says is kept.
+const PROBES_MAX: i64 = 1_000_000;
 
 /// Threads that a command starts at most: far beyond the cores of a machine, far below what a
 /// system refuses.

@@ -249,6 +249,7 @@ fn mistakes_are_named_and_have_their_exit_codes() {
         (&["check", "hello", "--threads", "0"], 2, "1 to 256"),
         (&["check", "hello", "--max-time", "soon"], 2, "expected a time such as 500ms"),
         (&["check", "--estimate", "hello", "--max-time", "1s"], 2, "cannot be used with"),
+        (&["check", "--estimate=4294967295", "hello"], 2, "1..=1000000"),
         (&["sim", "bully", "--seed", "18446744073709551615"], 2, "leaves no room for 1000 seeds"),
         (&["sim", "bully", "--time", "0"], 2, "--time"),
         (&["replay", "/dev/zero"], 2, "has more than the"),
