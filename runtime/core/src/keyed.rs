@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use crate::catalogue::{BuildError, Catalogue};
-use crate::context::Context;
-use crate::envelope::EnvelopeRef;
+use crate::context::{Context, TimerId};
+use crate::envelope::{Envelope, EnvelopeRef, Tag};
 use crate::event::{Event, EventId, NodeId, PeerDown, PeerUp};
 use crate::node::{SnapshotError, Snapshots, States, StatesWriter, StepError};
 use crate::property::Summary;
+use crate::random::Random;
 use crate::stack::Stack;
 
 /// One state of `A` per key, made when the key is first seen: a consensus per slot, a counter per
@@ -169,17 +171,14 @@ impl<A: Stack> Stack for Keyed<A> {
             return within(key, ctx, |ctx| instance.dispatch(tables, envelope, from, ctx));
         }
         self.check_room()?;
-        let (mut instance, before) = ((self.make)(key), ctx.clone());
+        let (mut instance, before) = ((self.make)(key), Before::of(ctx));
         let heard = within(key, ctx, |ctx| {
             instance.start(tables, ctx);
             instance.dispatch(tables, envelope, from, ctx)
         });
-        match heard {
-            Ok(true) => drop(self.instances.insert(key, instance)),
-            // What is not heard leaves no instance behind; who decides is the host's.
-            Ok(false) | Err(_) => {
-                *ctx = Context { choices: std::mem::take(&mut ctx.choices), ..before }
-            }
+        before.come_back(ctx, heard == Ok(true));
+        if heard == Ok(true) {
+            self.instances.insert(key, instance);
         }
         heard
     }
@@ -204,6 +203,47 @@ impl<A: Stack> Stack for Keyed<A> {
             self.instances.insert(key, instance);
         }
         Ok(())
+    }
+}
+
+/// What a context was before a new instance was heard: what comes to nothing leaves nothing behind.
+struct Before {
+    effects: usize,
+    local: usize,
+    timers: BTreeMap<Arc<Envelope>, TimerId>,
+    random: Random,
+    next_timer: u64,
+    next_ticket: u64,
+}
+
+impl Before {
+    /// Puts aside what others wait for: it is none of the new instance's, and too much to be copied.
+    fn of(ctx: &mut Context) -> Self {
+        Self {
+            effects: ctx.effects.len(),
+            local: ctx.local.len(),
+            timers: std::mem::take(&mut ctx.timers),
+            random: ctx.random.clone(),
+            next_timer: ctx.next_timer,
+            next_ticket: ctx.next_ticket,
+        }
+    }
+
+    /// Keeps what was asked for since then, or takes it back.
+    fn come_back(self, ctx: &mut Context, keeps: bool) {
+        let armed = std::mem::replace(&mut ctx.timers, self.timers);
+        if keeps {
+            return ctx.timers.extend(armed);
+        }
+        for timer in armed.keys() {
+            if let Tag::Expired(number) = timer.tag() {
+                ctx.asked.remove(&number);
+            }
+        }
+        ctx.effects.truncate(self.effects);
+        ctx.local.truncate(self.local);
+        ctx.random = self.random;
+        (ctx.next_timer, ctx.next_ticket) = (self.next_timer, self.next_ticket);
     }
 }
 

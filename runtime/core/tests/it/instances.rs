@@ -418,3 +418,19 @@ fn each_of_twenty_thousand_instances_may_do_something_upon_a_link() {
     assert_eq!(sends(&effects).len(), 40_000);
     assert!(node.stack().iter().all(|(_, instance)| *instance.state() == 1));
 }
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "nothing but time tells what an instance costs")]
+fn one_more_instance_does_not_cost_more_the_more_there_are() {
+    let make = |_| {
+        HandlerSet::new(()).on(|(): &mut (), _: Add, ctx: &mut Context| ctx.after(SECOND, &Tick))
+    };
+    let mut node = node(Keyed::new(make));
+    let begun = std::time::Instant::now();
+    for key in 0..30_000 {
+        step(&mut node, deliver_at(N2, &[key], &Add(1)));
+    }
+    // A tenth of a second, and half a minute if each copies what the others wait for.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(node.timers().count(), 30_000);
+}
