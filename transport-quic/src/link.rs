@@ -88,11 +88,11 @@ impl Wire {
         Self { id, dialer, address, tls, speaks, connection, made, outlets, wants_another }
     }
 
-    /// When the certificate that the peer has shown on it ends.
-    fn certificate_ends(&self) -> Option<SystemTime> {
+    /// What the certificate says that the peer has shown on it.
+    pub(crate) fn certificate(&self) -> Option<CertificateFacts> {
         let shown = self.connection.peer_identity()?;
         let chain = shown.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-        Some(CertificateFacts::of(chain.first()?).ok()?.not_after)
+        CertificateFacts::of(chain.first()?).ok()
     }
 }
 
@@ -205,7 +205,7 @@ impl Link {
 
     /// When the certificate of the peer ends, as it was shown last; none while nothing is connected.
     pub(crate) fn certificate_ends(&self) -> Option<SystemTime> {
-        self.wire()?.certificate_ends()
+        Some(self.wire()?.certificate()?.not_after)
     }
 
     /// For how long nothing has been heard of the peer, once that is [`Limits::redial_after`](crate::Limits::redial_after).

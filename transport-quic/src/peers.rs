@@ -34,7 +34,14 @@ pub(crate) struct Peer {
     /// Events of each lane that were lost or refused.
     unsent: Mutex<Unsent>,
     /// The life that was linked last: what it outdates is somebody's copy.
-    newest: Mutex<Option<Life>>,
+    newest: Mutex<Option<Proven>>,
+}
+
+/// A life of a peer, and the serial number of the certificate by which it was believed.
+#[derive(Debug)]
+struct Proven {
+    life: Life,
+    serial: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -179,14 +186,24 @@ impl Peer {
         self.fresh.store(random_bits(), Ordering::Relaxed);
     }
 
-    /// This life of the peer is linked: none that it outdates will be.
-    pub(crate) fn remember(&self, life: Life) {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
+    /// This life of the peer is linked, by the certificate of that serial number: none that it outdates will be.
+    pub(crate) fn remember(&self, life: Life, serial: Option<String>) {
+        *self.proven() = Some(Proven { life, serial });
+    }
+
+    /// Forgets a life that was said with a certificate that is taken back: a thief may say any, and the
+    /// greatest would keep the peer itself out.
+    pub(crate) fn forget_life(&self, is_revoked: impl Fn(&str) -> bool) {
+        self.proven().take_if(|proven| proven.serial.as_deref().is_some_and(is_revoked));
     }
 
     /// The life that was linked last, if one was.
     fn newest(&self) -> Option<Life> {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+        self.proven().as_ref().map(|proven| proven.life)
+    }
+
+    fn proven(&self) -> MutexGuard<'_, Option<Proven>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The life that was linked last, if it outdates this one.

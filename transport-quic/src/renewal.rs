@@ -5,18 +5,26 @@ use synod_core::NodeId;
 
 use crate::identity::{Side, Trust};
 use crate::link::Wire;
+use crate::peers::Peer;
 use crate::refusal::{Kind, Turned};
 use crate::shared::Shared;
 
-/// Ends the links to peers that this node does not believe any more.
+/// Ends the links to peers that this node does not believe any more, and forgets what it was told with
+/// certificates that are taken back.
 pub(crate) fn apply(shared: &Shared) {
     let tls = shared.identity.get();
+    shared.peers.iter().for_each(|(_, peer)| forget_life(&tls.trust, peer));
     for link in shared.peers.links() {
         let Some(wire) = link.last_wire() else { continue };
         if let Err(turned) = judge(&tls.trust, shared.me, link.peer, &wire) {
             link.end(shared.refuse(&link, &wire, &turned));
         }
     }
+}
+
+/// Forgets the life of a peer that was believed for a certificate that is taken back now.
+pub(crate) fn forget_life(trust: &Trust, peer: &Peer) {
+    peer.forget_life(|serial| trust.has_revoked(serial));
 }
 
 /// The judgement of `me`, which trusts so now, on the peer at the other end of a connection. A certificate that has

@@ -123,6 +123,7 @@ impl Shared {
         let link = match (choice, peer.link()) {
             (Choice::Resume, Some(link)) => {
                 self.attach(&link, wire, received)?;
+                peer.remember(theirs.life, wire.certificate().map(|it| it.serial));
                 link
             }
             (Choice::Resume, None) => {
@@ -146,7 +147,7 @@ impl Shared {
                 let channel = Channel::new(id, self.limits.session(), sizes);
                 let link = Arc::new(Link::new(theirs, channel));
                 self.attach(&link, wire, received)?;
-                peer.remember(theirs.life);
+                peer.remember(theirs.life, wire.certificate().map(|it| it.serial));
                 self.put_in_place(peer, &link);
                 link
             }
@@ -155,6 +156,7 @@ impl Shared {
         self.judge_by_now(wire, theirs.node).inspect_err(|turned| {
             let reason = link.end(End::refused(turned));
             self.link_down(&link, reason);
+            renewal::forget_life(&self.identity.get().trust, peer);
         })?;
         peer.found_at(&wire.address);
         if wire.dialer == self.me {

@@ -201,6 +201,11 @@ impl Trust {
         Ok(())
     }
 
+    /// Whether some authority has taken back a certificate of this serial number: they are random.
+    pub(crate) fn has_revoked(&self, serial: &str) -> bool {
+        self.revocations.iter().flatten().any(|list| list.revoked.contains_key(serial))
+    }
+
     /// Each authority, by its fingerprint, with the number of its list of revoked certificates.
     pub(super) fn lists(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
         let numbers = self.revocations.iter().map(|list| list.as_ref().map(|list| list.number));

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
+use quinn::VarInt;
 use synod_core::{Inbox, LinkChange, NodeId, Reason, Transport, TransportError};
 use synod_transport_quic::{Authority, Bundle, Limits, QuicTransport, Revocations, TakenLists};
 
@@ -135,6 +136,31 @@ fn a_peer_that_is_revoked_between_its_handshake_and_its_hello_is_not_let_in() {
 }
 
 #[test]
+fn a_life_that_was_said_with_a_certificate_that_is_revoked_keeps_nobody_out() {
+    for leaves_before in [false, true] {
+        let authority = authority();
+        let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
+        let one = start(&first);
+        let client = Client::with(&authority, N2, Some(second.credentials.clone()), b"synod/1");
+        let mut thief = client.connect(one.address()).unwrap();
+        let pretends = Greeting { incarnation: u64::MAX, ..Greeting::of(N2) };
+        thief.say(&pretends.hello(PROTOCOL, &Offer::new()));
+        thief.hear();
+        thief.confirm();
+        one.wait_up(N2);
+        if leaves_before {
+            thief.connection.close(LEAVING, b"n2 leaves");
+            one.wait_down(N2);
+        }
+        let list = list(&authority, None, &[&second]);
+        one.transport.renew(&heeding(&first, &[&list])).expect("it is a good list");
+        one.wait_down(N2);
+        let renewed = Bundle { credentials: authority.issue(N2, DAY).unwrap(), ..second };
+        link(&start(&renewed), &one);
+    }
+}
+
+#[test]
 fn a_peer_that_is_revoked_or_taken_off_the_list_while_it_is_dialled_is_not_linked() {
     let authority = authority();
     let (first, second) = (bundle(&authority, N1, &ALL), bundle(&authority, N2, &ALL));
@@ -159,6 +185,9 @@ fn without_peer(mut bundle: Bundle, peer: NodeId) -> Bundle {
     bundle.peers.remove(&peer);
     bundle
 }
+
+/// The code of a connection whose node leaves.
+const LEAVING: VarInt = VarInt::from_u32(1);
 
 /// Where nobody listens.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1)), 9);
