@@ -25,6 +25,7 @@ impl Systemd {
         let (socket, place) =
             opened.inspect_err(|error| tracing::warn!(name, %error, "no service manager")).ok()?;
         let micros = env::var("WATCHDOG_USEC").ok().and_then(|micros| micros.parse().ok());
+        let micros = micros.filter(|micros| 0 < *micros);
         Some(Self { socket, place, patience: micros.map(Duration::from_micros) })
     }
 
