@@ -280,7 +280,8 @@ const EXPLANATION: &str = "\
 (x): how many times as much, or in how many times less time, synod does it. For round trips each process
 has a core of its own, where there are two and taskset; elsewhere they run where the system puts them.
 synod keeps what it sends until it is acknowledged, and hands events over exactly once and in order, also
-when a connection is lost; both ends prove who they are; all that waits is bounded.
+when a connection is lost; both ends prove who they are; all that waits is bounded. In each process one thread
+runs handlers and one does everything of QUIC; between processes ractor has as many threads as there are cores.
 bare quinn: the same certificates, ciphers, windows and socket buffers, one stream each, many frames in a write; it
 decodes nothing, keeps nothing for a connection that is lost, and one thread does all. Its packets have 1,452
 bytes, as quinn has them by itself; large ones up to 6,500, as synod has them. TCP: encrypts nothing; a

@@ -11,14 +11,16 @@ use synod_core::{
 };
 use synod_runtime::{MemoryNetwork, NodeBuilder, NodeHandle};
 use synod_transport_quic::{Bundle, Limits, QuicTransport};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::child::{self, Order, Times};
 use crate::place::{SENDER, bundle_of};
 
 /// Runs a node for as long as it is asked for anything.
 pub(crate) fn run(place: &Path, node: NodeId) {
-    let runtime = Runtime::new().expect("threads");
+    // One thread runs the handlers, and one that the transport has made everything of QUIC.
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a thread");
     let bundle = Bundle::read(&bundle_of(place, node)).expect("a bundle");
     let begin = Instant::now();
     let transport = QuicTransport::new(&bundle, Limits::default()).expect("a transport");
@@ -364,8 +366,8 @@ impl Bench {
 }
 
 /// Bytes of a batch, about, and its events at most.
-const BATCH_BYTES: u64 = 32 * 1_024;
-const BATCH_MAX: u64 = 250;
+const BATCH_BYTES: u64 = 64 * 1_024;
+const BATCH_MAX: u64 = 1_000;
 
 /// Batches without a credit: enough to keep every thread busy, and less than an outbox holds.
 const BATCHES_UNDER_WAY: u64 = 20;
