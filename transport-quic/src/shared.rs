@@ -120,10 +120,11 @@ impl Shared {
         received: &Counts,
     ) -> Result<Arc<Link>, Turned> {
         self.judge_by_now(wire, theirs.node)?;
+        let serial = wire.certificate().map(|it| it.serial);
         let link = match (choice, peer.link()) {
             (Choice::Resume, Some(link)) => {
                 self.attach(&link, wire, received)?;
-                peer.remember(theirs.life, wire.certificate().map(|it| it.serial));
+                peer.remember(theirs.life, serial);
                 link
             }
             (Choice::Resume, None) => {
@@ -147,7 +148,7 @@ impl Shared {
                 let channel = Channel::new(id, self.limits.session(), sizes);
                 let link = Arc::new(Link::new(theirs, channel));
                 self.attach(&link, wire, received)?;
-                peer.remember(theirs.life, wire.certificate().map(|it| it.serial));
+                peer.remember(theirs.life, serial);
                 self.put_in_place(peer, &link);
                 link
             }

@@ -145,7 +145,8 @@ impl Partial {
     }
 
     fn finish(mut self, text: &str) -> Result<(), Problem> {
-        let written = self.file.write_all(text.as_bytes());
+        // Synced before it has its name: after a loss of power there would be the name alone.
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all());
         let renamed = written.and_then(|()| fs::rename(&self.partial, &self.path));
         renamed.map_err(|error| cannot_write(&self.path, &error))
     }
